@@ -1,0 +1,44 @@
+"""Leadline: depth from photographs.
+
+>>> import leadline
+>>> prediction = leadline.load("depthfm-mini").predict("photo.jpg")   # doctest: +SKIP
+>>> prediction.values.shape, prediction.space                         # doctest: +SKIP
+((747, 1024), <Space.LOG_DEPTH: 'log_depth'>)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineError, NotMetricError
+from leadline.prediction import DepthPrediction
+from leadline.spaces import Space
+
+if TYPE_CHECKING:
+    from leadline.completion import complete
+    from leadline.estimator import DepthEstimator, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "CheckpointError",
+    "DepthEstimator",
+    "DepthPrediction",
+    "InputError",
+    "LeadlineError",
+    "NotMetricError",
+    "Space",
+    "complete",
+    "load",
+]
+
+#: Names whose modules need torch; imported when first used.
+_LAZY = {"DepthEstimator": "leadline.estimator", "load": "leadline.estimator", "complete": "leadline.completion"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'leadline' has no attribute '{name}'")

@@ -1,0 +1,1 @@
+"""`leadline ...`: one file per command, imported only when the command runs."""

@@ -1,0 +1,77 @@
+"""The `leadline` program: finds the command, imports only that one, and turns errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from leadline.errors import Cancelled, LeadlineError
+
+#: Command → one line for `leadline --help`. The command lives in `leadline/cli/<name>.py` as `command`.
+COMMANDS = {
+    "predict": "Depth maps from photographs, folders and videos.",
+    "complete": "Dense metric depth from an image and LiDAR points or sparse depth.",
+    "mesh": "A textured mesh or point cloud from a photograph.",
+    "view": "Look at depth, points and uncertainty in the Rerun viewer.",
+    "eval": "Score models on data sets, by each paper's protocol.",
+    "train": "Train a model by one of the three papers' recipes.",
+    "serve": "Run the inference server.",
+    "keys": "Create and list the keys of a server's clients.",
+    "ros": "Run the ROS 2 depth node.",
+    "bag": "Add depth topics to a recorded ROS 2 bag, without ROS.",
+    "bench": "Measure speed and memory against the official schedule.",
+    "export": "Write a model as ONNX.",
+    "models": "List the models and which weights are here.",
+    "pull": "Download official weights.",
+    "import": "Turn an official checkpoint on disk into a Leadline model.",
+    "doctor": "Say what is installed and what would be used.",
+}
+
+EXIT_BAD_INPUT = 2
+
+
+class LazyCommands(click.Group):
+    """A group whose commands are imported when they are asked for, so that `leadline --help` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module_name = f"leadline.cli.{cmd_name}_command" if cmd_name in ("import", "eval") else f"leadline.cli.{cmd_name}"
+        command: click.Command = import_module(module_name).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="leadline", prog_name="leadline")
+def cli() -> None:
+    """Depth from photographs: DepthFM, DepthMaster and FiffDepth in one inference core."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, Cancelled):
+        click.echo("leadline: stopped", err=True)
+        sys.exit(130)
+    except LeadlineError as error:
+        click.echo(f"leadline: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        sys.exit(0)
