@@ -1,0 +1,131 @@
+"""Leadline's own format: safetensors files whose header carries the model's description.
+
+A model is one file with tensors ``unet.*`` (diffusers' names, plus ``fftblock.*``), ``prompt`` and ``codec.*``
+(diffusers' ``AutoencoderKL`` names). Several models may share a codec: then the header names the codec's file,
+which lies in the same folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
+from leadline.errors import CheckpointError
+from leadline.models import ModelSpec
+
+_SPEC_KEY = "leadline_model"
+_CODEC_FILE_KEY = "leadline_codec_file"
+
+
+def unet_state(bundle: ModelBundle) -> dict[str, Tensor]:
+    """The network's tensors by their published names: diffusers' own, and ``fftblock.*``."""
+    return {name.removeprefix("net."): tensor for name, tensor in bundle.model.unet.state_dict().items()}
+
+
+def fill_unet(bundle: ModelBundle, tensors: dict[str, Tensor], what: str) -> None:
+    """The inverse of :func:`unet_state`."""
+    named = {name if name.startswith("fftblock.") else f"net.{name}": tensor for name, tensor in tensors.items()}
+    fill(bundle.model.unet, named, what)
+
+
+def save_codec(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write the codec alone, for models that share it."""
+    _save({f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}, path, dtype, {})
+
+
+def save_model(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16, codec_file: str | None = None) -> None:
+    """Write a model.
+
+    Args:
+        bundle: What to write.
+        path: A ``.safetensors`` file; its folder is made.
+        dtype: Stored precision; loading always gives float32.
+        codec_file: Name of a codec in the same folder to share; None stores the codec inside.
+    """
+    tensors = {f"unet.{k}": v for k, v in unet_state(bundle).items()}
+    tensors["prompt"] = bundle.model.prompt
+    header = {_SPEC_KEY: bundle.spec.to_json()}
+    if codec_file is None:
+        tensors |= {f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}
+    else:
+        header[_CODEC_FILE_KEY] = codec_file
+    _save(tensors, path, dtype, header)
+
+
+def load_model(path: Path) -> ModelBundle:
+    """Read a model that :func:`save_model` wrote.
+
+    Raises:
+        CheckpointError: Not a Leadline model, damaged, or its shared codec is missing.
+    """
+    header, tensors = _read(path)
+    if _SPEC_KEY not in header:
+        raise CheckpointError(f"{path} is not a Leadline model (no description in it); import it with `leadline import`")
+    spec = ModelSpec.from_json(header[_SPEC_KEY])
+    codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
+    digests = [file_hash(path)]
+    if _CODEC_FILE_KEY in header:
+        codec_path = path.parent / Path(header[_CODEC_FILE_KEY]).name
+        if not codec_path.exists():
+            raise CheckpointError(f"{path.name} shares the codec {codec_path.name}, which is not beside it; copy it there")
+        codec = {k.removeprefix("codec."): v for k, v in _read(codec_path)[1].items()}
+        digests.append(file_hash(codec_path))
+    if "prompt" not in tensors:
+        raise CheckpointError(f"{path} has no prompt embedding in it; import it again")
+    bundle = build_empty(spec, tensors["prompt"].float())
+    fill_unet(bundle, {k.removeprefix("unet."): v for k, v in tensors.items() if k.startswith("unet.")}, f"network in {path.name}")
+    fill(bundle.codec.vae, codec, f"codec of {path.name}")
+    bundle.weights_hash = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return bundle
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """The description in a model file's header, without reading weights; None if it is not a Leadline model."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError):
+        return None
+    return ModelSpec.from_json(header[_SPEC_KEY]) if _SPEC_KEY in header else None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file.read())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist; check the path") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors ({error}); fetch or import it again") from error
+
+
+def _save(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype, header: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(stored, temporary, metadata=header)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be written ({error}); free some space or choose another folder") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)

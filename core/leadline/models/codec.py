@@ -1,0 +1,72 @@
+"""Codec: the autoencoder between pixels and latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leadline.models.spec import SD_LATENT_SCALE
+
+
+class Codec(nn.Module):
+    """A diffusers ``AutoencoderKL`` as all three papers use it: posterior mean, fixed latent scale, grey depth.
+
+    Args:
+        config: Config of the ``AutoencoderKL``.
+        latent_scale: Latents are the posterior mean times this.
+    """
+
+    def __init__(self, config: Mapping[str, Any], latent_scale: float = SD_LATENT_SCALE) -> None:
+        super().__init__()
+        self.vae = AutoencoderKL.from_config(dict(config))
+        self.latent_scale = latent_scale
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent cell along each side (8 for Stable Diffusion's)."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent (4 for Stable Diffusion's)."""
+        return int(self.vae.config.latent_channels)
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) in [-1, 1] to latents (N, C, H / factor, W / factor), sides rounded down."""
+        moments = self.vae.encoder(rgb)
+        if self.vae.quant_conv is not None:
+            moments = self.vae.quant_conv(moments)
+        mean, _ = torch.chunk(moments, 2, dim=1)
+        return mean * self.latent_scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, h, w) to one float32 map (N, 1, h * factor, w * factor): the mean of the three channels.
+
+        The mean is folded into the last convolution (mean of its filters), which runs in float32 so that
+        half-precision networks still give smooth maps.
+        """
+        head = self.vae.decoder.conv_out
+        features = self._decoder_features(latents).float()
+        weight = head.weight.float().mean(0, keepdim=True)
+        return functional.conv2d(features, weight, head.bias.float().mean(0, keepdim=True), padding=head.padding)
+
+    def decode_rgb(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, h, w) to pixels (N, 3, h * factor, w * factor), about [-1, 1]."""
+        rgb: Tensor = self.vae.decoder.conv_out(self._decoder_features(latents))
+        return rgb
+
+    def _decoder_features(self, latents: Tensor) -> Tensor:
+        decoder = self.vae.decoder
+        x = latents / self.latent_scale
+        if self.vae.post_quant_conv is not None:
+            x = self.vae.post_quant_conv(x)
+        x = decoder.mid_block(decoder.conv_in(x))
+        for block in decoder.up_blocks:
+            x = block(x)
+        features: Tensor = decoder.conv_act(decoder.conv_norm_out(x))
+        return features

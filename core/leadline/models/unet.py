@@ -1,0 +1,82 @@
+"""DepthUNet: Stable Diffusion's UNet run for depth, with room for a block behind its middle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from leadline.models.attention import DotProductAttention
+
+
+class DepthUNet(nn.Module):
+    """A diffusers ``UNet2DConditionModel`` reduced to what depth needs.
+
+    Args:
+        config: Config of the ``UNet2DConditionModel``.
+        middle: Replaces the middle block's output (DepthMaster's Fourier Enhancement), or None.
+        token_count_scaling: See :class:`leadline.models.attention.DotProductAttention`.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], middle: nn.Module | None = None, token_count_scaling: bool = False
+    ) -> None:
+        super().__init__()
+        self.net = UNet2DConditionModel.from_config(dict(config))
+        self.net.set_attn_processor(DotProductAttention(token_count_scaling))
+        self.fftblock = middle
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input latents, conditions included."""
+        return int(self.net.config.in_channels)
+
+    def time_embedding(self, timestep: float | Tensor, batch: int) -> Tensor:
+        """Embedding (batch, D) of raw timesteps: one number for all, or one for each member of the batch."""
+        weight = self.net.conv_in.weight
+        t = torch.as_tensor(timestep, dtype=torch.float32, device=weight.device).expand(batch)
+        embedding: Tensor = self.net.time_embedding(self.net.time_proj(t).to(weight.dtype))
+        return embedding
+
+    def middle_features(self, latents: Tensor, timestep: float | Tensor, context: Tensor) -> Tensor:
+        """The middle block's output (N, C_mid, h', w') before anything behind it: what DepthMaster aligns."""
+        return self._down(latents, timestep, context)[0]
+
+    def forward(self, latents: Tensor, timestep: float | Tensor, context: Tensor) -> Tensor:
+        """Latents (N, in_channels, h, w) of any size, a raw timestep and a prompt (N or 1, T, D) → (N, out, h, w)."""
+        x, skips, embedding, context = self._down(latents, timestep, context)
+        if self.fftblock is not None:
+            x = self.fftblock(x)
+        net = self.net
+        for block in net.up_blocks:
+            own = skips[-len(block.resnets) :]
+            skips = skips[: -len(block.resnets)]
+            size = skips[-1].shape[2:] if skips else None  # halving an odd side rounds up: go back to what it was
+            if getattr(block, "has_cross_attention", False):
+                x = block(x, own, temb=embedding, encoder_hidden_states=context, upsample_size=size)
+            else:
+                x = block(x, own, temb=embedding, upsample_size=size)
+        out: Tensor = net.conv_out(net.conv_act(net.conv_norm_out(x)))
+        return out
+
+    def _down(
+        self, latents: Tensor, timestep: float | Tensor, context: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
+        net = self.net
+        batch = latents.shape[0]
+        embedding = self.time_embedding(timestep, batch)
+        context = context.expand(batch, -1, -1)
+        x = net.conv_in(latents)
+        skips: tuple[Tensor, ...] = (x,)
+        for block in net.down_blocks:
+            if getattr(block, "has_cross_attention", False):
+                x, new = block(x, embedding, encoder_hidden_states=context)
+            else:
+                x, new = block(x, embedding)
+            skips += tuple(new)
+        if net.mid_block is not None:
+            x = net.mid_block(x, embedding, encoder_hidden_states=context)
+        return x, skips, embedding, context
