@@ -1,0 +1,106 @@
+"""`sensor_msgs/PointCloud2` layouts as plain NumPy: bytes → points, depth map → coloured cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.errors import InputError
+
+FloatMap = npt.NDArray[np.float32]
+Points = npt.NDArray[np.float32]
+Rgb = npt.NDArray[np.uint8]
+
+#: `sensor_msgs/PointField.datatype` → NumPy.
+_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+FLOAT32 = 7
+
+MAX_POINTS = 20_000_000
+
+
+class Field(NamedTuple):
+    """One field of a point: the part of `sensor_msgs/PointField` that matters."""
+
+    name: str
+    offset: int
+    datatype: int
+
+
+#: Fields of the clouds that :func:`cloud_from_depth` makes.
+XYZRGB = (Field("x", 0, FLOAT32), Field("y", 4, FLOAT32), Field("z", 8, FLOAT32), Field("rgb", 12, FLOAT32))
+XYZRGB_STEP = 16
+
+
+def decode_points(
+    fields: Sequence[Field],
+    height: int,
+    width: int,
+    point_step: int,
+    row_step: int,
+    data: Any,
+    big_endian: bool = False,
+) -> Points:
+    """Fields of a `sensor_msgs/PointCloud2` → finite points, float32 (N, 3), contiguous; N may be 0.
+
+    Any field order and numeric type, organised or not, padded rows; points with NaN or Inf are dropped.
+
+    Raises:
+        InputError: x, y or z is missing, a field lies outside its point, or the data is too short.
+    """
+    if height < 0 or width < 0 or height * width > MAX_POINTS:
+        raise InputError(f"point cloud of {height}x{width} points is out of range")
+    by_name = {field.name: field for field in fields}
+    order = ">" if big_endian else "<"
+    formats, offsets = [], []
+    for axis in "xyz":
+        field = by_name.get(axis)
+        if field is None or field.datatype not in _FIELD_TYPES:
+            raise InputError(f"point cloud has no numeric field {axis!r}; it has {sorted(by_name)[:12]}")
+        formats.append(order + _FIELD_TYPES[field.datatype])
+        offsets.append(field.offset)
+        if field.offset < 0 or field.offset + np.dtype(formats[-1]).itemsize > point_step:
+            raise InputError(f"point field {axis!r} lies outside the {point_step} bytes of a point")
+    if height * width == 0:
+        return np.zeros((0, 3), np.float32)
+    flat = np.frombuffer(data, dtype=np.uint8)
+    if row_step < width * point_step and height > 1:
+        raise InputError(f"point cloud row_step {row_step} is less than {width} points of {point_step} bytes")
+    if flat.size < row_step * (height - 1) + width * point_step:
+        raise InputError(f"point cloud data has {flat.size} bytes where {row_step * height} were announced")
+    strides = (row_step, point_step)
+    native = "<f4" if np.little_endian else ">f4"
+    if formats == [native] * 3 and offsets == [offsets[0] + 4 * i for i in range(3)]:
+        xyz = np.ndarray((height, width, 3), native, flat, offsets[0], (*strides, 4)).reshape(-1, 3)
+    else:
+        columns = [
+            np.ndarray((height, width), kind, flat, offset, strides).reshape(-1)
+            for kind, offset in zip(formats, offsets, strict=True)
+        ]
+        xyz = np.stack(columns, axis=1).astype(np.float32)
+    # A sum is finite only if its terms are: one pass instead of three.
+    finite = np.isfinite(xyz.sum(axis=1))
+    return np.ascontiguousarray(xyz if finite.all() else xyz[finite], dtype=np.float32)
+
+
+def cloud_from_depth(depth_m: FloatMap, rays: FloatMap, rgb: Rgb, stride: int = 1) -> npt.NDArray[np.float32]:
+    """An organised coloured cloud, float32 (h, w, 4) with the layout :data:`XYZRGB`.
+
+    Args:
+        depth_m: (H, W) metres along the optical axis; pixels not finite and positive become NaN points.
+        rays: (H, W, 2) x/z and y/z of each pixel.
+        rgb: uint8 (H, W, 3).
+        stride: Every how many pixels, both ways.
+    """
+    depth_m, rays, rgb = depth_m[::stride, ::stride], rays[::stride, ::stride], rgb[::stride, ::stride]
+    known = np.isfinite(depth_m) & (depth_m > 0)
+    z = np.where(known, depth_m, np.float32(np.nan))
+    cloud = np.empty((*z.shape, 4), np.float32)
+    cloud[..., 0] = rays[..., 0] * z
+    cloud[..., 1] = rays[..., 1] * z
+    cloud[..., 2] = z
+    channels = rgb.astype(np.uint32)
+    cloud.view(np.uint32)[..., 3] = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+    return cloud
