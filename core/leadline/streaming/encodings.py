@@ -122,8 +122,8 @@ def _rows(data: Any, rows: int, columns: int, channels: int, dtype: np.dtype[Any
 
 def _eight_bit(pixels: Pixels) -> Rgb:
     """uint16 full range to uint8 (v/257, rounded by OpenCV); uint8 unchanged."""
-    eight_bit: Rgb = pixels if pixels.dtype == np.uint8 else cv2.convertScaleAbs(pixels, alpha=1 / 257)
-    return eight_bit
+    eight_bit: Any = pixels if pixels.dtype == np.uint8 else cv2.convertScaleAbs(pixels, alpha=1 / 257)
+    return np.asarray(eight_bit)
 
 
 def decode_image(

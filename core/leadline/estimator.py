@@ -1,0 +1,335 @@
+"""DepthEstimator: the one way from image to DepthPrediction."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.checkpoints.resolve import resolve
+from leadline.devices import choose_devices, choose_precision, precision_name
+from leadline.errors import InputError
+from leadline.framing import (
+    Framed,
+    FramingMode,
+    frame_official_depthfm,
+    frame_official_one_step,
+    frame_padded,
+    normalise,
+)
+from leadline.image import ImageLike, read_image
+from leadline.prediction import DepthPrediction
+from leadline.spaces import Space
+from leadline.views import views
+
+#: Called with a stage ("encode", "solve", "decode") and the fraction done of the whole call; may raise to stop it.
+OnProgress = Callable[[str, float], None]
+
+#: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
+PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
+
+
+def load(
+    name_or_path: str | Path, device: str = "auto", precision: str = "auto", vae: str | Path | None = None, **settings: Any
+) -> DepthEstimator:
+    """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
+
+    Args:
+        name_or_path: A name (`leadline models` lists them), a Leadline ``.safetensors`` file, a DepthFM ``.ckpt``, or
+            a DepthMaster or FiffDepth diffusers folder.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", or several with commas.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
+        **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
+            ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
+
+    Raises:
+        CheckpointError: The weights are not here, damaged, or of another model.
+        InputError: Device or precision cannot be used here.
+    """
+    choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
+    return DepthEstimator(resolve(name_or_path, vae=vae, **settings), device=device, precision=precision)
+
+
+class DepthEstimator:
+    """A loaded model that turns images into :class:`~leadline.DepthPrediction`.
+
+    Args:
+        bundle: Model and codec.
+        device: See :func:`load`. With several devices, the images of a batch are shared out between them.
+        precision: See :func:`load`.
+    """
+
+    def __init__(self, bundle: ModelBundle, device: str = "auto", precision: str = "auto") -> None:
+        self.devices = choose_devices(device)
+        self.dtype = choose_precision(precision, self.devices[0])
+        self.weights_hash = bundle.weights_hash
+        self._original = bundle
+        copies = [bundle if i == 0 else deepcopy(bundle) for i in range(len(self.devices))]
+        self._replicas = [_Replica(b, d, self.dtype) for b, d in zip(copies, self.devices, strict=True)]
+        self.spec = bundle.spec
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.name or self.spec.family
+
+    @property
+    def family(self) -> str:
+        """"depthfm", "depthmaster" or "fiffdepth"."""
+        return self.spec.family
+
+    @property
+    def space(self) -> Space:
+        """What the values of its predictions are affine in."""
+        return self.spec.space
+
+    @property
+    def default_steps(self) -> int:
+        """Network evaluations when none are asked for."""
+        return self.spec.default_steps
+
+    @property
+    def default_size(self) -> int:
+        """Processing long edge in pixels when none is asked for."""
+        return self.spec.default_size
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether members of an ensemble come from noise (True) or from flips and shifts (False)."""
+        return self._original.model.stochastic
+
+    @overload
+    def predict(self, image: list[Any] | tuple[Any, ...], **options: Any) -> list[DepthPrediction]: ...
+    @overload
+    def predict(self, image: ImageLike, **options: Any) -> DepthPrediction: ...
+    def predict(
+        self,
+        image: ImageLike,
+        *,
+        steps: int | None = None,
+        ensemble: int = 1,
+        size: int | None = None,
+        seed: int | Sequence[int] = 0,
+        noise: Any = None,
+        framing: FramingMode = "pad",
+        on_progress: OnProgress | None = None,
+    ) -> DepthPrediction | list[DepthPrediction]:
+        """Depth of an image, or of each image in a list or batch.
+
+        Args:
+            image: A path, bytes, PIL image, array or tensor (see :func:`leadline.image.read_image`); a list of them,
+                or a 4-dimensional array, gives a list of predictions.
+            steps: Network evaluations (Euler steps). None: the model's default. One-step models take only 1.
+            ensemble: Members. 1 gives no uncertainty; more give the mean and the standard deviation. Members start
+                from different noise (DepthFM) or see the image flipped and shifted (DepthMaster, FiffDepth).
+            size: Long edge in pixels for processing; 0 is the image's own; None the model's default. The result
+                always has the image's own size.
+            seed: Start noise, the same on every device; one number for all images or one for each.
+            noise: Start noise itself instead of a seed, (C, h, w), (ensemble, C, h, w) or (images, ensemble, C, h, w).
+            framing: "pad", or "official" to resize exactly as the authors' scripts do.
+            on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
+
+        Raises:
+            InputError: An image or option cannot be used.
+        """
+        many = isinstance(image, list | tuple) or (hasattr(image, "ndim") and image.ndim == 4)
+        rgb = [read_image(one) for one in image] if many else [read_image(image)]
+        steps = self._check(steps, ensemble, size)
+        size = self.default_size if size is None else size
+        framed = [self._frame(one, size, framing) for one in rgb]
+        starts = self._start_noise(framed, ensemble, seed, noise)
+
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for index, one in enumerate(framed):
+            groups[tuple(one.pixels.shape)].append(index)
+        jobs = [part for indices in groups.values() for part in _split(indices, len(self._replicas))]
+        progress = _Progress(on_progress, len(rgb) * ensemble)
+        results: list[DepthPrediction | None] = [None] * len(rgb)
+
+        def run(job: tuple[_Replica, list[int]]) -> None:
+            replica, indices = job
+            started = time.perf_counter()
+            maps = replica.run([framed[i] for i in indices], [starts[i] for i in indices], steps, ensemble, progress)
+            seconds = (time.perf_counter() - started) / len(indices)
+            for i, (values, spread, retried) in zip(indices, maps, strict=True):
+                results[i] = DepthPrediction(
+                    values=values,
+                    space=self.space,
+                    uncertainty=spread,
+                    model=self.name,
+                    meta={
+                        "family": self.family,
+                        "steps": steps,
+                        "ensemble": ensemble,
+                        "seed": seed if isinstance(seed, int) else seed[i],
+                        "size": size,
+                        "network_size": tuple(framed[i].pixels.shape[1:]),
+                        "framing": framing,
+                        "device": str(replica.device),
+                        "precision": "fp32 (retried)" if retried else precision_name(self.dtype),
+                        "weights": self.weights_hash[:12],
+                        "seconds": round(seconds, 4),
+                    },
+                )
+
+        assigned = [(self._replicas[n % len(self._replicas)], part) for n, part in enumerate(jobs)]
+        if len(self._replicas) == 1:
+            for job in assigned:
+                run(job)
+        else:
+            with ThreadPoolExecutor(len(self._replicas)) as pool:
+                list(pool.map(run, assigned))
+        done = [result for result in results if result is not None]
+        return done if many else done[0]
+
+    def _check(self, steps: int | None, ensemble: int, size: int | None) -> int:
+        steps = self.default_steps if steps is None else steps
+        if steps < 1 or (steps > 1 and not self.stochastic):
+            raise InputError(f"steps={steps}: {self.name} takes {'1 or more' if self.stochastic else 'exactly 1'}")
+        if ensemble < 1:
+            raise InputError(f"ensemble={ensemble}: it needs at least 1 member")
+        if size is not None and size < 0:
+            raise InputError(f"size={size}: give the long edge in pixels, or 0 for the image's own size")
+        return steps
+
+    def _frame(self, rgb: Any, size: int, framing: FramingMode) -> Framed:
+        if framing == "pad":
+            return frame_padded(rgb, size, self.spec.pad_multiple)
+        if framing != "official":
+            raise InputError(f"framing '{framing}' is unknown; use 'pad' or 'official'")
+        return (frame_official_depthfm if self.family == "depthfm" else frame_official_one_step)(rgb, size)
+
+    def _start_noise(
+        self, framed: list[Framed], ensemble: int, seed: int | Sequence[int], noise: Any
+    ) -> list[Tensor | None]:
+        """Start noise (ensemble, C, h, w) for each image, or None where the model takes none."""
+        if not self.stochastic:
+            if noise is not None:
+                raise InputError(f"{self.name} is deterministic and takes no noise")
+            return [None] * len(framed)
+        codec = self._original.codec
+        shapes = [(ensemble, codec.latent_channels, *(s // codec.factor for s in f.pixels.shape[1:])) for f in framed]
+        if noise is not None:
+            given = torch.as_tensor(noise, dtype=torch.float32)
+            given = given.expand(len(framed), *given.shape) if given.ndim == 4 else given
+            given = given.expand(len(framed), ensemble, *given.shape) if given.ndim == 3 else given
+            for one, shape in zip(given, shapes, strict=True):
+                if tuple(one.shape) != shape:
+                    raise InputError(f"noise is {tuple(one.shape)}, this image needs (ensemble, C, h, w) = {shape}")
+            return list(given)
+        seeds = [seed] * len(framed) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(framed):
+            raise InputError(f"{len(seeds)} seeds for {len(framed)} images; give one, or one for each")
+        return [
+            torch.randn(shape, generator=torch.Generator().manual_seed(one))
+            for shape, one in zip(shapes, seeds, strict=True)
+        ]
+
+
+class _Replica:
+    """A bundle on one device. Every image of a run has the same network size."""
+
+    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+        self._float32 = bundle if dtype == torch.float32 else deepcopy(bundle)  # stays on the CPU for a retry
+        self.model = bundle.model.to(device, dtype, memory_format=torch.channels_last)
+        self.codec = bundle.codec.to(device, dtype, memory_format=torch.channels_last)
+
+    def run(
+        self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress
+    ) -> list[tuple[Any, Any, bool]]:
+        """(values, spread or None, whether it took a float32 retry) for each image."""
+        maps = self._maps(framed, noise, steps, ensemble, progress)
+        retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
+        if retried:
+            warnings.warn(
+                f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='fp32' "
+                "to avoid the detour)",
+                stacklevel=4,
+            )
+            maps = _Replica(deepcopy(self._float32), self.device, torch.float32)._maps(
+                framed, noise, steps, ensemble, _Progress(None, 1)
+            )
+        if not bool(torch.isfinite(maps).all()):
+            raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
+        return [(*self._combine(one, frame), retried) for one, frame in zip(maps, framed, strict=True)]
+
+    @torch.inference_mode()
+    def _maps(
+        self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress
+    ) -> Tensor:
+        """float32 (images, ensemble, h, w) in the model's space, on the device."""
+        pixels = torch.stack([one.pixels for one in framed])
+        at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (pixels.shape[-1] * pixels.shape[-2]))
+        if self.model.stochastic:  # one encode per image, whatever the ensemble
+            latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
+            latents = latents.repeat_interleave(ensemble, dim=0)
+            starts = torch.cat([one for one in noise if one is not None])
+        else:
+            seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
+            latents = torch.cat([self._encode(part, progress) for part in seen.split(at_once)])
+            starts = None
+        maps = []
+        for first in range(0, len(latents), at_once):
+            part = latents[first : first + at_once]
+            start = None if starts is None else starts[first : first + at_once].to(self.device, self.dtype)
+            depth_latents = self.model.solve(part, steps, start, on_step=progress.solving(len(part)))
+            maps.append(self.model.finish(self.codec.decode(depth_latents)))
+            progress.decoded(len(part))
+        members = torch.cat(maps).unflatten(0, (len(framed), ensemble)).squeeze(2)
+        if not self.model.stochastic:
+            members = torch.stack([view.undo(members[:, i]) for i, view in enumerate(views(ensemble))], dim=1)
+        return members
+
+    def _encode(self, pixels: Tensor, progress: _Progress) -> Tensor:
+        progress.report("encode")
+        images = normalise(pixels, self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        return self.codec.encode(images)
+
+    @torch.inference_mode()
+    def _combine(self, members: Tensor, framed: Framed) -> tuple[Any, Any]:
+        """Members (ensemble, h, w) to mean and standard deviation at the image's size, float32 NumPy."""
+        mean = members.mean(0, keepdim=True)[None]
+        values = framed.restore(mean)[0, 0].cpu().numpy()
+        if len(members) == 1:
+            return np.ascontiguousarray(values), None
+        spread = framed.restore(members.std(0, keepdim=True)[None])[0, 0].clamp_min(0).cpu().numpy()
+        return np.ascontiguousarray(values), np.ascontiguousarray(spread)
+
+
+class _Progress:
+    """Counts members through solve (60 %) and decode (40 %), and tells the caller."""
+
+    def __init__(self, callback: OnProgress | None, members: int) -> None:
+        self.callback = callback
+        self.members = members
+        self.fraction = 0.0
+
+    def report(self, stage: str, advance: float = 0.0) -> None:
+        self.fraction = min(1.0, self.fraction + advance / self.members)
+        if self.callback is not None:
+            self.callback(stage, self.fraction)
+
+    def solving(self, count: int) -> Callable[[int, int], None]:
+        return lambda done, total: self.report("solve", 0.6 * count / total)
+
+    def decoded(self, count: int) -> None:
+        self.report("decode", 0.4 * count)
+
+
+def _split(indices: list[int], parts: int) -> list[list[int]]:
+    """Share indices out into at most ``parts`` non-empty runs of nearly equal length."""
+    size = -(-len(indices) // parts)
+    return [indices[i : i + size] for i in range(0, len(indices), size)]

@@ -1,0 +1,127 @@
+"""Per-image depth metrics: exact definitions, NumPy reference in float64.
+
+With ``p`` predicted depth, ``g`` measured depth (both metres) and ``mean`` over the valid pixels of one image.
+A metric that an image cannot define is ``None``, never NaN: it is left out of means, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.errors import InputError
+from leadline.spaces import MIN_DEPTH_M
+
+#: One image's scores; ``None`` where the image does not define the metric.
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a column of a table means."""
+
+    label: str
+    unit: str
+    formula: str
+    source: str
+    higher_is_better: bool = False
+
+
+_EIGEN = "Eigen et al., NeurIPS 2014"
+_KITTI = "Uhrig et al., 3DV 2017 (KITTI depth completion)"
+
+METRICS: dict[str, Metric] = {
+    "abs_rel": Metric("AbsRel", "", "mean |p - g| / g", _EIGEN),
+    "sq_rel": Metric("SqRel", "m", "mean (p - g)² / g", _EIGEN),
+    "rmse": Metric("RMSE", "m", "sqrt mean (p - g)²", _EIGEN),
+    "rmse_log": Metric("RMSE-log", "", "sqrt mean (ln p - ln g)²", _EIGEN),
+    "log10": Metric("log10", "", "mean |log10 p - log10 g|", "Saxena et al., TPAMI 2009"),
+    "delta1": Metric("δ1", "", "share with max(p/g, g/p) < 1.25", _EIGEN, True),
+    "delta2": Metric("δ2", "", "share with max(p/g, g/p) < 1.25²", _EIGEN, True),
+    "delta3": Metric("δ3", "", "share with max(p/g, g/p) < 1.25³", _EIGEN, True),
+    "silog": Metric("SILog", "×100", "100 sqrt(mean d² - (mean d)²), d = ln p - ln g", _EIGEN),
+    "mae": Metric("MAE", "m", "mean |p - g|", _KITTI),
+    "irmse": Metric("i-RMSE", "1/km", "1000 sqrt mean (1/p - 1/g)²", _KITTI),
+    "imae": Metric("i-MAE", "1/km", "1000 mean |1/p - 1/g|", _KITTI),
+    "boundary_f1": Metric("F1", "", "scale-invariant boundary F1, thresholds 1.05 to 1.25", "Depth Pro (Bochkovskii et al., 2024)", True),
+    "boundary_recall": Metric("R", "", "scale-invariant boundary recall against a matte", "Depth Pro (Bochkovskii et al., 2024)", True),
+    "edge_precision": Metric("EP", "", "Sobel edges of p that are edges of g", "Hu et al., WACV 2019", True),
+    "edge_recall": Metric("ER", "", "Sobel edges of g that are edges of p", "Hu et al., WACV 2019", True),
+    "pair_accuracy": Metric("Acc", "", "point pairs ordered as annotated", "DA-2K (Yang et al., NeurIPS 2024)", True),
+    "error_ratio": Metric("err. ratio", "×", "mean |p - g| where σ is above its median / below it", "DepthFM (Gui et al., 2024), §Uncertainty"),
+    "ause": Metric("AUSE", "", "area between sparsification by σ and by error, AbsRel", "Ilg et al., ECCV 2018"),
+    "calibration_error": Metric("calib.", "", "mean |share inside the p-interval - p|, Gaussian σ", "Kuleshov et al., ICML 2018"),
+    "coverage_1s": Metric("in 1σ", "", "share with |p - g| ≤ σ", "Kuleshov et al., ICML 2018"),
+    "coverage_2s": Metric("in 2σ", "", "share with |p - g| ≤ 2σ", "Kuleshov et al., ICML 2018"),
+}
+
+#: The part of :data:`METRICS` that :func:`depth_metrics` computes.
+DEPTH_METRICS = tuple(METRICS)[:12]
+
+BoolMap = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating]
+
+
+def valid_pixels(predicted: Floats, measured: Floats, valid: BoolMap | None = None) -> BoolMap:
+    """Bool map of the pixels that count: measured depth finite and positive, prediction finite, and ``valid``."""
+    if predicted.shape != measured.shape:
+        raise InputError(f"prediction {predicted.shape} and ground truth {measured.shape} differ in size")
+    good = np.isfinite(measured) & (measured > 0) & np.isfinite(predicted)
+    return good if valid is None else good & valid
+
+
+def depth_metrics(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None) -> Scores:
+    """All of :data:`DEPTH_METRICS` for one image.
+
+    Args:
+        predicted_m: Depth in metres, any shape; clamped to at least 1 mm before logarithms and reciprocals.
+        measured_m: Same shape; 0, NaN and infinity mean "not measured".
+        valid: Same shape; further restricts what is scored.
+
+    Returns:
+        Metric name → value; every value is ``None`` if no pixel is valid.
+
+    >>> depth_metrics(np.array([1.0, 4.0]), np.array([2.0, 4.0]))["abs_rel"]
+    0.25
+    """
+    mask = valid_pixels(predicted_m, measured_m, valid)
+    if not mask.any():
+        return dict.fromkeys(DEPTH_METRICS)
+    p = np.maximum(predicted_m[mask].astype(np.float64), MIN_DEPTH_M)
+    g = measured_m[mask].astype(np.float64)
+    diff, inverse, logs = p - g, 1.0 / p - 1.0 / g, np.log(p) - np.log(g)
+    ratio = np.maximum(p / g, g / p)
+    values = {
+        "abs_rel": np.mean(np.abs(diff) / g),
+        "sq_rel": np.mean(diff**2 / g),
+        "rmse": np.sqrt(np.mean(diff**2)),
+        "rmse_log": np.sqrt(np.mean(logs**2)),
+        "log10": np.mean(np.abs(logs)) / np.log(10.0),
+        "delta1": np.mean(ratio < 1.25),
+        "delta2": np.mean(ratio < 1.25**2),
+        "delta3": np.mean(ratio < 1.25**3),
+        "silog": 100.0 * np.std(logs),
+        "mae": np.mean(np.abs(diff)),
+        "irmse": 1000.0 * np.sqrt(np.mean(inverse**2)),
+        "imae": 1000.0 * np.mean(np.abs(inverse)),
+    }
+    return {name: float(value) for name, value in values.items()}
+
+
+def mean_scores(rows: Iterable[Mapping[str, float | None]]) -> tuple[dict[str, float], dict[str, int]]:
+    """Means over images and how many images each mean rests on; ``None`` entries count in neither.
+
+    >>> mean_scores([{"rmse": 1.0}, {"rmse": None}, {"rmse": 3.0}])
+    ({'rmse': 2.0}, {'rmse': 2})
+    """
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for row in rows:
+        for name, value in row.items():
+            if value is not None:
+                totals[name] = totals.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + 1
+    return {name: total / counts[name] for name, total in totals.items()}, counts
