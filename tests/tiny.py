@@ -46,5 +46,7 @@ def tiny_bundle(family: str, seed: int = 0, **changes: Any) -> ModelBundle:
         return build(tiny_spec(family, **changes), torch.randn(1, 2, 16))
 
 
-def tiny_estimator(family: str, seed: int = 0, device: str = "cpu", precision: str = "fp32", **changes: Any) -> DepthEstimator:
+def tiny_estimator(
+    family: str, seed: int = 0, device: str = "cpu", precision: str = "fp32", **changes: Any
+) -> DepthEstimator:
     return DepthEstimator(tiny_bundle(family, seed, **changes), device=device, precision=precision)

@@ -18,10 +18,8 @@ def choose_devices(device: str) -> list[torch.device]:
         InputError: The name is unknown or there is no such device here.
     """
     if device == "auto":
-        if torch.cuda.is_available():
-            device = "cuda"
-        else:
-            device = "mps" if torch.backends.mps.is_available() else "cpu"
+        available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        device = next(name for name, here in available.items() if here)
     return [_one_device(name.strip()) for name in device.split(",")]
 
 

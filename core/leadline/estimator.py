@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +40,11 @@ PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 *
 
 
 def load(
-    name_or_path: str | Path, device: str = "auto", precision: str = "auto", vae: str | Path | None = None, **settings: Any
+    name_or_path: str | Path,
+    device: str = "auto",
+    precision: str = "auto",
+    vae: str | Path | None = None,
+    **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
 
@@ -86,7 +90,7 @@ class DepthEstimator:
 
     @property
     def family(self) -> str:
-        """"depthfm", "depthmaster" or "fiffdepth"."""
+        """ "depthfm", "depthmaster" or "fiffdepth"."""
         return self.spec.family
 
     @property
@@ -109,10 +113,6 @@ class DepthEstimator:
         """Whether members of an ensemble come from noise (True) or from flips and shifts (False)."""
         return self._original.model.stochastic
 
-    @overload
-    def predict(self, image: list[Any] | tuple[Any, ...], **options: Any) -> list[DepthPrediction]: ...
-    @overload
-    def predict(self, image: ImageLike, **options: Any) -> DepthPrediction: ...
     def predict(
         self,
         image: ImageLike,
@@ -124,7 +124,7 @@ class DepthEstimator:
         noise: Any = None,
         framing: FramingMode = "pad",
         on_progress: OnProgress | None = None,
-    ) -> DepthPrediction | list[DepthPrediction]:
+    ) -> Any:
         """Depth of an image, or of each image in a list or batch.
 
         Args:
@@ -139,6 +139,9 @@ class DepthEstimator:
             noise: Start noise itself instead of a seed, (C, h, w), (ensemble, C, h, w) or (images, ensemble, C, h, w).
             framing: "pad", or "official" to resize exactly as the authors' scripts do.
             on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
+
+        Returns:
+            A :class:`~leadline.DepthPrediction`, or a list of them for a list or batch.
 
         Raises:
             InputError: An image or option cannot be used.
@@ -214,6 +217,9 @@ class DepthEstimator:
         self, framed: list[Framed], ensemble: int, seed: int | Sequence[int], noise: Any
     ) -> list[Tensor | None]:
         """Start noise (ensemble, C, h, w) for each image, or None where the model takes none."""
+        seeds = [seed] * len(framed) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(framed):
+            raise InputError(f"{len(seeds)} seeds for {len(framed)} images; give one, or one for each")
         if not self.stochastic:
             if noise is not None:
                 raise InputError(f"{self.name} is deterministic and takes no noise")
@@ -228,9 +234,6 @@ class DepthEstimator:
                 if tuple(one.shape) != shape:
                     raise InputError(f"noise is {tuple(one.shape)}, this image needs (ensemble, C, h, w) = {shape}")
             return list(given)
-        seeds = [seed] * len(framed) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(framed):
-            raise InputError(f"{len(seeds)} seeds for {len(framed)} images; give one, or one for each")
         return [
             torch.randn(shape, generator=torch.Generator().manual_seed(one))
             for shape, one in zip(shapes, seeds, strict=True)
@@ -244,8 +247,8 @@ class _Replica:
         self.device = device
         self.dtype = dtype
         self._float32 = bundle if dtype == torch.float32 else deepcopy(bundle)  # stays on the CPU for a retry
-        self.model = bundle.model.to(device, dtype, memory_format=torch.channels_last)
-        self.codec = bundle.codec.to(device, dtype, memory_format=torch.channels_last)
+        self.model = bundle.model.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.codec = bundle.codec.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(
         self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress

@@ -8,7 +8,7 @@ nobody has to guess whether a high value is near or far.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -50,14 +50,14 @@ class Space(str, Enum):
         >>> Space.SQRT_DISPARITY.from_depth(np.array([1.0, 4.0]))
         array([1. , 0.5])
         """
-        xp = namespace(depth_m)
+        xp: Any = namespace(depth_m)
         depth_m = xp.clip(depth_m, MIN_DEPTH_M, MAX_DEPTH_M)
         if self is Space.LOG_DEPTH:
             return xp.log(depth_m)
         if self is Space.SQRT_DISPARITY:
             return 1.0 / xp.sqrt(depth_m)
         if self is Space.DISPARITY:
-            return 1.0 / depth_m
+            return xp.reciprocal(depth_m)
         return depth_m
 
     def to_depth(self, values: A) -> A:

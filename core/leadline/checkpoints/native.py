@@ -41,7 +41,9 @@ def save_codec(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float
     _save({f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}, path, dtype, {})
 
 
-def save_model(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16, codec_file: str | None = None) -> None:
+def save_model(
+    bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16, codec_file: str | None = None
+) -> None:
     """Write a model.
 
     Args:
@@ -68,20 +70,28 @@ def load_model(path: Path) -> ModelBundle:
     """
     header, tensors = _read(path)
     if _SPEC_KEY not in header:
-        raise CheckpointError(f"{path} is not a Leadline model (no description in it); import it with `leadline import`")
+        raise CheckpointError(
+            f"{path} is not a Leadline model (no description in it); import it with `leadline import`"
+        )
     spec = ModelSpec.from_json(header[_SPEC_KEY])
     codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
     digests = [file_hash(path)]
     if _CODEC_FILE_KEY in header:
         codec_path = path.parent / Path(header[_CODEC_FILE_KEY]).name
         if not codec_path.exists():
-            raise CheckpointError(f"{path.name} shares the codec {codec_path.name}, which is not beside it; copy it there")
+            raise CheckpointError(
+                f"{path.name} shares the codec {codec_path.name}, which is not beside it; copy it there"
+            )
         codec = {k.removeprefix("codec."): v for k, v in _read(codec_path)[1].items()}
         digests.append(file_hash(codec_path))
     if "prompt" not in tensors:
         raise CheckpointError(f"{path} has no prompt embedding in it; import it again")
     bundle = build_empty(spec, tensors["prompt"].float())
-    fill_unet(bundle, {k.removeprefix("unet."): v for k, v in tensors.items() if k.startswith("unet.")}, f"network in {path.name}")
+    fill_unet(
+        bundle,
+        {k.removeprefix("unet."): v for k, v in tensors.items() if k.startswith("unet.")},
+        f"network in {path.name}",
+    )
     fill(bundle.codec.vae, codec, f"codec of {path.name}")
     bundle.weights_hash = hashlib.sha256("".join(digests).encode()).hexdigest()
     return bundle
@@ -100,7 +110,9 @@ def read_spec(path: Path) -> ModelSpec | None:
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file.read())
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file.read())
+        )
 
 
 def _digest(data: bytes) -> str:
@@ -126,6 +138,8 @@ def _save(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype, header: di
         save_file(stored, temporary, metadata=header)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be written ({error}); free some space or choose another folder") from error
+        raise CheckpointError(
+            f"{path} cannot be written ({error}); free some space or choose another folder"
+        ) from error
     finally:
         Path(temporary).unlink(missing_ok=True)

@@ -31,7 +31,12 @@ from leadline.errors import CheckpointError
 from leadline.models import ModelSpec
 from leadline.spaces import Space
 
-_TENSOR_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
+_TENSOR_FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
 
 #: Keys of a UNet config that say how it was stored rather than what it is.
 _STORAGE_KEYS = frozenset({"_class_name", "_diffusers_version", "_name_or_path"})
@@ -49,14 +54,18 @@ def load_depthfm(path: Path, vae: Path, **settings: Any) -> ModelBundle:
     raw = _read_pickle(path)
     missing = {"state_dict", "ldm_hparams", "empty_text_embedding"} - set(raw)
     if missing:
-        raise CheckpointError(f"{path} is not a DepthFM checkpoint ({', '.join(sorted(missing))} missing in it); check the file")
+        raise CheckpointError(
+            f"{path} is not a DepthFM checkpoint ({', '.join(sorted(missing))} missing in it); check the file"
+        )
     config = ldm_unet_config(raw["ldm_hparams"])
     # diffusers' converter finds the network by this prefix and returns nothing without it
     prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in raw["state_dict"].items()}
     try:
         tensors = convert_ldm_unet_checkpoint(prefixed, config=dict(config))
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{path} has weights that do not fit its own description ({error}); fetch it again") from error
+        raise CheckpointError(
+            f"{path} has weights that do not fit its own description ({error}); fetch it again"
+        ) from error
     prompt = torch.as_tensor(raw["empty_text_embedding"]).float()
     codec_config, codec_tensors = _read_part(vae)
     spec = ModelSpec(
@@ -135,13 +144,19 @@ def empty_prompt(folder: Path) -> Tensor:
     try:
         from transformers import CLIPTextModel, CLIPTokenizer  # noqa: PLC0415 (needed only at import of a checkpoint)
     except ImportError as error:
-        raise CheckpointError("importing this checkpoint needs transformers; run: pip install 'leadline[import]'") from error
+        raise CheckpointError(
+            "importing this checkpoint needs transformers; run: pip install 'leadline[import]'"
+        ) from error
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", weights_only=True).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"the text encoder in {folder} cannot be read ({_first_line(error)}); fetch it again") from error
-    ids = tokenizer("", padding="do_not_pad", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
+        raise CheckpointError(
+            f"the text encoder in {folder} cannot be read ({_first_line(error)}); fetch it again"
+        ) from error
+    ids = tokenizer(
+        "", padding="do_not_pad", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
     with torch.no_grad():
         embedding: Tensor = encoder(ids.input_ids)[0]
     return embedding.float().clone()
@@ -149,7 +164,9 @@ def empty_prompt(folder: Path) -> Tensor:
 
 def looks_official(path: Path) -> bool:
     """Whether ``path`` has the outward form of an official checkpoint."""
-    return path.suffix in (".ckpt", ".pt", ".pth", ".bin") if path.is_file() else (path / "unet" / "config.json").exists()
+    return (
+        path.suffix in (".ckpt", ".pt", ".pth", ".bin") if path.is_file() else (path / "unet" / "config.json").exists()
+    )
 
 
 def _assemble(
@@ -158,7 +175,9 @@ def _assemble(
     try:
         bundle = build_empty(spec, prompt)
     except (ValueError, TypeError, AttributeError, ZeroDivisionError, IndexError) as error:
-        raise CheckpointError(f"{path} describes a network that cannot be built ({_first_line(error)}); fetch it again") from error
+        raise CheckpointError(
+            f"{path} describes a network that cannot be built ({_first_line(error)}); fetch it again"
+        ) from error
     fill_unet(bundle, dict(tensors), f"network in {path}")
     fill(bundle.codec.vae, codec_tensors, f"VAE of {path}")
     digest = hashlib.sha256()
@@ -191,7 +210,9 @@ def _family_of(folder: Path) -> str:
 def _read_part(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     config = _read_json(folder / "config.json")
     if not config:
-        raise CheckpointError(f"{folder} has no readable config.json; it should be a diffusers folder (give the VAE with --vae)")
+        raise CheckpointError(
+            f"{folder} has no readable config.json; it should be a diffusers folder (give the VAE with --vae)"
+        )
     for name in _TENSOR_FILES:
         path = folder / name
         if not path.exists():
@@ -211,7 +232,9 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist; check the path") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is damaged or holds more than weights ({_first_line(error)}); fetch it again") from error
+        raise CheckpointError(
+            f"{path} is damaged or holds more than weights ({_first_line(error)}); fetch it again"
+        ) from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path} holds no dictionary of weights; is it a checkpoint?")
     return raw

@@ -38,12 +38,16 @@ def load_from_disk(path: Path, vae: str | Path | None = None, **settings: Any) -
     if path.is_dir():
         if looks_official(path):
             return load_folder(path, Path(vae) if vae else None, **settings)
-        raise CheckpointError(f"{path} holds no checkpoint (no unet/config.json in it); give a diffusers folder or a file")
+        raise CheckpointError(
+            f"{path} holds no checkpoint (no unet/config.json in it); give a diffusers folder or a file"
+        )
     if path.suffix == ".safetensors":
         return load_model(path)
     if looks_official(path):
         if vae is None:
-            raise CheckpointError(f"{path.name} comes without its VAE; give the folder of Stable Diffusion 1.5's VAE with vae= (--vae)")
+            raise CheckpointError(
+                f"{path.name} comes without its VAE; give the folder of Stable Diffusion 1.5's VAE with vae= (--vae)"
+            )
         return load_depthfm(path, Path(vae), **settings)
     raise CheckpointError(f"{path} is no checkpoint that Leadline knows (.safetensors, .ckpt or a diffusers folder)")
 

@@ -41,7 +41,9 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module_name = f"leadline.cli.{cmd_name}_command" if cmd_name in ("import", "eval") else f"leadline.cli.{cmd_name}"
+        module_name = (
+            f"leadline.cli.{cmd_name}_command" if cmd_name in ("import", "eval") else f"leadline.cli.{cmd_name}"
+        )
         command: click.Command = import_module(module_name).command
         return command
 

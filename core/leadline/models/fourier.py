@@ -33,7 +33,7 @@ class FourierEnhancement(nn.Module):
         """(N, C, h, w) → (N, C, h, w), any h and w."""
         x = self.norm(features)
         spatial = self.conv_s2(silu(self.conv_s1(x))) + x
-        return self.fuse(torch.cat([spatial, self._frequency(x)], dim=1))  # type: ignore[no-any-return]
+        return self.fuse(torch.cat([spatial, self._frequency(x)], dim=1))
 
     def _frequency(self, x: Tensor) -> Tensor:
         first = silu(self.conv_f1(x))
@@ -42,4 +42,4 @@ class FourierEnhancement(nn.Module):
         phase = silu(self.conv_f4(spectrum.angle().to(x.dtype))).float()
         edited = torch.complex(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
         back = torch.fft.irfft2(edited, s=x.shape[-2:], norm="ortho").to(x.dtype)
-        return self.conv_f3(back + first)  # type: ignore[no-any-return]
+        return self.conv_f3(back + first)

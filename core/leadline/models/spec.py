@@ -68,7 +68,9 @@ class ModelSpec:
             raw = json.loads(text)
             unknown = set(raw) - {f.name for f in fields(cls)}
             if unknown:
-                raise CheckpointError(f"the model describes itself with unknown words ({', '.join(sorted(unknown))}); update Leadline")
+                raise CheckpointError(
+                    f"the model describes itself with unknown words ({', '.join(sorted(unknown))}); update Leadline"
+                )
             raw["space"] = Space(raw["space"])
             return cls(**raw)
         except (ValueError, TypeError, KeyError) as error:
