@@ -1,0 +1,102 @@
+"""What can be set on a stream, in one table: names, defaults, ranges, meanings.
+
+The ROS node declares its parameters from it, ``leadline bag`` its options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from leadline.errors import InputError
+from leadline.streaming.transforms import parse_extrinsics
+
+#: Changing one of these means loading the model again.
+MODEL_FIELDS = ("model", "device", "precision")
+
+
+def option(
+    default: Any,
+    description: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+) -> Any:
+    meta = {"description": description, "low": low, "high": high, "choices": choices, "read_only": read_only}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: default, metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """All settings of a stream. Zero means "not given" wherever a description says so."""
+
+    model: str = option("depthfm-mini", "Model: a name that `leadline models` lists, or a path on disk.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
+    precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
+    steps: int = option(0, "Network evaluations per frame; 0: the model's default.", 0, 100)
+    ensemble: int = option(1, "Members averaged per frame; 2 or more also measure the model's own spread.", 1, 32)
+    size: int = option(-1, "Long edge for processing in pixels; 0: native, -1: the model's default.", -1, 4096)
+    seed: int = option(0, "Start noise; the same for every frame, so that a still scene stays still.", 0, 2**31 - 1)
+
+    min_depth_m: float = option(0.05, "Nearer depth is published as -Inf (16UC1: 0).", 0.001, 1000.0)
+    max_depth_m: float = option(200.0, "Farther depth is published as +Inf (16UC1: 0).", 0.01, 10000.0)
+    max_relative_uncertainty: float = option(
+        0.0, "Pixels whose 1-sigma exceeds this share of their depth become NaN; 0: keep all.", 0.0, 10.0
+    )
+
+    sync_tolerance_s: float = option(0.1, "Largest time between an image and the points used with it.", 0.0, 10.0)
+    hold_s: float = option(
+        0.5, "How long the last fitted scale may serve images that have no points of their own.", 0.0, 3600.0
+    )
+    lidar_min_range_m: float = option(0.3, "Points nearer than this along the optical axis are ignored.", 0.0, 100.0)
+    lidar_max_range_m: float = option(200.0, "Points farther than this are ignored.", 0.1, 1000.0)
+    fixed_frame: str = option(
+        "", "Frame that stands still (odom, map): undoes the robot's motion between points and image. Empty: off."
+    )
+    extrinsics: tuple[float, ...] = option(
+        (), "LiDAR to optical camera frame if TF does not have it: x y z qx qy qz qw, or 16 numbers of a 4x4."
+    )
+    rectified: bool = option(False, "The image is rectified: use P of camera_info and no distortion.")
+
+    metric_scale: float = option(0.0, "Known scale: metres = to_depth(scale * value + shift); 0: unknown.", -1e6, 1e6)
+    metric_shift: float = option(0.0, "Known shift, used with metric_scale.", -1e6, 1e6)
+    camera_height_m: float = option(
+        0.0, "Height of the camera above flat ground, which then gives the scale; 0: unknown.", 0.0, 100.0
+    )
+    camera_pitch_deg: float = option(0.0, "How far the camera looks down from level; with camera_height_m.", -45.0, 89.0)
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            _check(option.name, getattr(self, option.name), option.metadata)
+        if self.min_depth_m >= self.max_depth_m:
+            raise InputError(f"min_depth_m {self.min_depth_m:g} must be below max_depth_m {self.max_depth_m:g}")
+        if self.lidar_min_range_m >= self.lidar_max_range_m:
+            raise InputError("lidar_min_range_m must be below lidar_max_range_m")
+        if not self.model.strip():
+            raise InputError("model is empty; give a name that `leadline models` lists, or a path")
+        parse_extrinsics(self.extrinsics)
+
+    def changed(self, changes: Mapping[str, Any]) -> StreamSettings:
+        """These settings with some of them replaced; unknown names are left to the caller and ignored.
+
+        Raises:
+            InputError: A value is out of range or contradicts another.
+        """
+        known = {option.name for option in fields(self)}
+        return replace(self, **{name: _tidy(value) for name, value in changes.items() if name in known})
+
+
+def _tidy(value: Any) -> Any:
+    return tuple(float(number) for number in value) if isinstance(value, list | tuple) or hasattr(value, "tolist") else value
+
+
+def _check(name: str, value: Any, meta: Mapping[str, Any]) -> None:
+    if meta["choices"] and value not in meta["choices"]:
+        raise InputError(f"{name} is {value!r}; it can be {', '.join(meta['choices'])}")
+    low, high = meta["low"], meta["high"]
+    if low is not None and not low <= value <= high:
+        raise InputError(f"{name} is {value:g}; it must lie in [{low:g}, {high:g}]")

@@ -1,0 +1,154 @@
+"""The thread that owns the model: loads it, feeds it the newest frame, survives its failures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Generic, TypeVar
+
+from leadline.errors import Cancelled, LeadlineError
+from leadline.streaming.buffers import NewestSlot
+
+F = TypeVar("F")
+M = TypeVar("M")
+
+#: After this many failures in a row the model is loaded again.
+FAILURES_BEFORE_RELOAD = 3
+LONGEST_PAUSE_S = 30.0
+
+
+class StreamWorker(Generic[F, M]):
+    """Runs ``process(model, frame)`` on the newest frame in its own thread.
+
+    ``put`` never blocks: while the model works, a newer frame replaces the one that waits, so that no queue grows.
+    Loading happens in the same thread, so a model is never swapped under a frame; frames go on with the old model
+    until the new one is there, and keep the old one if the new one fails.
+
+    Args:
+        process: Handles one frame; what it raises goes to ``on_failure``.
+        on_failure: Told every exception of ``process`` but :class:`~leadline.errors.Cancelled`.
+        on_load_failure: Told every exception of a loader.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[M, F], None],
+        on_failure: Callable[[Exception], None],
+        on_load_failure: Callable[[Exception], None],
+    ) -> None:
+        self._process = process
+        self._on_failure = on_failure
+        self._on_load_failure = on_load_failure
+        self._slot: NewestSlot[F] = NewestSlot()
+        self._loader: Callable[[], M] | None = None
+        self._wanted: Callable[[], M] | None = None
+        self._settled = threading.Event()
+        self._settled.set()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._pause_s = 1.0
+        self._retry_at: float | None = None
+        self._next_start = 0.0
+        self.min_period_s = 0.0
+        self.model: M | None = None
+        self._thread = threading.Thread(target=self._run, name="leadline-model", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were replaced by a newer one before the model was free."""
+        return self._slot.dropped
+
+    @property
+    def loading(self) -> bool:
+        return not self._settled.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether long work should give up."""
+        return self._stopping.is_set()
+
+    def put(self, frame: F) -> None:
+        """Offer a frame; returns at once."""
+        self._slot.put(frame)
+
+    def clear(self) -> None:
+        """Forget the frame that waits."""
+        self._slot.clear()
+
+    def load(self, loader: Callable[[], M]) -> None:
+        """Ask for another model; returns at once, see :meth:`wait_loaded`."""
+        with self._lock:
+            self._wanted = loader
+            self._settled.clear()
+
+    def wait_loaded(self, timeout_s: float) -> bool:
+        """Whether the last :meth:`load` has ended, well or badly (then :attr:`model` is the older one or None)."""
+        return self._settled.wait(timeout_s)
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """End the thread; False if the model still holds it after ``timeout_s`` (it then ends with the process)."""
+        self._stopping.set()
+        self._slot.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        ended = not self._thread.is_alive()
+        if ended:
+            self.model = None
+        return ended
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._load_if_asked()
+            frame = self._slot.take(0.1)
+            if frame is None or self.model is None:
+                continue
+            # Rate limit: wait, then take whatever is newest by then.
+            wait_s = self._next_start - monotonic()
+            if wait_s > 0:
+                self._stopping.wait(wait_s)
+                frame = self._slot.take(0.0) or frame
+            self._next_start = monotonic() + self.min_period_s
+            if not self._stopping.is_set():
+                self._handle(frame)
+
+    def _handle(self, frame: F) -> None:
+        if self.model is None:
+            return
+        try:
+            self._process(self.model, frame)
+        except Cancelled:
+            return
+        except Exception as error:  # a model may raise anything; the stream goes on
+            self._on_failure(error)
+            # A LeadlineError is about this frame or these settings; anything else may have broken the model.
+            self._failures += not isinstance(error, LeadlineError)
+            if self._failures >= FAILURES_BEFORE_RELOAD and self._retry_at is None:
+                self._retry_at = monotonic() + self._pause_s
+                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        else:
+            self._failures = 0
+            self._pause_s = 1.0
+
+    def _load_if_asked(self) -> None:
+        if self._retry_at is not None and monotonic() >= self._retry_at and self._loader is not None:
+            self._retry_at = None
+            self._failures = 0
+            with self._lock:
+                self._wanted = self._wanted or self._loader
+        with self._lock:
+            loader, self._wanted = self._wanted, None
+        if loader is None:
+            return
+        try:
+            self.model = loader()
+            self._loader = loader
+        except Exception as error:  # missing weights, no memory, a driver that is gone: the old model stays
+            self._on_load_failure(error)
+        with self._lock:
+            if self._wanted is None:
+                self._settled.set()
