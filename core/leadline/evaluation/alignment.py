@@ -135,7 +135,7 @@ def align(
         if max_side < 1:
             raise InputError(f"max_side is {max_side}; give a positive number of pixels, or none")
         step = -(-max(values.shape) // max_side)
-        values, measured_m, mask = (a[::step, ::step] for a in (values, measured_m, mask))
+        values, measured_m, mask = values[::step, ::step], measured_m[::step, ::step], mask[::step, ::step]
     x = values[mask].astype(np.float64)
     y: Vector = space.from_depth(measured_m[mask].astype(np.float64))
     if x.size == 0:

@@ -52,8 +52,8 @@ def boundary_f1(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None =
     scores = []
     for threshold in RATIO_THRESHOLDS:
         edges = [((a > threshold) & v, (b > threshold) & v) for a, b, v in zip(ours, truth, both, strict=True)]
-        precision = np.mean([_share(b, a) for a, b in edges])
-        recall = np.mean([_share(a, b) for a, b in edges])
+        precision = float(np.mean([_share(b, a) for a, b in edges]))
+        recall = float(np.mean([_share(a, b) for a, b in edges]))
         total = precision + recall
         scores.append(2.0 * precision * recall / total if total > 0 else 0.0)
     return {"boundary_f1": float(np.average(scores, weights=RATIO_THRESHOLDS))}
@@ -93,7 +93,7 @@ def boundary_recall(predicted_m: Floats, matte: npt.NDArray[np.floating]) -> Sco
     for threshold in RATIO_THRESHOLDS:
         found = [thin_runs(ratios[0], threshold), thin_runs(ratios[1].T, threshold).T]
         found += [thin_runs(ratios[2], threshold), thin_runs(ratios[3].T, threshold).T]
-        scores.append(np.mean([_share(ours, truth) for ours, truth in zip(found, (left, up, right, down), strict=True)]))
+        scores.append(float(np.mean([_share(a, b) for a, b in zip(found, (left, up, right, down), strict=True)])))
     return {"boundary_recall": float(np.average(scores, weights=RATIO_THRESHOLDS))}
 
 

@@ -24,6 +24,7 @@ def option(
     choices: tuple[str, ...] = (),
     read_only: bool = False,
 ) -> Any:
+    """A dataclass field with what a person should know about it."""
     meta = {"description": description, "low": low, "high": high, "choices": choices, "read_only": read_only}
     if isinstance(default, tuple):
         return field(default_factory=lambda: default, metadata=meta)
@@ -70,8 +71,7 @@ class StreamSettings:
     camera_pitch_deg: float = option(0.0, "How far the camera looks down from level; with camera_height_m.", -45.0, 89.0)
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            _check(option.name, getattr(self, option.name), option.metadata)
+        check_options(self)
         if self.min_depth_m >= self.max_depth_m:
             raise InputError(f"min_depth_m {self.min_depth_m:g} must be below max_depth_m {self.max_depth_m:g}")
         if self.lidar_min_range_m >= self.lidar_max_range_m:
@@ -86,7 +86,7 @@ class StreamSettings:
         Raises:
             InputError: A value is out of range or contradicts another.
         """
-        known = {option.name for option in fields(self)}
+        known = {one.name for one in fields(self)}
         return replace(self, **{name: _tidy(value) for name, value in changes.items() if name in known})
 
 
@@ -94,9 +94,16 @@ def _tidy(value: Any) -> Any:
     return tuple(float(number) for number in value) if isinstance(value, list | tuple) or hasattr(value, "tolist") else value
 
 
-def _check(name: str, value: Any, meta: Mapping[str, Any]) -> None:
-    if meta["choices"] and value not in meta["choices"]:
-        raise InputError(f"{name} is {value!r}; it can be {', '.join(meta['choices'])}")
-    low, high = meta["low"], meta["high"]
-    if low is not None and not low <= value <= high:
-        raise InputError(f"{name} is {value:g}; it must lie in [{low:g}, {high:g}]")
+def check_options(settings: Any) -> None:
+    """Hold every field made by :func:`option` against its range and choices.
+
+    Raises:
+        InputError: The first value that does not fit.
+    """
+    for one in fields(settings):
+        value, meta = getattr(settings, one.name), one.metadata
+        if meta["choices"] and value not in meta["choices"]:
+            raise InputError(f"{one.name} is {value!r}; it can be {', '.join(meta['choices'])}")
+        low, high = meta["low"], meta["high"]
+        if low is not None and not low <= value <= high:
+            raise InputError(f"{one.name} is {value:g}; it must lie in [{low:g}, {high:g}]")

@@ -104,23 +104,19 @@ class StreamWorker(Generic[F, M]):
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._load_if_asked()
-            frame = self._slot.take(0.1)
-            if frame is None or self.model is None:
-                continue
-            # Rate limit: wait, then take whatever is newest by then.
             wait_s = self._next_start - monotonic()
-            if wait_s > 0:
-                self._stopping.wait(wait_s)
-                frame = self._slot.take(0.0) or frame
+            if wait_s > 0:  # rate limit: frames go on replacing each other meanwhile
+                self._stopping.wait(min(wait_s, 0.1))
+                continue
+            frame = self._slot.take(0.1)
+            if frame is None or self.model is None or self.stopping:
+                continue
             self._next_start = monotonic() + self.min_period_s
-            if not self._stopping.is_set():
-                self._handle(frame)
+            self._handle(self.model, frame)
 
-    def _handle(self, frame: F) -> None:
-        if self.model is None:
-            return
+    def _handle(self, model: M, frame: F) -> None:
         try:
-            self._process(self.model, frame)
+            self._process(model, frame)
         except Cancelled:
             return
         except Exception as error:  # a model may raise anything; the stream goes on

@@ -1,0 +1,39 @@
+"""`leadline pull`: download official weights."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.argument("name")
+@click.option("--half", is_flag=True, help="Keep the weights in 16 bits: half the disk, not exact.")
+@click.option("--keep-original", is_flag=True, help="Keep the downloaded files beside the imported model.")
+def command(name: str, half: bool, keep_original: bool) -> None:
+    """Download the official weights of NAME, check them, and import them.
+
+    An interrupted download goes on where it stopped. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected;
+    LEADLINE_HOME names another folder.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from leadline.checkpoints import catalog, download
+    from leadline.checkpoints.importing import import_checkpoint
+    from leadline.checkpoints.resolve import available
+
+    entry = catalog.entry(name)
+    if name in available():
+        click.echo(f"{name} is here already: {available()[name]}", err=True)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(f"fetching {name}", total=None)
+        checkpoint, vae = download.fetch(entry, lambda done, total: bar.update(task, completed=done, total=total))
+    click.echo(f"importing {name} ...", err=True)
+    path = import_checkpoint(checkpoint, name, vae=vae, half=half, family=entry.family, licence=entry.licence)
+    if not keep_original:
+        download.discard(entry)
+    click.echo(f"{name} is ready: leadline predict photo.jpg --model {name}\n{path}", err=True)

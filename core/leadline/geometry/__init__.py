@@ -1,0 +1,33 @@
+"""Depth to geometry: cameras, meshes, silhouettes, sky, adaptive triangles, alignment over time.
+
+NumPy and the standard library only: the same files run in the command line and inside Blender.
+
+Axes of every vertex: x right, y up, z towards the viewer; a camera sits at the origin and looks along -z
+(the camera axes of Blender and glTF). Lengths are metres. Images are (rows, columns), row 0 at the top; ``uv`` has its
+origin at the lower left corner of the photograph.
+"""
+
+from leadline.geometry.camera import Camera
+from leadline.geometry.exif import focal_px_from_photo
+from leadline.geometry.lattice import Lattice
+from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
+from leadline.geometry.ranges import affine_to_range, nearness, scale_from_length
+from leadline.geometry.silhouettes import silhouette_cells
+from leadline.geometry.sky import sky_mask
+from leadline.geometry.temporal import TemporalAligner
+
+__all__ = [
+    "Camera",
+    "Lattice",
+    "Mesh",
+    "TemporalAligner",
+    "affine_to_range",
+    "focal_px_from_photo",
+    "grid_mesh",
+    "nearness",
+    "perspective_mesh",
+    "relief_mesh",
+    "scale_from_length",
+    "silhouette_cells",
+    "sky_mask",
+]

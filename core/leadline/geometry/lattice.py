@@ -1,0 +1,138 @@
+"""The regular lattice of vertices laid over a picture, and how maps are sampled on it.
+
+The lattice covers the picture from outer edge to outer edge: vertex (r, c) of R × C lies at the image point
+``(c / (C-1) * width, r / (R-1) * height)``, so texture coordinates are exact at any resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+FloatMap = npt.NDArray[np.float32]
+BoolMap = npt.NDArray[np.bool_]
+
+#: Neighbouring pixels whose depths differ by more than this factor are not mixed by interpolation.
+EDGE_RATIO = 1.03
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """``rows × columns`` vertices over a ``height × width`` picture; at least 2 × 2."""
+
+    rows: int
+    columns: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.columns) < 2 or min(self.height, self.width) < 1:
+            raise ValueError(f"{self.rows}×{self.columns} vertices over {self.height}×{self.width} pixels is no lattice")
+
+    @classmethod
+    def over(cls, height: int, width: int, long_edge: int = 0) -> Lattice:
+        """As many vertices as pixels, or ``long_edge`` vertices along the long edge and square cells."""
+        if long_edge <= 0:
+            return cls(max(height, 2), max(width, 2), height, width)
+        scale = (max(long_edge, 2) - 1) / max(height, width)
+        return cls(max(round(height * scale), 1) + 1, max(round(width * scale), 1) + 1, height, width)
+
+    @classmethod
+    def divisible(cls, height: int, width: int, long_edge: int = 0) -> tuple[Lattice, int]:
+        """A lattice near ``long_edge`` whose cells come in square blocks of a power of two; and the block's edge."""
+        plain = cls.over(height, width, long_edge)
+        short = min(plain.rows, plain.columns) - 1
+        block = 64
+        while block > 2 and short < 4 * block:
+            block //= 2
+        rows, columns = (max(round((n - 1) / block), 1) * block + 1 for n in (plain.rows, plain.columns))
+        return cls(rows, columns, height, width), block
+
+    @property
+    def x_px(self) -> FloatArray:
+        """(columns,) image abscissae, 0 at the left outer edge."""
+        return np.linspace(0.0, self.width, self.columns)
+
+    @property
+    def y_px(self) -> FloatArray:
+        """(rows,) image ordinates, 0 at the upper outer edge."""
+        return np.linspace(0.0, self.height, self.rows)
+
+    def uv(self) -> FloatMap:
+        """(rows * columns, 2) texture coordinates, origin at the lower left."""
+        grid = np.empty((self.rows, self.columns, 2), np.float32)
+        grid[..., 0] = np.linspace(0.0, 1.0, self.columns)
+        grid[..., 1] = np.linspace(1.0, 0.0, self.rows)[:, None]
+        return grid.reshape(-1, 2)
+
+    def nearest(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values of the nearest pixels of (height, width[, channels]) on the lattice."""
+        return image[_nearest(self.height, self.rows)][:, _nearest(self.width, self.columns)]
+
+    def linear(self, image: FloatArray) -> FloatMap:
+        """Bilinear values of a (height, width) map on the lattice, float32; the border continues outwards."""
+        return _blend(image, _linear(self.height, self.rows), _linear(self.width, self.columns))
+
+    def depth(self, depth: FloatArray) -> FloatMap:
+        """Depth (height, width) > 0 on the lattice, float32.
+
+        Interpolated as disparity, which is linear on planes; where neighbours belong to different surfaces the
+        nearest pixel is taken, so that no vertex hangs between an object and its background.
+        """
+        disparity = (1.0 / depth).astype(np.float32)
+        rows, columns = _linear(self.height, self.rows), _linear(self.width, self.columns)
+        sampled = _blend(disparity, rows, columns)
+        low = _corner(np.minimum, disparity, rows, columns)
+        high = _corner(np.maximum, disparity, rows, columns)
+        torn = high > low * EDGE_RATIO
+        sampled[torn] = self.nearest(disparity)[torn]
+        return np.divide(1.0, sampled, out=sampled)
+
+    def quads(self) -> npt.NDArray[np.int32]:
+        """((rows-1) * (columns-1), 4) vertex numbers, counter-clockwise seen by the viewer."""
+        corner = np.arange(self.rows - 1, dtype=np.int32)[:, None] * self.columns + np.arange(
+            self.columns - 1, dtype=np.int32
+        )
+        faces = np.empty((self.rows - 1, self.columns - 1, 4), np.int32)
+        for place, offset in enumerate((0, self.columns, self.columns + 1, 1)):
+            np.add(corner, offset, out=faces[..., place])
+        return faces.reshape(-1, 4)
+
+
+def _positions(pixels: int, vertices: int) -> FloatArray:
+    """Pixel-index coordinates of the vertices along one axis: outer edge to outer edge, held at the border pixels."""
+    return np.clip(np.linspace(0.0, pixels, vertices) - 0.5, 0.0, pixels - 1.0)
+
+
+def _nearest(pixels: int, vertices: int) -> npt.NDArray[np.intp]:
+    return np.minimum(np.linspace(0.0, pixels, vertices).astype(np.intp), pixels - 1)
+
+
+def _linear(pixels: int, vertices: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatMap]:
+    at = _positions(pixels, vertices)
+    low = np.minimum(at.astype(np.intp), max(pixels - 2, 0))
+    return low, np.minimum(low + 1, pixels - 1), (at - low).astype(np.float32)
+
+
+_Axis = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatMap]
+
+
+def _blend(image: FloatArray, rows: _Axis, columns: _Axis) -> FloatMap:
+    """Separable linear interpolation."""
+    low, high, weight = columns
+    image = image.astype(np.float32, copy=False)
+    across = image[:, low] + (image[:, high] - image[:, low]) * weight
+    low, high, weight = rows
+    blended: FloatMap = across[low] + (across[high] - across[low]) * weight[:, None]
+    return blended
+
+
+def _corner(pick: np.ufunc, image: FloatMap, rows: _Axis, columns: _Axis) -> FloatMap:
+    """The least or greatest of the four pixels around each vertex."""
+    across = pick(image[:, columns[0]], image[:, columns[1]])
+    corner: FloatMap = pick(across[rows[0]], across[rows[1]])
+    return corner

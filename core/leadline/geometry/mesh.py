@@ -1,0 +1,197 @@
+"""Meshes from depth: a flat grid, a relief, a scene seen by a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.geometry.adaptive import adaptive_faces
+from leadline.geometry.camera import Camera
+from leadline.geometry.lattice import Lattice
+from leadline.geometry.silhouettes import silhouette_cells
+
+FloatArray = npt.NDArray[np.floating[Any]]
+FloatMap = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+BoolMap = npt.NDArray[np.bool_]
+
+#: Default relative jump in depth that counts as a silhouette.
+CUT_THRESHOLD = 0.1
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Vertices, faces and what every vertex knows.
+
+    Attributes:
+        vertices: float32 (V, 3), metres; axes as in :mod:`leadline.geometry`.
+        faces: int32 (F, 4) or (F, 3) vertex numbers, counter-clockwise seen by the viewer.
+        uv: float32 (V, 2) texture coordinates, origin at the photograph's lower left corner.
+        depth: float32 (V,) distance along the camera's axis (perspective) or height above the base (relief).
+        uncertainty: float32 (V,), one standard deviation in the unit of the map it was sampled from; or None.
+    """
+
+    vertices: FloatMap
+    faces: IntArray
+    uv: FloatMap
+    depth: FloatMap
+    uncertainty: FloatMap | None = None
+
+    def triangles(self) -> IntArray:
+        """(T, 3): the faces, quadrilaterals split in two."""
+        if self.faces.shape[1] == 3:
+            return self.faces
+        return self.faces[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+
+    def normals(self) -> FloatMap:
+        """(V, 3) unit normals towards the viewer's side, averaged over the faces around each vertex by their area."""
+        diagonal = self.vertices[self.faces[:, 2]] - self.vertices[self.faces[:, 0]]
+        other = self.vertices[self.faces[:, -1]] - self.vertices[self.faces[:, 1]]
+        if self.faces.shape[1] == 3:
+            other = self.vertices[self.faces[:, 1]] - self.vertices[self.faces[:, 0]]
+            diagonal, other = other, diagonal
+        of_face = np.cross(diagonal, other)
+        summed = np.empty((len(self.vertices), 3), np.float32)
+        corners = self.faces.ravel()
+        for axis in range(3):
+            weights = np.repeat(of_face[:, axis], self.faces.shape[1])
+            summed[:, axis] = np.bincount(corners, weights, minlength=len(summed))
+        length = np.linalg.norm(summed, axis=1, keepdims=True)
+        summed /= np.maximum(length, np.finfo(np.float32).tiny)
+        return summed
+
+    def without_loose_vertices(self) -> Mesh:
+        """The same surface without the vertices that no face uses."""
+        used = np.zeros(len(self.vertices), np.bool_)
+        used[self.faces.ravel()] = True
+        if used.all():
+            return self
+        number = np.cumsum(used, dtype=np.int32) - 1
+        return Mesh(
+            self.vertices[used],
+            number[self.faces],
+            self.uv[used],
+            self.depth[used],
+            None if self.uncertainty is None else self.uncertainty[used],
+        )
+
+
+def grid_mesh(height: int, width: int, width_m: float, long_edge: int) -> Mesh:
+    """A flat grid, ``width_m`` wide and centred on the origin, for a displacement to act on."""
+    lattice = Lattice.over(height, width, long_edge)
+    flat = np.zeros((lattice.rows, lattice.columns), np.float32)
+    return _assemble(lattice, _relief_points(lattice, flat, width_m), flat, None, _nothing(lattice), 0, 0, width_m)
+
+
+def relief_mesh(
+    rise: FloatArray,
+    width_m: float,
+    height_m: float,
+    *,
+    uncertainty: FloatArray | None = None,
+    depth: FloatArray | None = None,
+    cut: float = 1.0,
+    removed: BoolMap | None = None,
+    long_edge: int = 0,
+    target_faces: int = 0,
+) -> Mesh:
+    """A relief: the picture as a plane, ``width_m`` wide, that rises towards the viewer.
+
+    Args:
+        rise: (H, W) in [0, 1], see :func:`leadline.geometry.nearness`; 1 rises by ``height_m``.
+        uncertainty: (H, W), stored with the vertices.
+        depth: (H, W) > 0; where it jumps by ``cut`` (relative, see ``silhouette_cells``) the relief is cut.
+        removed: (H, W) pixels without surface, such as the sky.
+        long_edge: Vertices along the long edge; 0 for one for each pixel.
+        target_faces: Adaptive triangles, about this many; 0 for the full grid of quadrilaterals.
+    """
+    lattice, block = _lattice(rise.shape, long_edge, target_faces)
+    risen = lattice.linear(rise) * np.float32(height_m)
+    dropped = _removed_cells(lattice, removed)
+    if depth is not None and cut < 1:
+        dropped |= silhouette_cells(lattice.depth(depth), cut)
+    points = _relief_points(lattice, risen, width_m)
+    return _assemble(lattice, points, risen, uncertainty, dropped, block, target_faces, width_m)
+
+
+def perspective_mesh(
+    depth: FloatArray,
+    camera: Camera,
+    *,
+    uncertainty: FloatArray | None = None,
+    cut: float = CUT_THRESHOLD,
+    removed: BoolMap | None = None,
+    long_edge: int = 0,
+    target_faces: int = 0,
+) -> Mesh:
+    """The surface that the camera saw: every vertex projects exactly onto its point of the photograph.
+
+    Args:
+        depth: (H, W) > 0 along the camera's axis, metres.
+        camera: Of the same size as ``depth``.
+        uncertainty, cut, removed, long_edge, target_faces: As for :func:`relief_mesh`.
+    """
+    if depth.shape != (camera.height, camera.width):
+        raise ValueError(f"a depth map of {depth.shape} does not belong to {camera}")
+    lattice, block = _lattice(depth.shape, long_edge, target_faces)
+    on_lattice = lattice.depth(depth)
+    dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut)
+    points = camera.unproject(lattice.x_px.astype(np.float32), lattice.y_px.astype(np.float32)[:, None], on_lattice)
+    return _assemble(lattice, points, on_lattice, uncertainty, dropped, block, target_faces, on_lattice)
+
+
+def _lattice(shape: tuple[int, ...], long_edge: int, target_faces: int) -> tuple[Lattice, int]:
+    height, width = shape
+    if target_faces:
+        return Lattice.divisible(height, width, long_edge)
+    return Lattice.over(height, width, long_edge), 0
+
+
+def _nothing(lattice: Lattice) -> BoolMap:
+    return np.zeros((lattice.rows - 1, lattice.columns - 1), np.bool_)
+
+
+def _removed_cells(lattice: Lattice, removed: BoolMap | None) -> BoolMap:
+    """Cells with a removed pixel at any corner."""
+    if removed is None:
+        return _nothing(lattice)
+    vertices = lattice.nearest(removed)
+    return np.asarray(vertices[:-1, :-1] | vertices[1:, :-1] | vertices[:-1, 1:] | vertices[1:, 1:])
+
+
+def _relief_points(lattice: Lattice, risen: FloatMap, width_m: float) -> FloatMap:
+    height_m = width_m * lattice.height / lattice.width
+    points = np.empty((lattice.rows, lattice.columns, 3), np.float32)
+    points[..., 0] = np.linspace(-0.5, 0.5, lattice.columns) * width_m
+    points[..., 1] = (np.linspace(0.5, -0.5, lattice.rows) * height_m)[:, None]
+    points[..., 2] = risen
+    return points
+
+
+def _assemble(
+    lattice: Lattice,
+    points: FloatArray,
+    depth: FloatMap,
+    uncertainty: FloatArray | None,
+    dropped: BoolMap,
+    block: int,
+    target_faces: int,
+    error_scale: FloatArray | float,
+) -> Mesh:
+    if target_faces:
+        faces = adaptive_faces(points, np.asarray(error_scale), dropped, block, target_faces)
+    else:
+        faces = lattice.quads()
+        if dropped.any():
+            faces = faces[~dropped.ravel()]
+    mesh = Mesh(
+        points.reshape(-1, 3).astype(np.float32, copy=False),
+        faces.astype(np.int32, copy=False),
+        lattice.uv(),
+        depth.ravel(),
+        None if uncertainty is None else lattice.linear(uncertainty).ravel(),
+    )
+    return mesh.without_loose_vertices()

@@ -1,0 +1,54 @@
+"""From a model's numbers to lengths: near and far, a known length, nearness for relief."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+FloatMap = npt.NDArray[np.float32]
+
+#: Percentiles taken as the near and far end of a map, so that a few stray pixels do not decide the scale.
+RANGE_PERCENT = (1.0, 99.0)
+
+
+def affine_to_range(
+    values: FloatArray, near_value: float, far_value: float, near_is_high: bool, percent: tuple[float, float] = RANGE_PERCENT
+) -> tuple[float, float]:
+    """``scale > 0, shift`` that carry the ends of a relative map onto the wanted near and far.
+
+    Args:
+        values: Any shape, the numbers of a relative map in some space.
+        near_value, far_value: The wanted near and far distance, expressed in the same space.
+        near_is_high: Whether high numbers are near in that space.
+        percent: Percentiles of ``values`` that count as their ends.
+
+    A map without any range is moved to the near end.
+    """
+    low, high = np.percentile(values[np.isfinite(values)], percent)
+    wanted_low, wanted_high = (far_value, near_value) if near_is_high else (near_value, far_value)
+    if not wanted_high > wanted_low:
+        raise ValueError("the far distance has to be larger than the near one")
+    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-6):
+        return 1.0, float(near_value - low)
+    scale = (wanted_high - wanted_low) / (high - low)
+    return float(scale), float(wanted_low - scale * low)
+
+
+def nearness(values: FloatArray, near_is_high: bool, percent: tuple[float, float] = (0.5, 99.5)) -> FloatMap:
+    """float32 in [0, 1], 1 nearest: what relief and displacement rise by."""
+    towards_viewer = values if near_is_high else -values
+    low, high = np.percentile(towards_viewer, percent)
+    span = max(float(high - low), float(np.finfo(np.float32).tiny))
+    return np.clip((towards_viewer - low) / span, 0.0, 1.0).astype(np.float32)
+
+
+def scale_from_length(first: FloatArray, second: FloatArray, length_m: float) -> float:
+    """The factor that makes two reconstructed points (3,) lie ``length_m`` apart."""
+    distance = float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
+    if not (distance > 0 and math.isfinite(distance) and length_m > 0):
+        raise ValueError("two different points and a length above zero are needed to set the scale")
+    return length_m / distance

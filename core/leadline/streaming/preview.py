@@ -1,0 +1,24 @@
+"""A relative map in colours, fast enough for a live stream."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+FloatMap = npt.NDArray[np.float32]
+
+
+@cache
+def _palette() -> npt.NDArray[np.uint8]:
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    bgr = np.asarray(cv2.applyColorMap(ramp, cv2.COLORMAP_TURBO), dtype=np.uint8)
+    return np.ascontiguousarray(bgr[:, 0, ::-1])
+
+
+def colour_nearness(relative: FloatMap) -> npt.NDArray[np.uint8]:
+    """Relative depth in [0, 1], 0 nearest → RGB uint8 (H, W, 3), near red, far blue."""
+    level = cv2.convertScaleAbs(1.0 - relative, alpha=255.0)
+    return np.asarray(_palette()[level])

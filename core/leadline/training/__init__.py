@@ -1,0 +1,1 @@
+"""Training: procedural scenes, the three papers' recipes, completion fine-tuning, and the mini weights."""

@@ -1,0 +1,93 @@
+"""Every training loss, as a pure function of tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean of ``values`` (N, C, H, W) where ``mask`` (N, 1, H, W) holds; 0 where it never does."""
+    if mask is None:
+        return values.mean()
+    weight = mask.to(values.dtype).expand_as(values)
+    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def squared_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean squared error over (N, C, H, W): DepthFM eq. 4, DepthMaster eq. 3, FiffDepth eq. 3."""
+    return masked_mean((prediction.float() - target.float()) ** 2, mask)
+
+
+def absolute_error(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean absolute error over (N, C, H, W): FiffDepth eq. 5."""
+    return masked_mean((prediction.float() - target.float()).abs(), mask)
+
+
+def gradient_matching(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """FiffDepth eq. 6: (1 / M) sum of |dR/dx| + |dR/dy|, R the residual, one scale; forward differences.
+
+    M counts all cells of (N, C, H, W), or the valid ones; a difference counts where both its ends are valid.
+    """
+    residual = prediction.float() - target.float()
+    along_x = (residual[..., :, 1:] - residual[..., :, :-1]).abs()
+    along_y = (residual[..., 1:, :] - residual[..., :-1, :]).abs()
+    if mask is None:
+        return (along_x.sum() + along_y.sum()) / residual.numel()
+    inside = mask.to(residual.dtype).expand_as(residual)
+    along_x = along_x * inside[..., :, 1:] * inside[..., :, :-1]
+    along_y = along_y * inside[..., 1:, :] * inside[..., :-1, :]
+    return (along_x.sum() + along_y.sum()) / inside.sum().clamp_min(1.0)
+
+
+def modified_huber(residual: Tensor, delta: float) -> Tensor:
+    """DepthMaster eq. 8, elementwise: delta |r| up to delta, r^2 / 2 + delta^2 / 2 beyond; continuous at delta.
+
+    This is the paper's form. The official code subtracts or adds other constants in the two branches, which leaves
+    the gradient as it is and makes the reported value jump.
+    """
+    size = residual.abs()
+    return torch.where(size <= delta, delta * size, 0.5 * size**2 + 0.5 * delta**2)
+
+
+def directional_gradients(image: Tensor) -> Tensor:
+    """Differences along x, y and both diagonals: (N, 1, H, W) → (N, 4, H - 1, W - 2)."""
+    here = image[..., :-1, 1:-1]
+    right, below = image[..., :-1, 2:], image[..., 1:, 1:-1]
+    below_right, below_left = image[..., 1:, 2:], image[..., 1:, :-2]
+    return torch.cat([right - here, below - here, below_right - here, below_left - here], dim=-3)
+
+
+def multi_directional_gradient_loss(
+    prediction: Tensor, target: Tensor, delta: float = 0.2, mask: Tensor | None = None
+) -> Tensor:
+    """DepthMaster section III-D on maps (N, 1, H, W): :func:`modified_huber` of the gradients' difference."""
+    penalty = modified_huber(directional_gradients(prediction.float()) - directional_gradients(target.float()), delta)
+    if mask is None:
+        return penalty.mean()
+    # a difference counts where both of its ends are valid
+    whole = 1.0 - directional_gradients(mask.float()).abs()
+    return masked_mean(penalty * whole, mask[..., :-1, 1:-1])
+
+
+def feature_alignment(aligned: Tensor, external: Tensor) -> Tensor:
+    """DepthMaster eq. 5: KL(external || aligned) between softmaxes over the feature dimension.
+
+    Args:
+        aligned: (N, D, h, w) features of the network, projected.
+        external: (N, D, h, w) features of the frozen encoder.
+
+    Returns:
+        The mean over tokens of the sum over features. (The official code's ``kl_div`` averages over features too,
+        which makes it D times smaller; λ = 1 belongs to the formula in the paper.)
+    """
+    log_aligned = functional.log_softmax(aligned.float(), dim=1)
+    log_external = functional.log_softmax(external.float(), dim=1)
+    return (log_external.exp() * (log_external - log_aligned)).sum(dim=1).mean()
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of N(mean, exp(log_variance)) from N(0, 1), mean over all elements (the autoencoder's prior)."""
+    log_variance = log_variance.float().clamp(-30.0, 20.0)
+    return 0.5 * (mean.float() ** 2 + log_variance.exp() - 1.0 - log_variance).mean()

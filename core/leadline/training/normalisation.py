@@ -1,0 +1,94 @@
+"""Depth in metres to the [-1, 1] maps that the autoencoder takes, and which latent cells to trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from leadline.errors import InputError
+from leadline.spaces import Space
+
+FloatMap = npt.NDArray[np.float32]
+BoolMap = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a depth map becomes a picture for the autoencoder.
+
+    Attributes:
+        space: The space in which the map is linear.
+        low, high: Quantiles of the valid values that go to -1 and 1 (both papers with formulas use 2 and 98 %).
+        clip: Whether values beyond are cut off (DepthMaster) or kept (DepthFM).
+        depth_range_m: The depths of the quantiles, when they are those of a whole data set (DepthFM); None takes
+            each image's own (DepthMaster, Marigold).
+    """
+
+    space: Space
+    low: float = 0.02
+    high: float = 0.98
+    clip: bool = True
+    depth_range_m: tuple[float, float] | None = None
+
+    def bounds(self, depth_m: FloatMap, valid: BoolMap) -> tuple[float, float]:
+        """The two values of ``space`` that become -1 and 1, low first."""
+        if self.depth_range_m is not None:
+            ends = self.space.from_depth(np.asarray(self.depth_range_m, dtype=np.float64))
+            return float(ends.min()), float(ends.max())
+        if not valid.any():
+            raise InputError("a depth map without a single valid pixel cannot be normalised; leave it out")
+        values = self.space.from_depth(depth_m[valid].astype(np.float64))
+        low, high = np.quantile(values, [self.low, self.high])
+        return float(low), float(high)
+
+    def __call__(self, depth_m: FloatMap, valid: BoolMap, sky: BoolMap | None = None) -> FloatMap:
+        """Normalise.
+
+        Args:
+            depth_m: (H, W) metres.
+            valid: (H, W) where it was measured.
+            sky: (H, W) pixels known to be endlessly far; they get the far end of the range. None: no such pixels.
+
+        Returns:
+            (H, W), about [-1, 1]; pixels that are neither valid nor sky take the nearest valid value.
+        """
+        low, high = self.bounds(depth_m, valid)
+        safe = np.where(valid, depth_m, 1.0)
+        values = self.space.from_depth(safe.astype(np.float64))
+        values = 2.0 * (values - low) / max(high - low, 1e-9) - 1.0
+        if self.clip:
+            values = np.clip(values, -1.0, 1.0)
+        values = values.astype(np.float32)
+        known = valid
+        if sky is not None:
+            values[sky] = -1.0 if self.space.near_is_high else 1.0
+            known = valid | sky
+        return fill_nearest(values, known)
+
+
+def fill_nearest(values: FloatMap, known: BoolMap) -> FloatMap:
+    """(H, W) with every unknown pixel replaced by the nearest known one (Euclidean)."""
+    if known.all():
+        return values
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    lookup = np.zeros(int(labels.max()) + 1, dtype=np.float32)
+    lookup[labels[known]] = values[known]
+    return lookup[labels]
+
+
+def latent_mask(known: Tensor, factor: int) -> Tensor:
+    """Cells whose pixels are all known: (N, 1, H, W) bool → (N, 1, H / factor, W / factor) bool."""
+    return functional.max_pool2d((~known).float(), factor) < 0.5
+
+
+def as_picture(normalised: FloatMap) -> Tensor:
+    """(H, W) to (3, H, W): the grey picture that the autoencoder sees."""
+    return torch.from_numpy(np.ascontiguousarray(normalised)).expand(3, -1, -1)

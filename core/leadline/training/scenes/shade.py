@@ -1,0 +1,217 @@
+"""From hits to colour: surface coordinates, normals, materials, one shadowed light, soft light, ambient occlusion, sky."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .cast import Solids, occluded
+from .materials import albedo
+from .noise import CLOUD, SMOOTH, noise
+from .scene import Light
+from .world import Kind
+
+_GROUP = 8  # pixels along the edge of a shadow group (at half resolution)
+
+
+@dataclass
+class Surface:
+    """What each hit pixel shows; N hits."""
+
+    point: Tensor  # (3, N) world metres
+    normal: Tensor  # (3, N) unit, towards the viewer
+    u: Tensor  # (N,) metres
+    v: Tensor
+    row: Tensor  # (N, 20) material parameters
+
+
+def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: Tensor) -> Surface:
+    """Normals and surface coordinates of hit ``point`` (3, N) on primitives ``owner`` (N,), seen along ``view`` (3, N)."""
+    kind, half = solids.kind[owner], solids.half[owner].t()
+    turn = solids.rotation[owner].reshape(-1, 9).t().contiguous()
+    rel = point - solids.centre[owner].t()
+    q = torch.stack([turn[a] * rel[0] + turn[3 + a] * rel[1] + turn[6 + a] * rel[2] for a in range(3)])  # local metres
+    unit = q / half
+    size = unit.abs()
+    card = kind == Kind.CARD
+    axis = torch.where(card, torch.full_like(owner, 2), size.argmax(0))
+    signs = torch.where(unit >= 0, 1.0, -1.0)
+    normal = torch.zeros_like(q)
+    normal.scatter_(0, axis[None], signs.gather(0, axis[None]))
+    # faces of a box: two of the three coordinates, the upright one as v
+    u = torch.where(axis == 0, q[1], q[0])
+    v = torch.where(axis == 2, q[1], q[2])
+    u = torch.where(card, q[0], u)
+    v = torch.where(card, q[1], v)
+    round_ = ((kind == Kind.BALL) | (kind == Kind.LEAVES)).nonzero()[:, 0]
+    if len(round_):
+        d = unit[:, round_]
+        n = d / half[:, round_]
+        normal[:, round_] = n
+        mean = half[0, round_]
+        u[round_] = torch.atan2(d[1], d[0]) * mean
+        v[round_] = torch.asin(d[2].clamp(-1, 1)) * half[2, round_]
+    tube = (kind == Kind.TUBE).nonzero()[:, 0]
+    if len(tube):
+        d, h, taper = unit[:, tube], half[:, tube], solids.aux[owner[tube], 0]
+        cap = (d[2].abs() > 0.9995) & (d[0] ** 2 + d[1] ** 2 < (1 + taper * d[2]) ** 2 * 0.999)
+        side = torch.stack([d[0], d[1], -taper * h[0] / h[2] * (1 + taper * d[2])])
+        flat = torch.stack([torch.zeros_like(d[2]), torch.zeros_like(d[2]), torch.sign(d[2])])
+        normal[:, tube] = torch.where(cap[None], flat, side)
+        u[tube] = torch.where(cap, q[0, tube], torch.atan2(d[1], d[0]) * h[0])
+        v[tube] = torch.where(cap, q[1, tube], q[2, tube])
+    row = table[solids.material[owner]]
+    salt = (owner.to(torch.float32) * 0.618) % 1.0  # equal furniture does not wear equal stains
+    u = u + axis * 0.37 * row[:, 10] * (kind == Kind.BOX)
+    world = torch.stack([turn[3 * a] * normal[0] + turn[3 * a + 1] * normal[1] + turn[3 * a + 2] * normal[2] for a in range(3)])
+    world = F.normalize(world, dim=0)
+    leafy = (kind == Kind.LEAVES).nonzero()[:, 0]
+    if len(leafy):
+        wild = noise(u[leafy] * 1.3, v[leafy] * 1.3, slice(4, 7))
+        world[:, leafy] = F.normalize(world[:, leafy] + 1.6 * wild, dim=0)
+    bumpy = (row[:, 16] > 0).nonzero()[:, 0]
+    if len(bumpy):
+        p, strength = point[:, bumpy], row[bumpy, 16]
+        wide = row[bumpy, 10] * 3
+        wild = noise((p[0] + 0.5 * p[2]) / wide + salt[bumpy], (p[1] + 0.7 * p[2]) / wide, slice(4, 7))
+        world[:, bumpy] = F.normalize(world[:, bumpy] + strength * wild, dim=0)
+    facing = (world * view).sum(0)
+    world = torch.where(facing[None] > 0, -world, world)
+    return Surface(point, world, u, v, row)
+
+
+def _blurred(x: Tensor, radius: int) -> Tensor:
+    size = 2 * radius + 1
+    return F.avg_pool2d(x[None, None], size, 1, radius, count_include_pad=False)[0, 0]
+
+
+def ambient_occlusion(depth: Tensor, hit: Tensor, normal: Tensor, rays: Tensor, focal: float) -> Tensor:
+    """Openness (H, W) in 0..1 from the depth picture itself: neighbours in front of the tangent plane take light away.
+
+    ``depth`` z (H, W), ``hit`` bool, ``normal`` world (3, H, W), ``rays`` world directions (3, H, W).
+    """
+    height, width = depth.shape
+    z = torch.where(hit, depth, torch.full_like(depth, 1e4))
+    point = rays * z
+    total = torch.zeros_like(depth)
+    taps = 0
+    for radius in (max(2, width // 160), max(4, width // 55), max(9, width // 20)):
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)) if radius < width // 30 else ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+            shifted = torch.roll(point, (dy * radius, dx * radius), (1, 2))
+            delta = shifted - point
+            square = (delta * delta).sum(0)
+            lift = (delta * normal).sum(0)
+            wide = (1.5 * radius / focal * z) ** 2
+            total += (lift / (square + 1e-8).sqrt() - 0.12).clamp(min=0) * (1 - square / (6 * wide)).clamp(min=0)
+            taps += 1
+    return (1 - 1.5 * total / taps).clamp(0.15, 1)
+
+
+def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Tensor) -> Tensor:
+    """Share of the main light that arrives, (H, W), computed at half resolution in small groups of pixels."""
+    _, height, width = point.shape
+    device = point.device
+    p, n, ok = point[:, ::2, ::2], normal[:, ::2, ::2], hit[::2, ::2]
+    rows, columns = p.shape[1] // _GROUP, p.shape[2] // _GROUP
+    jitter = noise(
+        torch.arange(p.shape[1] * p.shape[2], device=device) * 0.6180339, torch.arange(p.shape[1] * p.shape[2], device=device) * 0.7548776,
+        slice(4, 7),
+    ).reshape(3, p.shape[1], p.shape[2])
+    target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1, 1)
+    towards = F.normalize(target, dim=0).expand_as(p) if light.sun else target - p
+    faces = (n * towards).sum(0) > 0
+    start = p + n * (2e-3 + 1e-3 * (p - p.mean()).abs().amax(0))
+    towards = towards + jitter * light.size * 2
+
+    def grouped(x: Tensor) -> Tensor:
+        lead = x.shape[:-2]
+        x = x.reshape(*lead, rows, _GROUP, columns, _GROUP).transpose(-3, -2)
+        return x.reshape(*lead, rows * columns, _GROUP * _GROUP)
+
+    usable = ok & faces
+    if light.sun:
+        slope = (target[:2] / target[2]).view(2, 1)
+
+        def project(x: Tensor) -> Tensor:
+            flat = x.reshape(3, -1)
+            return (flat[:2] - slope * flat[2]).reshape(2, *x.shape[1:])
+    else:
+        usable = usable & (p[2] < target[2] - 0.02)
+
+        def project(x: Tensor) -> Tensor:
+            flat, lamp = x.reshape(3, -1), target.view(3, 1)
+            drop = (lamp[2] - flat[2]).clamp(min=0.02)
+            return ((flat[:2] - lamp[:2]) / drop).reshape(2, *x.shape[1:])
+
+    corners = project(solids.corners.permute(2, 0, 1))  # (2, P, 8)
+    margin = 0.03 if light.sun else 0.01
+    rectangles = torch.cat([corners.amin(2) - margin, corners.amax(2) + margin]).t()
+    glowing_lamp_shell = torch.zeros(len(rectangles), dtype=torch.bool, device=device)
+    if not light.sun:  # what is wholly above the lamp or wraps it casts nothing
+        bottom = solids.corners[:, :, 2].amin(1)
+        near = (solids.centre - target.view(1, 3)).norm(dim=1) < 0.25
+        glowing_lamp_shell = near | (bottom > float(target[2]) - 0.02)
+        rectangles[glowing_lamp_shell] = rectangles.new_tensor([1e9, 1e9, -1e9, -1e9])
+    reach = grouped(torch.full_like(p[0], 1e6 if light.sun else 0.98))
+    blocked = occluded(solids, rectangles, grouped(start), grouped(towards), reach[0, :1], grouped(project(p)), grouped(usable))
+    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(p.shape[1], p.shape[2])
+    lit = _blurred(lit, 1)
+    return F.interpolate(lit[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
+
+
+def sky(light: Light, view: Tensor) -> Tensor:
+    """Colour (3, N) of the sky in directions ``view`` (3, N)."""
+    d = F.normalize(view, dim=0)
+    up = d[2].clamp(min=0)
+    device = view.device
+    zenith, horizon, sun = (torch.tensor(c, device=device).view(3, 1) for c in (light.zenith, light.horizon, light.colour))
+    colour = horizon + (zenith - horizon) * up.clamp(0, 1) ** 0.45
+    flat = 1.0 / (up + 0.12)
+    n = noise(d[0] * flat * 0.07 + light.cloud, d[1] * flat * 0.07, slice(0, 8))
+    cover = ((n[CLOUD] + 0.5 * n[SMOOTH] + light.cloud * 1.3 - 0.75) * 2.2).clamp(0, 1)
+    white = (horizon.mean() * 1.1 + 0.25 * n[4]).clamp(min=0.05)
+    colour = colour + (white - colour) * cover * 0.85
+    if light.sun:
+        towards = F.normalize(torch.tensor(light.position, device=device), dim=0)
+        glow = (towards.view(3, 1) * d).sum(0).clamp(0, 1)
+        colour = colour + sun * (0.35 * glow**6 + 3 * glow**300)
+    return colour
+
+
+def lit_colour(s: Surface, light: Light, view: Tensor, openness: Tensor, arriving: Tensor, foot: Tensor) -> Tensor:
+    """Radiance (3, N) leaving each surface point towards the viewer."""
+    device = view.device
+
+    def colour3(c: tuple[float, float, float]) -> Tensor:
+        return torch.tensor(c, device=device).view(3, 1)
+
+    base = albedo(s.u, s.v, s.row, foot)
+    gloss, glow = s.row[:, 14], s.row[:, 15]
+    target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1)
+    if light.sun:
+        towards, power = F.normalize(target, dim=0).expand_as(s.point), torch.ones_like(gloss)
+    else:
+        offset = target - s.point
+        square = (offset * offset).sum(0)
+        towards, power = offset / square.sqrt(), 1 / (0.3 + 0.35 * square)
+    main = colour3(light.colour) * light.strength * power * arriving
+    tilt = 0.5 + 0.5 * s.normal[2]
+    soft = (colour3(light.below) + (colour3(light.above) - colour3(light.below)) * tilt) * openness
+    received = main * (s.normal * towards).sum(0).clamp(min=0) + soft
+    for position, colour, span in light.fills:
+        offset = torch.tensor(position, device=device).view(3, 1) - s.point
+        square = (offset * offset).sum(0) + 1e-4
+        wrapped = (0.35 + 0.65 * (s.normal * offset).sum(0) / square.sqrt()).clamp(min=0)
+        received = received + colour3(colour) * wrapped * openness / (1 + square / span**2)
+    seen = F.normalize(view, dim=0)
+    mirror = seen - 2 * (seen * s.normal).sum(0) * s.normal
+    shine = 12 + 180 * gloss**2
+    spot = (mirror * towards).sum(0).clamp(min=1e-4) ** shine * gloss * 1.6
+    rim = (1 - (seen * s.normal).sum(0).abs()).clamp(0, 1) ** 4
+    around = noise(mirror[0] * 0.15 + 0.3, mirror[2] * 0.2 + 0.1, slice(0, 4))[SMOOTH]
+    reflected = soft * (0.7 + around + 0.8 * mirror[2].clamp(min=0)).clamp(min=0)
+    colour = base * received + main * spot + reflected * gloss * (0.12 + 0.7 * rim)
+    return colour + glow * base
