@@ -55,7 +55,7 @@ def frame_padded(image: RgbImage, size: int, multiple: int) -> Framed:
     """
     height, width = image.shape[:2]
     target = _fit(height, width, size) if size > 0 else (height, width)
-    pixels = resize_pixels(torch.from_numpy(image).permute(2, 0, 1), target)
+    pixels = resize_pixels(as_tensor(image), target)
     bottom, right = (-target[0]) % multiple, (-target[1]) % multiple
     if bottom or right:
         pixels = pad(pixels.float()[None], (0, right, 0, bottom), mode="replicate")[0].to(torch.uint8)
@@ -75,7 +75,7 @@ def frame_official_depthfm(image: RgbImage, size: int) -> Framed:
     if target_w == 0 or target_h == 0:
         raise InputError(f"DepthFM's own resizing cannot take {width}×{height} at size {size}; use the default framing")
     resized = Image.fromarray(image).resize((target_w, target_h), Image.Resampling.BILINEAR)
-    return Framed(torch.from_numpy(np.array(resized)).permute(2, 0, 1), None, (height, width))
+    return Framed(as_tensor(np.array(resized)), None, (height, width))
 
 
 def frame_official_one_step(image: RgbImage, size: int) -> Framed:
@@ -85,7 +85,12 @@ def frame_official_one_step(image: RgbImage, size: int) -> Framed:
     if size > 0:
         factor = min(size / width, size / height)
         target = (int(height * factor), int(width * factor))
-    return Framed(resize_pixels(torch.from_numpy(image).permute(2, 0, 1), target), None, (height, width))
+    return Framed(resize_pixels(as_tensor(image), target), None, (height, width))
+
+
+def as_tensor(image: RgbImage) -> Tensor:
+    """uint8 (H, W, 3) to uint8 (3, H, W), sharing memory where the array allows it."""
+    return torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)
 
 
 def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -82,7 +82,7 @@ def _from_pil(image: Image.Image, name: str, max_megapixels: float) -> RgbImage:
         if upright.mode == "I" or upright.mode.startswith("I;16"):
             values = np.clip(values, 0, 65535).astype(np.uint16)
         return _from_array(values, max_megapixels)
-    return np.ascontiguousarray(np.asarray(upright.convert("RGB")))
+    return np.array(upright.convert("RGB"))
 
 
 def _from_array(array: npt.NDArray[Any], max_megapixels: float) -> RgbImage:

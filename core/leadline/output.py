@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENCV_IO_ENABLE_OPENEXR", "1")  # OpenCV's wheels carry OpenEXR, switched off
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -98,8 +96,12 @@ def read_png16(path: Path) -> npt.NDArray[np.uint16]:
 
 
 def write_exr(path: Path, values: FloatMap) -> None:
-    """One float32 channel, readable by Blender, Nuke and OpenCV."""
-    write_bytes(path, _encoded(".exr", np.ascontiguousarray(values, dtype=np.float32)))
+    """One float32 channel "Y", ZIP-compressed, lossless."""
+    import OpenEXR  # noqa: PLC0415 (OpenCV's wheels no longer carry EXR; few runs need it)
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with _whole_file(path) as temporary, OpenEXR.File(header, {"Y": np.ascontiguousarray(values, np.float32)}) as file:
+        file.write(str(temporary.path))
 
 
 def write_npy(path: Path, values: FloatMap) -> None:

@@ -14,7 +14,6 @@ def command(as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.table import Table
 
     from leadline.checkpoints.catalog import CATALOG
     from leadline.checkpoints.resolve import available
@@ -24,11 +23,13 @@ def command(as_json: bool) -> None:
         for entry in CATALOG.values():
             click.echo(json.dumps({**asdict(entry), "path": str(here[entry.name]) if entry.name in here else None}))
         return
-    table = Table("model", "what", "here", "licence of the weights", "source")
+    console = Console(soft_wrap=True, highlight=False)
     for entry in CATALOG.values():
-        source = "the package" if entry.packaged else entry.url or entry.hub_repo or entry.how_to_get or ""
-        size = f"no, {entry.size_mb / 1000:.1f} GB" if entry.size_mb else "no"
-        table.add_row(entry.name, entry.summary, "yes" if entry.name in here else size, entry.licence, source)
+        source = "the package" if entry.packaged else entry.url or entry.hub_repo or entry.how_to_get
+        size = f", {entry.size_mb / 1000:.1f} GB" if entry.size_mb else ""
+        state = "[green]here[/]" if entry.name in here else f"[yellow]not here{size}[/]"
+        console.print(f"[bold]{entry.name}[/] ({state}): {entry.summary}")
+        console.print(f"    from {source}; licence: {entry.licence}", style="dim")
     for name in sorted(set(here) - set(CATALOG)):
-        table.add_row(name, "imported by you", "yes", "", str(here[name]))
-    Console().print(table)
+        console.print(f"[bold]{name}[/] ([green]here[/]): imported by you")
+        console.print(f"    {here[name]}", style="dim")
