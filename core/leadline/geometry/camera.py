@@ -32,7 +32,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1 or not (math.isfinite(self.focal_px) and self.focal_px > 0):
-            raise ValueError(f"no camera has {self.width}×{self.height} pixels and a focal length of {self.focal_px} px")
+            raise ValueError(
+                f"no camera has {self.width}×{self.height} pixels and a focal length of {self.focal_px} px"
+            )
 
     @classmethod
     def default(cls, width: int, height: int) -> Camera:
@@ -40,9 +42,7 @@ class Camera:
         return cls(width, height, DEFAULT_FOCAL_PER_LONG_EDGE * max(width, height))
 
     @classmethod
-    def from_lens(
-        cls, width: int, height: int, lens_mm: float, sensor_width_mm: float = FULL_FRAME_WIDTH_MM
-    ) -> Camera:
+    def from_lens(cls, width: int, height: int, lens_mm: float, sensor_width_mm: float = FULL_FRAME_WIDTH_MM) -> Camera:
         """The camera of a lens whose sensor's ``sensor_width_mm`` spans the long edge of the picture."""
         return cls(width, height, lens_mm / sensor_width_mm * max(width, height))
 

@@ -31,7 +31,9 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if min(self.rows, self.columns) < 2 or min(self.height, self.width) < 1:
-            raise ValueError(f"{self.rows}×{self.columns} vertices over {self.height}×{self.width} pixels is no lattice")
+            raise ValueError(
+                f"{self.rows}×{self.columns} vertices over {self.height}×{self.width} pixels is no lattice"
+            )
 
     @classmethod
     def over(cls, height: int, width: int, long_edge: int = 0) -> Lattice:
@@ -71,11 +73,14 @@ class Lattice:
 
     def nearest(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values of the nearest pixels of (height, width[, channels]) on the lattice."""
-        return image[_nearest(self.height, self.rows)][:, _nearest(self.width, self.columns)]
+        rows, columns = _nearest(self.height, self.rows), _nearest(self.width, self.columns)
+        return np.take(np.take(image, columns, axis=1), rows, axis=0)
 
     def linear(self, image: FloatArray) -> FloatMap:
         """Bilinear values of a (height, width) map on the lattice, float32; the border continues outwards."""
-        return _blend(image, _linear(self.height, self.rows), _linear(self.width, self.columns))
+        low, high, weight = _linear(self.width, self.columns)
+        image = image.astype(np.float32, copy=False)
+        return _between(np.take(image, low, 1), np.take(image, high, 1), weight, _linear(self.height, self.rows))
 
     def depth(self, depth: FloatArray) -> FloatMap:
         """Depth (height, width) > 0 on the lattice, float32.
@@ -83,12 +88,14 @@ class Lattice:
         Interpolated as disparity, which is linear on planes; where neighbours belong to different surfaces the
         nearest pixel is taken, so that no vertex hangs between an object and its background.
         """
-        disparity = (1.0 / depth).astype(np.float32)
+        disparity = np.divide(1.0, depth, dtype=np.float32)
         rows, columns = _linear(self.height, self.rows), _linear(self.width, self.columns)
-        sampled = _blend(disparity, rows, columns)
-        low = _corner(np.minimum, disparity, rows, columns)
-        high = _corner(np.maximum, disparity, rows, columns)
-        torn = high > low * EDGE_RATIO
+        left, right = np.take(disparity, columns[0], axis=1), np.take(disparity, columns[1], axis=1)
+        sampled = _between(left, right, columns[2], rows)
+        low, high = np.minimum(left, right), np.maximum(left, right, out=right)
+        low = np.minimum(np.take(low, rows[0], axis=0), np.take(low, rows[1], axis=0))
+        high = np.maximum(np.take(high, rows[0], axis=0), np.take(high, rows[1], axis=0))
+        torn = high > low * np.float32(EDGE_RATIO)
         sampled[torn] = self.nearest(disparity)[torn]
         return np.divide(1.0, sampled, out=sampled)
 
@@ -121,18 +128,14 @@ def _linear(pixels: int, vertices: int) -> tuple[npt.NDArray[np.intp], npt.NDArr
 _Axis = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatMap]
 
 
-def _blend(image: FloatArray, rows: _Axis, columns: _Axis) -> FloatMap:
-    """Separable linear interpolation."""
-    low, high, weight = columns
-    image = image.astype(np.float32, copy=False)
-    across = image[:, low] + (image[:, high] - image[:, low]) * weight
+def _between(left: FloatMap, right: FloatMap, weight: FloatMap, rows: _Axis) -> FloatMap:
+    """Linear interpolation across, then down."""
+    across = right - left
+    across *= weight
+    across += left
     low, high, weight = rows
-    blended: FloatMap = across[low] + (across[high] - across[low]) * weight[:, None]
-    return blended
-
-
-def _corner(pick: np.ufunc, image: FloatMap, rows: _Axis, columns: _Axis) -> FloatMap:
-    """The least or greatest of the four pixels around each vertex."""
-    across = pick(image[:, columns[0]], image[:, columns[1]])
-    corner: FloatMap = pick(across[rows[0]], across[rows[1]])
-    return corner
+    upper, down = np.take(across, low, axis=0), np.take(across, high, axis=0)
+    down -= upper
+    down *= weight[:, None]
+    down += upper
+    return down

@@ -54,11 +54,10 @@ class Mesh:
             other = self.vertices[self.faces[:, 1]] - self.vertices[self.faces[:, 0]]
             diagonal, other = other, diagonal
         of_face = np.cross(diagonal, other)
-        summed = np.empty((len(self.vertices), 3), np.float32)
-        corners = self.faces.ravel()
-        for axis in range(3):
-            weights = np.repeat(of_face[:, axis], self.faces.shape[1])
-            summed[:, axis] = np.bincount(corners, weights, minlength=len(summed))
+        summed = np.zeros((len(self.vertices), 3), np.float32)
+        for corner in self.faces.T:
+            for axis in range(3):
+                summed[:, axis] += np.bincount(corner, of_face[:, axis], minlength=len(summed))
         length = np.linalg.norm(summed, axis=1, keepdims=True)
         summed /= np.maximum(length, np.finfo(np.float32).tiny)
         return summed
@@ -181,15 +180,14 @@ def _assemble(
     target_faces: int,
     error_scale: FloatArray | float,
 ) -> Mesh:
-    if target_faces:
-        faces = adaptive_faces(points, np.asarray(error_scale), dropped, block, target_faces)
-    else:
-        faces = lattice.quads()
-        if dropped.any():
-            faces = faces[~dropped.ravel()]
+    faces = (
+        adaptive_faces(points, np.asarray(error_scale), dropped, block, target_faces).astype(np.int32)
+        if target_faces
+        else lattice.quads()[~dropped.ravel()]
+    )
     mesh = Mesh(
         points.reshape(-1, 3).astype(np.float32, copy=False),
-        faces.astype(np.int32, copy=False),
+        faces,
         lattice.uv(),
         depth.ravel(),
         None if uncertainty is None else lattice.linear(uncertainty).ravel(),

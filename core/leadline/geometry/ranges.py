@@ -16,7 +16,11 @@ RANGE_PERCENT = (1.0, 99.0)
 
 
 def affine_to_range(
-    values: FloatArray, near_value: float, far_value: float, near_is_high: bool, percent: tuple[float, float] = RANGE_PERCENT
+    values: FloatArray,
+    near_value: float,
+    far_value: float,
+    near_is_high: bool,
+    percent: tuple[float, float] = RANGE_PERCENT,
 ) -> tuple[float, float]:
     """``scale > 0, shift`` that carry the ends of a relative map onto the wanted near and far.
 

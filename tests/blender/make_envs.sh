@@ -1,0 +1,30 @@
+#!/bin/bash
+# make_envs.sh [4.2|4.5|5.0 ...]    makes the Blender environments that tests/blender run in
+#
+# Blender as a Python module (the `bpy` wheels) wants Python 3.11 exactly, and Blender 4.5 wants NumPy 1.x, so each
+# Blender lives in its own folder at the repository root: .venv-bpy42, .venv-bpy45, .venv-bpy50.
+# pyzmq is left out on purpose: it has to come out of the extension's own .zip, as in an artist's Blender.
+# PYTHON311 names another Python 3.11. Folders that are complete are left alone.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+declare -A bpy=([4.2]=4.2.23 [4.5]=4.5.15 [5.0]=5.0.1)
+numpy=1.26.4
+python=${PYTHON311:-python3.11}
+
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+  || { echo "$python is not Python 3.11; set PYTHON311" >&2; exit 1; }
+versions=("$@")
+[ ${#versions[@]} -gt 0 ] || versions=(4.2 4.5)
+
+for version in "${versions[@]}"; do
+  [ -n "${bpy[$version]:-}" ] || { echo "no pinned bpy for Blender $version; known: ${!bpy[*]}" >&2; exit 1; }
+  folder=.venv-bpy${version/./}
+  if "$folder/bin/python" -m pip show -q "bpy" 2>/dev/null; then
+    echo "$folder: present"
+    continue
+  fi
+  "$python" -m venv "$folder"
+  "$folder/bin/python" -m pip install -q "bpy==${bpy[$version]}" "numpy==$numpy"
+  echo "$folder: Blender ${bpy[$version]}, $(du -sh "$folder" | cut -f1)"
+done

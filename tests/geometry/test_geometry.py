@@ -1,0 +1,303 @@
+"""Geometry: exact projection, closed adaptive meshes, silhouettes that leave floors alone, EXIF that cannot crash."""
+
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leadline.geometry import (
+    Camera,
+    Lattice,
+    TemporalAligner,
+    affine_to_range,
+    focal_px_from_photo,
+    grid_mesh,
+    nearness,
+    perspective_mesh,
+    relief_mesh,
+    scale_from_length,
+    silhouette_cells,
+    sky_mask,
+)
+from leadline.geometry.exif import focal_px_from_bytes
+
+
+def hills(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    return (4 + np.sin(x / 9) + 0.7 * np.cos(y / 7)).astype(np.float32)
+
+
+def floor_depth(camera: Camera, eye_height_m: float = 1.6) -> np.ndarray:
+    """A floor seen by a level camera, from just under the horizon; above it a wall at its far end."""
+    y = np.arange(camera.height) + 0.5
+    down = np.maximum(y - 0.5 * camera.height, 4.0) / camera.focal_px
+    return np.broadcast_to((eye_height_m / down)[:, None], (camera.height, camera.width)).astype(np.float32)
+
+
+def edges_of(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    return np.unique(np.sort(pairs, axis=1), axis=0, return_counts=True)
+
+
+def uv_areas(mesh) -> np.ndarray:
+    a, b, c = (mesh.uv[mesh.triangles()[:, i]].astype(np.float64) for i in range(3))
+    return 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    width=st.integers(3, 90),
+    height=st.integers(3, 90),
+    focal=st.floats(0.3, 4),
+    long_edge=st.sampled_from([0, 2, 17, 64, 131]),
+    target=st.sampled_from([0, 50, 1000]),
+)
+def test_every_vertex_projects_onto_its_own_point_of_the_photograph(width, height, focal, long_edge, target):
+    camera = Camera(width, height, focal * width)
+    mesh = perspective_mesh(hills(height, width), camera, cut=1.0, long_edge=long_edge, target_faces=target)
+    x_px, y_px, depth = camera.project(mesh.vertices.astype(np.float64))
+    np.testing.assert_allclose(x_px, mesh.uv[:, 0] * width, atol=1e-3)
+    np.testing.assert_allclose(y_px, (1 - mesh.uv[:, 1]) * height, atol=1e-3)
+    np.testing.assert_allclose(depth, mesh.depth, rtol=1e-5)
+    areas = uv_areas(mesh)
+    assert areas.min() > 0, "a face is turned over"
+    assert areas.sum() == pytest.approx(1.0, abs=1e-4), "the mesh does not cover the photograph exactly once"
+
+
+def test_adaptive_mesh_is_closed_spends_its_budget_and_keeps_the_shape():
+    depth = hills(240, 320)
+    depth[60:120, 80:200] = 1.5
+    camera = Camera.default(320, 240)
+    mesh = perspective_mesh(depth, camera, target_faces=20_000)
+    assert 15_000 < len(mesh.faces) <= 20_000
+    _, uses = edges_of(mesh.triangles())
+    assert uses.max() == 2, "an edge with more than two faces"
+    covered = np.zeros((240, 320), bool)  # the only holes are along the outline of the box
+    centre = mesh.uv[mesh.faces].mean(axis=1) * [320, 240]
+    big = uv_areas(mesh) > 1.01 / (2 * 320 * 240)
+    assert big.any(), "nothing was merged"
+    covered[(240 - centre[:, 1]).astype(int), centre[:, 0].astype(int)] = True
+    assert not covered[58:61, 100:180].all()
+    # Where the surface is flat (the box), triangles are large; on the hills small.
+    inside = (abs(centre[:, 0] - 140) < 50) & (abs(240 - centre[:, 1] - 90) < 20)
+    assert uv_areas(mesh)[inside].mean() > 4 * uv_areas(mesh)[~inside].mean()
+
+
+def test_adaptive_beats_a_coarse_grid_of_as_many_faces():
+    depth = np.full((256, 256), 5.0, np.float32)
+    y, x = np.mgrid[0:256, 0:256]
+    depth -= 2.0 * np.exp(-((x - 70) ** 2 + (y - 90) ** 2) / 300)
+    camera = Camera.default(256, 256)
+
+    def error(mesh) -> float:
+        a, b, c = (mesh.vertices[mesh.triangles()[:, i]].astype(np.float64) for i in range(3))
+        x_px, y_px, z = camera.project((a + b + c) / 3)
+        true = 5.0 - 2.0 * np.exp(-((x_px - 70.5) ** 2 + (y_px - 90.5) ** 2) / 300)
+        return float(np.abs(z - true).max())
+
+    adaptive = perspective_mesh(depth, camera, cut=1.0, target_faces=2000)
+    coarse = perspective_mesh(depth, camera, cut=1.0, long_edge=33)
+    assert len(adaptive.triangles()) <= len(coarse.triangles()) < 2100
+    assert error(adaptive) < 0.5 * error(coarse)
+
+
+@pytest.mark.parametrize("ramp_px", [1, 3, 5])
+def test_silhouettes_are_cut_sharp_or_blurred_and_nothing_else_is(ramp_px):
+    depth = np.full((300, 400), 4.0, np.float32)
+    depth[80:200, 100:250] = 2.0
+    kernel = np.ones(ramp_px) / ramp_px
+    for axis in (0, 1):
+        padded = np.pad(1 / depth, [(9, 9)] * 2, mode="edge")
+        blurred = np.apply_along_axis(np.convolve, axis, padded, kernel, "same")[9:-9, 9:-9]
+        depth = (1 / blurred).astype(np.float32)
+    cut = silhouette_cells(depth, 0.1)
+    assert cut[140, 95:106].any()
+    assert cut[140, 245:256].any()
+    assert cut[75:86, 150].any()
+    assert not cut[100:180, 115:235].any(), "the inside of the box was cut"
+    assert not cut[:70].any()
+    assert cut.mean() < 0.04
+    assert not silhouette_cells(depth, 1.0).any()
+
+
+def test_a_floor_towards_the_horizon_is_not_a_silhouette():
+    camera = Camera.default(400, 300)
+    depth = floor_depth(camera)
+    ratio = depth[155] / depth[156]
+    assert ratio.max() > 1.1, "the test is too easy: neighbouring rows hardly differ"
+    assert not silhouette_cells(depth, 0.1).any()
+
+
+def test_no_vertex_hangs_between_object_and_background():
+    depth = np.full((50, 60), 6.0, np.float32)
+    depth[20:40, 20:40] = 2.0
+    on_lattice = Lattice.over(50, 60, 173).depth(depth)
+    assert set(np.unique(on_lattice.round(4))) == {2.0, 6.0}
+
+
+def test_interpolated_depth_of_a_plane_is_exact():
+    y, x = np.mgrid[0:60, 0:80] + 0.5
+    depth = (1 / (0.5 + 0.001 * x - 0.002 * y)).astype(np.float32)
+    lattice = Lattice.over(60, 80, 200)
+    inner = np.s_[2:-2, 2:-2]
+    expected = 1 / (0.5 + 0.001 * lattice.x_px - 0.002 * lattice.y_px[:, None])
+    np.testing.assert_allclose(lattice.depth(depth)[inner], expected[inner], rtol=1e-5)
+
+
+def test_relief_stands_on_its_plane_with_the_picture_s_proportions():
+    rise = nearness(hills(90, 120), near_is_high=False)
+    mesh = relief_mesh(rise, 2.0, 0.3, uncertainty=rise * 2)
+    assert mesh.vertices.shape == (90 * 120, 3)
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    np.testing.assert_allclose(high - low, [2.0, 1.5, 0.3], atol=1e-5)
+    np.testing.assert_allclose(mesh.vertices[:, :2], (mesh.uv - 0.5) * [2.0, 1.5], atol=1e-6)
+    np.testing.assert_allclose(mesh.uncertainty, mesh.depth / 0.3 * 2, atol=1e-4)
+    assert (mesh.normals()[:, 2] > 0).all()
+
+
+def test_flat_grid():
+    mesh = grid_mesh(100, 200, 4.0, 41)
+    assert mesh.vertices.shape == (41 * 21, 3)
+    assert mesh.faces.shape == (40 * 20, 4)
+    np.testing.assert_allclose(mesh.normals(), np.tile([0, 0, 1], (41 * 21, 1)), atol=1e-6)
+
+
+def test_normals_of_a_ball_point_outwards():
+    camera = Camera(200, 200, 400.0)
+    rays = camera.rays(np.arange(200) + 0.5, (np.arange(200) + 0.5)[:, None])
+    centre = np.array([0, 0, -4.0])
+    a, b, c = (rays**2).sum(-1), (rays * centre).sum(-1), (centre**2).sum() - 0.9**2
+    hit = b**2 > a * c
+    depth = np.where(hit, (b - np.sqrt(np.maximum(b**2 - a * c, 0))) / a, 9.0).astype(np.float32)
+    for target in (0, 20_000):
+        mesh = perspective_mesh(depth, camera, cut=0.05, target_faces=target)
+        close = np.linalg.norm(mesh.vertices[:, :2], axis=1) < 0.5
+        close &= mesh.depth < 4
+        outwards = mesh.vertices[close] - centre
+        outwards /= np.linalg.norm(outwards, axis=1, keepdims=True)
+        assert close.sum() > 100
+        assert (outwards * mesh.normals()[close]).sum(1).min() > 0.99
+
+
+def test_sky_is_removed_and_trees_stay():
+    photo = np.full((120, 160, 3), 60, np.uint8)
+    farness = np.linspace(1, 0, 120, dtype=np.float32)[:, None].repeat(160, 1)
+    photo[:50], farness[:50] = (150, 190, 240), 1.0
+    photo[20:50, 70:80], farness[20:50, 70:80] = (40, 60, 30), 0.5  # a tree in front of the sky
+    photo[60:70, 20:40] = (150, 190, 240)  # a puddle: looks like sky, is not connected to it
+    mask = sky_mask(farness, photo)
+    assert mask[:48, :68].mean() > 0.99
+    assert mask[25:48, 84:].mean() > 0.99
+    assert not mask[22:49, 71:79].any()
+    assert not mask[55:].any()
+    mesh = perspective_mesh(10 - 8 * (1 - farness), Camera.default(160, 120), cut=1.0, removed=mask)
+    assert mesh.uv[:, 1].max() < 1 - 18 / 120
+    assert len(np.unique(mesh.faces)) == len(mesh.vertices)
+
+
+def test_the_range_of_a_relative_map_is_what_was_asked_for():
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-3, 5, (50, 60))
+    scale, shift = affine_to_range(values, np.log(2.0), np.log(9.0), near_is_high=False)
+    ends = np.percentile(np.exp(scale * values + shift), [1, 99])
+    np.testing.assert_allclose(ends, [2, 9], rtol=1e-6)
+    scale, shift = affine_to_range(values, 1 / 2.0, 1 / 9.0, near_is_high=True)
+    assert scale > 0
+    np.testing.assert_allclose(np.percentile(scale * values + shift, [1, 99]), [1 / 9, 1 / 2], rtol=1e-6)
+    assert affine_to_range(np.ones((4, 4)), 0.5, 2.0, near_is_high=False) == (1.0, -0.5)
+    with pytest.raises(ValueError, match="larger than the near"):
+        affine_to_range(values, 3.0, 2.0, near_is_high=False)
+
+
+def test_scale_from_a_known_length():
+    assert scale_from_length(np.array([0, 0, -2.0]), np.array([0, 3.0, -2.0]), 1.5) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="two different points"):
+        scale_from_length(np.zeros(3), np.zeros(3), 1.0)
+
+
+def test_film_frames_come_onto_one_scale_and_a_cut_does_not_break_it():
+    rng = np.random.default_rng(1)
+    scene = hills(60, 80)
+    aligner = TemporalAligner()
+    first = aligner.align(scene)
+    worst = 0.0
+    for _ in range(12):
+        frame = (scene * rng.uniform(0.5, 2) + rng.uniform(-1, 1)).astype(np.float32)
+        frame[10:30, 10:40] += 2.0  # someone walks through
+        aligned = aligner.align(frame)
+        worst = max(worst, float(np.abs(aligned - first)[35:].max()))
+    assert worst < 0.05 * np.ptp(scene)
+    other = rng.normal(size=(60, 80)).astype(np.float32) * 40
+    aligned = aligner.align(other)
+    assert np.ptp(np.percentile(aligned, [2, 98])) == pytest.approx(np.ptp(np.percentile(scene, [2, 98])), rel=0.3)
+
+
+def jpeg_with_exif(order: str, entries: list[tuple[int, int, bytes]]) -> bytes:
+    """A JPEG head whose Exif directory holds (tag, type, value bytes of at most 8)."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(order + "H", len(entries))
+    extra_at, extra = 26 + 2 + 12 * len(entries) + 4, b""
+    for tag, kind, value in entries:
+        directory += struct.pack(order + "HHI", tag, kind, 1)
+        if len(value) <= 4:
+            directory += value.ljust(4, b"\0")
+        else:
+            directory += struct.pack(order + "I", extra_at + len(extra))
+            extra += value
+    root = mark + struct.pack(order + "IHHHII", 8, 1, 0x8769, 4, 1, 26) + struct.pack(order + "I", 0)
+    tiff = root + directory + struct.pack(order + "I", 0) + extra
+    block = b"Exif\0\0" + tiff
+    return b"\xff\xd8\xff\xe1" + struct.pack(">H", len(block) + 2) + block + b"\xff\xda"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_focal_length_from_exif(order, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg_with_exif(order, [(0xA405, 3, struct.pack(order + "H", 28))]))
+    assert focal_px_from_photo(path, 4000, 3000) == pytest.approx(28 / 43.2666 * 5000, rel=1e-4)
+    sensor = [
+        (0x920A, 5, struct.pack(order + "II", 50, 1)),
+        (0xA002, 4, struct.pack(order + "I", 6000)),
+        (0xA20E, 5, struct.pack(order + "II", 6000 * 10, 225)),  # 6000 pixels on 22.5 mm, per centimetre
+        (0xA210, 3, struct.pack(order + "H", 3)),
+    ]
+    path.write_bytes(jpeg_with_exif(order, sensor))
+    assert focal_px_from_photo(path, 3000, 2000) == pytest.approx(50 / 225 * 3000, rel=1e-4)
+    path.write_bytes(b"\xff\xd8\xff\xda")
+    assert focal_px_from_photo(path, 10, 10) is None
+    assert focal_px_from_photo(tmp_path / "absent.jpg", 10, 10) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_exif_never_raises(data):
+    good = bytearray(jpeg_with_exif("<", [(0xA405, 3, struct.pack("<H", 28)), (0x920A, 5, struct.pack("<II", 50, 1))]))
+    for _ in range(data.draw(st.integers(0, 6))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(good[: data.draw(st.integers(0, len(good)))])
+    prefix = data.draw(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"II*\0"]))
+    focal = focal_px_from_bytes(prefix + cut, 640, 480)
+    assert focal is None or focal > 0
+
+
+def test_camera_conversions_and_limits():
+    assert Camera.from_lens(3000, 2000, 50).lens_mm() == pytest.approx(50)
+    assert Camera.from_fov(100, 50, 90).focal_px == pytest.approx(50)
+    for bad in [(0, 5, 1.0), (5, 5, 0.0), (5, 5, float("nan"))]:
+        with pytest.raises(ValueError, match="no camera"):
+            Camera(*bad)
+    with pytest.raises(ValueError, match="does not belong"):
+        perspective_mesh(np.ones((5, 6), np.float32), Camera.default(5, 6))
+
+
+def test_geometry_imports_nothing_but_numpy():
+    code = (
+        "import sys, leadline.geometry; print(*sorted(m for m in sys.modules if m in "
+        "{'torch','cv2','PIL','scipy','diffusers','zmq','msgpack'}))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
