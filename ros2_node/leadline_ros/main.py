@@ -1,0 +1,74 @@
+"""`ros2 run leadline depth_node`: the process around the node. Ends with 0 on Ctrl+C at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+
+_SPIN_S = 0.1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is asked to end; 0, or 1 if it could not start."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    # Before anything slow is imported, and instead of rclpy's handlers: those raise KeyboardInterrupt anywhere.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+
+    from leadline_ros.allocator import keep_large_blocks  # noqa: PLC0415
+    from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
+
+    keep_large_blocks()
+    use_large_image_profile()
+    code, ended = _run(stop, None if arguments is None else list(arguments))
+    if not ended:
+        # The model is inside a call that cannot be interrupted. Its thread would crash the interpreter's own end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]:
+    """(exit code, whether every thread has ended)."""
+    import rclpy  # noqa: PLC0415
+    from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415
+    from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
+
+    from leadline.errors import LeadlineError  # noqa: PLC0415
+    from leadline_ros.node import DepthNode, RCLError  # noqa: PLC0415
+
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = DepthNode(stop)
+    except LeadlineError as error:
+        print(f"depth_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1, True
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        node.autostart()
+        while rclpy.ok() and not stop.is_set() and node.state_label != "finalized":
+            try:
+                executor.spin_once(timeout_sec=_SPIN_S)
+            except RCLError as error:  # a broken request of somebody else must not end the node
+                node.get_logger().error(f"rclpy: {error}")
+    finally:
+        ended = node.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0, ended
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""The depth node: lifecycle, parameters, services; everything heavy happens in the worker's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from leadline.errors import InputError, LeadlineError
+from leadline.streaming.buffers import Complaints
+from leadline.streaming.settings import MODEL_FIELDS, StreamSettings
+from leadline.streaming.worker import StreamWorker
+from leadline_ros.diagnostics import DiagnosticsReporter
+from leadline_ros.engine import Engine
+from leadline_ros.inputs import ImageJob, Inputs
+from leadline_ros.outputs import Outputs
+from leadline_ros.parameters import NodeSettings, changes_from, declare
+from leadline_ros.problems import kind_of
+
+RCLError = rclpy_implementation.RCLError
+
+_HOUSEKEEPING_PERIOD_S = 0.2
+_NEEDS_SUBSCRIPTION = ("image_transport",)
+
+
+class DepthNode(LifecycleNode):
+    """Image topics in; metric or relative depth, uncertainty, points and previews out.
+
+    unconfigured → configure loads the model and warms it up → inactive → activate reads and publishes → active.
+
+    Args:
+        stop: Set when the process is asked to end; long work watches it.
+    """
+
+    def __init__(self, stop: threading.Event | None = None, **node_arguments: Any) -> None:
+        super().__init__("depth_node", **node_arguments)
+        self.stop = stop or threading.Event()
+        self.complaints = Complaints()
+        self.stream_settings = StreamSettings(**declare(self, StreamSettings))
+        self.node_settings = NodeSettings(**declare(self, NodeSettings))
+        self.active = False
+        self.load_error = ""
+        self.inputs = Inputs(self, self._offer, self.note_problem, self._forget_time)
+        self.outputs: Outputs | None = None
+        self.engine: Engine | None = None
+        self.worker: StreamWorker[Any, ImageJob] | None = None
+        self._autostart_pending = False
+        self._restore_model_parameters = False
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self._has_post_callback = hasattr(self, "add_post_set_parameters_callback")  # not in Humble
+        if self._has_post_callback:
+            self.add_post_set_parameters_callback(self._apply_parameters)
+        self.create_service(Trigger, "~/reset", self._reset)
+        self.diagnostics = DiagnosticsReporter(self)
+        self.create_timer(self.node_settings.diagnostics_period_s, self.diagnostics.publish)
+        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._housekeeping)
+        self._guard_change_state()
+
+    # Lifecycle
+
+    def _guard_change_state(self) -> None:
+        """Answer an impossible transition with failure; rclpy would raise it out of the executor and end the node."""
+        service = getattr(self, "_service_change_state", None)
+        if service is None:
+            return
+        change_state = service.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RCLError as error:
+                asked = request.transition.label or request.transition.id
+                self.get_logger().warning(f"transition {asked!r} is not possible now: {_first_line(error)}")
+                response.success = False
+                return response
+
+        service.callback = guarded
+
+    def autostart(self) -> None:
+        """Configure and activate, if `auto_activate` says so; what goes wrong is logged and leaves the node alive."""
+        if not self.node_settings.auto_activate:
+            return
+        try:
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and not self.stop.is_set():
+                self.trigger_activate()
+        except RCLError as error:  # somebody else changed the state meanwhile
+            self.get_logger().warning(f"auto-activation stopped: {_first_line(error)}")
+
+    @property
+    def state_label(self) -> str:
+        """"unconfigured", "inactive", "active" or "finalized"."""
+        return str(self._state_machine.current_state[1])
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model in the worker's thread, and warm it up."""
+        try:
+            engine = Engine(self)
+        except LeadlineError as error:
+            self.load_error = str(error)
+            self.get_logger().error(f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        worker: StreamWorker[Any, ImageJob] = StreamWorker(engine.process, self._frame_failed, self._load_failed)
+        self.engine, self.worker, self.load_error = engine, worker, ""
+        worker.min_period_s = _period(self.node_settings)
+        worker.start()
+        worker.load(engine.loader(self.stream_settings))
+        while not worker.wait_loaded(0.05):
+            self.diagnostics.publish_if_due()
+            if self.stop.is_set():
+                self._release()
+                return TransitionCallbackReturn.FAILURE
+        if worker.model is None:
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self.outputs = Outputs(self)
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Enable the publishers and start reading as soon as somebody listens."""
+        result = super().on_activate(state)
+        self.active = True
+        self._follow_demand()
+        topic = self.inputs.image_topic(self.node_settings.image_transport)
+        self.get_logger().info(f"active: {self.stream_settings.model} on {topic}")
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop reading; the model stays loaded."""
+        self._stop_reading()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the model and its memory."""
+        result = super().on_cleanup(state)
+        self._release()
+        return result
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything; the process ends after it."""
+        self._stop_reading()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured, with nothing held."""
+        self._stop_reading()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _stop_reading(self) -> None:
+        self.active = False
+        self.inputs.close()
+        if self.worker is not None:
+            self.worker.clear()
+
+    def _release(self) -> bool:
+        """Drop worker, model and publishers; False if the model would not let go in time."""
+        ended = self.worker is None or self.worker.stop()
+        if self.outputs is not None:
+            self.outputs.destroy()
+        self.worker = self.engine = self.outputs = None
+        return ended
+
+    def close(self) -> bool:
+        """For the end of the process: False if a thread of ours still runs."""
+        self._stop_reading()
+        return self._release()
+
+    # Frames
+
+    def _offer(self, job: ImageJob) -> None:
+        if self.active and self.worker is not None and self.outputs is not None and self.outputs.any_wanted():
+            self.worker.put(job)
+
+    def _follow_demand(self) -> None:
+        """Subscribe while somebody listens, unsubscribe when nobody does."""
+        if not self.active or self.outputs is None:
+            return
+        wanted = not self.node_settings.lazy or self.outputs.any_wanted()
+        if wanted and not self.inputs.is_open:
+            self.inputs.open(self.node_settings.image_transport)
+        elif not wanted and self.inputs.is_open:
+            self.inputs.close()
+
+    def _frame_failed(self, error: Exception) -> None:
+        if self.engine is not None:
+            self.engine.note_failure(error)
+        self.note_problem("frame", error)
+
+    def _load_failed(self, error: Exception) -> None:
+        self.load_error = _first_line(error)
+        kept = self.worker is not None and self.worker.model is not None
+        what = "the model in use stays" if kept else "no model is loaded"
+        self.get_logger().error(f"cannot load {self.stream_settings.model!r}: {self.load_error} ({what})")
+        self._restore_model_parameters = kept
+
+    def note_problem(self, source: str, error: Exception) -> None:
+        """Count a problem; log it the first time its kind appears."""
+        kind = f"{source}: {kind_of(error)}"
+        if self.complaints.note(kind):
+            self.get_logger().warning(f"{source}: {_first_line(error)} (reported once, counted in /diagnostics)")
+
+    def _forget_time(self) -> None:
+        """Image time jumped: what was remembered belongs to another time."""
+        self.inputs.clouds.clear()
+        self.inputs.sparse.clear()
+        if self.engine is not None:
+            self.engine.request_reset()
+
+    # Services and parameters
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.engine is None:
+            response.success, response.message = False, "nothing to reset: the node is not configured"
+            return response
+        self._forget_time()
+        response.success, response.message = True, "temporal state is forgotten"
+        return response
+
+    def _check_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """Accept or refuse; nothing else happens here, where rclpy can do without it."""
+        try:
+            changes = changes_from(parameters)
+            stream = self.stream_settings.changed(changes)
+            node = self.node_settings.changed(changes)
+            model = self.worker.model if self.worker is not None else None
+            same_model = all(getattr(stream, name) == getattr(self.stream_settings, name) for name in MODEL_FIELDS)
+            if model is not None and same_model and stream.steps > 1 and not model.estimator.stochastic:
+                raise InputError(f"steps is {stream.steps}; {model.estimator.name} takes exactly one step")
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if not self._has_post_callback:
+            self._apply(stream, node)
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, parameters: Sequence[Parameter]) -> None:
+        changes = changes_from(parameters)
+        if changes:
+            self._apply(self.stream_settings.changed(changes), self.node_settings.changed(changes))
+
+    def _apply(self, stream: StreamSettings, node: NodeSettings) -> None:
+        old_stream, self.stream_settings = self.stream_settings, stream
+        old_node, self.node_settings = self.node_settings, node
+        model_changed = any(getattr(stream, name) != getattr(old_stream, name) for name in MODEL_FIELDS)
+        if self.worker is not None and self.engine is not None:
+            self.worker.min_period_s = _period(node)
+            if model_changed:
+                self.worker.load(self.engine.loader(stream))
+        elif model_changed and node.auto_activate and self.load_error:
+            self._autostart_pending = True
+        if self.inputs.is_open and any(getattr(node, n) != getattr(old_node, n) for n in _NEEDS_SUBSCRIPTION):
+            self.inputs.open(node.image_transport)
+
+    def _housekeeping(self) -> None:
+        self._follow_demand()
+        if self._autostart_pending:
+            self._autostart_pending = False
+            self.autostart()
+        if self._restore_model_parameters and self.worker is not None and self.worker.model is not None:
+            # The parameters must say what runs, and that is still the model before.
+            self._restore_model_parameters = False
+            in_use = self.worker.model.settings
+            self.stream_settings = self.stream_settings.changed({name: getattr(in_use, name) for name in MODEL_FIELDS})
+            self.set_parameters([Parameter(name, value=getattr(in_use, name)) for name in MODEL_FIELDS])
+        self.diagnostics.watch()
+
+
+def _period(settings: NodeSettings) -> float:
+    return 1.0 / settings.max_rate_hz if settings.max_rate_hz > 0 else 0.0
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
+
+

@@ -1,0 +1,140 @@
+"""What the node publishes: lifecycle publishers that cost nothing while nobody listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
+
+from leadline.streaming.clouds import cloud_from_depth
+from leadline.streaming.encodings import encode_compressed_depth, to_millimetres
+from leadline.streaming.pipeline import StreamResult
+from leadline.streaming.preview import colour_relative, relative_depth
+from leadline.streaming.settings import StreamSettings
+from leadline_ros.messages import cloud_message, compressed_message, image_message, jpeg_message
+from leadline_ros.parameters import NodeSettings
+
+TOPICS: dict[str, tuple[str, type]] = {
+    "depth": ("depth", Image),
+    "depth_compressed": ("depth/compressedDepth", CompressedImage),
+    "uncertainty": ("depth/uncertainty", Image),
+    "camera_info": ("depth/camera_info", CameraInfo),
+    "points": ("depth/points", PointCloud2),
+    "relative": ("depth/relative", Image),
+    "preview": ("depth/preview", Image),
+    "preview_compressed": ("depth/preview/compressed", CompressedImage),
+}
+
+#: Outputs that alone are no reason to run the model.
+_SIDE_OUTPUTS = ("camera_info",)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What one frame gave: the names of the outputs written and the problems met."""
+
+    names: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class Outputs:
+    """The publishers of a configured node.
+
+    Reliable by default, so that RViz and best-effort readers both match; `qos_overrides` parameters change it.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._publishers = {
+            name: node.create_lifecycle_publisher(
+                kind,
+                self._topic(topic),
+                QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+            for name, (topic, kind) in TOPICS.items()
+        }
+
+    def _topic(self, topic: str) -> str:
+        """Compressed forms follow a remapped base topic, as image_transport does it."""
+        base, _, transport = topic.rpartition("/")
+        return f"{self._node.resolve_topic_name(base)}/{transport}" if transport.startswith("compressed") else topic
+
+    def wanted(self, name: str) -> bool:
+        """Whether anybody listens to this output."""
+        return self._publishers[name].get_subscription_count() > 0
+
+    def any_wanted(self) -> bool:
+        """Whether anybody listens to anything that takes the model."""
+        return any(self.wanted(name) for name in TOPICS if name not in _SIDE_OUTPUTS)
+
+    def destroy(self) -> None:
+        for publisher in self._publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers.clear()
+
+    def publish(
+        self, header: Header, rgb: Any, info: CameraInfo | None, result: StreamResult, stream: StreamSettings, node: NodeSettings
+    ) -> Published:
+        """Write every output that has a listener, all with ``header``."""
+        messages: dict[str, Any] = {}
+        problems: list[str] = []
+        depth_m = result.depth_m
+        if depth_m is not None:
+            if self.wanted("depth"):
+                messages["depth"] = _depth_message(header, depth_m, node.depth_encoding)
+            if self.wanted("depth_compressed"):
+                payload = encode_compressed_depth(depth_m, stream.min_depth_m, stream.max_depth_m)
+                messages["depth_compressed"] = compressed_message(header, "32FC1; compressedDepth png", payload)
+            if self.wanted("uncertainty"):
+                if result.uncertainty_m is None:
+                    problems.append("depth/uncertainty needs points, sparse depth, or ensemble of 2 or more")
+                else:
+                    messages["uncertainty"] = _depth_message(header, result.uncertainty_m, node.depth_encoding)
+            if self.wanted("points"):
+                if result.camera is None:
+                    problems.append("depth/points needs camera_info, and none that fits the image has come")
+                else:
+                    cloud = cloud_from_depth(depth_m, result.camera.rays(), rgb, node.points_stride)
+                    messages["points"] = cloud_message(header, cloud)
+        if info is not None and self.wanted("camera_info"):
+            messages["camera_info"] = _camera_info(header, info)
+        if self.wanted("relative") or self.wanted("preview") or self.wanted("preview_compressed"):
+            relative = relative_depth(result.raw)
+            if self.wanted("relative"):
+                messages["relative"] = image_message(header, "32FC1", relative)
+            if self.wanted("preview") or self.wanted("preview_compressed"):
+                preview = colour_relative(relative)
+                if self.wanted("preview"):
+                    messages["preview"] = image_message(header, "rgb8", preview)
+                if self.wanted("preview_compressed"):
+                    messages["preview_compressed"] = jpeg_message(header, preview)
+        for name, message in messages.items():
+            self._publishers[name].publish(message)
+        return Published(tuple(messages), tuple(problems))
+
+
+def _depth_message(header: Header, metres: Any, encoding: str) -> Image:
+    return image_message(header, encoding, metres if encoding == "32FC1" else to_millimetres(metres))
+
+
+def _camera_info(header: Header, info: CameraInfo) -> CameraInfo:
+    """The source's calibration under the image's stamp and frame; depth has the image's size, so nothing is scaled."""
+    return CameraInfo(
+        header=header,
+        height=info.height,
+        width=info.width,
+        distortion_model=info.distortion_model,
+        d=info.d,
+        k=info.k,
+        r=info.r,
+        p=info.p,
+        binning_x=info.binning_x,
+        binning_y=info.binning_y,
+        roi=info.roi,
+    )

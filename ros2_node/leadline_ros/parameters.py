@@ -1,0 +1,104 @@
+"""ROS parameters from the tables of settings: descriptors, ranges, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from leadline.errors import InputError
+from leadline.streaming.settings import StreamSettings, check_options, option
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What only a live node has; :class:`StreamSettings` holds the rest."""
+
+    auto_activate: bool = option(True, "Configure and activate at start; False: wait for a lifecycle manager.", read_only=True)
+    image_transport: str = option(
+        "raw", "raw: `image`; compressed: `image/compressed`.", choices=("raw", "compressed")
+    )
+    depth_encoding: str = option(
+        "32FC1", "Of `depth`: 32FC1 in metres (REP-118) or 16UC1 in millimetres.", choices=("32FC1", "16UC1")
+    )
+    points_stride: int = option(2, "`depth/points` takes every n-th pixel, both ways.", 1, 64)
+    max_rate_hz: float = option(0.0, "Largest number of frames processed per second; 0: no limit.", 0.0, 1000.0)
+    lazy: bool = option(True, "Read images only while somebody listens to an output.")
+    stall_timeout_s: float = option(2.0, "No image for so long is reported as a stalled camera.", 0.1, 3600.0)
+    static_timeout_s: float = option(
+        10.0, "Images identical bit by bit for so long are reported as a frozen camera; 0: never.", 0.0, 3600.0
+    )
+    diagnostics_period_s: float = option(1.0, "Time between messages on /diagnostics.", 0.1, 60.0, read_only=True)
+    use_cv_bridge: bool = option(False, "Convert raw images with cv_bridge instead of NumPy.", read_only=True)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def changed(self, changes: dict[str, Any]) -> NodeSettings:
+        """These settings with some of them replaced; unknown names are ignored."""
+        known = {one.name for one in fields(self)}
+        return replace(self, **{name: value for name, value in changes.items() if name in known})
+
+
+def declare(node: Node, table: type[StreamSettings] | type[NodeSettings]) -> dict[str, Any]:
+    """Declare one parameter for each field of ``table``; the values given by launch files and the command line.
+
+    Raises:
+        InputError: A given value has the wrong type.
+    """
+    return {one.name: _coerced(one, _declare(node, one)) for one in fields(table)}
+
+
+def changes_from(parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """Parameters that are ours, by name, with whole numbers turned into floats where floats are meant.
+
+    Raises:
+        InputError: Wrong type.
+    """
+    known = {one.name: one for table in (StreamSettings, NodeSettings) for one in fields(table)}
+    return {
+        parameter.name: _coerced(known[parameter.name], parameter.value)
+        for parameter in parameters
+        if parameter.name in known
+    }
+
+
+def _declare(node: Node, one: Field[Any]) -> Any:
+    meta = one.metadata
+    default = _default_of(one)
+    # Dynamic typing, so that `-p max_depth_m:=12` means 12.0 instead of ending the node.
+    descriptor = ParameterDescriptor(
+        description=meta["description"], read_only=meta["read_only"], dynamic_typing=isinstance(default, float | tuple)
+    )
+    if meta["choices"]:
+        descriptor.additional_constraints = "one of: " + ", ".join(meta["choices"])
+    if meta["low"] is not None and isinstance(default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))]
+    elif meta["low"] is not None:
+        descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)]
+    value = list(default) or [0.0] if isinstance(default, tuple) else default
+    node.declare_parameter(one.name, value, descriptor)
+    return node.get_parameter(one.name).value
+
+
+def _default_of(one: Field[Any]) -> Any:
+    return one.default_factory() if callable(one.default_factory) else one.default
+
+
+def _coerced(one: Field[Any], value: Any) -> Any:
+    default = _default_of(one)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, float) and number:
+        return float(value)
+    if isinstance(default, tuple):
+        listed = None if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+        if listed is not None and all(isinstance(entry, int | float) for entry in listed):
+            return () if listed == [0.0] else tuple(float(entry) for entry in listed)
+    elif type(value) is type(default):
+        return value
+    wanted = "a list of numbers" if isinstance(default, tuple) else f"of type {type(default).__name__}"
+    raise InputError(f"{one.name} is {value!r}; it must be {wanted}")

@@ -1,0 +1,49 @@
+"""The ROS half of packaging: `colcon build` runs this file, and pip takes from it the files under share/.
+
+pip reads names, versions and dependencies from pyproject.toml. The setuptools of Ubuntu's ROS releases (59 on Humble,
+68 on Jazzy) cannot read its licence field, so for them this file says the same again.
+"""
+
+import re
+from glob import glob
+from pathlib import Path
+
+import setuptools
+from setuptools import Distribution, find_packages, setup
+
+READS_PYPROJECT = int(setuptools.__version__.split(".")[0]) >= 77
+
+SHARED_FILES = [
+    ("share/ament_index/resource_index/packages", ["resource/leadline"]),
+    ("share/leadline", ["package.xml"]),
+    ("share/leadline/launch", sorted(glob("launch/*.launch.py"))),
+    ("share/leadline/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+]
+
+
+class WithoutPyproject(Distribution):
+    """Reads setup.cfg alone."""
+
+    def parse_config_files(self, filenames=None, ignore_option_errors=False):
+        super().parse_config_files(filenames or self.find_config_files(), ignore_option_errors)
+
+
+def spelled_out():
+    """What pyproject.toml says, for a setuptools that cannot read it."""
+    version = re.search(r'^version = "(.+)"$', Path("pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        "distclass": WithoutPyproject,
+        "name": "leadline",
+        "version": version.group(1),
+        "license": "Apache-2.0",
+        "package_dir": {"": "core", "leadline_ros": "ros2_node/leadline_ros"},
+        "packages": find_packages("core") + find_packages("ros2_node"),
+        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*"]},
+        "zip_safe": False,
+        "entry_points": {
+            "console_scripts": ["leadline = leadline.cli.main:main", "depth_node = leadline_ros.main:main"]
+        },
+    }
+
+
+setup(data_files=SHARED_FILES, **({} if READS_PYPROJECT else spelled_out()))
