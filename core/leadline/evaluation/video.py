@@ -37,9 +37,10 @@ def _follow(
     import cv2  # noqa: PLC0415
 
     grey = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for image in (before, after)]
-    solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    back, forth = solver.calc(grey[1], grey[0], None), solver.calc(grey[0], grey[1], None)
+    solver = cv2.DISOpticalFlow.create(cv2.DISOpticalFlow_PRESET_MEDIUM)
     height, width = grey[0].shape
+    back = np.asarray(solver.calc(grey[1], grey[0], np.zeros((height, width, 2), np.float32)))
+    forth = np.asarray(solver.calc(grey[0], grey[1], np.zeros((height, width, 2), np.float32)))
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     source = grid + back
     returned = cv2.remap(forth, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -72,7 +73,8 @@ def flicker(maps: Sequence[Floats], images: Sequence[npt.NDArray[np.uint8]] | No
         seen = np.ones(after.shape, dtype=bool)
         if images is not None:
             source, seen = _follow(images[index - 1], images[index])
-            before = cv2.remap(before, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            x, y = source[..., 0], source[..., 1]
+            before = np.asarray(cv2.remap(before, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
         followed.append(float(seen.mean()))
         change = float(np.abs(after - before)[seen].mean(dtype=np.float64)) if seen.any() else None
         per_pair.append(None if change is None else (change / span if span > 0 else 0.0))
