@@ -16,7 +16,7 @@ from .cast import TILE, Solids, nearest, screen_rectangles
 from .layouts import LAYOUTS, draw
 from .photo import photograph
 from .scene import Scene
-from .shade import ambient_occlusion, lit_colour, shadow, sky, surface
+from .shade import ambient_occlusion, dot, lit_colour, shadow, sky, surface, unit
 
 FARTHEST = 400.0  # metres: beyond this a hit counts as sky
 _TRIES = 8
@@ -95,7 +95,7 @@ def radiance(scene: Scene, solids: Solids, hits: Hits) -> Tensor:
         F.pad(point[None], pad, mode="replicate")[0], F.pad(normal[None], pad, mode="replicate")[0], F.pad(hit, pad),
     )[:height, :width].flatten()[index]
     d = hits.depth.flatten()[index]
-    slant = (F.normalize(view[:, index], dim=0) * s.normal).sum(0).abs().clamp(min=0.04)
+    slant = dot(unit(view[:, index]), s.normal).abs().clamp(min=0.04)
     shaded = lit_colour(s, light, view[:, index], openness, arriving, d / focal / slant.sqrt())
     if light.haze > 0:
         through = torch.exp(-light.haze * d)

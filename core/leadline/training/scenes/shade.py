@@ -17,6 +17,16 @@ from .world import Kind
 _GROUP = 8  # pixels along the edge of a shadow group (at half resolution)
 
 
+def unit(x: Tensor) -> Tensor:
+    """Vectors (3, ...) scaled to length 1; component sums are several times faster here than a norm over axis 0."""
+    return x * torch.rsqrt((x[0] * x[0] + x[1] * x[1] + x[2] * x[2]).clamp(min=1e-20))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar product of vectors (3, ...)."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
 @dataclass
 class Surface:
     """What each hit pixel shows; N hits."""
@@ -34,11 +44,11 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
     turn = solids.rotation[owner].reshape(-1, 9).t().contiguous()
     rel = point - solids.centre[owner].t()
     q = torch.stack([turn[a] * rel[0] + turn[3 + a] * rel[1] + turn[6 + a] * rel[2] for a in range(3)])  # local metres
-    unit = q / half
-    size = unit.abs()
+    inside = q / half
+    size = inside.abs()
     card = kind == Kind.CARD
-    axis = torch.where(card, torch.full_like(owner, 2), size.argmax(0))
-    signs = torch.where(unit >= 0, 1.0, -1.0)
+    axis = torch.where(card, torch.full_like(owner, 2), torch.where((size[0] >= size[1]) & (size[0] >= size[2]), 0, torch.where(size[1] >= size[2], 1, 2)))
+    signs = torch.where(inside >= 0, 1.0, -1.0)
     normal = torch.zeros_like(q)
     normal.scatter_(0, axis[None], signs.gather(0, axis[None]))
     # faces of a box: two of the three coordinates, the upright one as v
@@ -48,7 +58,7 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
     v = torch.where(card, q[1], v)
     round_ = ((kind == Kind.BALL) | (kind == Kind.LEAVES)).nonzero()[:, 0]
     if len(round_):
-        d = unit[:, round_]
+        d = inside[:, round_]
         n = d / half[:, round_]
         normal[:, round_] = n
         mean = half[0, round_]
@@ -56,7 +66,7 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
         v[round_] = torch.asin(d[2].clamp(-1, 1)) * half[2, round_]
     tube = (kind == Kind.TUBE).nonzero()[:, 0]
     if len(tube):
-        d, h, taper = unit[:, tube], half[:, tube], solids.aux[owner[tube], 0]
+        d, h, taper = inside[:, tube], half[:, tube], solids.aux[owner[tube], 0]
         cap = (d[2].abs() > 0.9995) & (d[0] ** 2 + d[1] ** 2 < (1 + taper * d[2]) ** 2 * 0.999)
         side = torch.stack([d[0], d[1], -taper * h[0] / h[2] * (1 + taper * d[2])])
         flat = torch.stack([torch.zeros_like(d[2]), torch.zeros_like(d[2]), torch.sign(d[2])])
@@ -67,18 +77,18 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
     salt = (owner.to(torch.float32) * 0.618) % 1.0  # equal furniture does not wear equal stains
     u = u + axis * 0.37 * row[:, 10] * (kind == Kind.BOX)
     world = torch.stack([turn[3 * a] * normal[0] + turn[3 * a + 1] * normal[1] + turn[3 * a + 2] * normal[2] for a in range(3)])
-    world = F.normalize(world, dim=0)
+    world = unit(world)
     leafy = (kind == Kind.LEAVES).nonzero()[:, 0]
     if len(leafy):
         wild = noise(u[leafy] * 1.3, v[leafy] * 1.3, slice(4, 7))
-        world[:, leafy] = F.normalize(world[:, leafy] + 1.6 * wild, dim=0)
+        world[:, leafy] = unit(world[:, leafy] + 1.6 * wild)
     bumpy = (row[:, 16] > 0).nonzero()[:, 0]
     if len(bumpy):
         p, strength = point[:, bumpy], row[bumpy, 16]
         wide = row[bumpy, 10] * 3
         wild = noise((p[0] + 0.5 * p[2]) / wide + salt[bumpy], (p[1] + 0.7 * p[2]) / wide, slice(4, 7))
-        world[:, bumpy] = F.normalize(world[:, bumpy] + strength * wild, dim=0)
-    facing = (world * view).sum(0)
+        world[:, bumpy] = unit(world[:, bumpy] + strength * wild)
+    facing = dot(world, view)
     world = torch.where(facing[None] > 0, -world, world)
     return Surface(point, world, u, v, row)
 
@@ -102,8 +112,8 @@ def ambient_occlusion(depth: Tensor, hit: Tensor, normal: Tensor, rays: Tensor, 
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)) if radius < width // 30 else ((1, 1), (-1, 1), (1, -1), (-1, -1)):
             shifted = torch.roll(point, (dy * radius, dx * radius), (1, 2))
             delta = shifted - point
-            square = (delta * delta).sum(0)
-            lift = (delta * normal).sum(0)
+            square = dot(delta, delta)
+            lift = dot(delta, normal)
             wide = (1.5 * radius / focal * z) ** 2
             total += (lift / (square + 1e-8).sqrt() - 0.12).clamp(min=0) * (1 - square / (6 * wide)).clamp(min=0)
             taps += 1
@@ -121,9 +131,9 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
         slice(4, 7),
     ).reshape(3, p.shape[1], p.shape[2])
     target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1, 1)
-    towards = F.normalize(target, dim=0).expand_as(p) if light.sun else target - p
-    faces = (n * towards).sum(0) > 0
-    start = p + n * (2e-3 + 1e-3 * (p - p.mean()).abs().amax(0))
+    towards = unit(target).expand_as(p) if light.sun else target - p
+    faces = dot(n, towards) > 0
+    start = p + n * (2e-3 + 1e-3 * p.abs().amax(0))
     towards = towards + jitter * light.size * 2
 
     def grouped(x: Tensor) -> Tensor:
@@ -164,7 +174,7 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
 
 def sky(light: Light, view: Tensor) -> Tensor:
     """Colour (3, N) of the sky in directions ``view`` (3, N)."""
-    d = F.normalize(view, dim=0)
+    d = unit(view)
     up = d[2].clamp(min=0)
     device = view.device
     zenith, horizon, sun = (torch.tensor(c, device=device).view(3, 1) for c in (light.zenith, light.horizon, light.colour))
@@ -175,8 +185,8 @@ def sky(light: Light, view: Tensor) -> Tensor:
     white = (horizon.mean() * 1.1 + 0.25 * n[4]).clamp(min=0.05)
     colour = colour + (white - colour) * cover * 0.85
     if light.sun:
-        towards = F.normalize(torch.tensor(light.position, device=device), dim=0)
-        glow = (towards.view(3, 1) * d).sum(0).clamp(0, 1)
+        towards = unit(torch.tensor(light.position, device=device))
+        glow = dot(towards.view(3, 1), d).clamp(0, 1)
         colour = colour + sun * (0.35 * glow**6 + 3 * glow**300)
     return colour
 
@@ -192,25 +202,25 @@ def lit_colour(s: Surface, light: Light, view: Tensor, openness: Tensor, arrivin
     gloss, glow = s.row[:, 14], s.row[:, 15]
     target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1)
     if light.sun:
-        towards, power = F.normalize(target, dim=0).expand_as(s.point), torch.ones_like(gloss)
+        towards, power = unit(target).expand_as(s.point), torch.ones_like(gloss)
     else:
         offset = target - s.point
-        square = (offset * offset).sum(0)
+        square = dot(offset, offset)
         towards, power = offset / square.sqrt(), 1 / (0.3 + 0.35 * square)
     main = colour3(light.colour) * light.strength * power * arriving
     tilt = 0.5 + 0.5 * s.normal[2]
     soft = (colour3(light.below) + (colour3(light.above) - colour3(light.below)) * tilt) * openness
-    received = main * (s.normal * towards).sum(0).clamp(min=0) + soft
+    received = main * dot(s.normal, towards).clamp(min=0) + soft
     for position, colour, span in light.fills:
         offset = torch.tensor(position, device=device).view(3, 1) - s.point
-        square = (offset * offset).sum(0) + 1e-4
-        wrapped = (0.35 + 0.65 * (s.normal * offset).sum(0) / square.sqrt()).clamp(min=0)
+        square = dot(offset, offset) + 1e-4
+        wrapped = (0.35 + 0.65 * dot(s.normal, offset) / square.sqrt()).clamp(min=0)
         received = received + colour3(colour) * wrapped * openness / (1 + square / span**2)
-    seen = F.normalize(view, dim=0)
-    mirror = seen - 2 * (seen * s.normal).sum(0) * s.normal
+    seen = unit(view)
+    mirror = seen - 2 * dot(seen, s.normal) * s.normal
     shine = 12 + 180 * gloss**2
-    spot = (mirror * towards).sum(0).clamp(min=1e-4) ** shine * gloss * 1.6
-    rim = (1 - (seen * s.normal).sum(0).abs()).clamp(0, 1) ** 4
+    spot = dot(mirror, towards).clamp(min=1e-4) ** shine * gloss * 1.6
+    rim = (1 - dot(seen, s.normal).abs()).clamp(0, 1) ** 4
     around = noise(mirror[0] * 0.15 + 0.3, mirror[2] * 0.2 + 0.1, slice(0, 4))[SMOOTH]
     reflected = soft * (0.7 + around + 0.8 * mirror[2].clamp(min=0)).clamp(min=0)
     colour = base * received + main * spot + reflected * gloss * (0.12 + 0.7 * rim)
