@@ -48,25 +48,24 @@ def png(data: bytes, name: str, scale: float) -> FloatArray:
 
 def npy(data: bytes, name: str) -> npt.NDArray[Any]:
     """The array in an ``.npy`` file, dimensions of length 1 removed."""
-    try:
-        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False)).squeeze()
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{name} is not a NumPy array that can be read ({error})") from error
+    array = _numpy_load(data, name)
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{name} is not a NumPy array")
+    return array.squeeze()
 
 
 def npz(data: bytes, name: str, key: str) -> npt.NDArray[Any]:
     """One array of an ``.npz`` file."""
+    return np.asarray(_numpy_load(data, name, key))
+
+
+def _numpy_load(data: bytes, name: str, key: str | None = None) -> Any:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            if key not in arrays:
-                raise InputError(f"{name} has no array called '{key}', only {', '.join(arrays.files) or 'nothing'}")
-            return np.asarray(arrays[key])
-    except (ValueError, OSError, EOFError, TypeError, AttributeError) as error:
-        raise InputError(f"{name} is not an .npz file that can be read ({error})") from error
-    except Exception as error:
-        if type(error).__name__ in ("BadZipFile", "error"):  # zipfile and zlib raise their own kinds
-            raise InputError(f"{name} is damaged ({error})") from error
-        raise
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        return loaded if key is None else loaded[key]
+    except Exception as error:  # zipfile, zlib, tokenize and NumPy itself each raise their own kinds
+        wanted = f" with an array called '{key}'" if key else ""
+        raise InputError(f"{name} is not a NumPy file{wanted} that can be read ({error})") from error
 
 
 def pfm(data: bytes, name: str) -> FloatArray:
