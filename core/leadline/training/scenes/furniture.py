@@ -117,13 +117,13 @@ def shelf(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float
     for k in range(rows + 1):
         world.box((0, -d / 2, thick / 2 + k * (h - thick) / rows), (w, d, thick), board)
     step, bay = (h - thick) / rows, w / bays
-    full = rng.random() * 0.9
+    full = float(rng.uniform(0.2, 0.98))
     for k in range(rows):
         for i in range(bays):
             x, z = -w / 2 + i * bay, k * step + thick
             if rng.random() < full:
-                length = bay * float(rng.uniform(0.4, 0.95))
-                tall, deep = step * float(rng.uniform(0.6, 0.85)), d * float(rng.uniform(0.55, 0.9))
+                length = (bay - 2 * thick) * float(rng.uniform(0.5, 1.0))
+                tall, deep = step * float(rng.uniform(0.7, 0.9)), d * float(rng.uniform(0.55, 0.9))
                 world.block((x + thick, x + thick + length), (-deep, -0.02), (z, z + tall), spines[(i + k) % 2])
                 if rng.random() < 0.3:
                     world.box((x + length + 0.06, -deep / 2, z + tall * 0.45), (0.03, deep * 0.8, tall * 0.9), palette.printed(), turn(0, 0, -0.25))

@@ -53,12 +53,15 @@ def ball(o: Triple, d: Triple, cut: Tensor) -> Tensor:
 
 
 def clumps(x: Tensor, y: Tensor, z: Tensor, frequency: Tensor) -> Tensor:
-    """A cheap lumpy field, roughly in [-1, 1]: sines of two octaves, domain-bent so that no lattice shows."""
-    bend = torch.sin(2.3 * y + 1.7 * z)
-    f, g = frequency * 3.1, frequency * 7.7
-    coarse = torch.sin(f * x + 2 * bend) * torch.sin(f * y + 1.3 * x) + torch.sin(f * z + 2.1 * x)
-    fine = torch.sin(g * x + 3 * y) * torch.sin(g * y + 2 * z) + torch.sin(g * z + 4 * bend)
-    return 0.3 * coarse + 0.35 * fine
+    """A cheap lumpy field, roughly in [-1, 1]: two bent gyroids, the finer one turned, so that no lattice shows."""
+    f = frequency * 2.2
+    a = f * x + 1.1 * torch.sin(1.9 * f * y + 2.0)
+    b = f * y + 1.1 * torch.sin(1.7 * f * z + 1.0)
+    c = f * z + 1.1 * torch.sin(2.1 * f * x)
+    coarse = torch.sin(a) * torch.cos(b) + torch.sin(b) * torch.cos(c) + torch.sin(c) * torch.cos(a)
+    g, h, k = 3.1 * (a - b), 3.1 * (b + c), 2.7 * (c + a)
+    fine = torch.sin(g) * torch.cos(h) + torch.sin(k) * torch.cos(g)
+    return 0.4 * coarse + 0.32 * fine
 
 
 def leaves(o: Triple, d: Triple, density: Tensor, frequency: Tensor) -> Tensor:

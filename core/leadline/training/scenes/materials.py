@@ -93,7 +93,7 @@ def _random_colour(i: Tensor, j: Tensor, salt: Tensor) -> Tensor:
     """(3, N): dark, bright, pale and saturated colours alike."""
     hue, tone, purity = hashed(i, j, salt + 11) * 6, hashed(i, j, salt + 12), hashed(i, j, salt + 13) ** 0.8
     wheel = torch.stack([(((hue + k) % 6) - 3).abs() - 1 for k in (0.0, 4.0, 2.0)]).clamp(0, 1)
-    return (0.03 + 0.85 * tone**1.5) * (1 - purity * (1 - wheel))
+    return (0.03 + 0.87 * tone) * (1 - purity * (1 - wheel))
 
 
 def _paint(kind: int, u: Tensor, v: Tensor, p: Tensor, foot: Tensor) -> Tensor:
@@ -179,11 +179,11 @@ def _paint(kind: int, u: Tensor, v: Tensor, p: Tensor, foot: Tensor) -> Tensor:
         pair = torch.floor(x)
         cut = 0.3 + 0.4 * hashed(pair, shelf, salt)
         spine = 2 * pair + ((x - pair) > cut).float()
-        tall = 0.62 + 0.3 * hashed(spine, shelf, salt + 1)
-        colour = _random_colour(spine, shelf, salt) * 0.9
+        tall = 0.72 + 0.28 * hashed(spine, shelf, salt + 1)
+        colour = _random_colour(spine, shelf, salt)
         label = ((fy / tall - 0.3 - 0.4 * hashed(spine, shelf, salt + 2)).abs() < 0.08) & (hashed(spine, shelf, salt + 3) > 0.4)
         colour = torch.where(label[None], c, colour)
-        gap = hashed(torch.floor(spine / 5), shelf, salt + 9) > 0.85
+        gap = hashed(torch.floor(spine / 5), shelf, salt + 9) > 0.93
         dark = (fy > tall) | gap
         return torch.where(dark[None], a * 0.25, colour)
     if kind == Pattern.WINDOWS:

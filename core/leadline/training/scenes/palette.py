@@ -19,11 +19,11 @@ class Palette:
     def __init__(self, materials: Materials, rng: np.random.Generator) -> None:
         self._materials, self._rng = materials, rng
 
-    def colour(self, low: float = 0.02, high: float = 0.9, purity: float = 0.6) -> RGB:
+    def colour(self, low: float = 0.02, high: float = 0.9, purity: float = 0.75) -> RGB:
         """Any hue; reflectance log-ish uniform between ``low`` and ``high``."""
         rng = self._rng
         value = float(np.exp(rng.uniform(np.log(max(low, 0.015)), np.log(high))) if rng.random() < 0.5 else rng.uniform(low, high))
-        red, green, blue = colorsys.hsv_to_rgb(float(rng.random()), float(min(rng.beta(1.1, 1.3) * purity * 1.5, 1)), value)
+        red, green, blue = colorsys.hsv_to_rgb(float(rng.random()), float(min(rng.beta(1.1, 1.2) * purity * 1.6, 1)), value)
         return red, green, blue
 
     def near(self, base: RGB, spread: float = 0.25) -> RGB:

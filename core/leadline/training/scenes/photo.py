@@ -43,7 +43,7 @@ def _tone(x: Tensor, contrast: float, knee: float) -> Tensor:
     """Highlights roll off above ``knee``; then the sRGB-like curve; then a contrast S."""
     x = torch.where(x > knee, knee + (1 - knee) * (1 - torch.exp(-(x - knee) / (1 - knee))), x)
     x = x.clamp(0, 1) ** (1 / 2.2)
-    return x + contrast * (x - 0.5) * x * (1 - x) * 4 * 0.5
+    return x + contrast * (x - 0.5) * x * (1 - x) * 2
 
 
 def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: np.random.Generator) -> Image:
@@ -69,21 +69,21 @@ def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: n
     )
     fall = float(rng.uniform(0, 0.35)) if rng.random() < 0.6 else 0.0
     x = x * (1 - fall * ((xx - rng.normal(0, 0.05)) ** 2 + (yy - rng.normal(0, 0.05)) ** 2) * 0.6)
-    saturation = float(np.clip(rng.normal(1.0, 0.22), 0.0, 1.7)) if rng.random() > 0.04 else 0.0
-    x = _tone(x, float(rng.uniform(-0.1, 0.5)), float(rng.uniform(0.5, 0.9)))
+    saturation = float(np.clip(rng.normal(1.2, 0.28), 0.0, 2.0)) if rng.random() > 0.02 else 0.0
+    x = _tone(x, float(rng.uniform(-0.2, 1.7)), float(rng.uniform(0.5, 0.9)))
     if rng.random() < 0.35:
         lift = float(rng.uniform(0, 0.07))
         x = lift + (1 - lift) * x
     luma = (x * torch.tensor([0.3, 0.59, 0.11], device=x.device).view(3, 1, 1)).sum(0, keepdim=True)
     x = luma + (x - luma) * saturation
-    if rng.random() < 0.25:
+    if rng.random() < 0.18:
         x = x + (_box(x, 1) - x) * float(rng.uniform(0.3, 1))
-    if rng.random() < 0.12:  # camera shake
-        reach = int(rng.integers(1, 3))
+    if rng.random() < 0.07:  # camera shake
+        reach = 1
         step = (0, 1) if rng.random() < 0.6 else (1, 0)
         x = torch.stack([torch.roll(x, (k * step[0], k * step[1]), (1, 2)) for k in range(-reach, reach + 1)]).mean(0)
     image = (x.clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy().astype(np.float32)
-    strength = float(rng.exponential(2.2))
+    strength = float(rng.exponential(1.8))
     if strength > 0.4:
         coarse = rng.random() < 0.3
         grain = rng.standard_normal((height, width, 3), dtype=np.float32)

@@ -20,6 +20,7 @@ from .shade import ambient_occlusion, dot, lit_colour, shadow, sky, surface, uni
 
 FARTHEST = 400.0  # metres: beyond this a hit counts as sky
 _TRIES = 8
+_CHUNK = 16384  # pixels shaded at once on the CPU: keeps the working set inside the cache
 
 
 @dataclass
@@ -82,26 +83,31 @@ def radiance(scene: Scene, solids: Solids, hits: Hits) -> Tensor:
         colour[:, missing] = sky(light, view[:, missing])
     if not len(index):
         return colour.reshape(3, height, width)
-    s = surface(solids, scene.materials.table(device), hits.owner.flatten()[index], point.reshape(3, -1)[:, index], view[:, index])
+    table, owners, points = scene.materials.table(device), hits.owner.flatten(), point.reshape(3, -1)
     normal = torch.zeros_like(colour)
-    normal[:, index] = s.normal
+    chunks = index.split(_CHUNK)
+    surfaces = [surface(solids, table, owners[part], points[:, part], view[:, part]) for part in chunks]
+    for part, s in zip(chunks, surfaces, strict=True):
+        normal[:, part] = s.normal
     normal = normal.reshape(3, height, width)
     focal = float(hits.intrinsics[0, 0])
-    openness = ambient_occlusion(hits.depth, hit, normal, hits.rays, focal).flatten()[index]
+    openness = ambient_occlusion(hits.depth, hit, normal, hits.rays, focal).flatten()
     grow = 16
     pad = (0, -width % grow, 0, -height % grow)
     arriving = shadow(
         solids, light,
         F.pad(point[None], pad, mode="replicate")[0], F.pad(normal[None], pad, mode="replicate")[0], F.pad(hit, pad),
-    )[:height, :width].flatten()[index]
-    d = hits.depth.flatten()[index]
-    slant = dot(unit(view[:, index]), s.normal).abs().clamp(min=0.04)
-    shaded = lit_colour(s, light, view[:, index], openness, arriving, d / focal / slant.sqrt())
-    if light.haze > 0:
-        through = torch.exp(-light.haze * d)
-        air = torch.tensor(light.horizon, device=device).view(3, 1)
-        shaded = shaded * through + air * (1 - through)
-    colour[:, index] = shaded
+    )[:height, :width].flatten()
+    flat = hits.depth.flatten()
+    air = torch.tensor(light.horizon, device=device).view(3, 1)
+    for part, s in zip(chunks, surfaces, strict=True):
+        d, seen = flat[part], view[:, part]
+        slant = dot(unit(seen), s.normal).abs().clamp(min=0.04)
+        shaded = lit_colour(s, light, seen, openness[part], arriving[part], d / focal / slant.sqrt())
+        if light.haze > 0:
+            through = torch.exp(-light.haze * d)
+            shaded = shaded * through + air * (1 - through)
+        colour[:, part] = shaded
     return colour.reshape(3, height, width)
 
 

@@ -168,7 +168,7 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
     reach = grouped(torch.full_like(p[0], 1e6 if light.sun else 0.98))
     blocked = occluded(solids, rectangles, grouped(start), grouped(towards), reach[0, :1], grouped(project(p)), grouped(usable))
     lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(p.shape[1], p.shape[2])
-    lit = _blurred(lit, 1)
+    lit = _blurred(_blurred(lit, 1), 2 if light.size > 0.04 else 1)
     return F.interpolate(lit[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
 
 

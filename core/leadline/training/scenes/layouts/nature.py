@@ -112,7 +112,7 @@ def lawn(rng: Rng, aspect: float) -> Scene:
     for i in range(subjects):
         x = (i - (subjects - 1) / 2) * close * 0.28 + float(rng.normal(0, 0.04))
         with world.at(x, close + float(rng.normal(0, 0.12)), 0, float(rng.normal(0, 0.7))):
-            size = close * float(rng.uniform(0.2, 0.4))
+            size = close * float(rng.uniform(0.22, 0.5))
             roll = rng.random()
             if roll < 0.65:
                 animal(world, palette, rng, size)

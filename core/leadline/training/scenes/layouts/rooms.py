@@ -22,7 +22,7 @@ SETS: dict[str, tuple[f.Piece, ...]] = {
     "kitchen": (f.COUNTER, f.COUNTER, f.CABINET, f.CABINET, f.DINING, f.CHAIR, f.SHELF, f.BOXES, f.PERSON),
     "office": (f.DESK, f.DESK, f.DESK, f.SHELF, f.CABINET, f.CHAIR, f.CHAIR, f.PLANT, f.PERSON, f.BOXES),
     "dining": (f.DINING, f.DINING, f.CABINET, f.CHAIR, f.SHELF, f.PLANT, f.ORNAMENT, f.PERSON, f.PERSON),
-    "store": (f.SHELF, f.SHELF, f.BOXES, f.BOXES, f.BOXES, f.HEATER, f.CABINET, f.TABLE, f.STOOL, f.STAIRS, f.CHAIR),
+    "store": (f.SHELF, f.SHELF, f.BOXES, f.BOXES, f.BOXES, f.HEATER, f.CABINET, f.TABLE, f.STOOL, f.BOXES, f.SHELF, f.CABINET, f.HEATER, f.TABLE, f.STAIRS, f.CHAIR),
 }
 
 
@@ -30,7 +30,7 @@ def _wall_light(rng: Rng, w: float, length: float, h: float, sunny: bool) -> Lig
     """A ceiling lamp, or daylight from the windows' side."""
     warm = float(rng.uniform(0.55, 1.0))
     colour = (1.0, 0.6 + 0.4 * warm, 0.25 + 0.75 * warm)
-    ambient = float(rng.uniform(0.12, 0.7))
+    ambient = float(rng.uniform(0.1, 0.55))
     above = (ambient, ambient * 0.97, ambient * float(rng.uniform(0.8, 1.1)))
     floor_tint = float(rng.uniform(0.35, 0.9)) * ambient
     place = (float(rng.uniform(-0.4, 0.4)) * w, float(rng.uniform(0.15, 0.9)) * length, h - float(rng.uniform(0.05, 0.5)))
@@ -41,7 +41,7 @@ def _wall_light(rng: Rng, w: float, length: float, h: float, sunny: bool) -> Lig
     if rng.random() < 0.3:
         fills.append(((float(rng.uniform(-0.45, 0.45)) * w, length * float(rng.uniform(0.3, 0.95)), 1.2), (1.0, 0.7, 0.4), 0.6))
     return Light(
-        place, False, colour, float(rng.uniform(0.3, 2.5)), float(rng.uniform(0.02, 0.25)), above, (floor_tint, floor_tint * 0.93, floor_tint * 0.85), fills,
+        place, False, colour, float(rng.uniform(0.5, 3.5)), float(rng.uniform(0.02, 0.15)), above, (floor_tint, floor_tint * 0.93, floor_tint * 0.85), fills,
     )
 
 
@@ -123,7 +123,7 @@ def _furnish(world: World, palette: Palette, rng: Rng, w: float, length: float, 
     taken: list[tuple[float, float, float]] = [(eye[0], eye[1], 0.7)]
 
     def free(x: float, y: float, radius: float) -> bool:
-        return all(np.hypot(x - a, y - b) > 0.85 * (radius + r) for a, b, r in taken)
+        return all(np.hypot(x - a, y - b) > 0.72 * (radius + r) for a, b, r in taken)
 
     for _ in range(count):
         piece = pieces[int(rng.integers(len(pieces)))]
@@ -192,13 +192,13 @@ def room(rng: Rng, aspect: float) -> Scene:
     """A furnished room seen from near one wall, at human height, looking along it or into a corner."""
     w, length, h = float(rng.uniform(2.6, 6.5)), float(rng.uniform(2.4, 6.5)), float(rng.uniform(2.3, 3.3))
     pieces = SETS[str(rng.choice(list(SETS)))]
-    return _indoor(rng, aspect, pieces, (w, length, h), int(rng.integers(5, 14)))[0]
+    return _indoor(rng, aspect, pieces, (w, length, h), int(rng.integers(8, 22)))[0]
 
 
 def workshop(rng: Rng, aspect: float) -> Scene:
     """Basements, garages, store rooms: rough walls, pipes and ducts under the ceiling, shelves, boxes, boilers."""
     w, length, h = float(rng.uniform(3, 7)), float(rng.uniform(3, 8)), float(rng.uniform(2.1, 3.2))
-    scene, palette = _indoor(rng, aspect, SETS["store"], (w, length, h), int(rng.integers(8, 18)))
+    scene, palette = _indoor(rng, aspect, SETS["store"], (w, length, h), int(rng.integers(10, 26)))
     world = scene.world
     for _ in range(int(rng.integers(1, 5))):
         x, z, radius = float(rng.uniform(-0.5, 0.5)) * w, h - float(rng.uniform(0.08, 0.4)), float(rng.uniform(0.02, 0.12))

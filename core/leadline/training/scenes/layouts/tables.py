@@ -19,10 +19,10 @@ Rng = np.random.Generator
 
 def _desk_light(rng: Rng, span: float) -> Light:
     warm = float(rng.uniform(0.6, 1.0))
-    ambient = float(rng.uniform(0.15, 0.8))
+    ambient = float(rng.uniform(0.12, 0.6))
     place = (float(rng.normal(0, 0.9)) * span, float(rng.normal(0, 0.9)) * span, float(rng.uniform(1.0, 2.2)) * span)
     return Light(
-        place, False, (1.0, 0.6 + 0.4 * warm, 0.3 + 0.7 * warm), float(rng.uniform(0.4, 2.5)) * max(span, 0.5), float(rng.uniform(0.02, 0.2)) * span,
+        place, False, (1.0, 0.6 + 0.4 * warm, 0.3 + 0.7 * warm), float(rng.uniform(0.6, 3.2)) * max(span, 0.5), float(rng.uniform(0.02, 0.12)) * span,
         (ambient, ambient * 0.98, ambient * 0.95), (ambient * 0.6, ambient * 0.57, ambient * 0.52),
         [((float(rng.normal(0, 1.5)), float(rng.normal(0, 1.5)), 1.0), (0.4, 0.45, 0.5), 1.0)] if rng.random() < 0.5 else [],
         zenith=(0.7, 0.7, 0.7), horizon=(0.8, 0.8, 0.8), cloud=0.0,
@@ -76,7 +76,7 @@ def table_above(rng: Rng, aspect: float) -> Scene:
     """A robot's or cook's view straight down or steeply onto a cluttered table; edges, machine plates, robot feet."""
     scene = Scene()
     palette, world = Palette(scene.materials, rng), scene.world
-    w, d, drop = float(rng.uniform(0.5, 1.6)), float(rng.uniform(0.4, 1.1)), float(rng.uniform(0.4, 0.8))
+    w, d, drop = float(rng.uniform(0.5, 2.4)), float(rng.uniform(0.5, 1.8)), float(rng.uniform(0.3, 0.8))
     _slab(world, palette, rng, w, d, drop)
     world.card((0, 0, -drop), (10, 10), palette.floor())
     if rng.random() < 0.5:  # a second, different plate beside it
@@ -85,8 +85,8 @@ def table_above(rng: Rng, aspect: float) -> Scene:
     height = float(rng.uniform(0.35, 1.3))
     fov = float(rng.uniform(0.8, 1.25))
     view = 2 * height * np.tan(fov / 2)
-    small = float(rng.uniform(0.1, 0.2)) * view
-    scatter(world, palette, rng, (min(w, view), min(d, view / aspect)), int(rng.integers(4, 16)), (small * 0.5, min(small * 1.6, height * 0.5)), SMALL, gap=0.36)
+    small = float(rng.uniform(0.12, 0.26)) * view
+    scatter(world, palette, rng, (min(w, view), min(d, view / aspect)), int(rng.integers(5, 18)), (small * 0.5, min(small * 1.5, height * 0.45)), SMALL, gap=0.36)
     if rng.random() < 0.3:
         angle = float(rng.uniform(0, 6.3))
         with world.at(np.cos(angle) * view * 0.5, np.sin(angle) * view * 0.4):
@@ -196,7 +196,7 @@ def shelf_bin(rng: Rng, aspect: float) -> Scene:
                 world.box((s * (w / 2 + 0.06), -d / 2 - 0.02, h / 2), (0.13, wall, h), shell, turn(s * 0.5))
     with world.at(float(rng.choice([-1, 1])) * (w + 0.1), float(rng.uniform(-0.2, 0.4))):
         scatter(world, palette, rng, (0.4, 0.5), int(rng.integers(0, 5)), (0.08, 0.25), SMALL)
-    reach = float(rng.uniform(0.3, 0.8)) + 0.3 * w
+    reach = float(rng.uniform(0.25, 0.6)) + 0.3 * w + d / 2
     pitch = float(rng.uniform(-0.1, 0.6))
     middle = float(rng.uniform(0.3, 0.7)) * h * compartments
     swing = float(rng.normal(0, 0.3)) + yaw
