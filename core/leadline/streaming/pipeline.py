@@ -22,3 +22,132 @@ if TYPE_CHECKING:
 
 FloatMap = npt.NDArray[np.float32]
 OnProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image and what was measured at about the same time.
+
+    Attributes:
+        stamp_ns: When the image was taken.
+        rgb: uint8 (H, W, 3).
+        camera: Of this image; None if unknown.
+        points: float32 (N, 3) in the LiDAR's frame; None if there are none.
+        lidar_to_camera: 4×4 for ``points``.
+        sparse_depth_m: float32 (H', W') in the image's view, 0 where nothing was measured; None if there is none.
+    """
+
+    stamp_ns: int
+    rgb: npt.NDArray[np.uint8]
+    camera: Camera | None = None
+    points: FloatMap | None = None
+    lidar_to_camera: npt.NDArray[np.float64] | None = None
+    sparse_depth_m: FloatMap | None = None
+
+
+@dataclass(frozen=True)
+class StreamResult:
+    """What one frame gave.
+
+    Attributes:
+        raw: The model's own prediction.
+        depth_m: float32 (H, W) metres by REP-117 (+Inf beyond range, -Inf too near, NaN unknown); None if not metric.
+        uncertainty_m: float32 (H, W), one standard deviation in metres, NaN where depth is not finite; None if unknown.
+        evidence: Where the metres come from, in words; empty if not metric.
+        reason: Why it is not metric; empty if it is.
+        camera: Of the image.
+        model_s, completion_s: Time taken.
+    """
+
+    raw: DepthPrediction
+    depth_m: FloatMap | None
+    uncertainty_m: FloatMap | None
+    evidence: str
+    reason: str
+    camera: Camera | None
+    model_s: float
+    completion_s: float
+
+
+class DepthPipeline:
+    """A loaded model with the memory of one stream."""
+
+    def __init__(self, estimator: DepthEstimator, settings: StreamSettings) -> None:
+        self.estimator = estimator
+        self.settings = settings  # those it was loaded with
+        self.reset()
+
+    @classmethod
+    def load(cls, settings: StreamSettings) -> DepthPipeline:
+        """Load the model that ``settings`` name.
+
+        Raises:
+            LeadlineError: Weights or device are not usable.
+        """
+        from leadline.estimator import load  # noqa: PLC0415  (torch)
+
+        return cls(load(settings.model, device=settings.device, precision=settings.precision), settings)
+
+    def warm_up(self, settings: StreamSettings) -> None:
+        """Run once on grey, so that the first real frame is not the slow one."""
+        grey = np.full((480, 640, 3), 128, np.uint8)
+        self.estimator.predict(grey, **_predict_options(settings))
+
+    def process(self, frame: Frame, settings: StreamSettings, on_progress: OnProgress | None = None) -> StreamResult:
+        """Depth of one frame.
+
+        Raises:
+            InputError: The image or the settings cannot be used.
+            Cancelled: ``on_progress`` asked for it.
+        """
+        started = monotonic()
+        raw = self.estimator.predict(frame.rgb, **_predict_options(settings), on_progress=on_progress)
+        predicted = monotonic()
+        metric, evidence, reason = self._metric(frame, raw, settings)
+        ended = monotonic()
+        depth_m = sigma_m = None
+        if metric is not None:
+            depth_m, sigma_m = _published(metric, settings)
+        return StreamResult(
+            raw=raw,
+            depth_m=depth_m,
+            uncertainty_m=sigma_m,
+            evidence=evidence,
+            reason=reason,
+            camera=frame.camera,
+            model_s=predicted - started,
+            completion_s=ended - predicted,
+        )
+
+    def reset(self) -> None:
+        """Forget what was learnt from earlier frames."""
+
+    def _metric(
+        self, frame: Frame, raw: DepthPrediction, settings: StreamSettings
+    ) -> tuple[DepthPrediction | None, str, str]:
+        """(metric prediction or None, where the metres come from, why there are none)."""
+        if raw.metric:
+            return raw, "the model itself", ""
+        if settings.metric_scale != 0:
+            return raw.aligned(settings.metric_scale, settings.metric_shift), "parameter metric_scale", ""
+        return None, "", "no points, no sparse depth, no metric_scale and no camera_height_m"
+
+
+def _predict_options(settings: StreamSettings) -> dict[str, Any]:
+    return {
+        "steps": settings.steps or None,
+        "ensemble": settings.ensemble,
+        "size": None if settings.size < 0 else settings.size,
+        "seed": settings.seed,
+    }
+
+
+def _published(metric: DepthPrediction, settings: StreamSettings) -> tuple[FloatMap, FloatMap | None]:
+    """Depth and uncertainty by REP-117, from finite metres."""
+    depth_m, sigma_m = metric.depth_m, metric.uncertainty
+    if sigma_m is not None and settings.max_relative_uncertainty > 0:
+        depth_m = np.where(sigma_m <= settings.max_relative_uncertainty * depth_m, depth_m, np.float32(np.nan))
+    depth_m = with_limits(depth_m, settings.min_depth_m, settings.max_depth_m)
+    if sigma_m is not None and not np.isfinite(depth_m).all():
+        sigma_m = np.where(np.isfinite(depth_m), sigma_m, np.float32(np.nan))
+    return depth_m, sigma_m
