@@ -1,0 +1,640 @@
+"""The client: depth from a server, without torch. Needs pyzmq, NumPy and the standard library.
+
+One :class:`Client` serves three habits, all from the same background thread that owns the socket:
+
+>>> with Client("tcp://127.0.0.1:5570") as client:                       # doctest: +SKIP
+...     depth = client.predict("photo.jpg", ensemble=4)                  # wait for it
+...     depth = await client.predict_async(rgb, timeout_s=10)            # asyncio
+...     job = client.submit(rgb, on_progress=print)                      # a Job: callbacks, cancel(), result()
+...     job.add_done_callback(lambda job: print(job.result().shape))
+
+Results are :class:`leadline.DepthPrediction` (``values``, ``space``, ``uncertainty``, ``metric``, ``model``, ``meta``).
+The client reconnects and asks again by itself; asking twice is safe, as a request always gives the same result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from leadline.errors import Cancelled, InputError, LeadlineError
+from leadline.prediction import DepthPrediction
+from leadline.serving import pixels, wire
+from leadline.serving.keys import ClientKeys, load_client_keys
+from leadline.serving.wire import Camera, Progress
+from leadline.spaces import Space
+
+__all__ = [
+    "AccessDenied",
+    "Busy",
+    "Camera",
+    "Client",
+    "Job",
+    "ModelInfo",
+    "Progress",
+    "Refused",
+    "ServerError",
+    "ServerInfo",
+    "ServerUnreachable",
+    "ServingError",
+    "TimedOut",
+]
+
+#: uint8 (H, W, 3), (H, W, 4: alpha is dropped), (H, W, 1) or (H, W); JPEG or PNG bytes; the path of such a file.
+Image: TypeAlias = Any
+#: A map of metres (H, W) with 0 for "not measured"; or points (N, 3) in metres and the camera that sees them.
+Sparse: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], Camera]"
+OnProgress: TypeAlias = Callable[[Progress], None]
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5570"
+#: A server with a request of ours in hand speaks every second; so long a silence means that it hangs.
+SILENCE_S = 6.0
+CANCEL_POLL_S = 0.03
+
+
+class ServingError(LeadlineError):
+    """Base of what goes wrong between client and server."""
+
+
+class ServerUnreachable(ServingError):
+    """Nobody answers at the address, or the server went away and did not come back."""
+
+
+class AccessDenied(ServingError):
+    """The server wants keys, or does not know these."""
+
+
+class TimedOut(ServingError, TimeoutError):
+    """The result did not come within the time given."""
+
+
+class ServerError(ServingError):
+    """The server answered with an error.
+
+    Attributes:
+        code: One of :data:`leadline.serving.wire.ERROR_CODES`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Busy(ServerError):
+    """The server's queue or this client's share of it is full; try again later."""
+
+
+class Refused(ServerError, InputError):
+    """The image, model or option is not acceptable; asking again will not help."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model of the server. Only ``name`` is always known before it was first used."""
+
+    name: str
+    family: str | None = None
+    space: str | None = None
+    default_steps: int | None = None
+    default_size: int | None = None
+    stochastic: bool | None = None
+    loaded: bool = False
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """The answer to ``hello``."""
+
+    server: str
+    protocol: int
+    models: tuple[ModelInfo, ...]
+    default_model: str
+    limits: Mapping[str, float]
+
+
+class Job:
+    """A request on its way. Made by :meth:`Client.submit`."""
+
+    def __init__(self, id: str, cancel: Callable[[Job], None], on_progress: OnProgress | None) -> None:  # noqa: A002
+        self.id = id
+        self.future: Future[Any] = Future()
+        self.progress: Progress | None = None
+        self._cancel = cancel
+        self._on_progress = on_progress
+
+    def done(self) -> bool:
+        """Whether there is a result or an error."""
+        return self.future.done()
+
+    def result(self, timeout_s: float | None = None) -> DepthPrediction:
+        """Wait for the result. Raises what went wrong; :class:`TimedOut` leaves the job running."""
+        try:
+            prediction: DepthPrediction = self.future.result(timeout_s)
+        except TimeoutError as error:
+            if isinstance(error, TimedOut):
+                raise
+            raise TimedOut(f"no result within {timeout_s:g} s; the request still runs") from None
+        return prediction
+
+    def cancel(self) -> None:
+        """Stop it: :meth:`result` raises :class:`leadline.Cancelled` at once, the server stops between steps."""
+        self._cancel(self)
+
+    def add_done_callback(self, callback: Callable[[Job], None]) -> None:
+        """Call ``callback(job)`` in the client's thread (or here, if it is done) when there is an outcome."""
+        self.future.add_done_callback(lambda _: callback(self))
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress = progress
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def _finish(self, outcome: Any) -> None:
+        with contextlib.suppress(InvalidStateError):
+            if isinstance(outcome, BaseException):
+                self.future.set_exception(outcome)
+            else:
+                self.future.set_result(outcome)
+
+
+class Client:
+    """A connection to a Leadline server. Threads may share it.
+
+    Args:
+        address: ``tcp://host:port`` or ``ipc://path``.
+        timeout_s: Time allowed for a result when a call does not say.
+        server_key: The server's public key (40 characters), for servers that use keys.
+        client_keys: This client's key file as made by ``leadline keys add``, or (public, secret). A key file knows
+            the server's key as well.
+        reconnect_s: How long a server may be away, at the beginning or between, before requests fail.
+        retries: How often a request is sent again because the connection broke or the server fell silent.
+
+    Raises:
+        InputError: The address or a key is malformed.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 120.0,
+        server_key: str | None = None,
+        client_keys: ClientKeys | tuple[str, str] | str | Path | None = None,
+        reconnect_s: float = 5.0,
+        retries: int = 3,
+    ) -> None:
+        self.address = address
+        self.timeout_s = timeout_s
+        self._session = uuid.uuid4().hex
+        keys = load_client_keys(server_key, client_keys)
+        self._link = _Link(address, keys, reconnect_s, retries)
+        self._link.start()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; requests on their way raise :class:`leadline.Cancelled`."""
+        self._link.stop()
+
+    def hello(self, timeout_s: float | None = None) -> ServerInfo:
+        """What the server is, which models it has and what its limits are."""
+        header = self._ask(wire.Hello(_new_id()), timeout_s)
+        known = ModelInfo.__dataclass_fields__
+        try:
+            return ServerInfo(
+                server=str(header["server"]),
+                protocol=int(header["protocol"]),
+                models=tuple(ModelInfo(**{k: v for k, v in m.items() if k in known}) for m in header["models"]),
+                default_model=str(header["default_model"]),
+                limits=dict(header["limits"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ServingError("the server's hello is malformed; is it a Leadline server of this version?") from error
+
+    def status(self, metrics: bool = False, timeout_s: float | None = None) -> Mapping[str, Any]:
+        """Queue and workers; with ``metrics`` also ``["metrics"]``, a text in Prometheus' format."""
+        return self._ask(wire.Status(_new_id(), metrics), timeout_s)
+
+    def predict(
+        self, image: Image, *, cancel: threading.Event | None = None, timeout_s: float | None = None, **options: Any
+    ) -> DepthPrediction:
+        """Depth of an image; waits for it.
+
+        Args:
+            image: uint8 RGB array (H, W, 3), (H, W, 4) or (H, W); JPEG or PNG bytes; the path of such a file.
+            cancel: Set this event, from any thread, to stop.
+            timeout_s: Time allowed. None: the client's.
+            **options: See :meth:`submit`.
+
+        Raises:
+            Refused: The image, model or an option is not acceptable (also an ``InputError``).
+            Busy: The queue is full.
+            TimedOut: No result in time.
+            ServerUnreachable, AccessDenied, ServerError: See there.
+            leadline.Cancelled: ``cancel`` was set.
+        """
+        job = self.submit(image, timeout_s=timeout_s, **options)
+        if cancel is None:
+            return job.result()
+        while not job.done():
+            if cancel.wait(CANCEL_POLL_S) and not job.done():
+                job.cancel()
+        return job.result()
+
+    async def predict_async(self, image: Image, **options: Any) -> DepthPrediction:
+        """Depth of an image, awaited; cancelling the task cancels the request. Arguments as for :meth:`submit`."""
+        job = self.submit(image, **options)
+        try:
+            prediction: DepthPrediction = await asyncio.wrap_future(job.future)
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+        return prediction
+
+    def submit(
+        self,
+        image: Image,
+        *,
+        model: str | None = None,
+        steps: int | None = None,
+        ensemble: int = 1,
+        size: int | None = None,
+        seed: int = 0,
+        reply: str = "float32",
+        sparse: Sparse | None = None,
+        latest: str | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Job:
+        """Send a request and return at once.
+
+        Args:
+            image: See :meth:`predict`. An array must not change until the job is done.
+            model: A name from ``hello().models``; None for the server's default.
+            steps: Network evaluations; None for the model's default.
+            ensemble: Members; more than 1 gives an uncertainty.
+            size: Processing long edge, pixels; 0 the image's own; None the model's default.
+            seed: Start noise.
+            reply: How the map travels: "float32"; "float16" (half the bytes, 3 digits); "uint16" (linear, 16 bits);
+                "png16" (the same, compressed, for slow networks).
+            sparse: Metres: a map (H, W) of the image's size, 0 where nothing was measured; or (points (N, 3), Camera).
+                Makes the result metric.
+            latest: A name for a stream of frames, of which only the newest waiting one matters: it takes the place
+                of older ones, whose jobs end with the code ``superseded``.
+            timeout_s: Time allowed, after which the server stops, too. None: the client's.
+            on_progress: Called in the client's thread with a :class:`Progress`; must return quickly.
+
+        Raises:
+            InputError: The image is of no kind that can be sent.
+        """
+        image_info, image_body = _image(image)
+        bodies = [image_body]
+        sparse_info = None
+        if sparse is not None:
+            sparse_info, sparse_body = _sparse(sparse)
+            bodies.append(sparse_body)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        request = wire.Predict(
+            id=_new_id(),
+            image=image_info,
+            session=self._session,
+            model=model,
+            sparse=sparse_info,
+            steps=steps,
+            ensemble=ensemble,
+            size=size,
+            seed=seed,
+            reply=reply,
+            latest=latest,
+            deadline_s=timeout_s,
+            progress=on_progress is not None,
+        )
+        job = Job(request.id, self._cancel, on_progress)
+        self._link.send(_Pending(job, wire.pack(wire.request_header(request), bodies), timeout_s))
+        return job
+
+    def _cancel(self, job: Job) -> None:
+        if not job.done():
+            job._finish(Cancelled("the request was cancelled"))
+            self._link.forget(job.id, wire.pack(wire.request_header(wire.Cancel(job.id, self._session))))
+
+    def _ask(self, request: wire.Hello | wire.Status, timeout_s: float | None) -> Mapping[str, Any]:
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        job = Job(request.id, self._cancel, None)
+        self._link.send(_Pending(job, wire.pack(wire.request_header(request)), timeout_s))
+        header: Mapping[str, Any] = job.future.result()
+        return header
+
+
+@dataclass
+class _Pending:
+    """A request that has no outcome yet."""
+
+    job: Job
+    frames: list[Any]
+    timeout_s: float
+    deadline: float = 0.0
+    heard: float = 0.0
+    sends: int = 0
+
+
+@dataclass
+class _Inbox:
+    """What other threads want of the link's thread."""
+
+    requests: deque[_Pending] = field(default_factory=deque)
+    cancels: deque[tuple[str, list[Any]]] = field(default_factory=deque)
+    stop: bool = False
+
+
+class _Link(threading.Thread):
+    """The thread that owns the socket: connects, sends, hears, and asks again (the "lazy pirate" of the ZeroMQ guide).
+
+    Requests are sent only over a connection whose handshake succeeded. When a connection breaks, or falls silent with
+    requests in hand, the socket is thrown away with whatever it still holds, and a new one sends every request again
+    with its old id; the server recognises those it is already working on.
+    """
+
+    def __init__(self, address: str, keys: ClientKeys | None, reconnect_s: float, retries: int) -> None:
+        super().__init__(name="leadline-client", daemon=True)
+        self._address, self._keys = address, keys
+        self._reconnect_s, self._retries = reconnect_s, retries
+        self._context = zmq.Context()
+        self._inbox = _Inbox()
+        self._lock = threading.Lock()
+        self._wake_in, self._wake_out = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        self._wake_in.bind("inproc://wake")
+        self._wake_out.connect("inproc://wake")
+        self._waiting: dict[str, _Pending] = {}
+        self._connected = False
+        self._away_since: float | None = time.monotonic()
+        self._refusal = ""
+        try:
+            self._open()
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise InputError(f"'{address}' is no address; give tcp://host:port or ipc://path") from error
+
+    # --- called from any thread
+
+    def send(self, pending: _Pending) -> None:
+        with self._lock:
+            if self._inbox.stop:
+                raise ServingError("this client is closed; make a new one")
+            self._inbox.requests.append(pending)
+            self._wake_out.send(b"")
+
+    def forget(self, id: str, cancel: list[Any]) -> None:  # noqa: A002
+        with self._lock:
+            if not self._inbox.stop:
+                self._inbox.cancels.append((id, cancel))
+                self._wake_out.send(b"")
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._inbox.stop:
+                return
+            self._inbox.stop = True
+            self._wake_out.send(b"")
+        if threading.current_thread() is not self:
+            self.join()
+
+    # --- the thread
+
+    def run(self) -> None:
+        try:
+            while not self._inbox.stop:
+                self._turn()
+        finally:
+            with self._lock:
+                self._inbox.stop = True
+            for pending in [*self._waiting.values(), *self._inbox.requests]:
+                pending.job._finish(Cancelled("the client was closed"))
+            self._close()
+            self._wake_in.close(0)
+            self._wake_out.close(0)
+            self._context.term()
+
+    def _turn(self) -> None:
+        poller = zmq.Poller()
+        for socket in (self._wake_in, self._socket, self._monitor):
+            poller.register(socket, zmq.POLLIN)
+        ready = dict(poller.poll(200 if self._waiting else 1000))
+        if self._socket in ready:
+            self._hear()
+        if self._monitor in ready:
+            self._watch()
+        if self._wake_in in ready:
+            self._take_orders()
+        self._mind_the_time()
+
+    def _open(self) -> None:
+        self._socket = socket = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.sndhwm = 0  # requests in hand are bounded by the server's queue, and the thread must never block
+        socket.reconnect_ivl, socket.reconnect_ivl_max = 50, 500
+        socket.handshake_ivl = 5000
+        socket.heartbeat_ivl, socket.heartbeat_timeout = 2000, 10000
+        if self._keys is not None:
+            socket.curve_serverkey = self._keys.server.encode()
+            socket.curve_publickey = self._keys.public.encode()
+            socket.curve_secretkey = self._keys.secret.encode()
+        self._monitor = socket.get_monitor_socket()
+        try:
+            socket.connect(self._address)
+        except zmq.ZMQError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(0)
+
+    def _reopen(self) -> None:
+        self._close()
+        self._connected = False
+        self._away_since = time.monotonic() if self._away_since is None else self._away_since
+        self._open()
+
+    def _watch(self) -> None:
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._connected, self._away_since, self._refusal = True, None, ""
+                for pending in list(self._waiting.values()):
+                    self._transmit(pending)
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._fail_all(
+                    AccessDenied("the server does not know this client's key; `leadline keys add` makes one")
+                )
+            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+                wants = "refused the keys" if self._keys else "wants keys, or is no Leadline server"
+                self._refusal = f"{self._address} {wants}; check client_keys and server_key"
+            elif event == zmq.EVENT_DISCONNECTED:
+                if self._connected:
+                    self._hear()  # what came before the end still counts
+                self._reopen()
+                return
+
+    def _take_orders(self) -> None:
+        with self._lock:
+            while self._wake_in.poll(0):
+                self._wake_in.recv()
+            requests, cancels = list(self._inbox.requests), list(self._inbox.cancels)
+            self._inbox.requests.clear()
+            self._inbox.cancels.clear()
+        now = time.monotonic()
+        for pending in requests:
+            pending.deadline = now + pending.timeout_s
+            if not self._waiting and self._away_since is not None:
+                self._away_since = now  # time away counts from when somebody first minds
+            self._waiting[pending.job.id] = pending
+            if self._connected:
+                self._transmit(pending)
+        for id_, frames in cancels:
+            gone = self._waiting.pop(id_, None)
+            if gone is not None and gone.sends and self._connected:
+                self._socket.send_multipart(frames)
+
+    def _transmit(self, pending: _Pending) -> None:
+        if pending.sends > self._retries:
+            del self._waiting[pending.job.id]
+            pending.job._finish(
+                ServerUnreachable(f"{self._address} took this request {pending.sends} times and never answered it")
+            )
+            return
+        pending.sends += 1
+        pending.heard = time.monotonic()
+        self._socket.send_multipart(pending.frames, copy=False)
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                self._dispatch([frame.buffer for frame in frames])
+            except wire.WireError as error:
+                if error.id is not None and (pending := self._waiting.pop(error.id, None)):
+                    pending.job._finish(ServingError(f"the server's answer is malformed: {error}"))
+
+    def _dispatch(self, frames: Sequence[Any]) -> None:
+        reply = wire.read_reply(frames)
+        pending = self._waiting.get(reply.id or "")
+        if pending is None:
+            return
+        pending.heard = time.monotonic()
+        if isinstance(reply, Progress):
+            pending.job._tell(reply)
+            return
+        del self._waiting[pending.job.id]
+        if isinstance(reply, wire.Failure):
+            pending.job._finish(_as_exception(reply))
+        elif isinstance(reply, wire.Info):
+            pending.job._finish(reply.header)
+        else:
+            try:
+                pending.job._finish(_as_prediction(reply, frames[2:]))
+            except LeadlineError as error:
+                pending.job._finish(ServingError(f"the server's answer is malformed: {error}"))
+
+    def _mind_the_time(self) -> None:
+        now = time.monotonic()
+        for id_, pending in list(self._waiting.items()):
+            if now >= pending.deadline:
+                del self._waiting[id_]
+                pending.job._finish(self._refused() or TimedOut(f"no result within {pending.timeout_s:g} s"))
+        if not self._waiting:
+            return
+        if self._away_since is not None and now - self._away_since > self._reconnect_s:
+            self._fail_all(
+                self._refused()
+                or ServerUnreachable(f"no server answers at {self._address}; start one with `leadline serve`")
+            )
+        elif self._connected and any(now - p.heard > SILENCE_S for p in self._waiting.values()):
+            self._reopen()
+
+    def _refused(self) -> AccessDenied | None:
+        return AccessDenied(self._refusal) if self._refusal else None
+
+    def _fail_all(self, error: ServingError) -> None:
+        for pending in self._waiting.values():
+            pending.job._finish(error)
+        self._waiting.clear()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _as_exception(failure: wire.Failure) -> LeadlineError:
+    if failure.code == "cancelled":
+        return Cancelled(failure.message)
+    if failure.code == "deadline":
+        return TimedOut(failure.message)
+    kinds = {"busy": Busy, "rate_limited": Busy}
+    for code in ("bad_request", "bad_image", "bad_option", "unknown_model"):
+        kinds[code] = Refused  # type: ignore[assignment]
+    return kinds.get(failure.code, ServerError)(failure.code, failure.message)
+
+
+def _as_prediction(result: wire.Result, bodies: Sequence[Any]) -> DepthPrediction:
+    return DepthPrediction(
+        values=pixels.decode_map(result.values, bodies[0]),
+        space=Space(result.space),
+        uncertainty=None if result.uncertainty is None else pixels.decode_map(result.uncertainty, bodies[1]),
+        metric=result.metric,
+        model=result.model,
+        meta=result.meta,
+    )
+
+
+def _image(image: Image) -> tuple[wire.ImageInfo, Any]:
+    if isinstance(image, str | Path):
+        try:
+            image = Path(image).read_bytes()
+        except OSError as error:
+            raise InputError(f"{image} cannot be read ({error.strerror}); check the path") from error
+    if isinstance(image, bytes | bytearray | memoryview):
+        encoding = "png" if bytes(image[:4]) == b"\x89PNG" else "jpeg"
+        if encoding == "jpeg" and bytes(image[:2]) != b"\xff\xd8":
+            raise InputError("these bytes are neither JPEG nor PNG; send the pixels as an array")
+        return wire.ImageInfo(encoding), image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"an image is a uint8 array, JPEG or PNG bytes, or a path, not {kind}; convert it")
+    rgb = image[:, :, None] if image.ndim == 2 else image
+    if rgb.ndim != 3 or rgb.shape[2] not in (1, 3, 4):
+        raise InputError(f"an image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {image.shape}")
+    rgb = np.ascontiguousarray(rgb[:, :, :3] if rgb.shape[2] == 4 else rgb)
+    height, width, channels = rgb.shape
+    return wire.ImageInfo("raw", (height, width, channels)), rgb.data
+
+
+def _sparse(sparse: Sparse) -> tuple[wire.SparseInfo, Any]:
+    numbers, camera = sparse if isinstance(sparse, tuple) else (sparse, None)
+    numbers = np.ascontiguousarray(numbers, "<f4")
+    if numbers.ndim != 2 or (camera is not None and numbers.shape[1] != 3):
+        raise InputError(f"sparse depth is a map (H, W), or points (N, 3) with a Camera; not {numbers.shape}")
+    rows, columns = numbers.shape
+    return wire.SparseInfo("map" if camera is None else "points", (rows, columns), camera), numbers.data
