@@ -43,13 +43,17 @@ class Camera:
         return cls(eye, float(np.arctan2(-dx, dy)), float(np.arctan2(dz, np.hypot(dx, dy))), roll, fov)
 
 
-def rays(camera: Camera, height: int, width: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions (3, height·scale, width·scale) in world axes with camera z = 1, pose (3, 3) and scaled intrinsics (3, 3)."""
+def rays(camera: Camera, height: int, width: int, fine: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Directions (3, *fine) in world axes with camera z = 1, pose (3, 3) and intrinsics (3, 3) of the ``fine`` grid.
+
+    ``fine`` (rows, columns) rays cover the height × width picture; the two are equal for rays through pixel centres.
+    """
     pose = torch.from_numpy(camera.pose().astype(np.float32)).to(device)
     k = camera.intrinsics(height, width)
-    k[:2, :2] *= scale
+    scale = np.array([fine[1] / width, fine[0] / height])
+    k[[0, 1], [0, 1]] *= scale
     k[:2, 2] = (k[:2, 2] + 0.5) * scale - 0.5
-    x = (torch.arange(width * scale, device=device, dtype=torch.float32) - float(k[0, 2])) / float(k[0, 0])
-    y = (torch.arange(height * scale, device=device, dtype=torch.float32) - float(k[1, 2])) / float(k[1, 1])
+    x = (torch.arange(fine[1], device=device, dtype=torch.float32) - float(k[0, 2])) / float(k[0, 0])
+    y = (torch.arange(fine[0], device=device, dtype=torch.float32) - float(k[1, 2])) / float(k[1, 1])
     directions = pose[:, 0].view(3, 1, 1) * x + pose[:, 1].view(3, 1, 1) * y[:, None] + pose[:, 2].view(3, 1, 1)
     return directions, pose, torch.from_numpy(k.astype(np.float32)).to(device)

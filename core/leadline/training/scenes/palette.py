@@ -19,7 +19,7 @@ class Palette:
     def __init__(self, materials: Materials, rng: np.random.Generator) -> None:
         self._materials, self._rng = materials, rng
 
-    def colour(self, low: float = 0.02, high: float = 0.9, purity: float = 0.75) -> RGB:
+    def colour(self, low: float = 0.02, high: float = 0.9, purity: float = 0.6) -> RGB:
         """Any hue; reflectance log-ish uniform between ``low`` and ``high``."""
         rng = self._rng
         value = float(np.exp(rng.uniform(np.log(max(low, 0.015)), np.log(high))) if rng.random() < 0.5 else rng.uniform(low, high))

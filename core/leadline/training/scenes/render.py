@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,12 +45,12 @@ class Hits:
     intrinsics: Tensor
 
 
-def cast_picture(scene: Scene, solids: Solids, height: int, width: int, scale: int = 1) -> Hits:
-    """Casts ``scale``² rays per pixel of a height × width picture; at scale 1 through the pixel centres."""
+def cast_picture(scene: Scene, solids: Solids, height: int, width: int, scale: float = 1.0) -> Hits:
+    """Casts about ``scale``² rays per pixel of a height × width picture; at scale 1 through the pixel centres."""
     device = solids.centre.device
-    directions, pose, intrinsics = rays(scene.camera, height, width, scale, device)
+    tall, wide = round(height * scale), round(width * scale)
+    directions, pose, intrinsics = rays(scene.camera, height, width, (tall, wide), device)
     eye = torch.tensor(scene.camera.eye, device=device, dtype=torch.float32)
-    tall, wide = height * scale, width * scale
     rows, columns = -(-tall // TILE), -(-wide // TILE)
     padded = F.pad(directions[None], (0, columns * TILE - wide, 0, rows * TILE - tall), mode="replicate")[0]
     tiles = padded.reshape(3, rows, TILE, columns, TILE).transpose(2, 3).reshape(3, rows, columns, TILE * TILE)
@@ -122,7 +123,7 @@ def _acceptable(scene: Scene, hits: Hits) -> bool:
 
 
 def render_scene(
-    seed: int, index: int, height: int, width: int, layout: str | None = None, device: torch.device | str = "cpu", supersample: int = 2
+    seed: int, index: int, height: int, width: int, layout: str | None = None, device: torch.device | str = "cpu", supersample: float = 1.5
 ) -> tuple[np.ndarray, Tensor, Tensor, Tensor, str]:
     """One picture: rgb (H, W, 3) uint8 array, depth (H, W), valid (H, W), intrinsics (3, 3), name of the layout."""
     on = torch.device(device)
@@ -135,7 +136,8 @@ def render_scene(
         if _acceptable(scene, exact):
             break
     fine = cast_picture(scene, solids, height, width, supersample) if supersample > 1 else exact
-    colour = F.avg_pool2d(radiance(scene, solids, fine).clamp(max=30)[None], supersample)[0]
+    shaded = np.ascontiguousarray(radiance(scene, solids, fine).clamp(max=12).permute(1, 2, 0).cpu().numpy())
+    colour = torch.from_numpy(cv2.resize(shaded, (width, height), interpolation=cv2.INTER_AREA)).to(on).permute(2, 0, 1)
     rgb = photograph(colour, exact.depth, scene.look, float(exact.intrinsics[0, 0]), rng)
     valid = torch.isfinite(exact.depth)
     return rgb, torch.where(valid, exact.depth, torch.zeros_like(exact.depth)), valid, exact.intrinsics, name

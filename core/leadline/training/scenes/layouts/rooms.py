@@ -21,7 +21,7 @@ SETS: dict[str, tuple[f.Piece, ...]] = {
     "bedroom": (f.BED, f.CABINET, f.CABINET, f.SHELF, f.DESK, f.CHAIR, f.LAMP, f.PLANT, f.STOOL),
     "kitchen": (f.COUNTER, f.COUNTER, f.CABINET, f.CABINET, f.DINING, f.CHAIR, f.SHELF, f.BOXES, f.PERSON),
     "office": (f.DESK, f.DESK, f.DESK, f.SHELF, f.CABINET, f.CHAIR, f.CHAIR, f.PLANT, f.PERSON, f.BOXES),
-    "dining": (f.DINING, f.DINING, f.CABINET, f.CHAIR, f.SHELF, f.PLANT, f.ORNAMENT, f.PERSON, f.PERSON),
+    "dining": (f.DINING, f.DINING, f.CABINET, f.CHAIR, f.SHELF, f.PLANT, f.ORNAMENT, f.CABINET, f.PERSON),
     "store": (f.SHELF, f.SHELF, f.BOXES, f.BOXES, f.BOXES, f.HEATER, f.CABINET, f.TABLE, f.STOOL, f.BOXES, f.SHELF, f.CABINET, f.HEATER, f.TABLE, f.STAIRS, f.CHAIR),
 }
 
