@@ -28,6 +28,7 @@ from leadline.framing import (
     normalise,
 )
 from leadline.image import ImageLike, read_image
+from leadline.models import Codec, DepthModel
 from leadline.prediction import DepthPrediction
 from leadline.spaces import Space
 from leadline.views import views
@@ -78,7 +79,6 @@ class DepthEstimator:
         self.devices = choose_devices(device)
         self.dtype = choose_precision(precision, self.devices[0])
         self.weights_hash = bundle.weights_hash
-        self._original = bundle
         copies = [bundle if i == 0 else deepcopy(bundle) for i in range(len(self.devices))]
         self._replicas = [_Replica(b, d, self.dtype) for b, d in zip(copies, self.devices, strict=True)]
         self.spec = bundle.spec
@@ -109,9 +109,19 @@ class DepthEstimator:
         return self.spec.default_size
 
     @property
+    def model(self) -> DepthModel:
+        """The network on the first device."""
+        return self._replicas[0].model
+
+    @property
+    def codec(self) -> Codec:
+        """The autoencoder on the first device."""
+        return self._replicas[0].codec
+
+    @property
     def stochastic(self) -> bool:
         """Whether members of an ensemble come from noise (True) or from flips and shifts (False)."""
-        return self._original.model.stochastic
+        return self.model.stochastic
 
     def predict(
         self,
@@ -224,7 +234,7 @@ class DepthEstimator:
             if noise is not None:
                 raise InputError(f"{self.name} is deterministic and takes no noise")
             return [None] * len(framed)
-        codec = self._original.codec
+        codec = self.codec
         shapes = [(ensemble, codec.latent_channels, *(s // codec.factor for s in f.pixels.shape[1:])) for f in framed]
         if noise is not None:
             given = torch.as_tensor(noise, dtype=torch.float32)

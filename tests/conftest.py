@@ -1,0 +1,45 @@
+"""Shared fixtures: the device × dtype matrix, one tolerance table, real frames where a developer has them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+GOLDEN = DATA / "golden"
+
+
+torch.set_num_threads(1)  # tiny networks are slower on more
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--runslow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --runslow"))
+
+
+@pytest.fixture(scope="session")
+def eval_dev() -> Path:
+    """Real RGB-D frames for development; not shipped with the project."""
+    folder = Path(os.environ.get("LEADLINE_EVAL_DEV", ROOT.parent / "shared" / "eval_dev"))
+    if not (folder / "meta.json").exists():
+        pytest.skip("the real RGB-D frames are not here (set LEADLINE_EVAL_DEV)")
+    return folder
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """A smooth RGB uint8 picture with edges, 45×70."""
+    y, x = np.mgrid[0:45, 0:70]
+    rgb = np.stack([2.5 * x + y, 180 - 2 * y + 0 * x, 60 + 60 * ((x // 9 + y // 7) % 2)], axis=-1)
+    return rgb.clip(0, 255).astype(np.uint8)
