@@ -21,7 +21,8 @@ from leadline.serving.client import Client, ServerUnreachable
 
 #: Tried when looking for an interpreter, after LEADLINE_PYTHON and before the `leadline` program on the PATH.
 PYTHON_VARIABLE = "LEADLINE_PYTHON"
-_PROBE = "import leadline.serving.server, torch"
+_PROBE = "import importlib.util, leadline.serving.server; assert importlib.util.find_spec('torch')"
+_RUN = "from leadline.cli.main import main; main()"
 _PROBE_TIMEOUT_S = 60.0
 
 
@@ -89,7 +90,7 @@ class LocalServer:
         self._folder = Path(tempfile.mkdtemp(prefix="leadline-"))  # mode 0700
         self.log_path = self._keep_log or self._folder / "server.log"
         bind = "tcp://127.0.0.1:*" if os.name == "nt" else f"ipc://{self._folder / 'server'}"
-        command = [str(python), "-m", "leadline.cli", "serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
+        command = [str(python), "-c", _RUN, "serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
         with self.log_path.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -140,7 +141,8 @@ class LocalServer:
 
     def _announced(self, deadline: float) -> str:
         """The address from the first line the server prints: ``{"listening": address}``."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_read_line, args=(self._process.stdout, lines), daemon=True).start()
         try:
