@@ -1,0 +1,280 @@
+"""`leadline eval`: score models on data sets, compare, sweep, and measure completion and flicker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leadline.errors import InputError
+
+if TYPE_CHECKING:
+    from leadline.evaluation.runner import Predictor
+
+BASELINES = ("constant", "row")
+
+_PATH = click.Path(path_type=Path)
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Whole numbers with commas between."""
+    try:
+        return tuple(int(word) for word in value.split(",")) if value else ()
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers like 1,2,4", ctx, param) from error
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_model_options = _options(
+    click.option("-m", "--model", "models", multiple=True, help="Name or checkpoint; repeat for one table.  [default: every mini model]"),
+    click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+    click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16."),
+)
+_data_options = _options(
+    click.option("-d", "--dataset", default="pairs", show_default=True, help="`leadline eval datasets` lists them."),
+    click.option("--root", required=True, type=_PATH, help="The data set's folder or tar archive."),
+    click.option("--split", type=_PATH, default=None, help="List of frames to use, as in Marigold's data_split."),
+    click.option("--limit", type=click.IntRange(1), default=None, help="Use only the first so many frames."),
+)
+_run_options = _options(
+    click.option("-p", "--protocol", default="own", show_default=True, help="own, robust, metric, marigold, depthfm, depthmaster, fiffdepth."),
+    click.option("--seed", default=0, show_default=True, help="Start noise."),
+    click.option("--batch", default=4, show_default=True, type=click.IntRange(1), help="Images at a time."),
+    click.option("-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/DATASET-PROTOCOL]"),
+    click.option("--fresh", is_flag=True, help="Forget earlier results in --out instead of going on with them."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+_sampling_options = _options(
+    click.option("--steps", type=click.IntRange(1), default=None, help="Euler steps (NFE).  [default: the protocol's, then the model's]"),
+    click.option("--ensemble", type=click.IntRange(1), default=None, help="Members; more than 1 gives uncertainty.  [default: the protocol's, then 1]"),
+    click.option("--size", type=click.IntRange(0), default=None, help="Processing long edge; 0 is native.  [default: the protocol's, then the model's]"),
+)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@_model_options
+@_options(
+    click.option("-d", "--dataset", default=None, help="`leadline eval datasets` lists them."),
+    click.option("--root", type=_PATH, default=None, help="The data set's folder or tar archive."),
+    click.option("--split", type=_PATH, default=None, help="List of frames to use, as in Marigold's data_split."),
+    click.option("--limit", type=click.IntRange(1), default=None, help="Use only the first so many frames."),
+)
+@_run_options
+@_sampling_options
+@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Add rows that any model must beat: a constant, and 'depth grows with the row'.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="ray: share the frames out over a cluster.")
+@click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]")
+@click.option("--report/--no-report", default=True, show_default=True, help="Write report.html and PNG pictures.")
+@click.option("--papers", is_flag=True, help="Add the papers' rows to the printed table.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Score models on a data set, by each paper's protocol.
+
+    \b
+    leadline eval --dataset pairs --root FOLDER
+    leadline eval -m depthfm -m depthmaster --dataset nyu --root nyu_labeled_extracted.tar --protocol depthfm
+
+    Writes images.csv per model, summary.json, report.html and PNG pictures. A stopped run goes on where it was; files
+    that cannot be read are listed and do not stop it. See also the subcommands.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if given["dataset"] is None or given["root"] is None:
+        raise click.UsageError("--dataset and --root are needed (or a subcommand: see leadline eval --help)", ctx)
+    _evaluate(**given)
+
+
+def _evaluate(
+    *, models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
+    limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool, steps: int | None,
+    ensemble: int | None, size: int | None, baselines: bool, engine: str, ray_address: str | None, workers: int | None,
+    report: bool, papers: bool, markdown: bool,
+) -> None:  # fmt: skip
+    from leadline.evaluation.datasets import open_dataset
+    from leadline.evaluation.protocols import get_protocol
+    from leadline.evaluation.runner import Entry, Sampling, run
+    from leadline.evaluation.tables import summary_table
+
+    rules = get_protocol(protocol)
+    data = open_dataset(dataset, root, split, limit)
+    sampling = Sampling(steps, ensemble, size, seed, batch)
+    out = out or Path("eval") / f"{dataset}-{protocol}"
+    entries: list[Entry] = []
+    for name in _names(models, baselines and rules.aligned):
+        make = partial(_load, name, device=device, precision=precision, vae=vae)
+        model = make()
+        shared = None
+        if engine == "ray" and name not in BASELINES:
+            from leadline.evaluation.ray_engine import ray_engine
+
+            shared = ray_engine(make, rules, sampling.resolve(model, rules, data), batch, workers, ray_address)
+        entries.append(Entry(_label(name, model, [e.label for e in entries]), model, shared))
+    with _progress(len(entries) * len(data), quiet) as advance:
+        summary = run(entries, data, rules, sampling, out, fresh, advance)
+    table = summary_table([summary], papers)
+    click.echo(table.markdown() if markdown else table.text())
+    if report:
+        from leadline.evaluation.report import write_report
+
+        click.echo(f"report: {write_report(out, summary)}", err=True)
+    click.echo(f"summary: {out / 'summary.json'}", err=True)
+
+
+@command.command("datasets")
+def datasets_command() -> None:
+    """List the data sets and the layout each is expected in."""
+    from leadline.evaluation.datasets import READERS
+
+    for reader in READERS.values():
+        rules = reader.rules
+        limits = f"{rules.min_depth_m:g} to {rules.max_depth_m:g} m, crop {rules.crop}, long edge {rules.size or 'native'}"
+        click.echo(f"{reader.name:18}{reader.title}\n{'':18}{reader.layout}\n{'':18}{limits}")
+
+
+@command.command("protocols")
+def protocols_command() -> None:
+    """List the protocols and where each comes from."""
+    from leadline.evaluation.protocols import PROTOCOLS
+
+    for protocol in PROTOCOLS.values():
+        fit = "no fit" if not protocol.aligned else (protocol.space.value if protocol.space else "the model's own space")
+        click.echo(f"{protocol.name:14}fit in {fit}\n{'':14}{protocol.source}")
+
+
+@command.command("metrics")
+def metrics_command() -> None:
+    """List the metrics: formula, unit and source."""
+    from leadline.evaluation.metrics import METRICS
+
+    for name, metric in METRICS.items():
+        click.echo(f"{name:18}{metric.label:12}{metric.unit:6}{metric.formula}  [{metric.source}]")
+
+
+@command.command("compare")
+@click.argument("summaries", nargs=-1, required=True, type=_PATH)
+@click.option("--papers/--no-papers", default=True, show_default=True, help="The papers' rows for the same data sets.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+def compare_command(summaries: tuple[Path, ...], papers: bool, markdown: bool) -> None:
+    """Several runs in one table, with the papers' rows beside.
+
+    SUMMARIES are summary.json files, or the folders they lie in.
+    """
+    from leadline.evaluation.results import read_summary
+    from leadline.evaluation.tables import summary_table
+
+    read = [read_summary(path) for path in summaries]
+    names = [str(path.parent if path.name == "summary.json" else path) for path in summaries] if len(read) > 1 else []
+    table = summary_table(read, papers, names)
+    click.echo(table.markdown() if markdown else table.text())
+
+
+@command.command("sweep")
+@_model_options
+@_data_options
+@_run_options
+@click.option("--steps", callback=_numbers, metavar="N,N,…", help="Euler steps to try, such as 1,2,4,10.")
+@click.option("--ensemble", callback=_numbers, metavar="N,N,…", help="Ensemble sizes to try.")
+@click.option("--noise", callback=_numbers, metavar="N,N,…", help="DepthFM noise levels to try, in thousandths, such as 100,200,400.")
+@click.option("--size", callback=_numbers, metavar="N,N,…", help="Processing long edges to try.")
+@click.option("--metric", default="delta1", show_default=True, help="What the plot shows.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+def sweep_command(
+    models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
+    limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool,
+    steps: tuple[int, ...], ensemble: tuple[int, ...], noise: tuple[int, ...], size: tuple[int, ...], metric: str, markdown: bool,
+) -> None:  # fmt: skip
+    """Every combination of steps, ensemble, noise level and size, as a table and a plot.
+
+    DepthFM's Table 3: --steps 1,2,4,10 --ensemble 10. Its Figure 16: --steps 1,2,4 --ensemble 1,2,4,10. Its Table 9:
+    --noise 100,200,400,600,800.
+    """
+    from leadline.evaluation.datasets import open_dataset
+    from leadline.evaluation.metrics import METRICS
+    from leadline.evaluation.protocols import get_protocol
+    from leadline.evaluation.runner import Sampling
+    from leadline.evaluation.sweeps import Grid, draw_sweep, sweep, sweep_table
+
+    if metric not in METRICS:
+        raise InputError(f"there is no metric {metric!r}; `leadline eval metrics` lists them")
+    grid = Grid(steps, ensemble, noise, size)
+    names = _names(models, baselines=False)
+    data = open_dataset(dataset, root, split, limit)
+    out = out or Path("eval") / f"sweep-{dataset}-{protocol}"
+
+    def make(name: str, settings: Mapping[str, Any]) -> Predictor:
+        return _load(name, device=device, precision=precision, vae=vae, **settings)
+
+    with _progress(len(names) * len(list(grid.points())) * len(data), quiet) as advance:
+        report = sweep(names, make, data, get_protocol(protocol), Sampling(seed=seed, batch=batch), grid, out, fresh, advance)
+    table = sweep_table(report)
+    click.echo(table.markdown() if markdown else table.text())
+    click.echo(f"plot: {draw_sweep(report, out / 'sweep.png', metric)}\nnumbers: {out / 'sweep.json'}", err=True)
+
+
+def _names(models: tuple[str, ...], baselines: bool) -> list[str]:
+    names = list(models) or _mini_models()
+    if not names:
+        raise InputError("no mini weights are installed; name a model with --model")
+    return [*(BASELINES if baselines else ()), *names]
+
+
+def _mini_models() -> list[str]:
+    """Names of the weights that ship inside the package."""
+    from leadline import checkpoints
+
+    folder = Path(checkpoints.__file__).parent / "mini"
+    return sorted(p.stem for p in folder.glob("*-mini.safetensors"))
+
+
+def _load(name: str, **settings: Any) -> Predictor:
+    from leadline.evaluation.baselines import Baseline
+
+    if name in BASELINES:
+        return Baseline(name)
+    from leadline.estimator import load
+
+    return load(name, **settings)
+
+
+def _label(name: str, model: Predictor, taken: list[str]) -> str:
+    """What a model is called in the table and on disk: its name, or its file's when two have one name."""
+    label = model.name if model.name not in taken else Path(name).stem
+    while label in taken:
+        label += "'"
+    return label.replace("/", "-")
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[str, int, int, Any], None]]:
+    """A bar on standard error, with the image at work and what went wrong with others."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=total)
+        finished: dict[str, int] = {}
+
+        def advance(label: str, done: int, images: int, row: Any) -> None:
+            finished[label] = done
+            bar.update(task, completed=sum(finished.values()), description=label)
+            if row.message and not quiet:
+                click.echo(f"{label}: {row.name}: {row.status}: {row.message}", err=True)
+
+        yield advance

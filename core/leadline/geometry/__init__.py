@@ -11,7 +11,7 @@ from leadline.geometry.camera import Camera
 from leadline.geometry.exif import focal_px_from_photo
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
-from leadline.geometry.ranges import affine_to_range, nearness, scale_from_length
+from leadline.geometry.ranges import affine_to_range, assumed_depth, nearness, scale_from_length
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 from leadline.geometry.temporal import TemporalAligner
@@ -22,6 +22,7 @@ __all__ = [
     "Mesh",
     "TemporalAligner",
     "affine_to_range",
+    "assumed_depth",
     "focal_px_from_photo",
     "grid_mesh",
     "nearness",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,31 @@ FloatMap = npt.NDArray[np.float32]
 
 #: Percentiles taken as the near and far end of a map, so that a few stray pixels do not decide the scale.
 RANGE_PERCENT = (1.0, 99.0)
+
+
+#: A relative map reaches at most this factor beyond the near and far distance that it was given.
+OVERSHOOT = 1.25
+
+
+class ValueSpace(Protocol):
+    """What this module needs of :class:`leadline.spaces.Space`."""
+
+    @property
+    def near_is_high(self) -> bool: ...
+    def from_depth(self, depth_m: FloatArray, /) -> FloatArray: ...
+    def to_depth(self, values: FloatArray, /) -> FloatArray: ...
+
+
+def assumed_depth(values: FloatArray, space: ValueSpace, near_m: float, far_m: float) -> FloatMap:
+    """Depth float32 (H, W) of a relative map if it reached from ``near_m`` to ``far_m``.
+
+    An assumption made by whoever looks at the picture, not a measurement: use it for meshes, never call it metric.
+    """
+    near_value, far_value = space.from_depth(np.array([near_m, far_m]))
+    scale, shift = affine_to_range(values, float(near_value), float(far_value), space.near_is_high)
+    # Disparity spaces run to infinity quickly beyond the far end; so the ends are held.
+    depth = space.to_depth(scale * values.astype(np.float64) + shift)
+    return np.clip(depth, near_m / OVERSHOOT, far_m * OVERSHOOT).astype(np.float32)
 
 
 def affine_to_range(

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.errors import InputError
 from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
 from leadline.streaming.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from leadline.completion.camera import Camera
     from leadline.estimator import DepthEstimator
+    from leadline.streaming.cameras import Camera
 
 FloatMap = npt.NDArray[np.float32]
 OnProgress = Callable[[str, float], None]

@@ -44,6 +44,10 @@ class Ema:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.copy_(value)
 
+    def copy_into(self) -> None:
+        """Give the network the averaged weights for good."""
+        self._write(self.shadow)
+
     def state_dict(self) -> dict[str, object]:
         """For a checkpoint."""
         return {"updates": self.updates, "shadow": self.shadow}

@@ -137,7 +137,7 @@ def occluded(
 ) -> Tensor:
     """Whether something stands between surface points and the light.
 
-    ``points``, ``towards`` (3, groups, n): origin and direction of the shadow rays; ``reach``: light is at t = reach;
+    ``points``, ``towards`` (3, groups, n): origin and direction of the shadow rays; ``reach`` (groups, n): the light is at t = reach;
     ``spots`` (2, groups, n): the points in light coordinates, where ``rectangles`` (P, 4) bound the primitives;
     ``usable`` (groups, n): rays worth casting. Returns bool (groups, n).
     """
@@ -157,6 +157,6 @@ def occluded(
             (points[0, group], points[1, group], points[2, group]),
             (towards[0, group], towards[1, group], towards[2, group]),
         )
-        hit = (t < reach).to(shade.dtype)
+        hit = (t < reach[group]).to(shade.dtype)
         shade.scatter_reduce_(0, group[:, None].expand_as(hit), hit, "amax")
     return shade > 0.5

@@ -94,6 +94,9 @@ def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: n
     if rng.random() < 0.4:  # in-camera sharpening
         image = image + float(rng.uniform(0.2, 1.3)) * (image - cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 1.3))))
     result: Image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
+    if rng.random() < 0.03:  # the frame that undistorted and scanned pictures have
+        edge, tone = max(1, round(height * float(rng.uniform(0.008, 0.03)))), int(rng.choice([0, 255]))
+        result[:edge], result[-edge:], result[:, :edge], result[:, -edge:] = tone, tone, tone, tone
     if rng.random() < 0.7:
         quality = int(rng.integers(35, 96))
         _, packed = cv2.imencode(".jpg", result[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -16,6 +16,7 @@ class Light:
     """One shadow-casting lamp or sun, plus soft light from everywhere.
 
     ``position``: lamp position in metres, or for the sun the direction *towards* it. ``strength`` multiplies ``colour``.
+    ``window``: the sun enters only through this opening in the wall x = ``window[0]``: (x, y from, y to, z from, z to).
     ``fills``: shadowless lamps (position, colour, range in metres).
     """
 
@@ -26,6 +27,7 @@ class Light:
     size: float = 0.02  # radians for a sun, metres for a lamp: softness of the shadow
     above: Colour = (0.5, 0.6, 0.75)
     below: Colour = (0.25, 0.22, 0.2)
+    window: tuple[float, float, float, float, float] | None = None
     fills: list[tuple[tuple[float, float, float], Colour, float]] = field(default_factory=list)
     zenith: Colour = (0.25, 0.45, 0.9)
     horizon: Colour = (0.8, 0.88, 0.95)

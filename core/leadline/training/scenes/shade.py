@@ -120,6 +120,16 @@ def ambient_occlusion(depth: Tensor, hit: Tensor, normal: Tensor, rays: Tensor, 
     return (1 - 1.5 * total / taps).clamp(0.15, 1)
 
 
+def _through_window(window: tuple[float, float, float, float, float], start: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
+    """Which sun rays (3, H, W) leave the room through ``window``, and how far they run to it (just short of the wall)."""
+    wall, y0, y1, z0, z1 = window
+    slope = torch.where(towards[0].abs() < 1e-6, torch.full_like(towards[0], 1e-6), towards[0])
+    t = (wall - start[0]) / slope
+    y, z = start[1] + t * towards[1], start[2] + t * towards[2]
+    bar = (((y - y0) / (y1 - y0) * 2) % 1.0 > 0.06) & (((z - z0) / (z1 - z0) * 2) % 1.0 > 0.05)
+    return (t > 0) & (y > y0) & (y < y1) & (z > z0) & (z < z1) & bar, t * 0.97 - 0.15
+
+
 def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Tensor) -> Tensor:
     """Share of the main light that arrives, (H, W), computed at half resolution in small groups of pixels."""
     _, height, width = point.shape
@@ -142,6 +152,11 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
         return x.reshape(*lead, rows * columns, _GROUP * _GROUP)
 
     usable = ok & faces
+    distance = torch.full_like(p[0], 1e6 if light.sun else 0.98)
+    inside = torch.ones_like(usable)
+    if light.sun and light.window is not None:
+        inside, distance = _through_window(light.window, start, towards)
+        usable = usable & inside
     if light.sun:
         slope = (target[:2] / target[2]).view(2, 1)
 
@@ -165,9 +180,8 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
         near = (solids.centre - target.view(1, 3)).norm(dim=1) < 0.25
         glowing_lamp_shell = near | (bottom > float(target[2]) - 0.02)
         rectangles[glowing_lamp_shell] = rectangles.new_tensor([1e9, 1e9, -1e9, -1e9])
-    reach = grouped(torch.full_like(p[0], 1e6 if light.sun else 0.98))
-    blocked = occluded(solids, rectangles, grouped(start), grouped(towards), reach[0, :1], grouped(project(p)), grouped(usable))
-    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(p.shape[1], p.shape[2])
+    blocked = occluded(solids, rectangles, grouped(start), grouped(towards), grouped(distance), grouped(project(p)), grouped(usable))
+    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(p.shape[1], p.shape[2]) * inside
     lit = _blurred(_blurred(lit, 1), 2 if light.size > 0.04 else 1)
     return F.interpolate(lit[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
 

@@ -45,6 +45,17 @@ def _wall_light(rng: Rng, w: float, length: float, h: float, sunny: bool) -> Lig
     )
 
 
+def _sunlit(light: Light, rng: Rng, w: float, length: float, h: float) -> None:
+    """Turns ``light`` into the sun shining through a window in a side wall: bright patches on floor and furniture."""
+    side = float(rng.choice([-1, 1]))
+    middle, half = float(rng.uniform(0.2, 0.95)) * length, float(rng.uniform(0.4, 1.6))
+    light.sun, light.size = True, 0.015
+    light.position = (side, float(rng.normal(0, 0.5)), float(rng.uniform(0.35, 1.2)))
+    light.colour, light.strength = (1.0, 0.9, 0.75), float(rng.uniform(1.5, 5))
+    light.window = (side * w / 2, middle - half, middle + half, float(rng.uniform(0.1, 0.9)), h * float(rng.uniform(0.75, 0.95)))
+    light.fills.append(((side * w * 0.47, middle, h * 0.55), (0.6, 0.65, 0.72), 1.5))
+
+
 def _opening(world: World, palette: Palette, rng: Rng, h: float) -> None:
     """In a wall's frame (x along it, facing −y): a window, door, picture, mirror, curtain, radiator, poster or clock."""
     roll = rng.random()
@@ -169,6 +180,12 @@ def _indoor(rng: Rng, aspect: float, pieces: tuple[f.Piece, ...], size: tuple[fl
     _shell(world, palette, rng, w, length, h)
     _hang(world, palette, rng, w, length, h)
     _furnish(world, palette, rng, w, length, pieces, count, (eye[0], eye[1]))
+    if rng.random() < 0.1:  # someone close to the camera
+        away = float(rng.uniform(1.0, 2.2))
+        heading = scene.camera.yaw + float(rng.normal(0, 0.25))
+        if away < length * 0.7:
+            with world.at(eye[0] - np.sin(heading) * away, eye[1] + np.cos(heading) * away, 0, float(rng.uniform(0, 6.3))):
+                f.person(world, palette, rng, 0.5, 0.4, float(rng.uniform(1.5, 1.9)))
     scatter_on_floor = int(rng.integers(0, 5))
     with world.at(0, length * 0.5):
         scatter(world, palette, rng, (w * 0.8, length * 0.8), scatter_on_floor, (0.1, 0.4), SMALL)
@@ -176,7 +193,9 @@ def _indoor(rng: Rng, aspect: float, pieces: tuple[f.Piece, ...], size: tuple[fl
         with world.at(float(rng.uniform(-0.3, 0.3)) * w, length * 0.5, 0, float(rng.uniform(0, 6))):
             cable(world, palette, rng, 1.0)
     scene.light = _wall_light(rng, w, length, h, True)
-    if rng.random() < 0.5:
+    if rng.random() < 0.2:
+        _sunlit(scene.light, rng, w, length, h)
+    elif rng.random() < 0.5:
         x, y, z = scene.light.position
         world.tube((x, y, z), (x, y, h), 0.01, palette.dark())
         world.ball((x, y, z), (0.18, 0.18, 0.12), palette.lamp())
@@ -190,7 +209,7 @@ def _indoor(rng: Rng, aspect: float, pieces: tuple[f.Piece, ...], size: tuple[fl
 
 def room(rng: Rng, aspect: float) -> Scene:
     """A furnished room seen from near one wall, at human height, looking along it or into a corner."""
-    w, length, h = float(rng.uniform(2.6, 6.5)), float(rng.uniform(2.4, 6.5)), float(rng.uniform(2.3, 3.3))
+    w, length, h = float(rng.uniform(2.4, 6.5)), float(rng.uniform(1.5, 6.5)), float(rng.uniform(2.3, 3.3))
     pieces = SETS[str(rng.choice(list(SETS)))]
     return _indoor(rng, aspect, pieces, (w, length, h), int(rng.integers(8, 22)))[0]
 
@@ -236,6 +255,8 @@ def library(rng: Rng, aspect: float) -> Scene:
     eye = (float(rng.uniform(-0.3, 0.3)) * w, float(rng.uniform(-0.8, 0.2)), float(rng.uniform(1.1, 1.8)))
     _furnish(world, palette, rng, w - 2 * deep, length - deep, (f.SOFA, f.ARMCHAIR, f.TABLE, f.CHAIR, f.STOOL, f.PERSON, f.LAMP), int(rng.integers(0, 5)), (eye[0], eye[1]))
     target = (float(rng.uniform(-0.5, 0.5)) * w, length, float(rng.uniform(0.5, 1.5)))
+    if rng.random() < 0.35:  # close to the shelf
+        eye = (eye[0], max(length - deep - float(rng.uniform(0.9, 2.2)), eye[1]), eye[2])
     scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.9, 1.3)))
     scene.light = _wall_light(rng, w, length, h, rng.random() < 0.5)
     scene.near = 0.35

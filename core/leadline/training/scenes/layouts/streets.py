@@ -167,6 +167,13 @@ def street(rng: Rng, aspect: float) -> Scene:
     if aspect < 2 and rng.random() < 0.4:
         pitch = float(rng.normal(0.02, 0.1))
         yaw = float(rng.normal(0, 0.35))
+    if rng.random() < 0.08:  # from a bridge, a balcony, a drone
+        eye = (x, 0.0, float(rng.uniform(3.5, 14)))
+        pitch = -float(rng.uniform(0.1, 0.6))
+    elif rng.random() < 0.15:  # someone close by
+        away = float(rng.uniform(1.8, 6))
+        with world.at(x + float(rng.normal(0, 0.25)) * away, away, 0, float(rng.uniform(0, 6.3))):
+            person(world, palette, rng, 0.5, 0.4, float(rng.uniform(1.5, 1.9)))
     scene.camera = Camera(eye, yaw, pitch, float(rng.normal(0, 0.015)), float(rng.uniform(0.85, 1.5)))
     scene.light = daylight(rng, yaw)
     scene.near = 1.0

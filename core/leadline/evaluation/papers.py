@@ -1,0 +1,137 @@
+"""Figures from the papers, as data, each with the table it stands in. Nothing here was measured by this project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """One method on one data set in one paper.
+
+    Attributes:
+        method: As the paper calls it.
+        dataset: Key of :data:`leadline.evaluation.datasets.READERS`.
+        scores: Metric name → value in our unit (shares, not percent).
+        source: Paper and table.
+        note: What to know before comparing.
+    """
+
+    method: str
+    dataset: str
+    scores: dict[str, float]
+    source: str
+    note: str = ""
+
+
+_DEPTHFM = "DepthFM (Gui et al., arXiv 2403.13788)"
+_FIFFDEPTH = "FiffDepth (Bai & Huang, arXiv 2412.00671)"
+_DEPTHMASTER = "DepthMaster (Song et al., arXiv 2501.02576)"
+
+_FIVE = ("nyu", "kitti", "eth3d", "scannet", "diode")
+
+# AbsRel and δ1 (%) on the five sets; "-" is not given.
+_DEPTHFM_TABLE_2 = """
+MiDaS                .111 88.5  .236 63.0  .184 75.2  .121 84.6  .332 71.5
+Omnidata             .074 94.5  .149 83.5  .166 77.8  .075 93.6  .339 74.2
+HDN                  .069 94.8  .115 86.7  .121 83.3  .080 93.9  .246 78.0
+DPT                  .098 90.3  .100 90.1  .078 94.6  .082 93.4  .182 75.8
+Depth-Anything       .043 98.1  .076 94.7  .127 88.2  -    -     .066 95.2
+Depth-Anything-v2    .044 97.9  .075 94.8  .132 86.2  -    -     .065 95.4
+Metric3D-v2          .043 98.1  .044 98.2  .042 98.3  .022 99.4  .136 89.5
+Marigold             .055 96.4  .099 91.6  .065 96.0  .064 95.1  .308 77.3
+GeoWizard            .052 96.6  .097 92.1  .064 96.1  .061 95.3  .297 79.2
+DepthFM-I            .060 95.5  .091 90.2  .065 95.4  .066 94.9  .224 78.5
+DepthFM-ID           .055 96.3  .089 91.3  .058 96.2  .063 95.4  .212 80.0
+"""
+
+# AbsRel (%) and δ1 (%) on the five sets, then DA-2K accuracy (%).
+_FIFFDEPTH_TABLE_1 = """
+DiverseDepth         11.7 87.5  19.0 70.4  22.8 69.4  10.9 88.2  37.6 63.1  79.3
+MiDaS                11.1 88.5  23.6 63.0  18.4 75.2  12.1 84.6  33.2 71.5  80.6
+LeReS                 9.0 91.6  14.9 78.4  17.1 77.7   9.1 91.7  27.1 76.6  81.1
+Omnidata-v2           7.4 94.5  14.9 83.5  16.6 77.8   7.5 93.6  33.9 74.2  76.8
+HDN                   6.9 94.8  11.5 86.7  12.1 83.3   8.0 93.9  24.6 78.0  85.7
+DPT                   9.8 90.3  10.0 90.1   7.8 94.6   8.2 93.4  18.2 75.8  83.2
+Marigold              5.5 96.4   9.9 91.6   6.4 96.0   6.4 95.1  30.8 77.3  86.8
+DepthFM               6.5 95.6   8.3 93.4   7.8 95.9   6.8 94.9  24.5 74.1  85.8
+GeoWizard             5.2 96.6   9.7 92.1   6.4 96.1   6.1 95.3  29.7 79.2  88.1
+DepthAnything-v1-L    4.3 98.1   7.6 94.7  12.7 88.2   4.2 98.0  27.7 75.9  88.5
+DepthAnything-v2-L    4.5 97.9   7.4 94.6  13.1 86.5   4.2 97.8  26.2 75.4  97.1
+FiffDepth             4.4 97.8   7.3 93.5   7.1 97.2   4.2 97.9  23.9 78.1  97.1
+"""
+
+# Boundary F1 on Sintel, Spring, iBims-1.
+_FIFFDEPTH_TABLE_2 = """
+Marigold             .068 .032 .149
+GeoWizard            .087 .038 .137
+DepthFM              .064 .030 .145
+DepthAnything-v1     .261 .045 .127
+DepthAnything-v2     .228 .056 .111
+Depth-Pro            .409 .079 .176
+FiffDepth            .423 .086 .189
+"""
+
+
+def _lines(table: str) -> Iterator[tuple[str, list[float | None]]]:
+    for line in table.strip().splitlines():
+        method, *cells = line.split()
+        yield method.replace("-", " ", 1) if method.startswith("Depth-") else method, [
+            None if cell == "-" else float(cell) for cell in cells
+        ]
+
+
+def _two_columns(table: str, source: str, abs_rel_unit: float) -> Iterator[Published]:
+    for method, cells in _lines(table):
+        for number, dataset in enumerate(_FIVE):
+            abs_rel, delta1 = cells[2 * number], cells[2 * number + 1]
+            if abs_rel is not None and delta1 is not None:
+                yield Published(method, dataset, {"abs_rel": abs_rel * abs_rel_unit, "delta1": delta1 / 100}, source)
+
+
+def _published() -> Iterator[Published]:
+    for row in _two_columns(_DEPTHFM_TABLE_2, f"{_DEPTHFM}, Table 2", 1.0):
+        # These two rows have four pairs for five sets, and the text does not say whose the last pair is.
+        if not (row.dataset == "diode" and row.method.startswith("Depth Anything")):
+            yield row
+    yield from _two_columns(_FIFFDEPTH_TABLE_1, f"{_FIFFDEPTH}, Table 1", 0.01)
+    for method, cells in _lines(_FIFFDEPTH_TABLE_1):
+        yield Published(method, "da2k", {"pair_accuracy": (cells[-1] or 0.0) / 100}, f"{_FIFFDEPTH}, Table 1")
+    for method, cells in _lines(_FIFFDEPTH_TABLE_2):
+        for dataset, f1 in zip(("sintel", "spring", "ibims"), cells, strict=True):
+            yield Published(method, dataset, {"boundary_f1": f1 or 0.0}, f"{_FIFFDEPTH}, Table 2")
+    for method, precision, recall in (
+        ("Depth Anything", 0.2932, 0.2980),
+        ("Depth Anything v2", 0.3167, 0.4025),
+        ("DepthFM", 0.3354, 0.4931),
+    ):
+        scores = {"edge_precision": precision, "edge_recall": recall}
+        yield Published(method, "middlebury", scores, f"{_DEPTHFM}, Table 4", "edge threshold and resolution not stated")
+    yield Published("DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text", "threshold of 'high' not stated")
+    yield Published(
+        "DepthMaster", "kitti", {"abs_rel": 0.082}, f"{_DEPTHMASTER}, text", "from '17.2 % better than Marigold', which has 0.099"
+    )
+    for method, rmse, note in (
+        ("NLSPN", 0.092, "500 points"),
+        ("DSN", 0.102, ""),
+        ("Struct-MDC", 0.245, ""),
+        ("CompletionFormer", 0.090, "500 points"),
+        ("DepthFM", 0.077, "2 % of the pixels, not 500 points"),
+    ):
+        yield Published(method, "nyu-completion", {"rmse": rmse}, f"{_DEPTHFM}, Table 5", note)
+
+
+PUBLISHED: tuple[Published, ...] = tuple(_published())
+
+#: DepthFM, Table 3: δ1 on NYUv2 by Euler steps, ensemble 10. Table 9: by noise level (thousandths).
+NFE_DELTA1 = {
+    "Marigold": {1: 0.488, 2: 0.715, 4: 0.827, 10: 0.948},
+    "DepthFM": {1: 0.950, 2: 0.956, 4: 0.963, 10: 0.962},
+}
+NOISE_DELTA1 = {100: 0.937, 200: 0.944, 400: 0.955, 600: 0.955, 800: 0.954}
+
+
+def published_on(dataset: str) -> list[Published]:
+    """The papers' rows for a data set."""
+    return [row for row in PUBLISHED if row.dataset == dataset]

@@ -1,0 +1,164 @@
+"""Sparse depth for completion tests: which points are kept, and the classical fills that a method must beat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.errors import InputError
+
+FloatMap = npt.NDArray[np.float32]
+Intrinsics = tuple[float, float, float, float]
+
+#: Horizontal step of the simulated scanners, degrees: 10 Hz Velodyne HDL-64E and VLP-16.
+AZIMUTH_STEP_DEG = {64: 0.17, 32: 0.2, 16: 0.2}
+#: Vertical field of view (degrees) assumed for images without intrinsics.
+ASSUMED_FOV_DEG = 55.0
+
+
+def keep_share(depth_m: FloatMap, share: float, seed: int) -> FloatMap:
+    """Keep a random share (0 to 1) of the measured pixels, at least one; 0 elsewhere."""
+    return keep_points(depth_m, max(1, round(share * int(np.count_nonzero(depth_m > 0)))), seed)
+
+
+def keep_points(depth_m: FloatMap, points: int, seed: int) -> FloatMap:
+    """Keep ``points`` random measured pixels (all, if there are fewer); 0 elsewhere."""
+    measured = np.flatnonzero(depth_m > 0)
+    kept = np.random.default_rng(seed).choice(measured, min(points, measured.size), replace=False)
+    sparse = np.zeros_like(depth_m)
+    sparse.flat[kept] = depth_m.flat[kept]
+    return sparse
+
+
+def keep_lines(depth_m: FloatMap, lines: int, intrinsics: Intrinsics | None = None) -> FloatMap:
+    """Keep what a scanner with ``lines`` beams in the camera's place would have hit; 0 elsewhere.
+
+    Beams are spread evenly over the elevations that the image sees (so the whole height gets points, as with a scanner
+    chosen for the camera), samples along a beam are :data:`AZIMUTH_STEP_DEG` apart. A beam's sample is the pixel it goes
+    through, if that was measured.
+
+    Args:
+        depth_m: (H, W) metres, 0 where not measured.
+        lines: 16, 32, 64 ... beams.
+        intrinsics: (fx, fy, cx, cy) pixels; ``None`` assumes a vertical field of view of 55°.
+    """
+    height, width = depth_m.shape
+    if intrinsics is None:
+        focal = height / 2 / np.tan(np.radians(ASSUMED_FOV_DEG / 2))
+        intrinsics = (focal, focal, (width - 1) / 2, (height - 1) / 2)
+    fx, fy, cx, cy = intrinsics
+    left, right = np.arctan((np.array([0.0, width - 1.0]) - cx) / fx)
+    top, bottom = np.arctan((np.array([0.0, height - 1.0]) - cy) / fy)
+    step = np.radians(AZIMUTH_STEP_DEG.get(lines, 0.2))
+    azimuth = np.arange(left, right, step)[None, :]
+    elevation = (top + (bottom - top) * (np.arange(lines) + 0.5) / lines)[:, None]
+    columns = np.rint(cx + fx * np.tan(azimuth)).astype(int) + np.zeros((lines, 1), dtype=int)
+    rows = np.rint(cy + fy * np.tan(elevation) / np.cos(azimuth)).astype(int)
+    seen = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    sparse = np.zeros_like(depth_m)
+    sparse[rows[seen], columns[seen]] = depth_m[rows[seen], columns[seen]]
+    return sparse
+
+
+def sample(pattern: str, depth_m: FloatMap, seed: int = 0, intrinsics: Intrinsics | None = None) -> FloatMap:
+    """Keep points of a measured map by a pattern's name.
+
+    Args:
+        pattern: ``"half"``, ``"2%"`` (share of the measured pixels), ``"500"`` (points), ``"64-line"`` (scanner).
+        depth_m: float32 (H, W), 0 where not measured.
+        seed: For the random ones.
+        intrinsics: For the scanner.
+
+    >>> int(np.count_nonzero(sample("5", np.ones((4, 4), np.float32))))
+    5
+    """
+    if pattern == "half":
+        return keep_share(depth_m, 0.5, seed)
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", pattern):
+        return keep_share(depth_m, float(match[1]) / 100, seed)
+    if match := re.fullmatch(r"(\d+)-line", pattern):
+        return keep_lines(depth_m, int(match[1]), intrinsics)
+    if re.fullmatch(r"[1-9]\d*", pattern):
+        return keep_points(depth_m, int(pattern), seed)
+    raise InputError(f"{pattern!r} is not a pattern; use half, a share like 2%, a number of points like 500, or 64-line")
+
+
+def fill_nearest(sparse_m: FloatMap) -> FloatMap:
+    """Every pixel gets the depth of the nearest point (Euclidean, in pixels)."""
+    import cv2  # noqa: PLC0415
+
+    known = sparse_m > 0
+    if not known.any():
+        raise InputError("there is no point to fill from")
+    _, labels = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    depth_of = np.zeros(int(labels.max()) + 1, dtype=np.float32)
+    depth_of[labels[known]] = sparse_m[known]
+    return depth_of[labels]
+
+
+def fill_linear(sparse_m: FloatMap) -> FloatMap:
+    """Linear interpolation on the Delaunay triangles of the points (SciPy); nearest outside of their hull."""
+    try:
+        from scipy.interpolate import LinearNDInterpolator  # noqa: PLC0415
+        from scipy.spatial import QhullError  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError("linear interpolation needs SciPy; pip install scipy") from error
+    filled = fill_nearest(sparse_m)
+    points = np.argwhere(sparse_m > 0)
+    try:
+        interpolate = LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
+    except (QhullError, ValueError):  # fewer than three points, or all in a line
+        return filled
+    grid = np.stack(np.mgrid[0 : sparse_m.shape[0], 0 : sparse_m.shape[1]], axis=-1)
+    inside = interpolate(grid)
+    return np.where(np.isfinite(inside), inside, filled).astype(np.float32)
+
+
+def fill_morphological(sparse_m: FloatMap, max_depth_m: float = 100.0) -> FloatMap:
+    """Morphological fill after the method of IP-Basic (Ku et al., CRV 2018), written from its description.
+
+    Depth is mirrored (``max_depth_m`` - depth) so that dilation prefers near surfaces: dilate with a 5×5 diamond, close
+    5×5, fill small holes with 7×7, extend the topmost value of each column upwards, fill large holes with 31×31, median
+    5×5, Gaussian 5×5. What is then still empty gets the nearest value.
+    """
+    import cv2  # noqa: PLC0415
+
+    if not (sparse_m > 0).any():
+        raise InputError("there is no point to fill from")
+    far = max(max_depth_m, float(sparse_m.max()) * 1.1)
+    known = sparse_m > 0
+    mirrored = np.where(known, far - sparse_m, 0.0).astype(np.float32)
+    diamond = (np.abs(np.arange(-2, 3))[:, None] + np.abs(np.arange(-2, 3))[None, :] <= 2).astype(np.uint8)
+    mirrored = np.asarray(cv2.dilate(mirrored, diamond), np.float32)
+    mirrored = np.asarray(cv2.morphologyEx(mirrored, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.float32)
+    mirrored = _fill_empty(mirrored, 7)
+    rows = np.arange(mirrored.shape[0])[:, None]
+    topmost = np.where(mirrored > 0, rows, mirrored.shape[0]).min(axis=0)
+    top_values = mirrored[np.minimum(topmost, mirrored.shape[0] - 1), np.arange(mirrored.shape[1])]
+    mirrored = np.where(rows < topmost, top_values, mirrored).astype(np.float32)
+    mirrored = _fill_empty(mirrored, 31)
+    filled = mirrored > 0
+    mirrored = np.where(filled, cv2.medianBlur(mirrored, 5), mirrored)
+    mirrored = np.where(filled & (mirrored > 0), cv2.GaussianBlur(mirrored, (5, 5), 0), mirrored)
+    depth = np.where(mirrored > 0, far - mirrored, 0.0).astype(np.float32)
+    return fill_nearest(np.maximum(depth, 0.0).astype(np.float32))
+
+
+def _fill_empty(mirrored: FloatMap, side: int) -> FloatMap:
+    import cv2  # noqa: PLC0415
+
+    dilated = cv2.dilate(mirrored, np.ones((side, side), np.uint8))
+    return np.where(mirrored > 0, mirrored, dilated).astype(np.float32)
+
+
+#: Name → fill, for the table. Each takes float32 (H, W) with 0 where unknown and gives float32 (H, W) without zeros.
+FILLS: dict[str, Callable[[FloatMap], FloatMap]] = {
+    "nearest": fill_nearest,
+    "linear": fill_linear,
+    "morphological": fill_morphological,
+}

@@ -1,0 +1,85 @@
+"""Random crops, flips and colours of RGB-D samples, drawn from an explicit generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from leadline.training.datasets import RgbdSample
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a sample.
+
+    Attributes:
+        min_scale: The crop's longest side, as a share of the largest crop with that aspect, is at least this.
+        flip: Whether to mirror half of the samples.
+        colour: Strength of the colour changes; 0 for none, 1 for strong ones.
+    """
+
+    min_scale: float = 0.6
+    flip: bool = True
+    colour: float = 1.0
+
+
+def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> RgbdSample:
+    """A random crop of ``sample`` with the aspect of ``size``, resized to ``size`` = (H, W).
+
+    RGB by area averaging, depth by nearest neighbour: depths are never blended across edges.
+    """
+    top, left, height, width = random_crop(sample.depth_m.shape, size, how.min_scale, rng)
+    box = np.s_[top : top + height, left : left + width]
+    rgb = cv2.resize(sample.rgb[box], size[::-1], interpolation=cv2.INTER_AREA)
+    depth_m = nearest(sample.depth_m[box], size)
+    valid = nearest(sample.valid[box], size)
+    sky = None if sample.sky is None else nearest(sample.sky[box], size)
+    if how.flip and rng.random() < 0.5:
+        rgb, depth_m, valid = rgb[:, ::-1], depth_m[:, ::-1], valid[:, ::-1]
+        sky = None if sky is None else sky[:, ::-1]
+    if how.colour > 0:
+        rgb = recolour(rgb, how.colour, rng)
+    return RgbdSample(np.ascontiguousarray(rgb), depth_m, valid, sky)
+
+
+def random_crop(
+    shape: tuple[int, ...], size: tuple[int, int], min_scale: float, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a crop inside ``shape`` with the aspect of ``size``."""
+    largest = min(shape[0] / size[0], shape[1] / size[1])
+    scale = largest * rng.uniform(min_scale, 1.0)
+    height, width = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    top = int(rng.integers(0, shape[0] - height + 1))
+    left = int(rng.integers(0, shape[1] - width + 1))
+    return top, left, height, width
+
+
+def nearest(image: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.generic]:  # type: ignore[type-var]
+    """(H, W) resized to ``size`` by centre-exact nearest neighbour; any dtype."""
+    rows = ((np.arange(size[0]) + 0.5) * image.shape[0] / size[0]).astype(np.intp)
+    columns = ((np.arange(size[1]) + 0.5) * image.shape[1] / size[1]).astype(np.intp)
+    return image[rows[:, None], columns[None]]
+
+
+def recolour(rgb: Image, strength: float, rng: np.random.Generator) -> Image:
+    """White balance, brightness, contrast, gamma, saturation, sometimes grey, blur, noise: uint8 (H, W, 3)."""
+    x = rgb.astype(np.float32) / 255.0
+    x = x ** np.exp(rng.normal(0.0, 0.25 * strength))
+    x = x * np.exp(rng.normal(0.0, [0.12 * strength] * 3)) * np.exp(rng.normal(0.0, 0.2 * strength))
+    mean = x.mean()
+    x = (x - mean) * np.exp(rng.normal(0.0, 0.2 * strength)) + mean
+    grey = x.mean(axis=2, keepdims=True)
+    saturation = 0.0 if rng.random() < 0.1 * strength else np.exp(rng.normal(0.0, 0.4 * strength))
+    x = grey + (x - grey) * saturation
+    if rng.random() < 0.1 * strength:
+        x = x[..., rng.permutation(3)]
+    if rng.random() < 0.25 * strength:
+        x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.3, 1.0)))
+    if rng.random() < 0.35 * strength:
+        x = x + rng.normal(0.0, rng.uniform(0.0, 0.06), x.shape).astype(np.float32)
+    return (np.clip(x, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

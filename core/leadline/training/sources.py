@@ -1,0 +1,99 @@
+"""Where batches come from. A batch is a pure function of a seeded generator, so training resumes bit-exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.training.augment import Augmentation, augment
+from leadline.training.datasets import RgbdDataset
+from leadline.training.normalisation import Normalisation, as_picture
+
+Batch = dict[str, Tensor]
+
+
+class BatchSource(Protocol):
+    """Draws batches. The same state of the generator gives the same batch."""
+
+    def sample(self, generator: torch.Generator, size: int) -> Batch: ...
+
+
+def numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    """A NumPy generator seeded from a torch one."""
+    return np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+
+
+def image_to_tensor(rgb: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    """uint8 (H, W, 3) to float32 (3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 127.5 - 1.0
+
+
+@dataclass
+class PixelSource:
+    """Batches of pictures and normalised depth, cropped and coloured on the fly.
+
+    Batches hold ``rgb`` (N, 3, H, W) in [-1, 1], ``target`` (N, 1, H, W) normalised depth, ``known`` (N, 1, H, W)
+    bool, and ``depth_m`` (N, 1, H, W), 0 where unknown.
+
+    Attributes:
+        datasets: What to draw from.
+        weights: How often from each (DepthMaster: Hypersim 0.9, Virtual KITTI 2 0.1).
+        sizes: Picture sizes (H, W); a batch has one of them.
+        normalisation: How depth becomes a picture.
+        augmentation: Crops, flips, colours.
+    """
+
+    datasets: Sequence[RgbdDataset]
+    weights: Sequence[float]
+    sizes: Sequence[tuple[int, int]]
+    normalisation: Normalisation
+    augmentation: Augmentation
+
+    def sample(self, generator: torch.Generator, size: int) -> Batch:
+        rng = numpy_generator(generator)
+        height_width = self.sizes[int(rng.integers(len(self.sizes)))]
+        share = np.asarray(self.weights) / np.sum(self.weights)
+        parts: list[Batch] = []
+        while len(parts) < size:
+            dataset = self.datasets[int(rng.choice(len(self.datasets), p=share))]
+            sample = augment(dataset[int(rng.integers(len(dataset)))], height_width, self.augmentation, rng)
+            if sample.valid.mean() < 0.05:
+                continue  # nearly nothing to learn from: draw again
+            known = sample.valid if sample.sky is None else sample.valid | sample.sky
+            normalised = self.normalisation(sample.depth_m, sample.valid, sample.sky)
+            parts.append(
+                {
+                    "rgb": image_to_tensor(sample.rgb),
+                    "target": as_picture(normalised)[:1],
+                    "known": torch.from_numpy(known.copy())[None],
+                    "depth_m": torch.from_numpy(sample.depth_m.copy())[None],
+                }
+            )
+        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass
+class LatentSource:
+    """Batches from cached latents, kept in memory as float16.
+
+    Attributes:
+        groups: Each a set of tensors with one first dimension: ``image``, ``depth`` (N, C, h, w) and ``mask``
+            (N, 1, h, w) bool; cells differ in shape between groups.
+        weights: How often a batch comes from each group.
+    """
+
+    groups: Sequence[Mapping[str, Tensor]]
+    weights: Sequence[float]
+
+    def sample(self, generator: torch.Generator, size: int) -> Batch:
+        which = int(torch.multinomial(torch.as_tensor(self.weights, dtype=torch.float64), 1, generator=generator))
+        group = self.groups[which]
+        chosen = torch.randint(len(group["image"]), (size,), generator=generator)
+        return {
+            name: part[chosen].float() if part.is_floating_point() else part[chosen] for name, part in group.items()
+        }

@@ -1,0 +1,295 @@
+"""The training loop: Accelerate for devices and processes, and everything random a function of the step.
+
+A recipe is a module whose forward takes a batch and a generator and returns its losses by name, the one to minimise
+under ``"loss"``. Step k draws its batch and its noise from generators seeded with (seed, k, process), so a training
+that was stopped and resumed is bit for bit the one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from leadline.errors import CheckpointError, InputError
+from leadline.training.ema import Ema
+from leadline.training.schedules import learning_rate
+from leadline.training.sources import Batch, BatchSource
+
+CHECKPOINT_NAME = "training.pt"
+
+
+class Recipe(nn.Module, ABC):
+    """What is trained, and by which loss. Parameters that do not require gradients stay as they are."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses by name; ``"loss"`` is minimised."""
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures (3, H, W) in [0, 1] for TensorBoard."""
+        return {}
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write the trained weights in the form that the rest of Leadline reads."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, how fast, how often.
+
+    Attributes:
+        steps: Optimiser steps in all.
+        batch_size: Samples per process and accumulation step.
+        accumulate: Batches whose gradients are added up for one step.
+        lr, warmup, decay, final_lr_ratio: See :func:`leadline.training.schedules.learning_rate`.
+        weight_decay: Of AdamW; 0 makes it Adam.
+        ema: Decay of the averaged weights, which are the ones exported; 0 for none.
+        clip: Largest gradient norm; 0 for no limit.
+        precision: "no", "bf16" or "fp16".
+        seed: Of everything random.
+        save_every, log_every, preview_every: In steps; 0 for never.
+    """
+
+    steps: int
+    batch_size: int = 32
+    accumulate: int = 1
+    lr: float = 3e-5
+    warmup: int = 100
+    decay: str = "exponential"
+    final_lr_ratio: float = 0.01
+    weight_decay: float = 0.0
+    ema: float = 0.0
+    clip: float = 1.0
+    precision: str = "no"
+    seed: int = 0
+    save_every: int = 500
+    log_every: int = 20
+    preview_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("no", "bf16", "fp16"):
+            raise InputError(f"precision is 'no', 'bf16' or 'fp16', not '{self.precision}'")
+        if self.decay not in ("exponential", "cosine", "constant"):
+            raise InputError(f"decay is 'exponential', 'cosine' or 'constant', not '{self.decay}'")
+        if min(self.steps, self.batch_size, self.accumulate) < 1:
+            raise InputError("steps, batch_size and accumulate are at least 1")
+
+
+def step_generator(seed: int, step: int, process: int, part: int) -> torch.Generator:
+    """The generator of everything random in one accumulation part of one step of one process."""
+    mixed = hash((seed, step, process, part)) & (2**63 - 1)  # integers hash alike in every run
+    return torch.Generator().manual_seed(mixed)
+
+
+def train(
+    recipe: Recipe,
+    source: BatchSource,
+    config: TrainerConfig,
+    folder: Path,
+    report: Callable[[str], None] = print,
+    evaluate: Callable[[int], dict[str, float]] | None = None,
+) -> None:
+    """Train ``recipe``, going on from the checkpoint in ``folder`` if there is one, and export the result there.
+
+    Args:
+        recipe: What to train; left with the weights that were exported.
+        source: Draws the batches.
+        config: How.
+        folder: For checkpoint, TensorBoard logs and the exported weights.
+        report: Gets a line of progress, with the time left, every ``log_every`` steps.
+        evaluate: Called with the step at every checkpoint, with the averaged weights in place; its numbers are logged.
+
+    Raises:
+        CheckpointError: The checkpoint in ``folder`` belongs to another training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        mixed_precision=config.precision,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    parameters = [p for p in recipe.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    network, prepared = accelerator.prepare(recipe, optimiser)
+    parameters = [p for p in recipe.parameters() if p.requires_grad]
+    ema = Ema(parameters, config.ema) if config.ema > 0 else None
+    first = _resume(folder, recipe, optimiser, ema)
+    writer = _writer(folder) if accelerator.is_main_process else None
+    rank = accelerator.process_index
+
+    def draw(step: int) -> list[Batch]:
+        return [
+            source.sample(step_generator(config.seed, step, rank, 2 * part), config.batch_size)
+            for part in range(config.accumulate)
+        ]
+
+    recipe.train()
+    started, last_losses = time.perf_counter(), dict[str, float]()
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(draw, first) if first < config.steps else None
+        for step in range(first, config.steps):
+            assert upcoming is not None
+            batches = upcoming.result()
+            if step + 1 < config.steps:
+                upcoming = reader.submit(draw, step + 1)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(
+                    step, config.lr, config.steps, config.warmup, config.decay, config.final_lr_ratio
+                )
+            sums: dict[str, Tensor] = {}
+            for part, batch in enumerate(batches):
+                generator = step_generator(config.seed, step, rank, 2 * part + 1)
+                moved = {name: value.to(accelerator.device) for name, value in batch.items()}
+                losses = network(moved, generator)
+                accelerator.backward(losses["loss"] / config.accumulate)
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() / config.accumulate
+            if config.clip > 0:
+                accelerator.clip_grad_norm_(parameters, config.clip)
+            prepared.step()
+            prepared.zero_grad()
+            if ema is not None:
+                ema.update()
+            done = step + 1
+            last_losses = {name: float(value) for name, value in sums.items()}
+            if not math.isfinite(last_losses["loss"]):
+                raise InputError(f"the loss became {last_losses['loss']} at step {done}; lower lr or use precision 'no'")
+            if writer is not None:
+                _log(writer, config, step, first, started, last_losses, report)
+                if config.preview_every and done % config.preview_every == 0:
+                    _preview(writer, recipe, ema, moved, done)
+            if config.save_every and done % config.save_every == 0 and done < config.steps:
+                _save(accelerator, folder, done, recipe, optimiser, ema)
+                if writer is not None and evaluate is not None:
+                    _evaluate(writer, recipe, ema, evaluate, done, report)
+    _save(accelerator, folder, config.steps, recipe, optimiser, ema)
+    recipe.eval()
+    if ema is not None:
+        ema.copy_into()
+    if writer is not None:
+        if evaluate is not None:
+            _evaluate(writer, recipe, None, evaluate, config.steps, report)
+        recipe.export(folder)
+        writer.close()
+    accelerator.wait_for_everyone()
+
+
+def is_finished(folder: Path, config: TrainerConfig) -> bool:
+    """Whether ``folder`` holds the end of this training."""
+    path = folder / CHECKPOINT_NAME
+    if not path.exists():
+        return False
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return int(state["step"]) >= config.steps
+
+
+def _writer(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (slow to import)
+
+    return SummaryWriter(str(folder / "logs"))
+
+
+def _log(
+    writer: Any,
+    config: TrainerConfig,
+    step: int,
+    first: int,
+    started: float,
+    losses: dict[str, float],
+    report: Callable[[str], None],
+) -> None:
+    done = step + 1
+    if not config.log_every or (done % config.log_every and done != config.steps):
+        return
+    seconds = (time.perf_counter() - started) / (done - first)
+    lr = learning_rate(step, config.lr, config.steps, config.warmup, config.decay, config.final_lr_ratio)
+    for name, value in {**losses, "lr": lr, "seconds_per_step": seconds}.items():
+        writer.add_scalar(name, value, done)
+    left = seconds * (config.steps - done)
+    parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+    report(f"step {done}/{config.steps}  {parts}  {seconds:.2f} s/step  {left / 60:.1f} min left")
+
+
+def _preview(writer: Any, recipe: Recipe, ema: Ema | None, batch: Batch, step: int) -> None:
+    recipe.eval()
+    with torch.no_grad():
+        if ema is None:
+            pictures = recipe.preview(batch)
+        else:
+            with ema.swapped_in():
+                pictures = recipe.preview(batch)
+    recipe.train()
+    for name, picture in pictures.items():
+        writer.add_image(name, picture.clamp(0, 1).float().cpu(), step)
+
+
+def _evaluate(
+    writer: Any,
+    recipe: Recipe,
+    ema: Ema | None,
+    evaluate: Callable[[int], dict[str, float]],
+    step: int,
+    report: Callable[[str], None],
+) -> None:
+    recipe.eval()
+    with torch.no_grad():
+        if ema is None:
+            scores = evaluate(step)
+        else:
+            with ema.swapped_in():
+                scores = evaluate(step)
+    recipe.train()
+    for name, value in scores.items():
+        writer.add_scalar(f"evaluation/{name}", value, step)
+    report(f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+
+
+def _trained_state(recipe: Recipe) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in recipe.named_parameters() if p.requires_grad}
+
+
+def _save(
+    accelerator: Accelerator, folder: Path, step: int, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None
+) -> None:
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
+    state = {
+        "step": step,
+        "parameters": _trained_state(recipe),
+        "optimiser": optimiser.state_dict(),
+        "ema": None if ema is None else ema.state_dict(),
+        "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
+    }
+    temporary = folder / f".{CHECKPOINT_NAME}"
+    torch.save(state, temporary)
+    os.replace(temporary, folder / CHECKPOINT_NAME)
+
+
+def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None) -> int:
+    path = folder / CHECKPOINT_NAME
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    own = _trained_state(recipe)
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state["parameters"].items()}:
+        raise CheckpointError(f"{path} belongs to another training; choose another folder or delete it")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state["parameters"][name])
+    optimiser.load_state_dict(state["optimiser"])
+    if ema is not None and state["ema"] is not None:
+        ema.load_state_dict(state["ema"])
+    return int(state["step"])

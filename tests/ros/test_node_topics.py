@@ -1,0 +1,240 @@
+"""Topics of the live node: encodings, QoS, outputs, laziness, garbage."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from test_encodings import HEIGHT as SCENE_HEIGHT
+from test_encodings import SCENE, encoded
+from test_encodings import WIDTH as SCENE_WIDTH
+
+from leadline.streaming.encodings import IMAGE_ENCODINGS, decode_compressed_depth
+
+
+def status(messages: list, task: str):
+    """The newest status of a task."""
+    return next((s for m in reversed(messages) for s in m.status if s.name == f"depth_node: {task}"), None)
+
+
+def values_of(one) -> dict[str, str]:
+    return {entry.key: entry.value for entry in one.values}
+
+
+def test_every_encoding_is_answered_under_its_own_stamp(bench: Bench, shared_node: NodeProcess) -> None:
+    answers = bench.listen(Image, "depth/relative")
+    publisher = bench.publisher(Image, "image")
+    assert bench.until(lambda: publisher.get_subscription_count() == 1)
+    maps = {}
+    for encoding in IMAGE_ENCODINGS:
+        rows = np.ascontiguousarray(encoded(encoding))
+        message = Image(height=SCENE_HEIGHT, width=SCENE_WIDTH, encoding=encoding, step=rows[0].nbytes)
+        if encoding == "nv24":
+            message.step = SCENE_WIDTH
+        message.data.frombytes(rows.tobytes())
+        message.header.frame_id = f"camera_{encoding}"
+        message.header.stamp = bench.now()
+        publisher.publish(message)
+        answer = bench.until(lambda e=encoding: next((a for a in answers if a.header.frame_id == f"camera_{e}"), None))
+        assert answer is not None, f"{encoding}:\n{shared_node.log}"
+        assert answer.header == message.header
+        assert (answer.encoding, answer.height, answer.width) == ("32FC1", SCENE_HEIGHT, SCENE_WIDTH)
+        maps[encoding] = pixels(answer)
+    # The same picture gives the same depth, whatever it was wrapped in.
+    for encoding in ("bgr8", "rgba8", "bgra8", "rgb16", "bgr16"):
+        np.testing.assert_array_equal(maps[encoding], maps["rgb8"])
+    assert maps["rgb8"].min() == 0.0
+    assert maps["rgb8"].max() == 1.0
+
+
+@pytest.mark.parametrize("camera_reliable", [True, False])
+@pytest.mark.parametrize("reader_reliable", [True, False])
+def test_every_pairing_of_reliability_matches(
+    bench: Bench, shared_node: NodeProcess, camera_reliable: bool, reader_reliable: bool
+) -> None:
+    answers = bench.listen(Image, "depth/relative", reliable=reader_reliable)
+    publisher = bench.publisher(Image, "image", reliable=camera_reliable)
+    assert bench.until(lambda: len(answers) >= 3, each=lambda: publisher.publish(image(bench)))
+
+
+def test_compressed_input_is_chosen_live(bench: Bench, shared_node: NodeProcess) -> None:
+    import cv2
+
+    answers = bench.listen(Image, "depth/relative")
+    publisher = bench.publisher(CompressedImage, "image/compressed")
+    assert bench.set("/depth_node", image_transport="compressed") == [(True, "")]
+    try:
+
+        def send() -> None:
+            message = CompressedImage(format="rgb8; jpeg compressed bgr8")
+            message.header.stamp = bench.now()
+            message.data.frombytes(cv2.imencode(".jpg", SCENE[..., ::-1])[1].tobytes())
+            publisher.publish(message)
+
+        assert bench.until(lambda: answers, each=send)
+        assert (answers[0].height, answers[0].width) == SCENE.shape[:2]
+    finally:
+        bench.set("/depth_node", image_transport="raw")
+
+
+def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodeProcess) -> None:
+    kinds = {
+        "depth": Image,
+        "depth/compressedDepth": CompressedImage,
+        "depth/camera_info": CameraInfo,
+        "depth/points": PointCloud2,
+        "depth/preview": Image,
+        "depth/preview/compressed": CompressedImage,
+        "depth/relative": Image,
+        "depth/uncertainty": Image,
+    }
+    answers = {topic: bench.listen(kind, topic) for topic, kind in kinds.items()}
+    images, infos = bench.publisher(Image, "image"), bench.publisher(CameraInfo, "camera_info")
+
+    def send() -> None:
+        infos.publish(camera_info())
+        images.publish(image(bench))
+
+    accepted = bench.set("/depth_node", metric_scale=1.0, metric_shift=1.0, ensemble=2, min_depth_m=0.1, max_depth_m=4.0)
+    assert all(ok for ok, _ in accepted)
+    try:
+        # One image for which every output is there.
+        def complete():
+            stamps = [{(m.header.stamp.sec, m.header.stamp.nanosec) for m in a} for a in answers.values()]
+            return set.intersection(*stamps)
+
+        stamp = bench.until(complete, 30.0, each=send)
+        assert stamp, shared_node.log
+        stamp = max(stamp)
+        found = {
+            topic: next(m for m in a if (m.header.stamp.sec, m.header.stamp.nanosec) == stamp)
+            for topic, a in answers.items()
+        }
+        assert all(m.header.frame_id == "camera_optical" for m in found.values())
+        depth = pixels(found["depth"])
+        assert depth.shape == (HEIGHT, WIDTH)
+        assert not np.isnan(depth).any()
+        known = np.isfinite(depth)
+        assert (depth[known] >= 0.1).all()
+        assert (depth[known] <= 4.0).all()
+        assert (depth[~known] == np.inf).all()
+        sigma = pixels(found["depth/uncertainty"])
+        assert (np.isnan(sigma) == ~known).all()
+        assert (sigma[known] >= 0).all()
+        packed = decode_compressed_depth(bytes(found["depth/compressedDepth"].data))
+        np.testing.assert_allclose(packed[known], depth[known], rtol=1e-3)
+        info = found["depth/camera_info"]
+        assert (info.width, info.height, list(info.k)) == (WIDTH, HEIGHT, list(camera_info().k))
+        cloud = found["depth/points"]
+        assert [f.name for f in cloud.fields] == ["x", "y", "z", "rgb"]
+        xyz = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
+        np.testing.assert_array_equal(xyz[..., 2][known[::2, ::2]], depth[::2, ::2][known[::2, ::2]])
+        k = camera_info().k
+        u = np.broadcast_to(np.arange(0, WIDTH, 2), xyz.shape[:2])
+        np.testing.assert_allclose(
+            xyz[..., 0][known[::2, ::2]], ((u - k[2]) / k[0] * xyz[..., 2])[known[::2, ::2]], rtol=1e-4, atol=1e-5
+        )
+        assert found["depth/preview"].encoding == "rgb8"
+        assert len(found["depth/preview/compressed"].data) > 100
+
+        # Millimetres on request.
+        bench.set("/depth_node", depth_encoding="16UC1")
+        sixteen = bench.until(lambda: [m for m in answers["depth"] if m.encoding == "16UC1"], each=send)
+        assert sixteen
+        millimetres = pixels(sixteen[0], np.uint16)
+        np.testing.assert_array_equal(millimetres, np.where(known, np.rint(np.where(known, depth, 0) * 1000), 0))
+    finally:
+        bench.set(
+            "/depth_node", metric_scale=0.0, metric_shift=0.0, ensemble=1, min_depth_m=0.05, max_depth_m=200.0,
+            depth_encoding="32FC1",
+        )
+
+
+def test_nobody_listens_nothing_is_read(bench: Bench, shared_node: NodeProcess) -> None:
+    publisher = bench.publisher(Image, "image")
+    assert bench.until(lambda: publisher.get_subscription_count() == 0)
+    answers = bench.listen(Image, "depth/preview")
+    assert bench.until(lambda: publisher.get_subscription_count() == 1)
+    assert bench.until(lambda: answers, each=lambda: publisher.publish(image(bench)))
+
+
+def test_without_evidence_depth_stays_silent_and_the_reason_is_given(bench: Bench, shared_node: NodeProcess) -> None:
+    depth, relative = bench.listen(Image, "depth"), bench.listen(Image, "depth/relative")
+    diagnostics = bench.listen(DiagnosticArray, "/diagnostics")
+    publisher = bench.publisher(Image, "image")
+    assert bench.until(lambda: len(relative) > 3, each=lambda: publisher.publish(image(bench)))
+    assert not depth
+    assert bench.until(lambda: status(diagnostics, "scale") and status(diagnostics, "scale").level == b"\x01")
+    assert "no points" in status(diagnostics, "scale").message
+    assert shared_node.log.count("publishing on depth/relative, not on depth: no points") == 1
+
+
+def test_garbage_is_logged_once_counted_and_survived(bench: Bench, shared_node: NodeProcess) -> None:
+    relative = bench.listen(Image, "depth/relative")
+    diagnostics = bench.listen(DiagnosticArray, "/diagnostics")
+    publisher, infos = bench.publisher(Image, "image"), bench.publisher(CameraInfo, "camera_info")
+    clouds, sparse = bench.publisher(PointCloud2, "points"), bench.publisher(Image, "sparse_depth")
+
+    def wrong(**changes) -> Image:
+        message = image(bench)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return message
+
+    garbage = [
+        wrong(step=3),
+        wrong(height=4000),
+        wrong(height=0, width=0),
+        wrong(encoding="holographic"),
+        wrong(width=2**31, step=2**32 - 1),
+        Image(),
+    ]
+    backwards = image(bench)
+    backwards.header.stamp.sec -= 100
+    good = image(bench)
+    for _ in range(2):
+        for message in [*garbage, good, backwards]:
+            before = len(diagnostics)
+            message.header.stamp = backwards.header.stamp if message is backwards else bench.now()
+            publisher.publish(message)
+            bad_cloud = PointCloud2(height=1, width=10**6, point_step=0, row_step=0)
+            bad_cloud.header.stamp = message.header.stamp
+            clouds.publish(bad_cloud)
+            sparse.publish(wrong(encoding="rgb8"))
+            infos.publish(camera_info(width=999))
+            bench.until(lambda before=before: len(diagnostics) > before, 3.0)
+    answered = len(relative)
+    assert bench.until(lambda: len(relative) > answered + 2, each=lambda: publisher.publish(image(bench)))
+    assert bench.until(lambda: status(diagnostics, "model").level == b"\x00")
+    problems = {k: int(v) for k, v in values_of(status(diagnostics, "input")).items() if k.startswith("problem: ")}
+    for part in ("step", "image data", "no pixels", "unknown image encoding", "time jumped back", "camera_info"):
+        matching = [count for kind, count in problems.items() if part in kind]
+        assert matching, (part, problems)
+        assert shared_node.log.count(part) >= 1
+    logged = [line for line in shared_node.log.splitlines() if "unknown image encoding" in line]
+    assert len(logged) == 1
+
+
+def test_stalled_and_frozen_cameras_are_reported(bench: Bench, shared_node: NodeProcess) -> None:
+    bench.set("/depth_node", stall_timeout_s=0.5, static_timeout_s=1.0)
+    try:
+        relative = bench.listen(Image, "depth/relative")
+        diagnostics = bench.listen(DiagnosticArray, "/diagnostics")
+        publisher = bench.publisher(Image, "image")
+        still = scene(7)
+        assert bench.until(
+            lambda: "frozen" in status(diagnostics, "input").message if status(diagnostics, "input") else False,
+            each=lambda: publisher.publish(image(bench, still)),
+        )
+        seeds = iter(range(10_000))
+        assert bench.until(
+            lambda: status(diagnostics, "input").message == "images arrive",
+            each=lambda: publisher.publish(image(bench, scene(next(seeds)))),
+        )
+        assert relative
+        assert bench.until(lambda: status(diagnostics, "input").level == b"\x03")
+        assert "no image for" in status(diagnostics, "input").message
+    finally:
+        bench.set("/depth_node", stall_timeout_s=2.0, static_timeout_s=10.0)
