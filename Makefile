@@ -1,0 +1,38 @@
+# `make demo` and `make test` are each the only command a fresh machine needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+EXTRAS := serve,train,eval,import,mesh,bag,ros,ray,dev
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test lint types bench extension clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/leadline predict assets/demo -o out/demo --show
+	@echo "Depth maps, uncertainty and previews are in out/demo/"
+
+test: setup lint types
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/leadline bench
+
+extension: setup
+	$(BIN)/python blender_addon/build.py
+
+clean:
+	rm -rf $(VENV) .venv-* build dist *.egg-info core/*.egg-info out runs
