@@ -27,12 +27,12 @@ class Light:
     size: float = 0.02  # radians for a sun, metres for a lamp: softness of the shadow
     above: Colour = (0.5, 0.6, 0.75)
     below: Colour = (0.25, 0.22, 0.2)
-    window: tuple[float, float, float, float, float] | None = None
     fills: list[tuple[tuple[float, float, float], Colour, float]] = field(default_factory=list)
     zenith: Colour = (0.25, 0.45, 0.9)
     horizon: Colour = (0.8, 0.88, 0.95)
     cloud: float = 0.5
     haze: float = 0.0  # share of light lost per metre
+    window: tuple[float, float, float, float, float] | None = None
 
 
 @dataclass

@@ -27,7 +27,7 @@ def daylight(rng: Rng, front: float | None = None) -> Light:
     return Light(
         towards, True, (1.0, 0.78, 0.55) if low else (1.0, 0.95, 0.86), strength, 0.015 if not overcast else 0.2,
         (ambient * 0.85, ambient * 0.95, ambient * 1.1), (ambient * 0.5, ambient * 0.46, ambient * 0.4), [], zenith, horizon,
-        1.0 if overcast else float(rng.uniform(0.0, 0.9)), float(rng.choice([0, 0.001, 0.003, 0.008])),
+        1.0 if overcast else float(rng.uniform(0.0, 0.9)), float(rng.choice([0, 0, 0, 0.001, 0.003, 0.007])),
     )
 
 
