@@ -94,7 +94,7 @@ class DiagnosticsReporter:
             "images lost before arrival (share)": gaps,
             "point cloud rate (Hz)": inputs.points_rate.rate_hz(),
             "sparse depth rate (Hz)": inputs.sparse_rate.rate_hz(),
-            "camera_info": "received" if inputs.info else "missing",
+            "camera_info": "received" if inputs.surroundings.info else "missing",
         }
         return self._status("input", level, summary, values | {f"problem: {k}": n for k, n in problems.items()})
 
@@ -138,13 +138,14 @@ class DiagnosticsReporter:
 
     def _scale(self) -> DiagnosticStatus:
         engine, settings = self._node.engine, self._node.stream_settings
+        surroundings = self._node.inputs.surroundings
         if engine is None or not engine.processed:
             return self._status("scale", OK, "no frame yet", {})
         level, summary = (WARN, f"relative: {engine.not_metric}") if engine.not_metric else (OK, f"metric: {engine.evidence}")
         values = {
             "evidence": engine.evidence or "none",
-            "extrinsics": engine.extrinsics or "not used",
-            "images without points in time": engine.points_missed,
+            "extrinsics": surroundings.extrinsics or "not used",
+            "images without points in time": surroundings.images_without_points,
             "sync tolerance (s)": settings.sync_tolerance_s,
         }
         return self._status("scale", level, summary, values)

@@ -13,9 +13,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from leadline.errors import InputError
-from leadline.streaming.buffers import RateMeter, StampedBuffer
-from leadline.streaming.transforms import TransformTree
-from leadline_ros.messages import stamp_ns, transform_fields
+from leadline.streaming.buffers import RateMeter
+from leadline.streaming.messages import stamp_ns
+from leadline.streaming.surroundings import Surroundings
 
 try:  # part of every ROS installation; there is no wheel of it
     from tf2_msgs.msg import TFMessage
@@ -56,10 +56,7 @@ class Inputs:
         self._on_jump = on_jump
         self._subscriptions: list[Any] = []
         self._last_ns = 0
-        self.info: CameraInfo | None = None
-        self.clouds: StampedBuffer[PointCloud2] = StampedBuffer(capacity=4)
-        self.sparse: StampedBuffer[Image] = StampedBuffer(capacity=4)
-        self.transforms = TransformTree()
+        self.surroundings = Surroundings(on_problem, can_read_tf=TFMessage is not None)
         self.image_rate = RateMeter()
         self.image_rhythm = RateMeter()  # on the images' own stamps: gaps in it are lost images, not delays
         self.points_rate = RateMeter(10.0)
@@ -71,11 +68,6 @@ class Inputs:
     @property
     def is_open(self) -> bool:
         return bool(self._subscriptions)
-
-    @property
-    def has_tf(self) -> bool:
-        """Whether this installation can read /tf at all."""
-        return TFMessage is not None
 
     def image_topic(self, transport: str) -> str:
         base = self._node.resolve_topic_name("image")
@@ -108,8 +100,7 @@ class Inputs:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        self.clouds.clear()
-        self.sparse.clear()
+        self.surroundings.forget_measurements()
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int) -> None:
         self._keep(
@@ -140,27 +131,18 @@ class Inputs:
         self._on_image(ImageJob(message, now_s))
 
     def _take_info(self, message: CameraInfo) -> None:
-        self.info = message
+        self.surroundings.info = message
 
     def _take_points(self, message: PointCloud2) -> None:
         self.points_rate.tick()
-        if self.clouds.add(stamp_ns(message.header), message):
-            self._on_problem("points", InputError("point cloud time jumped back; older clouds are forgotten"))
+        self.surroundings.add_points(message)
 
     def _take_sparse(self, message: Image) -> None:
         self.sparse_rate.tick()
-        if self.sparse.add(stamp_ns(message.header), message):
-            self._on_problem("sparse_depth", InputError("sparse depth time jumped back; older images are forgotten"))
+        self.surroundings.add_sparse(message)
 
     def _take_static_tf(self, message: Any) -> None:
-        self._add_transforms(message, is_static=True)
+        self.surroundings.add_transforms(message, is_static=True)
 
     def _take_tf(self, message: Any) -> None:
-        self._add_transforms(message, is_static=False)
-
-    def _add_transforms(self, message: Any, is_static: bool) -> None:
-        for transform in message.transforms:
-            try:
-                self.transforms.add(**transform_fields(transform), is_static=is_static)
-            except InputError as error:
-                self._on_problem("tf", error)
+        self.surroundings.add_transforms(message, is_static=False)

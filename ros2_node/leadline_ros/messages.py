@@ -1,6 +1,6 @@
-"""ROS messages ↔ NumPy. No cv_bridge: it breaks with NumPy 2 and is absent from pip.
+"""NumPy → ROS messages; :mod:`leadline.streaming.messages` goes the other way.
 
-Reading makes no copy where the layout allows it. Writing goes through ``array.frombytes``, the one way of filling
+No cv_bridge unless asked for: it breaks with NumPy 2 and is absent from pip. Filling goes through ``array.frombytes``, the one way of filling
 `uint8[]` in rclpy that does not convert byte by byte.
 """
 
@@ -11,43 +11,18 @@ from typing import Any
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TransformStamped
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from leadline.errors import InputError
-from leadline.streaming.cameras import CameraValues
-from leadline.streaming.clouds import XYZRGB, XYZRGB_STEP, Field, decode_points
-from leadline.streaming.encodings import decode_compressed, decode_depth, decode_image
+from leadline.streaming.clouds import XYZRGB, XYZRGB_STEP
+from leadline.streaming.encodings import decode_compressed
 
 Array = Any
 
 
-def stamp_ns(header: Header) -> int:
-    """Time of a header in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-
-
-def time_from_ns(nanoseconds: int) -> Time:
-    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
-
-
-def rgb_from_image(message: Image | CompressedImage) -> Array:
-    """RGB uint8 (H, W, 3) of a raw or compressed image.
-
-    Raises:
-        InputError: The message contradicts itself or its encoding is unknown.
-    """
-    if isinstance(message, CompressedImage):
-        return decode_compressed(message.data)
-    return decode_image(
-        message.encoding, message.height, message.width, message.step, message.data, bool(message.is_bigendian)
-    )
-
-
 def rgb_through_cv_bridge() -> Callable[[Image | CompressedImage], Array]:
-    """The same by cv_bridge.
+    """As :func:`leadline.streaming.messages.rgb_of`, by cv_bridge.
 
     Raises:
         InputError: It is not installed, or was built for another NumPy.
@@ -67,54 +42,6 @@ def rgb_through_cv_bridge() -> Callable[[Image | CompressedImage], Array]:
             raise InputError(f"cv_bridge: {error}") from error
 
     return convert
-
-
-def depth_from_image(message: Image) -> Array:
-    """float32 metres (H, W), 0 where nothing was measured, of a `16UC1` or `32FC1` image."""
-    return decode_depth(
-        message.encoding, message.height, message.width, message.step, message.data, bool(message.is_bigendian)
-    )
-
-
-def points_from_cloud(message: PointCloud2) -> Array:
-    """Finite points, float32 (N, 3), in the frame of the cloud."""
-    fields = [Field(field.name, field.offset, field.datatype) for field in message.fields]
-    return decode_points(
-        fields,
-        message.height,
-        message.width,
-        message.point_step,
-        message.row_step,
-        message.data,
-        bool(message.is_bigendian),
-    )
-
-
-def camera_values(message: CameraInfo) -> CameraValues:
-    """The numbers of a CameraInfo."""
-    roi = message.roi
-    return CameraValues(
-        width=message.width,
-        height=message.height,
-        model=message.distortion_model,
-        k=tuple(message.k),
-        d=tuple(message.d),
-        p=tuple(message.p),
-        binning=(message.binning_x, message.binning_y),
-        roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
-
-
-def transform_fields(message: TransformStamped) -> dict[str, Any]:
-    """Arguments of :meth:`leadline.streaming.transforms.TransformTree.add` but for ``is_static``."""
-    shift, turn = message.transform.translation, message.transform.rotation
-    return {
-        "parent": message.header.frame_id,
-        "child": message.child_frame_id,
-        "stamp_ns": stamp_ns(message.header),
-        "translation": (shift.x, shift.y, shift.z),
-        "quaternion": (turn.x, turn.y, turn.z, turn.w),
-    }
 
 
 def image_message(header: Header, encoding: str, pixels: Array) -> Image:

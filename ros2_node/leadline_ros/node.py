@@ -208,8 +208,7 @@ class DepthNode(LifecycleNode):
 
     def _forget_time(self) -> None:
         """Image time jumped: what was remembered belongs to another time."""
-        self.inputs.clouds.clear()
-        self.inputs.sparse.clear()
+        self.inputs.surroundings.forget_measurements()
         if self.engine is not None:
             self.engine.request_reset()
 

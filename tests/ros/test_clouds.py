@@ -81,11 +81,10 @@ def test_points_that_are_not_finite_are_dropped() -> None:
 def test_any_cloud_message_is_points_or_an_input_error(fields, height, width, point_step, row_step, data) -> None:
     try:
         points = decode_points(fields, height, width, point_step, row_step, data)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        assert points.shape[1] == 3
-        assert np.isfinite(points).all()
+    except InputError:
+        return
+    assert points.shape[1] == 3
+    assert np.isfinite(points).all()
 
 
 def test_cloud_from_depth() -> None:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import START_TIMEOUT_S, Bench, NodeProcess, image
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
+from ros_bench import START_TIMEOUT_S, Bench, NodeProcess, image
 from sensor_msgs.msg import Image
 from test_node_topics import status, values_of
 
@@ -126,9 +126,9 @@ def spawn(tmp_path: Path):
 
 def test_managed_lifecycle_failure_and_recovery(bench: Bench, spawn, models: dict[str, Path]) -> None:
     node = spawn(
-        "-r", "__node:=managed", model=models["damaged"], device="cpu", auto_activate=False, diagnostics_period_s=0.2
+        "-r", "__ns:=/managed", model=models["damaged"], device="cpu", auto_activate=False, diagnostics_period_s=0.2
     )
-    name = "/managed"
+    name = "/managed/depth_node"
     assert bench.state(name) == "unconfigured"
     for impossible in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CLEANUP, 99):
         assert not bench.change_state(name, impossible)  # rclpy 7 ends the process here
@@ -137,8 +137,8 @@ def test_managed_lifecycle_failure_and_recovery(bench: Bench, spawn, models: dic
     assert "cannot load" in node.log
     assert bench.set(name, model=str(models["depthfm"])) == [(True, "")]
     assert bench.change_state(name, Transition.TRANSITION_CONFIGURE)
-    relative = bench.listen(Image, "depth/relative")
-    publisher = bench.publisher(Image, "image")
+    relative = bench.listen(Image, "/managed/depth/relative")
+    publisher = bench.publisher(Image, "/managed/image")
     bench.until(lambda: False, 0.6, each=lambda: publisher.publish(image(bench)))
     assert not relative  # inactive
     for _ in range(2):
@@ -163,18 +163,18 @@ def test_missing_gpu_keeps_the_node_alive_and_says_so(bench: Bench, spawn, model
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    node = spawn("-r", "__node:=gpu", model=models["depthfm"], device="cuda")
+    node = spawn("-r", "__ns:=/gpu", model=models["depthfm"], device="cuda")
     assert bench.until(lambda: "cannot load" in node.log, START_TIMEOUT_S), node.log
-    assert bench.state("/gpu") == "unconfigured"
-    assert bench.set("/gpu", device="cpu") == [(True, "")]  # and it starts by itself
-    bench.wait_for_state("/gpu", "active")
+    assert bench.state("/gpu/depth_node") == "unconfigured"
+    assert bench.set("/gpu/depth_node", device="cpu") == [(True, "")]  # and it starts by itself
+    bench.wait_for_state("/gpu/depth_node", "active")
     assert node.stop() == 0
     assert "Traceback" not in node.log
 
 
 @pytest.mark.parametrize("wait_s", [0.5, 1.5, 4.0])
 def test_interrupt_during_start_ends_cleanly(spawn, models: dict[str, Path], wait_s: float) -> None:
-    node = spawn("-r", "__node:=early", model=models["depthfm"], device="cpu")
+    node = spawn("-r", "__ns:=/early", model=models["depthfm"], device="cpu")
     time.sleep(wait_s)  # the moment itself is what is tried here
     assert node.stop() == 0, node.log
     assert "Traceback" not in node.log

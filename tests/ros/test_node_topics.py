@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
 from diagnostic_msgs.msg import DiagnosticArray
+from ros_bench import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from test_encodings import HEIGHT as SCENE_HEIGHT
 from test_encodings import SCENE, encoded
