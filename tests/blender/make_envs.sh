@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 declare -A bpy=([4.2]=4.2.23 [4.5]=4.5.15 [5.0]=5.0.1)
-numpy=1.26.4
+numpy=1.26.4 pytest=9.0.2
 python=${PYTHON311:-python3.11}
 
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
@@ -25,6 +25,6 @@ for version in "${versions[@]}"; do
     continue
   fi
   "$python" -m venv "$folder"
-  "$folder/bin/python" -m pip install -q "bpy==${bpy[$version]}" "numpy==$numpy"
+  "$folder/bin/python" -m pip install -q "bpy==${bpy[$version]}" "numpy==$numpy" "pytest==$pytest"
   echo "$folder: Blender ${bpy[$version]}, $(du -sh "$folder" | cut -f1)"
 done

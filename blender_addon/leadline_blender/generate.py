@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one button: photograph → server → object."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from bpy.props import StringProperty
+
+from . import photos, results, runtime
+from .depth import Depth
+from .leadline.serving.client import Progress
+from .leadline.spaces import Space
+from .preferences import server_settings
+from .properties import MeshOptions
+from .running import TaskOperator
+from .task import Report, Task, Work
+
+
+def ask_for_depth(
+    context: bpy.types.Context, image: np.ndarray | None, sparse_m: np.ndarray | None = None, **extra: object
+) -> Work:
+    """The work of one prediction, with everything it needs taken from Blender beforehand."""
+    settings = context.scene.leadline
+    steps, ensemble, size = settings.effort()
+    connection, model, seed = server_settings(context), settings.model_name(), settings.seed
+
+    def work(report: Report, image: np.ndarray | bytes | None = image) -> Depth:
+        report.progress(
+            "connecting" if connection.remote or runtime.link.server_running else "starting the server", 0.0
+        )
+        client = runtime.link.client(connection)
+        report.check()
+
+        def heard(progress: Progress) -> None:
+            waiting = f", {progress.position} before it" if progress.position else ""
+            report.progress(progress.stage + waiting, progress.fraction)
+
+        prediction = client.predict(
+            image,
+            model=model or None,
+            steps=steps or None,
+            ensemble=ensemble,
+            size=size or None,
+            seed=seed,
+            sparse=sparse_m,
+            on_progress=heard,
+            cancel=report.stop,
+            **extra,
+        )
+        return Depth(
+            prediction.values, Space(prediction.space), prediction.metric, prediction.model, prediction.uncertainty
+        )
+
+    return work
+
+
+class Snapshot:
+    """The mesh options at the moment of the click, whatever happens to the scene while the model works."""
+
+    def __init__(self, options: MeshOptions) -> None:
+        for name in MeshOptions.__annotations__:
+            setattr(self, name, getattr(options, name))
+
+
+class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
+    """Turn the photograph into geometry. Blender stays usable meanwhile; Esc stops it"""
+
+    bl_idname = "leadline.generate"
+    bl_label = "Generate"
+    bl_options = {"UNDO"}
+
+    filepath: StringProperty(  # type: ignore[valid-type]
+        name="Photograph",
+        description="An image file; empty: what the panel says",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if runtime.busy():
+            cls.poll_message_set("Leadline is at work already")
+            return False
+        return context.mode == "OBJECT"
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        self._photo = photos.photo_from_file(self.filepath) if self.filepath else photos.photo_from_settings(context)
+        self._options = Snapshot(context.scene.leadline)
+        self._update = context.scene.leadline.update_existing
+        return Task(ask_for_depth(context, self._photo.pixels), self._photo.name)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        target = results.find_object(context, self._photo.name) if self._update else None
+        thing = results.build(context, self._photo, task.result, self._options, target)
+        return f"{thing.name}: {len(thing.data.vertices):,} vertices"
+
+
+class LEADLINE_OT_cancel(bpy.types.Operator):
+    """Stop what Leadline is doing"""
+
+    bl_idname = "leadline.cancel"
+    bl_label = "Stop"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return runtime.busy()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        runtime.task.cancel()
+        return {"FINISHED"}
+
+
+CLASSES = (LEADLINE_OT_generate, LEADLINE_OT_cancel)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Geometry into Blender's mesh data-blocks, by the quickest way there is: whole arrays into named attributes."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from .leadline.geometry import Mesh
+
+UV_NAME = "UVMap"
+
+
+def mesh_data(mesh: Mesh, name: str, units_per_m: float) -> bpy.types.Mesh:
+    """A new mesh data-block with UVs, smooth shading and the attributes `depth` and `uncertainty` (metres, points)."""
+    data = bpy.data.meshes.new(name)
+    corners = mesh.faces.shape[1]
+    data.vertices.add(len(mesh.vertices))
+    data.loops.add(mesh.faces.size)
+    data.polygons.add(len(mesh.faces))
+    positions = mesh.vertices if units_per_m == 1.0 else mesh.vertices * np.float32(units_per_m)
+    data.attributes["position"].data.foreach_set("vector", positions.ravel())
+    data.polygons.foreach_set("loop_start", np.arange(0, mesh.faces.size, corners, dtype=np.int32))
+    data.attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
+    uv = data.uv_layers.new(name=UV_NAME, do_init=False)
+    uv.uv.foreach_set("vector", np.take(mesh.uv, mesh.faces.ravel(), axis=0).ravel())
+    data.update(calc_edges=True)
+    _attribute(data, "depth", mesh.depth)
+    if mesh.uncertainty is not None:
+        _attribute(data, "uncertainty", mesh.uncertainty)
+    return data
+
+
+def _attribute(data: bpy.types.Mesh, name: str, values: np.ndarray) -> None:
+    data.attributes.new(name, "FLOAT", "POINT").data.foreach_set("value", np.ascontiguousarray(values, np.float32))
+
+
+def exchange_mesh(thing: bpy.types.Object, data: bpy.types.Mesh) -> None:
+    """Give an object its new mesh; the materials stay, the old mesh goes if nobody else uses it."""
+    old = thing.data
+    for material in old.materials:
+        data.materials.append(material)
+    name = old.name
+    thing.data = data
+    if old.users == 0:
+        bpy.data.meshes.remove(old)
+    data.name = name

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar of the 3D viewport."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from . import runtime
+from .rebuild import draw_mesh_options
+
+
+class _Panel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Leadline"
+
+
+class LEADLINE_PT_main(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_main"
+    bl_label = "Leadline"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = context.scene.leadline
+        layout.row().prop(settings, "source", expand=False)
+        if settings.source == "FILE":
+            layout.prop(settings, "filepath", text="")
+        elif settings.source == "IMAGE":
+            layout.prop(settings, "image", text="")
+        layout.prop(settings, "result")
+        layout.prop(settings, "model")
+        if settings.model == "OTHER":
+            layout.prop(settings, "other_model")
+        layout.prop(settings, "quality")
+        if settings.quality == "CUSTOM":
+            column = layout.column(align=True)
+            column.prop(settings, "steps")
+            column.prop(settings, "ensemble")
+            column.prop(settings, "size")
+            column.prop(settings, "seed")
+        if runtime.busy():
+            row = layout.row(align=True)
+            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.stage.capitalize())
+            row.operator("leadline.cancel", text="", icon="CANCEL")
+        else:
+            row = layout.row()
+            row.scale_y = 1.5
+            row.operator("leadline.generate", icon="MESH_GRID")
+        _draw_message(layout, context)
+
+
+class LEADLINE_PT_mesh(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_mesh"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Mesh"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        thing = context.active_object
+        metric = thing is not None and thing.leadline.photo is not None and thing.leadline.metric
+        draw_mesh_options(layout, context.scene.leadline, metric)
+        layout.prop(context.scene.leadline, "update_existing")
+        layout.operator("leadline.rebuild", icon="FILE_REFRESH")
+
+
+class LEADLINE_PT_references(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_references"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Reference Points"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(context.scene.leadline, "reference_m")
+        adding = layout.operator("leadline.add_reference", icon="EMPTY_AXIS")
+        adding.distance_m = context.scene.leadline.reference_m
+        thing = context.active_object
+        if thing is not None and thing.type == "EMPTY":
+            column = layout.column(align=True)
+            column.prop(thing.leadline, "reference_m")
+            column.prop(thing.leadline, "length_to")
+            column.prop(thing.leadline, "length_m")
+        layout.operator("leadline.scale_to_references", icon="FIXED_SIZE")
+
+
+class LEADLINE_PT_film(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_film"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Film"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = context.scene.leadline
+        layout.prop(settings, "sequence_path")
+        layout.prop(settings, "sequence_folder")
+        layout.prop(settings, "sequence_frames")
+        layout.operator("leadline.sequence", icon="RENDER_ANIMATION")
+
+
+def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The last outcome, wrapped to the sidebar's width."""
+    kind, text = runtime.message
+    if not text:
+        return
+    # About 7 pixels for a letter at Blender's default size.
+    width = max(20, int(context.region.width / (7.5 * context.preferences.system.ui_scale)) - 6)
+    box = layout.box().column(align=True)
+    for number, line in enumerate(textwrap.wrap(text, width)):
+        box.label(text=line, icon="NONE" if number else ("ERROR" if kind == "ERROR" else "INFO"))
+    if kind == "ERROR":
+        box.operator("leadline.test_connection", icon="LINKED")
+
+
+CLASSES = (LEADLINE_PT_main, LEADLINE_PT_mesh, LEADLINE_PT_references, LEADLINE_PT_film)

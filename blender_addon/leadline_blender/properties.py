@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that can be set, with its tooltip, unit, range and default."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+MODELS = [
+    ("depthfm-mini", "DepthFM mini", "Small flow-matching model that comes with Leadline; shows how sure it is"),
+    ("depthmaster-mini", "DepthMaster mini", "Small one-step model that comes with Leadline; the quickest"),
+    ("fiffdepth-mini", "FiffDepth mini", "Small feed-forward model that comes with Leadline"),
+    ("depthfm", "DepthFM", "Official weights (3.6 GB); the server's computer needs them: leadline pull depthfm"),
+    (
+        "depthmaster",
+        "DepthMaster",
+        "Official weights (5.6 GB); the server's computer needs them: leadline pull depthmaster",
+    ),
+    ("fiffdepth", "FiffDepth", "Official weights, imported on the server's computer: leadline import"),
+    ("OTHER", "Other…", "A model of the server, by its name"),
+]
+
+#: Quality → network evaluations, members of the ensemble, long edge in pixels. 0 is the model's own default.
+QUALITIES = {"FAST": (1, 1, 0), "BALANCED": (0, 4, 0), "FINE": (4, 10, 0)}
+
+
+class MeshOptions:
+    """What decides the geometry. Shared by the scene's settings, by every Leadline object and by the redo panel."""
+
+    result: EnumProperty(  # type: ignore[valid-type]
+        name="Result",
+        description="What the photograph becomes",
+        items=[
+            (
+                "DISPLACEMENT",
+                "Displacement",
+                "A flat grid that a Displace modifier raises by the depth image; adjustable at any time",
+            ),
+            ("RELIEF", "Relief", "A plane with true vertices that rises towards the viewer, like a carving"),
+            (
+                "PERSPECTIVE",
+                "Scene",
+                "The surfaces where the camera saw them, with a camera that matches the photograph",
+            ),
+        ],
+        default="PERSPECTIVE",
+    )
+    long_edge: IntProperty(  # type: ignore[valid-type]
+        name="Vertices",
+        description="Vertices along the photograph's long edge. 0: one for each pixel",
+        default=512,
+        min=0,
+        soft_max=2048,
+        max=8192,
+    )
+    use_adaptive: BoolProperty(  # type: ignore[valid-type]
+        name="Adaptive",
+        description="Large triangles where the surface is flat, small ones where it bends. Not for displacement",
+        default=False,
+    )
+    target_faces: IntProperty(  # type: ignore[valid-type]
+        name="Triangles",
+        description="About how many triangles to spend. Outlines of what is cut are always kept in full",
+        default=50_000,
+        min=100,
+        soft_max=1_000_000,
+        max=20_000_000,
+    )
+    use_cut: BoolProperty(  # type: ignore[valid-type]
+        name="Cut Silhouettes",
+        description="Leave a gap between an object and what is behind it, rather than stretching the surface across",
+        default=True,
+    )
+    cut: FloatProperty(  # type: ignore[valid-type]
+        name="From Jump Of",
+        description="How much nearer the one side has to be than the other for a cut",
+        default=0.1,
+        min=0.005,
+        max=0.95,
+        subtype="FACTOR",
+    )
+    remove_sky: BoolProperty(  # type: ignore[valid-type]
+        name="Remove Sky", description="Leave out what is far, smooth and reaches the upper border", default=False
+    )
+    sky_from: FloatProperty(  # type: ignore[valid-type]
+        name="Farther Than",
+        description="How far, between the nearest (0) and the farthest point (1), the sky begins. Lower removes more",
+        default=0.85,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    width_m: FloatProperty(  # type: ignore[valid-type]
+        name="Width", description="Width of the relief", default=2.0, min=1e-3, soft_max=100.0, unit="LENGTH"
+    )
+    height_m: FloatProperty(  # type: ignore[valid-type]
+        name="Strength",
+        description="How far the nearest point rises above the farthest",
+        default=0.4,
+        min=0.0,
+        soft_max=10.0,
+        unit="LENGTH",
+    )
+    near_m: FloatProperty(  # type: ignore[valid-type]
+        name="Nearest",
+        description="How far from the camera the nearest things are. The models see proportions, not metres, so this is yours to say; "
+        "a measured scale (Reference Points) overrules it",
+        default=1.5,
+        min=1e-3,
+        soft_max=100.0,
+        unit="LENGTH",
+    )
+    far_m: FloatProperty(  # type: ignore[valid-type]
+        name="Farthest",
+        description="How far from the camera the farthest things are",
+        default=8.0,
+        min=2e-3,
+        soft_max=1000.0,
+        unit="LENGTH",
+    )
+    focal_from: EnumProperty(  # type: ignore[valid-type]
+        name="Lens",
+        description="Where the focal length comes from",
+        items=[
+            ("AUTO", "From Photograph", "What the camera wrote into the file; 43 mm (35 mm film) if it wrote nothing"),
+            ("LENS", "Focal Length", "In millimetres, for 36 mm along the long edge (full frame)"),
+            ("FOV", "Field of View", "The angle from the left to the right edge"),
+        ],
+        default="AUTO",
+    )
+    lens_mm: FloatProperty(  # type: ignore[valid-type]
+        name="Focal Length", description="Full-frame equivalent", default=50.0, min=1.0, soft_max=400.0, unit="CAMERA"
+    )
+    fov: FloatProperty(  # type: ignore[valid-type]
+        name="Field of View", description="Horizontal", default=0.872665, min=0.02, max=3.0, subtype="ANGLE"
+    )
+    match_render: BoolProperty(  # type: ignore[valid-type]
+        name="Match Render Settings",
+        description="Make the matched camera the scene's camera and give the render the photograph's size",
+        default=True,
+    )
+    shading: EnumProperty(  # type: ignore[valid-type]
+        name="Material",
+        description="How the photograph lies on the surface",
+        items=[
+            ("EMISSION", "Photograph", "Shows the photograph as it is, whatever the light"),
+            (
+                "PRINCIPLED",
+                "Lit Surface",
+                "A Principled BSDF coloured by the photograph, which takes the scene's light",
+            ),
+        ],
+        default="EMISSION",
+    )
+
+
+OPTION_NAMES = tuple(MeshOptions.__annotations__)
+
+
+class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
+    """The settings of the panel, one set for each scene."""
+
+    source: EnumProperty(  # type: ignore[valid-type]
+        name="Photograph",
+        description="Where the photograph comes from",
+        items=[
+            ("FILE", "File", "An image file on disk", "FILE_FOLDER", 0),
+            ("IMAGE", "Image", "An image that is already in Blender", "IMAGE_DATA", 1),
+            ("RENDER", "Render", "The last render of this scene", "RENDER_RESULT", 2),
+            ("BACKGROUND", "Background", "The background image of the active camera", "CAMERA_DATA", 3),
+        ],
+        default="FILE",
+    )
+    filepath: StringProperty(name="File", description="The photograph", subtype="FILE_PATH")  # type: ignore[valid-type]
+    image: PointerProperty(name="Image", description="The photograph", type=bpy.types.Image)  # type: ignore[valid-type]
+    model: EnumProperty(name="Model", description="Who looks at the photograph", items=MODELS, default="depthfm-mini")  # type: ignore[valid-type]
+    other_model: StringProperty(name="Name", description="Name of the model as the server knows it")  # type: ignore[valid-type]
+    quality: EnumProperty(  # type: ignore[valid-type]
+        name="Quality",
+        description="How much time to spend",
+        items=[
+            ("FAST", "Fast", "One look, one step"),
+            ("BALANCED", "Balanced", "Four looks averaged; shows how sure the model is"),
+            ("FINE", "Fine", "Ten looks averaged, more steps"),
+            ("CUSTOM", "Custom", "Your own numbers"),
+        ],
+        default="BALANCED",
+    )
+    steps: IntProperty(
+        name="Steps", description="Network evaluations for each look. 0: the model's default", default=0, min=0, max=64
+    )  # type: ignore[valid-type]
+    ensemble: IntProperty(
+        name="Looks", description="Predictions averaged; 2 or more tell how sure the model is", default=4, min=1, max=64
+    )  # type: ignore[valid-type]
+    size: IntProperty(
+        name="Size",
+        description="Long edge in pixels that the model sees. 0: the model's default",
+        default=0,
+        min=0,
+        max=4096,
+    )  # type: ignore[valid-type]
+    seed: IntProperty(
+        name="Seed", description="Start of the random numbers; the same seed gives the same depth", default=0, min=0
+    )  # type: ignore[valid-type]
+    update_existing: BoolProperty(  # type: ignore[valid-type]
+        name="Update Existing",
+        description="Change the object that this photograph already has in the scene. Off: add another one",
+        default=True,
+    )
+    reference_m: FloatProperty(  # type: ignore[valid-type]
+        name="Distance",
+        description="Measured distance from the camera to the new reference point",
+        default=2.0,
+        min=1e-3,
+        unit="LENGTH",
+    )
+    sequence_path: StringProperty(  # type: ignore[valid-type]
+        name="Film", description="A movie file, or the first image of a numbered sequence", subtype="FILE_PATH"
+    )
+    sequence_folder: StringProperty(  # type: ignore[valid-type]
+        name="Depth Folder", description="Where the depth images go. Empty: beside the film", subtype="DIR_PATH"
+    )
+    sequence_frames: IntProperty(name="Frames", description="How many frames at most. 0: all", default=0, min=0)  # type: ignore[valid-type]
+
+    def model_name(self) -> str:
+        return self.other_model.strip() if self.model == "OTHER" else self.model
+
+    def effort(self) -> tuple[int, int, int]:
+        """Steps, ensemble, size; 0 stands for the model's default."""
+        return (self.steps, self.ensemble, self.size) if self.quality == "CUSTOM" else QUALITIES[self.quality]
+
+
+class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
+    """What a Leadline object remembers, so that it can be built again without asking the model."""
+
+    photo: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
+    depth: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
+    uncertainty: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
+    camera: PointerProperty(type=bpy.types.Object)  # type: ignore[valid-type]
+    space: StringProperty()  # type: ignore[valid-type]
+    metric: BoolProperty()  # type: ignore[valid-type]
+    model: StringProperty()  # type: ignore[valid-type]
+    focal_px: FloatProperty()  # type: ignore[valid-type]
+    reference_m: FloatProperty(  # type: ignore[valid-type]
+        name="Distance",
+        description="Measured distance from the camera to this point; 0 if this is no reference point",
+        min=0.0,
+        unit="LENGTH",
+    )
+    length_to: PointerProperty(  # type: ignore[valid-type]
+        name="Length To", description="The other end of a known length", type=bpy.types.Object
+    )
+    length_m: FloatProperty(name="Length", description="Measured length between the two points", min=0.0, unit="LENGTH")  # type: ignore[valid-type]
+
+
+def copy_options(source: MeshOptions, target: MeshOptions) -> None:
+    for name in OPTION_NAMES:
+        setattr(target, name, getattr(source, name))
+
+
+CLASSES = (LeadlineSettings, LeadlineObject)
+
+
+def attach() -> None:
+    bpy.types.Scene.leadline = PointerProperty(type=LeadlineSettings)
+    bpy.types.Object.leadline = PointerProperty(type=LeadlineObject)
+
+
+def detach() -> None:
+    del bpy.types.Object.leadline
+    del bpy.types.Scene.leadline

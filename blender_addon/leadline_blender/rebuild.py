@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change the geometry without asking the model again; also what the redo panel (F9) re-runs."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import photos, results
+from .leadline.errors import LeadlineError
+from .properties import MeshOptions, copy_options
+
+
+def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
+    """The mesh options that matter for the chosen result."""
+    layout.prop(options, "result")
+    layout.prop(options, "long_edge")
+    if options.result != "DISPLACEMENT":
+        row = layout.row(heading="Adaptive")
+        row.prop(options, "use_adaptive", text="")
+        sub = row.row()
+        sub.active = options.use_adaptive
+        sub.prop(options, "target_faces", text="")
+    if options.result == "PERSPECTIVE":
+        column = layout.column(align=True)
+        column.active = not metric
+        column.prop(options, "near_m")
+        column.prop(options, "far_m")
+        layout.prop(options, "focal_from")
+        if options.focal_from == "LENS":
+            layout.prop(options, "lens_mm")
+        elif options.focal_from == "FOV":
+            layout.prop(options, "fov")
+    else:
+        column = layout.column(align=True)
+        column.prop(options, "width_m")
+        column.prop(options, "height_m")
+    if options.result != "DISPLACEMENT":
+        row = layout.row(heading="Cut Silhouettes")
+        row.prop(options, "use_cut", text="")
+        sub = row.row()
+        sub.active = options.use_cut
+        sub.prop(options, "cut", text="")
+        row = layout.row(heading="Remove Sky")
+        row.prop(options, "remove_sky", text="")
+        sub = row.row()
+        sub.active = options.remove_sky
+        sub.prop(options, "sky_from", text="")
+    layout.prop(options, "shading")
+    if options.result == "PERSPECTIVE":
+        layout.prop(options, "match_render")
+
+
+class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
+    """Build the active Leadline object again with these options, from the depth that it has"""
+
+    bl_idname = "leadline.rebuild"
+    bl_label = "Update Mesh"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        thing = context.active_object
+        if thing is None or thing.leadline.photo is None or context.mode != "OBJECT":
+            cls.poll_message_set("Select an object that Leadline made")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        copy_options(context.scene.leadline, self)
+        return self.execute(context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        thing = context.active_object
+        try:
+            photo = photos.photo_from_image(thing.leadline.photo)
+            results.build(context, photo, results.stored_depth(thing), self, thing)
+        except (LeadlineError, ValueError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        self.layout.use_property_split = True
+        draw_mesh_options(self.layout, self, context.active_object.leadline.metric)
+
+
+CLASSES = (LEADLINE_OT_rebuild,)

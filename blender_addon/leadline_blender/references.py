@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Metres for the scene: points whose distance from the camera, or whose distance from each other, was measured."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from bpy.props import FloatProperty
+
+from . import photos, results, runtime
+from .generate import ask_for_depth
+from .leadline.errors import InputError
+from .leadline.geometry import Camera, scale_from_length
+from .running import TaskOperator
+from .task import Task
+
+
+class LEADLINE_OT_add_reference(bpy.types.Operator):
+    """Mark the point at the 3D cursor, on the scene's surface, as one whose distance from the camera you measured"""
+
+    bl_idname = "leadline.add_reference"
+    bl_label = "Add Reference Point"
+    bl_options = {"REGISTER", "UNDO"}
+
+    distance_m: FloatProperty(  # type: ignore[valid-type]
+        name="Distance",
+        description="From the camera to this point, as the tape measures it",
+        default=2.0,
+        min=1e-3,
+        unit="LENGTH",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _scene_object(context) is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        thing = _scene_object(context)
+        point = bpy.data.objects.new("Reference", None)
+        point.empty_display_type, point.empty_display_size = "SPHERE", 0.05
+        point.leadline.reference_m = self.distance_m
+        context.collection.objects.link(point)
+        point.parent = thing
+        point.matrix_parent_inverse = thing.matrix_world.inverted()
+        point.location = context.scene.cursor.location
+        return {"FINISHED"}
+
+
+class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
+    """Ask for the depth again, this time in metres, by the reference points of the active scene"""
+
+    bl_idname = "leadline.scale_to_references"
+    bl_label = "Scale to Metres"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not runtime.busy() and _scene_object(context) is not None
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        thing = _scene_object(context)
+        self._photo = photos.photo_from_image(thing.leadline.photo)
+        self._name = thing.name
+        sparse_m = sparse_from_references(context, thing)
+        return Task(ask_for_depth(context, self._photo.pixels, sparse_m), self._photo.name)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        thing = bpy.data.objects.get(self._name)
+        if thing is None:
+            raise InputError("the object is gone; generate it again")
+        depth = task.result
+        if not depth.metric:
+            raise InputError("the server could not find a scale from these points; check their distances")
+        results.build(context, self._photo, depth, thing.leadline, thing)
+        low, high = np.percentile(depth.values, [1, 99])
+        return f"{thing.name} is in metres: {low:.2f} m to {high:.2f} m"
+
+
+def sparse_from_references(context: bpy.types.Context, thing: bpy.types.Object) -> np.ndarray:
+    """Sparse depth (H, W), metres along the axis, 0 where nothing is known: one pixel for each reference point.
+
+    Distances are measured in a straight line from the camera. A known length between two points scales what the
+    scene has now; it gives two pixels.
+    """
+    memory = thing.leadline
+    width, height = memory.photo.size
+    camera = Camera(width, height, memory.focal_px)
+    sparse_m = np.zeros((height, width), np.float32)
+    to_camera = thing.matrix_world.inverted()
+    units_m = context.scene.unit_settings.scale_length
+
+    def seen(point: bpy.types.Object) -> tuple[int, int, np.ndarray]:
+        local = np.array(to_camera @ point.matrix_world.translation, np.float64) * units_m
+        x_px, y_px, depth = camera.project(local)
+        if not depth > 0 or not (0 <= x_px < width and 0 <= y_px < height):
+            raise InputError(f"{point.name} lies outside the photograph; move it onto the surface")
+        return int(y_px), int(x_px), local
+
+    for point in context.scene.objects:
+        mark = point.leadline
+        if mark.reference_m > 0:
+            row, column, local = seen(point)
+            sparse_m[row, column] = mark.reference_m * -local[2] / np.linalg.norm(local)
+        if mark.length_to is not None and mark.length_m > 0:
+            first, second = seen(point), seen(mark.length_to)
+            try:
+                scale = scale_from_length(first[2], second[2], mark.length_m)
+            except ValueError as error:
+                raise InputError(f"{point.name} and {mark.length_to.name}: {error}") from error
+            for row, column, local in (first, second):
+                sparse_m[row, column] = -local[2] * scale
+    if not sparse_m.any():
+        raise InputError("there are no reference points; add one with the 3D cursor on the surface")
+    return sparse_m
+
+
+def _scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
+    """The active object if it is a Leadline scene, or the one that the active reference point belongs to."""
+    thing = context.active_object
+    if thing is not None and thing.type == "EMPTY" and thing.parent is not None:
+        thing = thing.parent
+    if thing is None or thing.leadline.photo is None or thing.leadline.result != "PERSPECTIVE":
+        return None
+    return thing
+
+
+CLASSES = (LEADLINE_OT_add_reference, LEADLINE_OT_scale_to_references)

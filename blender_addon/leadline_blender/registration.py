@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender is told about, in order; taken back in reverse, after everything that runs has been stopped."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import drop, generate, panel, preferences, properties, rebuild, references, runtime, sequence_ops, server_ops
+
+_MODULES = (properties, preferences, server_ops, generate, rebuild, references, sequence_ops, drop, panel)
+
+
+def register() -> None:
+    for module in _MODULES:
+        for cls in module.CLASSES:
+            bpy.utils.register_class(cls)
+    properties.attach()
+    bpy.types.TOPBAR_MT_file_import.append(drop.draw_import_menu)
+    bpy.app.handlers.load_pre.append(_before_load)
+
+
+def unregister() -> None:
+    runtime.shut_down()
+    bpy.app.handlers.load_pre.remove(_before_load)
+    bpy.types.TOPBAR_MT_file_import.remove(drop.draw_import_menu)
+    properties.detach()
+    for module in reversed(_MODULES):
+        for cls in reversed(module.CLASSES):
+            bpy.utils.unregister_class(cls)
+
+
+@bpy.app.handlers.persistent
+def _before_load(*_: object) -> None:
+    """Another file is about to be opened: what runs belongs to this one."""
+    runtime.stop_job()

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a depth map to an object in the scene, new or updated in place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import materials, meshes, photos
+from .depth import Depth, check
+from .leadline.errors import InputError
+from .leadline.geometry import (
+    Camera,
+    Mesh,
+    assumed_depth,
+    grid_mesh,
+    nearness,
+    perspective_mesh,
+    relief_mesh,
+    sky_mask,
+)
+from .leadline.spaces import Space
+from .properties import MeshOptions, copy_options
+
+_MODIFIER = "Leadline Displacement"
+#: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
+_UPRIGHT = (math.radians(90), 0.0, 0.0)
+_SENSOR_MM = 36.0
+
+
+def build(
+    context: bpy.types.Context, photo: photos.Photo, depth: Depth, options: MeshOptions, target: bpy.types.Object | None
+) -> bpy.types.Object:
+    """Make the object, or bring ``target`` in line with new depth or options. Everything in one go, for one undo step."""
+    check(depth, photo.size)
+    camera = photos.camera_of(photo.filepath, photo.size, options)
+    shape = _geometry(photo, depth, camera, options)
+    image = photo.data_block()
+    thing = place(context, target, shape, image.name, 1.0 / context.scene.unit_settings.scale_length)
+    memory = thing.leadline
+    copy_options(options, memory)
+    memory.photo, memory.space, memory.metric, memory.model = image, depth.space.value, depth.metric, depth.model
+    memory.focal_px = camera.focal_px
+    metres = _metres(depth, options)
+    memory.depth = photos.write_map(metres, f"{image.name} depth", memory.depth)
+    if depth.uncertainty is not None:
+        memory.uncertainty = photos.write_map(depth.uncertainty, f"{image.name} uncertainty", memory.uncertainty)
+    dress(thing, image, options)
+    _displace(context, thing, depth, options, image.name)
+    if options.result == "PERSPECTIVE":
+        _camera(context, thing, camera, metres, options)
+    return thing
+
+
+def find_object(context: bpy.types.Context, photo_name: str) -> bpy.types.Object | None:
+    """The Leadline object of a photograph: the active one if it is of this photograph, else any in the scene."""
+    active = context.view_layer.objects.active
+    for thing in [active, *context.scene.objects]:
+        photo = thing.leadline.photo if thing is not None and thing.type == "MESH" else None
+        if photo is not None and photo.name == photo_name:
+            return thing
+    return None
+
+
+def stored_depth(thing: bpy.types.Object) -> Depth:
+    """The depth that an object was made of, from its images.
+
+    The image holds metres, assumed or measured; in the model's space they are an affine copy of its numbers.
+    """
+    memory = thing.leadline
+    if memory.depth is None or memory.photo is None:
+        raise InputError(f"{thing.name} has lost its depth image; generate it again")
+    space = Space(memory.space)
+    metres = photos.read_map(memory.depth)
+    values = metres if memory.metric else space.from_depth(metres)
+    uncertainty = photos.read_map(memory.uncertainty) if memory.uncertainty is not None else None
+    return Depth(values, space, memory.metric, memory.model, uncertainty)
+
+
+def _metres(depth: Depth, options: MeshOptions) -> np.ndarray:
+    if depth.metric:
+        return depth.values
+    if not options.far_m > options.near_m:
+        raise InputError("the farthest distance has to be larger than the nearest")
+    return assumed_depth(depth.values, depth.space, options.near_m, options.far_m)
+
+
+def _geometry(photo: photos.Photo, depth: Depth, camera: Camera, options: MeshOptions) -> Mesh:
+    rise = None
+    removed = None
+    if options.result != "PERSPECTIVE" or options.remove_sky:
+        rise = nearness(depth.values, depth.space.near_is_high)
+    if options.result == "DISPLACEMENT":
+        return grid_mesh(*photo.size, options.width_m, options.long_edge)
+    if options.remove_sky:
+        removed = sky_mask(1 - rise, photo.pixels, options.sky_from)
+    common: dict[str, Any] = {
+        "uncertainty": depth.uncertainty,
+        "removed": removed,
+        "cut": options.cut if options.use_cut else 1.0,
+        "long_edge": options.long_edge,
+        "target_faces": options.target_faces if options.use_adaptive else 0,
+    }
+    metres = _metres(depth, options)
+    if options.result == "RELIEF":
+        return relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
+    return perspective_mesh(metres, camera, **common)
+
+
+def place(
+    context: bpy.types.Context, target: bpy.types.Object | None, shape: Mesh, name: str, units_per_m: float
+) -> bpy.types.Object:
+    data = meshes.mesh_data(shape, name, units_per_m)
+    if target is not None:
+        meshes.exchange_mesh(target, data)
+        return target
+    thing = bpy.data.objects.new(name, data)
+    thing.rotation_euler = _UPRIGHT
+    thing.location = context.scene.cursor.location
+    context.collection.objects.link(thing)
+    for other in context.selected_objects:
+        other.select_set(False)
+    thing.select_set(True)
+    context.view_layer.objects.active = thing
+    return thing
+
+
+def dress(thing: bpy.types.Object, image: bpy.types.Image, options: MeshOptions) -> None:
+    """Our material in the first slot; a material that the artist put there is left alone."""
+    slots = thing.data.materials
+    current = slots[0] if len(slots) else None
+    if current is not None and not materials.is_ours(current):
+        return
+    material = materials.photo_material(image, options.shading, current)
+    if current is None:
+        slots.append(material)
+
+
+def _displace(
+    context: bpy.types.Context, thing: bpy.types.Object, depth: Depth, options: MeshOptions, name: str
+) -> None:
+    """The modifier of a displacement; none for the other results."""
+    modifier = thing.modifiers.get(_MODIFIER)
+    if options.result != "DISPLACEMENT":
+        if modifier is not None:
+            thing.modifiers.remove(modifier)
+        return
+    texture = modifier.texture if modifier is not None else None
+    old_image = texture.image if texture is not None else None
+    rise = nearness(depth.values, depth.space.near_is_high)
+    image = photos.write_map(rise, f"{name} nearness", old_image)
+    set_displacement(thing, image, options.height_m / context.scene.unit_settings.scale_length)
+
+
+def set_displacement(thing: bpy.types.Object, image: bpy.types.Image, strength: float) -> bpy.types.Texture:
+    """Raise a grid by an image of nearness (1 is nearest) through a Displace modifier. Returns its texture."""
+    modifier = thing.modifiers.get(_MODIFIER)
+    if modifier is None:
+        modifier = thing.modifiers.new(_MODIFIER, "DISPLACE")
+        modifier.mid_level = 0.0
+        modifier.texture_coords = "UV"
+        modifier.uv_layer = meshes.UV_NAME
+        modifier.direction = "Z"
+    if modifier.texture is None:
+        modifier.texture = bpy.data.textures.new(image.name, "IMAGE")
+    texture = modifier.texture
+    texture.image = image
+    texture.extension = "EXTEND"
+    texture.use_clamp = False
+    modifier.strength = strength
+    return texture
+
+
+def _camera(
+    context: bpy.types.Context, thing: bpy.types.Object, camera: Camera, metres: np.ndarray, options: MeshOptions
+) -> None:
+    """A camera with the photograph's view, tied to the object so that the two stay together."""
+    memory = thing.leadline
+    holder = memory.camera
+    if holder is None or holder.name not in context.scene.objects:
+        holder = bpy.data.objects.new(f"{thing.name} camera", bpy.data.cameras.new(f"{thing.name} camera"))
+        for collection in thing.users_collection:
+            collection.objects.link(holder)
+        holder.parent = thing
+        memory.camera = holder
+    units = 1.0 / context.scene.unit_settings.scale_length
+    lens = holder.data
+    lens.type, lens.sensor_fit, lens.sensor_width = "PERSP", "HORIZONTAL", _SENSOR_MM
+    lens.lens = camera.lens_mm(_SENSOR_MM)
+    lens.shift_x = lens.shift_y = 0.0
+    lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
+    lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
+    if options.match_render:
+        render = context.scene.render
+        render.resolution_x, render.resolution_y = camera.width, camera.height
+        render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+        context.scene.camera = holder

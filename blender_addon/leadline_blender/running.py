@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The behaviour that all operators with a task share: modal with a timer in a window, blocking without one."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import runtime
+from .leadline.errors import LeadlineError
+from .task import State, Task
+
+
+class TaskOperator:
+    """Mix-in for operators: `begin` starts a task, `finish` uses its result in the main thread.
+
+    In a window the operator is modal: the thread works, a timer asks 20 times a second, Esc stops it. In background
+    mode, and when it is called without a window, `execute` waits for the end.
+    """
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        """Start. Raises LeadlineError if there is nothing to do."""
+        raise NotImplementedError
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        """Use the result; returns a line for the user."""
+        raise NotImplementedError
+
+    def step(self, context: bpy.types.Context, task: Task) -> None:
+        """Called after each tick while the task runs."""
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if bpy.app.background or context.window is None:
+            return self.execute(context)
+        task = self._start(context)
+        if task is None:
+            return {"CANCELLED"}
+        runtime.add_timer(context)
+        context.window_manager.modal_handler_add(self)
+        runtime.show_status(f"{task.line}  |  Esc: stop")
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        task = runtime.task
+        if task is None or task is not self._task:
+            return self._leave({"CANCELLED"})
+        if event.type == "ESC" and event.value == "PRESS" and task.state is State.RUNNING:
+            task.cancel()
+        if event.type == "TIMER" and task.state is State.RUNNING:
+            if task.tick():
+                runtime.show_status(f"{task.line}  |  Esc: stop")
+                runtime.redraw()
+            self.step(context, task)
+        if task.state is State.RUNNING:
+            return {"PASS_THROUGH"}
+        return self._leave(self._end(context, task))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        task = self._start(context)
+        if task is None:
+            return {"CANCELLED"}
+        while task.state is State.RUNNING:
+            task.wait(lambda running: self.step(context, running))
+        self.step(context, task)
+        return self._end(context, task)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends the modal operator: another file, a closed window."""
+        if self._task is not None:
+            self._task.cancel()
+        self._leave(set())
+
+    def _start(self, context: bpy.types.Context) -> Task | None:
+        self._task = None
+        if runtime.busy():
+            self.report({"WARNING"}, "Leadline is at work already; stop it first (Esc)")
+            return None
+        try:
+            self._task = runtime.begin(self.begin(context))
+        except LeadlineError as error:
+            self._fail(str(error))
+        return self._task
+
+    def _end(self, context: bpy.types.Context, task: Task) -> set[str]:
+        if task.state is State.CANCELLED:
+            runtime.say("INFO", "Stopped")
+            self.report({"INFO"}, "Stopped")
+            return {"CANCELLED"}
+        if task.state is State.FAILED:
+            return self._fail(task.error)
+        try:
+            text = self.finish(context, task)
+        except (LeadlineError, ValueError) as error:
+            return self._fail(str(error))
+        runtime.say("INFO", text)
+        self.report({"INFO"}, text)
+        return {"FINISHED"}
+
+    def _fail(self, text: str) -> set[str]:
+        text = text[:1].upper() + text[1:]
+        runtime.say("ERROR", text)
+        # In background mode an ERROR report is raised as an exception by bpy.ops: what a script wants.
+        self.report({"ERROR"}, text)
+        return {"CANCELLED"}
+
+    def _leave(self, outcome: set[str]) -> set[str]:
+        runtime.remove_timer()
+        runtime.show_status(None)
+        runtime.redraw()
+        return outcome

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lives as long as the add-on is enabled and belongs to no file: the running task, the link to the server."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import bpy
+
+from .link import Link
+from .task import State, Task
+
+link = Link()
+task: Task | None = None
+#: The last outcome in words, shown in the panel: ("INFO" | "ERROR", text).
+message: tuple[str, str] = ("INFO", "")
+
+_timer: Any = None
+_JOIN_S = 2.0
+
+
+def busy() -> bool:
+    return task is not None and task.state is State.RUNNING
+
+
+def begin(new: Task) -> Task:
+    global task, message
+    task, message = new, ("INFO", "")
+    return new
+
+
+def say(kind: str, text: str) -> None:
+    global message
+    message = (kind, text)
+    redraw()
+
+
+def add_timer(context: bpy.types.Context) -> None:
+    global _timer
+    remove_timer()
+    _timer = context.window_manager.event_timer_add(0.05, window=context.window)
+
+
+def remove_timer() -> None:
+    global _timer
+    if _timer is not None:
+        # If the window that it belonged to is gone, so is the timer.
+        with contextlib.suppress(ReferenceError, RuntimeError, ValueError):
+            bpy.context.window_manager.event_timer_remove(_timer)
+        _timer = None
+
+
+def show_status(text: str | None) -> None:
+    """Text for the status bar of all windows; None gives it back to Blender."""
+    for workspace in bpy.data.workspaces:
+        workspace.status_text_set(text)
+
+
+def redraw() -> None:
+    """Have every 3D viewport draw its sidebar again."""
+    for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def stop_job() -> None:
+    if task is not None:
+        task.cancel()
+    remove_timer()
+    if not bpy.app.background:
+        show_status(None)
+
+
+def shut_down() -> None:
+    """Leave nothing behind: no thread at work, no timer, no server."""
+    global task
+    stop_job()
+    if task is not None:
+        task.join(_JOIN_S)
+        task = None
+    link.close()

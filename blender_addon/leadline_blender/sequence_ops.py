@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A film becomes an animated displacement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from . import film, materials, photos, results, runtime
+from .depth import Depth
+from .generate import Snapshot, ask_for_depth
+from .leadline.errors import InputError
+from .leadline.geometry import grid_mesh
+from .movies import Movie
+from .properties import copy_options
+from .running import TaskOperator
+from .task import Report, State, Task
+
+
+class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
+    """Turn an image sequence or a movie into an animated relief. Stopping keeps what is done; starting again goes on from there"""
+
+    bl_idname = "leadline.sequence"
+    bl_label = "Generate Film"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not runtime.busy() and context.mode == "OBJECT"
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        settings = context.scene.leadline
+        if not settings.sequence_path:
+            raise InputError("choose a movie, or the first image of a sequence, in the Leadline panel first")
+        path = Path(bpy.path.abspath(settings.sequence_path))
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+        chosen = settings.sequence_folder
+        self._path = path
+        self._folder = Path(bpy.path.abspath(chosen)) if chosen else path.with_name(f"{path.stem} depth")
+        self._options = Snapshot(settings)
+        self._options.result = "DISPLACEMENT"
+        self._movie = Movie(str(path)) if film.is_movie(path) else None
+        frames = self._movie.frames if self._movie is not None else film.image_sequence(path)
+        if settings.sequence_frames:
+            limit = settings.sequence_frames
+            frames = min(frames, limit) if isinstance(frames, int) else frames[:limit]
+        self._frames = frames
+        job = film.Job(str(path), settings.model_name(), *settings.effort(), settings.seed)
+        ask, folder = ask_for_depth(context, None), self._folder
+
+        def infer(report: Report, image: object) -> Depth:
+            # The film's own progress counts frames; what the model does within one is too short to show.
+            return ask(_Quiet(report), image)
+
+        return Task(lambda report: film.measure_film(report, job, frames, folder, infer), path.name)
+
+    def step(self, context: bpy.types.Context, task: Task) -> None:
+        """Give the thread the frames that it asks for."""
+        while task.partials:
+            wanted = task.partials.pop(0)
+            if self._movie is not None:
+                pixels = self._movie.frame(wanted.index)
+            else:
+                image = bpy.data.images.load(str(self._frames[wanted.index]))
+                pixels = photos.photo_from_image(image).pixels
+                bpy.data.images.remove(image)
+            wanted.answer.put(pixels)
+        if task.state is not State.RUNNING:
+            self._close()
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        thing = film_object(context, self._path, self._folder, task.result, self._options)
+        return f"{thing.name}: {task.result} frames"
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        super().cancel(context)
+        self._close()
+
+    def _end(self, context: bpy.types.Context, task: Task) -> set[str]:
+        self._close()
+        return super()._end(context, task)
+
+    def _close(self) -> None:
+        if self._movie is not None:
+            self._movie.close()
+            self._movie = None
+
+
+class _Quiet:
+    """A report that says nothing but still stops."""
+
+    def __init__(self, report: Report) -> None:
+        self.stop, self.check = report.stop, report.check
+
+    def progress(self, stage: str, fraction: float) -> None:
+        """Nothing."""
+
+
+def film_object(
+    context: bpy.types.Context, path: Path, folder: Path, frames: int, options: Snapshot
+) -> bpy.types.Object:
+    """A grid whose displacement and material play the film. Updated in place if the film has one already."""
+    photo = bpy.data.images.load(str(path), check_existing=True)
+    if not film.is_movie(path) and frames > 1:
+        photo.source = "SEQUENCE"
+    nearness = bpy.data.images.load(str(film.depth_file(folder, 0)), check_existing=True)
+    nearness.source = "SEQUENCE" if frames > 1 else "FILE"
+    nearness.colorspace_settings.name = "Non-Color"
+    width, height = nearness.size
+    units = 1.0 / context.scene.unit_settings.scale_length
+    target = results.find_object(context, photo.name)
+    shape = grid_mesh(height, width, options.width_m, options.long_edge)
+    thing = results.place(context, target, shape, photo.name, units)
+    copy_options(options, thing.leadline)
+    thing.leadline.photo = photo
+    results.dress(thing, photo, options)
+    texture = results.set_displacement(thing, nearness, options.height_m * units)
+    start = context.scene.frame_start
+    user = texture.image_user
+    user.frame_duration, user.frame_start, user.frame_offset, user.use_auto_refresh = frames, start, 0, True
+    material = thing.data.materials[0]
+    if materials.is_ours(material):
+        first = 0 if film.is_movie(path) else _first_number(path) - 1
+        materials.play_sequence(material, frames, start, first)
+    return thing
+
+
+def _first_number(path: Path) -> int:
+    digits = path.stem[len(path.stem.rstrip("0123456789")) :]
+    return int(digits)
+
+
+CLASSES = (LEADLINE_OT_sequence,)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A piece of work in a thread, seen from Blender's main thread as a state that is asked for now and then.
+
+The thread never touches `bpy`, and the main thread never waits for it: it calls :meth:`Task.tick` from a timer (or in a
+loop, where there is no window), which takes a few microseconds.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from .leadline.errors import Cancelled, LeadlineError
+
+
+class State(Enum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Report:
+    """What the work may do while it runs: say how far it is, and learn that it should stop."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def progress(self, stage: str, fraction: float) -> None:
+        self.events.put(("progress", (stage, fraction)))
+
+    def partial(self, value: Any) -> None:
+        """Something for the main thread before the end: a finished frame."""
+        self.events.put(("partial", value))
+
+    def check(self) -> None:
+        """Raise Cancelled if the work should stop."""
+        if self.stop.is_set():
+            raise Cancelled("stopped")
+
+
+Work = Callable[[Report], Any]
+
+
+class Task:
+    """Runs ``work`` in a thread of its own.
+
+    Attributes:
+        state: As of the last tick.
+        stage, fraction: What it does now, for people, and how far it is (0 to 1).
+        result: What the work returned; None until it is DONE.
+        error: One sentence; empty unless FAILED.
+        partials: Values handed over early, oldest first; whoever uses them takes them out.
+    """
+
+    def __init__(self, work: Work, title: str = "") -> None:
+        self.title = title
+        self.state = State.RUNNING
+        self.stage, self.fraction = "starting", 0.0
+        self.result: Any = None
+        self.error = ""
+        self.partials: list[Any] = []
+        self.started = time.monotonic()
+        self._report = Report()
+        self._thread = threading.Thread(target=self._run, args=(work,), name="leadline", daemon=True)
+        self._thread.start()
+
+    def tick(self) -> bool:
+        """Take in what the thread said since the last tick. Returns whether anything changed."""
+        changed = False
+        while self.state is State.RUNNING:
+            try:
+                kind, value = self._report.events.get_nowait()
+            except queue.Empty:
+                break
+            changed = True
+            if kind == "progress":
+                self.stage, self.fraction = value[0], min(max(float(value[1]), 0.0), 1.0)
+            elif kind == "partial":
+                self.partials.append(value)
+            elif kind == "done":
+                self.state, self.result, self.fraction = State.DONE, value, 1.0
+            elif kind == "cancelled":
+                self.state = State.CANCELLED
+            else:
+                self.state, self.error = State.FAILED, value
+        return changed
+
+    def cancel(self) -> None:
+        """Stop. Nobody waits for the thread: it ends at its next check, and what it brings then is thrown away."""
+        self._report.stop.set()
+        if self.state is State.RUNNING:
+            self.state = State.CANCELLED
+
+    def wait(self, while_waiting: Callable[[Task], None] | None = None, interval_s: float = 0.02) -> State:
+        """Tick until it ends: for background mode and tests, where nothing else would."""
+        while self.state is State.RUNNING:
+            if not self.tick():
+                time.sleep(interval_s)
+            elif while_waiting is not None:
+                while_waiting(self)
+        return self.state
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread itself to end; for shutting down. Returns whether it did."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def line(self) -> str:
+        """One line about where it is."""
+        return (
+            f"{self.title}: {self.stage} ({self.fraction:.0%})" if self.title else f"{self.stage} ({self.fraction:.0%})"
+        )
+
+    def _run(self, work: Work) -> None:
+        try:
+            outcome = ("done", work(self._report))
+        except Cancelled:
+            outcome = ("cancelled", None)
+        except LeadlineError as error:
+            outcome = ("failed", str(error))
+        except Exception as error:  # the thread has nobody else to tell
+            outcome = ("failed", f"{type(error).__name__}: {error}")
+        self._report.events.put(outcome)
