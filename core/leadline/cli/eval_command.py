@@ -226,6 +226,85 @@ def sweep_command(
     click.echo(f"plot: {draw_sweep(report, out / 'sweep.png', metric)}\nnumbers: {out / 'sweep.json'}", err=True)
 
 
+@command.command("completion")
+@_model_options
+@_data_options
+@click.option("--pattern", "patterns", multiple=True, help="half, 2%, 500, 16-line, 64-line, given; repeat.  [default: 500, 2%, half, 16-line, 64-line]")
+@click.option("--outliers", default=0.0, show_default=True, type=click.FloatRange(0.0, 0.9), help="Share of the points to spoil first.")
+@click.option("--seed", default=0, show_default=True, help="Of the patterns and the start noise.")
+@click.option("--ensemble", default=4, show_default=True, type=click.IntRange(1), help="Members of the prediction.")
+@click.option("--size", type=click.IntRange(0), default=None, help="Processing long edge; 0 is native.  [default: the model's]")
+@click.option("-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/completion-DATASET]")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def completion_command(
+    models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
+    limit: int | None, patterns: tuple[str, ...], outliers: float, seed: int, ensemble: int, size: int | None,
+    out: Path | None, markdown: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """Hide measured points, complete, score on the hidden ones.
+
+    Compares `leadline.complete` with nearest neighbour, linear interpolation, morphological filling, and scale and shift
+    alone. Each model predicts once per image; times are of the completion only.
+    """
+    from leadline.completion import complete
+    from leadline.evaluation.completion import DEFAULT_PATTERNS, completion_tables, evaluate_completion
+    from leadline.evaluation.datasets import open_dataset
+
+    data = open_dataset(dataset, root, split, limit)
+    patterns = patterns or DEFAULT_PATTERNS
+    loaded = [_load(name, device=device, precision=precision, vae=vae) for name in _names(models, baselines=False)]
+    out = out or Path("eval") / f"completion-{dataset}"
+    options = {"ensemble": ensemble, "size": size, "seed": seed}
+    with _progress(len(data) * len(patterns) * (3 + 2 * len(loaded)), quiet) as advance:
+        done = 0
+
+        def step(result: Any) -> None:
+            nonlocal done
+            done += 1
+            advance("completion", done, 0, result)
+
+        summary = evaluate_completion(loaded, complete, data, out, patterns, options, seed, outliers, step)
+    for title, table in completion_tables(summary).items():
+        click.echo(f"\n**{title}**\n\n{table.markdown()}" if markdown else f"\n{title}\n{table.text()}")
+    click.echo("\n* milliseconds of the completion itself on this machine, without the network")
+    for one in summary["skipped"]:
+        click.echo(f"left out: {one['name']}: {one['message']}", err=True)
+    click.echo(f"numbers: {out / 'completion.json'}", err=True)
+
+
+@command.command("flicker")
+@click.argument("frames", type=_PATH)
+@_model_options
+@_sampling_options
+@click.option("--seed", default=0, show_default=True, help="Start noise, the same for every frame.")
+@click.option("--limit", type=click.IntRange(2), default=None, help="Use only the first so many frames.")
+@click.option("--still", is_flag=True, help="Camera and scene do not move: compare pixel by pixel, without optical flow.")
+def flicker_command(
+    frames: Path, models: tuple[str, ...], vae: str | None, device: str, precision: str, steps: int | None,
+    ensemble: int | None, size: int | None, seed: int, limit: int | None, still: bool,
+) -> None:  # fmt: skip
+    """Temporal flicker over a folder of FRAMES in the order of their names.
+
+    The mean change of the map along the optical flow of the pictures, in percent of the map's range (2nd to 98th percentile
+    over the sequence).
+    """
+    from leadline.evaluation.video import flicker
+    from leadline.image import IMAGE_SUFFIXES, read_image
+
+    if not frames.is_dir():
+        raise InputError(f"{frames} is not a folder of frames")
+    paths = sorted(p for p in frames.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
+    images = [read_image(path) for path in paths]
+    for name in _names(models, baselines=False):
+        model = _load(name, device=device, precision=precision, vae=vae)
+        options = {"steps": steps, "ensemble": ensemble or 1, "size": size, "seed": seed}
+        maps = [model.predict(image, **options).values for image in images]
+        result = flicker(maps, None if still else images)
+        change = "–" if result.mean is None else f"{100 * result.mean:.2f} %"
+        click.echo(f"{model.name}: {change} per frame over {len(maps)} frames ({100 * result.followed:.0f} % of the pixels followed)")
+
+
 def _names(models: tuple[str, ...], baselines: bool) -> list[str]:
     names = list(models) or _mini_models()
     if not names:
