@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from leadline.errors import InputError
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -74,3 +78,38 @@ class Metrics:
                 for label, number in sorted(self._numbers.get(name, {"": 0.0}).items()):
                     lines.append(f"{full}{{{label}}} {number:g}" if label else f"{full} {number:g}")
         return "\n".join(lines) + "\n"
+
+
+class MetricsPage:
+    """``http://127.0.0.1:port/metrics``: the last :attr:`text`."""
+
+    def __init__(self, port: int) -> None:
+        self.text = ""
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 5.0
+
+            def do_GET(self) -> None:
+                body = page.text.encode()
+                self.send_response(200 if self.path == "/metrics" else 404)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.end_headers()
+                if self.path == "/metrics":
+                    self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                return
+
+        try:
+            self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        except OSError as error:
+            raise InputError(f"port {port} for metrics cannot be used ({error.strerror}); choose another") from error
+        self._http.daemon_threads = True
+        self.port = self._http.server_address[1]
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._http.shutdown()
+        self._http.server_close()

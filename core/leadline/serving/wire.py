@@ -296,6 +296,15 @@ def read_request(frames: Sequence[Frame], limits: Limits) -> Request:
     return request
 
 
+def peek_id(frames: Sequence[Frame]) -> str | None:
+    """The id of a message that will be refused unread, if it has one."""
+    try:
+        identity = _open(frames, MAX_HEADER_BYTES).get("id")
+    except WireError:
+        return None
+    return identity if isinstance(identity, str) and _ID.fullmatch(identity) else None
+
+
 def _predict(f: _Fields, limits: Limits) -> Predict:
     image = f.record("image")
     encoding = image.choice("encoding", IMAGE_ENCODINGS)

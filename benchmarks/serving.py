@@ -1,0 +1,124 @@
+"""What the server costs: its round trip minus the model's time, against a bare ROUTER/DEALER echo of the same bytes.
+
+    python benchmarks/serving.py [--rounds 60] [--transport tcp] [--height 1080 --width 1920]
+
+Both run in one process each besides this one, and rounds alternate between them, so that other load on the machine
+falls on both. The model is a stand-in that returns a ready map: what is measured is everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+
+from leadline.prediction import DepthPrediction
+from leadline.serving.client import Client
+from leadline.spaces import Space
+
+
+class ReadyMap:
+    """An estimator that takes no time."""
+
+    name, family, space = "ready", "depthfm", Space.LOG_DEPTH
+    default_steps, default_size, stochastic = 1, 64, True
+
+    def __init__(self) -> None:
+        self._maps: dict[tuple[int, int], Any] = {}
+
+    def predict(self, image: list[Any], **_: Any) -> list[DepthPrediction]:
+        return [DepthPrediction(self._map(one.shape[:2]), self.space, model=self.name) for one in image]
+
+    def _map(self, shape: tuple[int, int]) -> Any:
+        if shape not in self._maps:
+            self._maps[shape] = np.random.default_rng(0).random(shape, np.float32)
+        return self._maps[shape]
+
+
+def load(source: str, device: str, precision: str) -> ReadyMap:
+    """Loader for `leadline serve`."""
+    return ReadyMap()
+
+
+def echo(address: str, reply_bytes: int, bound: Any) -> None:
+    """A ROUTER that takes a message and returns ``reply_bytes``, without copying either."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.bind(address)
+        bound.put(socket.last_endpoint.decode())
+        reply = bytearray(os.urandom(reply_bytes))
+        while True:
+            route, head, *_ = socket.recv_multipart(copy=False)
+            socket.send_multipart([route, head, reply], copy=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--transport", choices=["tcp", "ipc"], default="tcp")
+    parser.add_argument("--height", type=int, default=1080)
+    parser.add_argument("--width", type=int, default=1920)
+    parser.add_argument("--reply", choices=["float32", "float16"], default="float32")
+    options = parser.parse_args()
+    image = np.random.default_rng(0).integers(0, 256, (options.height, options.width, 3), np.uint8)
+    reply_bytes = options.height * options.width * (4 if options.reply == "float32" else 2)
+
+    with tempfile.TemporaryDirectory() as folder:
+        where = {name: "tcp://127.0.0.1:*" if options.transport == "tcp" else f"ipc://{folder}/{name}" for name in ("echo", "serve")}  # fmt: skip
+        bound: Any = multiprocessing.Queue()
+        echoing = multiprocessing.Process(target=echo, args=(where["echo"], reply_bytes, bound), daemon=True)
+        echoing.start()
+        server = subprocess.Popen(
+            [sys.executable, "-c", "from leadline.cli.main import main; main()", "serve", "--announce", "--end-with-stdin",
+             "--model=ready", "--loader=serving:load", f"--bind={where['serve']}", "--log-level=warning"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        )  # fmt: skip
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())["listening"]
+        context = zmq.Context()
+        bare = context.socket(zmq.DEALER)
+        bare.linger = 0
+        bare.connect(bound.get(timeout=20))
+        with Client(address, timeout_s=60) as client:
+            served_s, model_s, bare_s = [], [], []
+            for _ in range(5):
+                client.predict(image, reply=options.reply)
+            for _ in range(options.rounds):
+                start = time.perf_counter()
+                prediction = client.predict(image, reply=options.reply)
+                served_s.append(time.perf_counter() - start)
+                model_s.append(prediction.meta["model_seconds"])
+                start = time.perf_counter()
+                bare.send_multipart([b"head", image.data], copy=False)
+                bare.recv_multipart(copy=False)
+                bare_s.append(time.perf_counter() - start)
+                del prediction
+        bare.close()
+        context.term()
+        server.stdin.close()
+        server.wait(20)
+        echoing.terminate()
+    overhead = [s - m for s, m in zip(served_s, model_s, strict=True)]
+    rows = [("bare echo", bare_s), ("served, minus model", overhead), ("model (stand-in)", model_s)]
+    for name, seconds in rows:
+        ms = sorted(1e3 * s for s in seconds)
+        print(
+            f"{name:22} median {statistics.median(ms):7.2f} ms   p10 {ms[len(ms) // 10]:7.2f}   p90 {ms[len(ms) * 9 // 10]:7.2f}"
+        )
+    print(f"overhead / echo: {statistics.median(overhead) / statistics.median(bare_s):.2f} (medians), "
+          f"{min(overhead) / min(bare_s):.2f} (best of each)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

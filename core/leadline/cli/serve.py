@@ -1,0 +1,157 @@
+"""`leadline serve`: the inference server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leadline.errors import InputError
+
+KEY_RING = Path("default")  # stands for the key ring's usual folder
+
+
+@click.command()
+@click.option(
+    "--bind",
+    default="tcp://127.0.0.1:5570",
+    show_default=True,
+    help="tcp://host:port or ipc://path; port * is any free one.",
+)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    help="Model to serve: NAME, or NAME=PATH of a checkpoint. May be repeated; the first is the default.  [default: all whose weights are here]",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, or several for several replicas: cuda:0,cuda:1.",
+)
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16.")
+@click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads per worker.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray: workers are actors on a Ray cluster.",
+)
+@click.option("--ray-address", default=None, help="The cluster; without it, RAY_ADDRESS or a cluster of this machine.")
+@click.option(
+    "--ray-host", default=None, help="This machine's address as the cluster's nodes see it.  [default: found by Ray]"
+)
+@click.option("--gpus-per-worker", default=None, type=float, help="Ray only.  [default: 1 if the cluster has GPUs]")
+@click.option(
+    "--max-batch",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Images times ensemble size in one batch.",
+)
+@click.option("--window-ms", default=4.0, show_default=True, help="How long an incomplete batch waits for company.")
+@click.option("--queue", type=click.IntRange(1), help="Requests that may wait.  [default: 128]")
+@click.option("--queue-per-client", type=click.IntRange(1), help="Requests one client may have in hand.  [default: 16]")
+@click.option("--rate", type=click.FloatRange(0.1), help="Messages per second and client.  [default: 200]")
+@click.option("--megapixels", type=click.FloatRange(0.001), help="Largest image.  [default: 33.2, that is 8K]")
+@click.option(
+    "--memory-gb", default=0.0, help="For loaded models, per worker.  [default: 80 % of the GPU, half of the machine]"
+)
+@click.option(
+    "--keys",
+    is_flag=False,
+    flag_value=str(KEY_RING),
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Encrypt, and let in only clients with keys of this ring (see `leadline keys`).",
+)
+@click.option("--insecure", is_flag=True, help="Allow an address that others can reach without keys.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), help="Prometheus metrics at http://127.0.0.1:PORT/metrics."
+)
+@click.option("--drain-s", default=30.0, show_default=True, help="Time for work in hand when asked to end.")
+@click.option("--log", "log_style", type=click.Choice(["json", "text"]), default="json", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@click.option(
+    "--loader", default="leadline.estimator:load", hidden=True, help="module:function that makes an estimator."
+)
+@click.option("--announce", is_flag=True, hidden=True, help="Print the address as JSON once bound.")
+@click.option("--end-with-stdin", is_flag=True, hidden=True, help="End when standard input does.")
+def command(
+    models: tuple[str, ...], engine: str, ray_address: str | None, ray_host: str | None, gpus_per_worker: float | None,
+    max_batch: int, window_ms: float, queue: int | None, queue_per_client: int | None, rate: float | None,
+    megapixels: float | None, memory_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
+) -> None:  # fmt: skip
+    """Answer depth requests of many programs with one GPU.
+
+    One process talks to the clients; others own the models and are replaced if they die. Requests for the same model
+    and size are computed together. By default only this machine can connect.
+    """
+    from leadline.serving.keys import default_folder
+    from leadline.serving.logs import configure
+    from leadline.serving.server import ServerConfig, serve
+    from leadline.serving.wire import Limits
+
+    configure(rest["log_style"], rest["log_level"])
+    given: dict[str, Any] = {
+        "queue": queue,
+        "queue_per_client": queue_per_client,
+        "rate_per_s": rate,
+        "megapixels": megapixels,
+    }
+    limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
+    if rate is not None:
+        limits = replace(limits, burst=max(1, int(2 * rate)))
+    config = ServerConfig(
+        models=_named(models) or _present(),
+        max_members=max_batch,
+        window_s=window_ms / 1000.0,
+        limits=limits,
+        memory_bytes=int(memory_gb * 1e9),
+        keys=default_folder() if keys == KEY_RING else keys,
+        **rest,
+    )
+
+    def tell(address: str) -> None:
+        if announce:
+            click.echo(json.dumps({"listening": address}))
+        else:
+            click.echo(f"leadline: serving {', '.join(config.models)} at {address}", err=True)
+
+    parts: dict[str, Any] = {}
+    if engine == "ray":
+        from leadline.serving.ray_engine import RayLauncher
+
+        launcher = RayLauncher(ray_address, gpus_per_worker)
+        parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
+    serve(config, tell, end_with_stdin, **parts)
+
+
+def _named(models: tuple[str, ...]) -> dict[str, str]:
+    """``NAME`` or ``NAME=PATH`` → what the loader takes, by name."""
+    named: dict[str, str] = {}
+    for entry in models:
+        name, _, path = entry.partition("=")
+        if name in named:
+            raise InputError(f"model {name} is named twice")
+        named[name] = path or name
+    return named
+
+
+def _present() -> dict[str, str]:
+    """Models whose weights are on this machine. (`resolve.available` knows, too, but brings torch into this process.)"""
+    from leadline.checkpoints.cache import cached_models, model_path
+    from leadline.checkpoints.catalog import CATALOG, MINI_FOLDER
+
+    files = {name: MINI_FOLDER / e.packaged if e.packaged else model_path(name) for name, e in CATALOG.items()}
+    here = [name for name, file in files.items() if file.exists()]
+    return {name: name for name in [*here, *(path.stem for path in cached_models())]}

@@ -1,0 +1,85 @@
+"""A small deterministic estimator with the interface of ``leadline.DepthEstimator``, without torch.
+
+The source given to :func:`load` is a JSON object of how it behaves. Its answer depends on image, seed, steps, ensemble
+and size, and only on them, so that a crossed reply cannot go unnoticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leadline.errors import CheckpointError, InputError
+from leadline.image import read_image
+from leadline.prediction import DepthPrediction
+from leadline.spaces import Space
+
+
+def expected(
+    image: np.ndarray, seed: int = 0, steps: int = 2, ensemble: int = 1, size: int | None = None
+) -> np.ndarray:
+    """float32 (H, W): what the stand-in answers."""
+    grey = image.reshape(*image.shape[:2], -1)[:, :, 0].astype(np.float32)
+    return grey / 255.0 + np.float32(seed % 997) + np.float32(steps * 0.25 + ensemble * 0.125 + (size or 0) * 1e-3)
+
+
+class StandIn:
+    family = "depthfm"
+    space = Space.LOG_DEPTH
+    default_steps = 2
+    default_size = 64
+    stochastic = True
+
+    def __init__(
+        self, name: str, step_s: float = 0.0, die_once: str = "", die_of: int = -1, megabytes: int = 0
+    ) -> None:
+        self.name = name
+        self.step_s, self.die_once, self.die_of = step_s, die_once, die_of
+        self.weights = np.ones((megabytes, 1 << 20), np.uint8)
+
+    def predict(
+        self,
+        image: Sequence[Any],
+        *,
+        steps: int | None = None,
+        ensemble: int = 1,
+        size: int | None = None,
+        seed: Sequence[int] = (0,),
+        on_progress: Callable[[str, float], None] | None = None,
+    ) -> list[DepthPrediction]:
+        if steps == 13:
+            raise InputError("steps=13: this model is superstitious")
+        steps = self.default_steps if steps is None else steps
+        self._perish(seed)
+        for step in range(steps):
+            if on_progress is not None:
+                on_progress("solve", step / steps)
+            time.sleep(self.step_s)
+        answers = []
+        for one, number in zip(image, seed, strict=True):
+            values = expected(read_image(one), number, steps, ensemble, size)
+            spread = values * 0 + 0.5 if ensemble > 1 else None
+            answers.append(DepthPrediction(values, self.space, spread, model=self.name, meta={"steps": steps}))
+        return answers
+
+    def _perish(self, seeds: Sequence[int]) -> None:
+        if self.die_of in seeds:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.die_once and not Path(self.die_once).exists():
+            Path(self.die_once).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def load(source: str, device: str, precision: str) -> StandIn:
+    """A stand-in; ``{"broken": true}`` fails as a missing checkpoint does."""
+    settings = json.loads(source)
+    if settings.pop("broken", False):
+        raise CheckpointError("the weights are not on this computer; pull them")
+    return StandIn(**{"name": "stand-in", **settings})
