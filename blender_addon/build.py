@@ -20,8 +20,6 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-import tomllib
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CORE = ROOT / "core" / "leadline"
@@ -66,7 +64,7 @@ def make_zip(build: str, folder: Path, fetch: bool = True) -> Path:
     files["blender_manifest.toml"] = manifest(build, [path.name for path in wheels]).encode()
     files["LICENSE"] = (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()
     files["leadline/LICENSE"] = (ROOT / "LICENSE").read_bytes()
-    version = tomllib.loads(files["blender_manifest.toml"].decode())["version"]
+    version = re.search(rb"^version = \"(.+)\"", files["blender_manifest.toml"], re.MULTILINE)[1].decode()
     path = folder / f"leadline_blender-{version}-{BUILDS[build]['file']}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):

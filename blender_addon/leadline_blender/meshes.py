@@ -24,7 +24,13 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float) -> bpy.types.Mesh:
     data.attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
     uv = data.uv_layers.new(name=UV_NAME, do_init=False)
     uv.uv.foreach_set("vector", np.take(mesh.uv, mesh.faces.ravel(), axis=0).ravel())
-    data.update(calc_edges=True)
+    if mesh.edges is None:
+        data.update(calc_edges=True)
+    else:
+        data.edges.add(len(mesh.edges))
+        data.attributes[".edge_verts"].data.foreach_set("value", mesh.edges.ravel())
+        data.attributes[".corner_edge"].data.foreach_set("value", mesh.face_edges.ravel())
+        data.update()
     _attribute(data, "depth", mesh.depth)
     if mesh.uncertainty is not None:
         _attribute(data, "uncertainty", mesh.uncertainty)

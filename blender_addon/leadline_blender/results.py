@@ -94,7 +94,7 @@ def _geometry(photo: photos.Photo, depth: Depth, camera: Camera, options: MeshOp
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high)
     if options.result == "DISPLACEMENT":
-        return grid_mesh(*photo.size, options.width_m, options.long_edge)
+        return grid_mesh(*photo.size, options.width_m, options.long_edge, edges=True)
     if options.remove_sky:
         removed = sky_mask(1 - rise, photo.pixels, options.sky_from)
     common: dict[str, Any] = {
@@ -103,6 +103,7 @@ def _geometry(photo: photos.Photo, depth: Depth, camera: Camera, options: MeshOp
         "cut": options.cut if options.use_cut else 1.0,
         "long_edge": options.long_edge,
         "target_faces": options.target_faces if options.use_adaptive else 0,
+        "edges": True,
     }
     metres = _metres(depth, options)
     if options.result == "RELIEF":

@@ -111,7 +111,7 @@ def film_object(
     width, height = nearness.size
     units = 1.0 / context.scene.unit_settings.scale_length
     target = results.find_object(context, photo.name)
-    shape = grid_mesh(height, width, options.width_m, options.long_edge)
+    shape = grid_mesh(height, width, options.width_m, options.long_edge, edges=True)
     thing = results.place(context, target, shape, photo.name, units)
     copy_options(options, thing.leadline)
     thing.leadline.photo = photo

@@ -109,6 +109,22 @@ class Lattice:
             np.add(corner, offset, out=faces[..., place])
         return faces.reshape(-1, 4)
 
+    def edges(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """All edges (E, 2) as vertex numbers, and the edges ((rows-1) * (columns-1), 4) of each quadrilateral.
+
+        The edges of a quadrilateral stand in the order of its corners in :meth:`quads`: from each corner to the next.
+        """
+        vertex = np.arange(self.rows * self.columns, dtype=np.int32).reshape(self.rows, self.columns)
+        across = np.arange(self.rows * (self.columns - 1), dtype=np.int32).reshape(self.rows, -1)
+        down = across.size + np.arange((self.rows - 1) * self.columns, dtype=np.int32).reshape(-1, self.columns)
+        ends = np.empty((across.size + down.size, 2), np.int32)
+        ends[: across.size, 0], ends[: across.size, 1] = vertex[:, :-1].ravel(), vertex[:, 1:].ravel()
+        ends[across.size :, 0], ends[across.size :, 1] = vertex[:-1].ravel(), vertex[1:].ravel()
+        of_quad = np.empty((self.rows - 1, self.columns - 1, 4), np.int32)
+        for place, side in enumerate((down[:, :-1], across[1:], down[:, 1:], across[:-1])):
+            of_quad[..., place] = side
+        return ends, of_quad.reshape(-1, 4)
+
 
 def _positions(pixels: int, vertices: int) -> FloatArray:
     """Pixel-index coordinates of the vertices along one axis: outer edge to outer edge, held at the border pixels."""

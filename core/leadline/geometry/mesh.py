@@ -32,6 +32,9 @@ class Mesh:
         uv: float32 (V, 2) texture coordinates, origin at the photograph's lower left corner.
         depth: float32 (V,) distance along the camera's axis (perspective) or height above the base (relief).
         uncertainty: float32 (V,), one standard deviation in the unit of the map it was sampled from; or None.
+        edges, face_edges: int32 (E, 2) vertex numbers and (F, 4) edge numbers, from each corner of a face to its next;
+            only if they were asked for and the faces are quadrilaterals. Programs that want edges (Blender) need several
+            times as long to find them.
     """
 
     vertices: FloatMap
@@ -39,6 +42,8 @@ class Mesh:
     uv: FloatMap
     depth: FloatMap
     uncertainty: FloatMap | None = None
+    edges: IntArray | None = None
+    face_edges: IntArray | None = None
 
     def triangles(self) -> IntArray:
         """(T, 3): the faces, quadrilaterals split in two."""
@@ -75,14 +80,18 @@ class Mesh:
             self.uv[used],
             self.depth[used],
             None if self.uncertainty is None else self.uncertainty[used],
+            None if self.edges is None else number[self.edges],
+            self.face_edges,
         )
 
 
-def grid_mesh(height: int, width: int, width_m: float, long_edge: int) -> Mesh:
+def grid_mesh(height: int, width: int, width_m: float, long_edge: int, edges: bool = False) -> Mesh:
     """A flat grid, ``width_m`` wide and centred on the origin, for a displacement to act on."""
     lattice = Lattice.over(height, width, long_edge)
     flat = np.zeros((lattice.rows, lattice.columns), np.float32)
-    return _assemble(lattice, _relief_points(lattice, flat, width_m), flat, None, _nothing(lattice), 0, 0, width_m)
+    return _assemble(
+        lattice, _relief_points(lattice, flat, width_m), flat, None, _nothing(lattice), 0, 0, width_m, edges
+    )
 
 
 def relief_mesh(
@@ -96,6 +105,7 @@ def relief_mesh(
     removed: BoolMap | None = None,
     long_edge: int = 0,
     target_faces: int = 0,
+    edges: bool = False,
 ) -> Mesh:
     """A relief: the picture as a plane, ``width_m`` wide, that rises towards the viewer.
 
@@ -106,6 +116,7 @@ def relief_mesh(
         removed: (H, W) pixels without surface, such as the sky.
         long_edge: Vertices along the long edge; 0 for one for each pixel.
         target_faces: Adaptive triangles, about this many; 0 for the full grid of quadrilaterals.
+        edges: Also give the edges of a full grid.
     """
     lattice, block = _lattice(rise.shape, long_edge, target_faces)
     risen = lattice.linear(rise) * np.float32(height_m)
@@ -113,7 +124,7 @@ def relief_mesh(
     if depth is not None and cut < 1:
         dropped |= silhouette_cells(lattice.depth(depth), cut)
     points = _relief_points(lattice, risen, width_m)
-    return _assemble(lattice, points, risen, uncertainty, dropped, block, target_faces, width_m)
+    return _assemble(lattice, points, risen, uncertainty, dropped, block, target_faces, width_m, edges)
 
 
 def perspective_mesh(
@@ -125,13 +136,14 @@ def perspective_mesh(
     removed: BoolMap | None = None,
     long_edge: int = 0,
     target_faces: int = 0,
+    edges: bool = False,
 ) -> Mesh:
     """The surface that the camera saw: every vertex projects exactly onto its point of the photograph.
 
     Args:
         depth: (H, W) > 0 along the camera's axis, metres.
         camera: Of the same size as ``depth``.
-        uncertainty, cut, removed, long_edge, target_faces: As for :func:`relief_mesh`.
+        uncertainty, cut, removed, long_edge, target_faces, edges: As for :func:`relief_mesh`.
     """
     if depth.shape != (camera.height, camera.width):
         raise ValueError(f"a depth map of {depth.shape} does not belong to {camera}")
@@ -139,7 +151,7 @@ def perspective_mesh(
     on_lattice = lattice.depth(depth)
     dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut)
     points = camera.unproject(lattice.x_px.astype(np.float32), lattice.y_px.astype(np.float32)[:, None], on_lattice)
-    return _assemble(lattice, points, on_lattice, uncertainty, dropped, block, target_faces, on_lattice)
+    return _assemble(lattice, points, on_lattice, uncertainty, dropped, block, target_faces, on_lattice, edges)
 
 
 def _lattice(shape: tuple[int, ...], long_edge: int, target_faces: int) -> tuple[Lattice, int]:
@@ -179,6 +191,7 @@ def _assemble(
     block: int,
     target_faces: int,
     error_scale: FloatArray | float,
+    edges: bool,
 ) -> Mesh:
     faces = (
         adaptive_faces(points, np.asarray(error_scale), dropped, block, target_faces).astype(np.int32)
@@ -191,5 +204,18 @@ def _assemble(
         lattice.uv(),
         depth.ravel(),
         None if uncertainty is None else lattice.linear(uncertainty).ravel(),
+        *(_used_edges(lattice, dropped) if edges and not target_faces else (None, None)),
     )
     return mesh.without_loose_vertices()
+
+
+def _used_edges(lattice: Lattice, dropped: BoolMap) -> tuple[IntArray, IntArray]:
+    """Edges of the cells that are kept, and their numbers for each kept cell."""
+    ends, of_quad = lattice.edges()
+    if not dropped.any():
+        return ends, of_quad
+    of_quad = of_quad[~dropped.ravel()]
+    used = np.zeros(len(ends), np.bool_)
+    used[of_quad.ravel()] = True
+    number = np.cumsum(used, dtype=np.int32) - 1
+    return ends[used], number[of_quad]
