@@ -301,3 +301,16 @@ def test_geometry_imports_nothing_but_numpy():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+def test_edges_belong_to_their_faces_also_around_holes():
+    depth = hills(60, 80)
+    depth[20:40, 20:50] = 1.0
+    mesh = perspective_mesh(depth, Camera.default(80, 60), edges=True)
+    assert len(mesh.faces) < 59 * 79
+    ends = mesh.edges[mesh.face_edges]
+    corners = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=-1)
+    np.testing.assert_array_equal(np.sort(ends, axis=-1), np.sort(corners, axis=-1))
+    unique, uses = np.unique(mesh.face_edges, return_counts=True)
+    assert len(unique) == len(mesh.edges) == len(np.unique(np.sort(mesh.edges, axis=1), axis=0))
+    assert uses.max() == 2
