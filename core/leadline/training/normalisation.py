@@ -18,6 +18,10 @@ FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]
 
 
+#: Where the sky lies when nothing is cut off: a little beyond the far quantile.
+SKY_BEYOND = 1.25
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """How a depth map becomes a picture for the autoencoder.
@@ -25,7 +29,7 @@ class Normalisation:
     Attributes:
         space: The space in which the map is linear.
         low, high: Quantiles of the valid values that go to -1 and 1 (both papers with formulas use 2 and 98 %).
-        clip: Whether values beyond are cut off (DepthMaster) or kept (DepthFM).
+        clip: Values beyond ±clip are cut off: 1 for DepthMaster; infinity for DepthFM, whose paper cuts nothing.
         depth_range_m: The depths of the quantiles, when they are those of a whole data set (DepthFM); None takes
             each image's own (DepthMaster, Marigold).
     """
@@ -33,7 +37,7 @@ class Normalisation:
     space: Space
     low: float = 0.02
     high: float = 0.98
-    clip: bool = True
+    clip: float = 1.0
     depth_range_m: tuple[float, float] | None = None
 
     def bounds(self, depth_m: FloatMap, valid: BoolMap) -> tuple[float, float]:
@@ -62,12 +66,11 @@ class Normalisation:
         safe = np.where(valid, depth_m, 1.0)
         values = self.space.from_depth(safe.astype(np.float64))
         values = 2.0 * (values - low) / max(high - low, 1e-9) - 1.0
-        if self.clip:
-            values = np.clip(values, -1.0, 1.0)
-        values = values.astype(np.float32)
+        values = np.clip(values, -self.clip, self.clip).astype(np.float32)
         known = valid
         if sky is not None:
-            values[sky] = -1.0 if self.space.near_is_high else 1.0
+            farthest = min(self.clip, SKY_BEYOND)
+            values[sky] = -farthest if self.space.near_is_high else farthest
             known = valid | sky
         return fill_nearest(values, known)
 

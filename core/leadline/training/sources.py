@@ -44,14 +44,14 @@ class PixelSource:
         datasets: What to draw from.
         weights: How often from each (DepthMaster: Hypersim 0.9, Virtual KITTI 2 0.1).
         sizes: Picture sizes (H, W); a batch has one of them.
-        normalisation: How depth becomes a picture.
+        normalisations: How depth becomes a picture; each sample takes one of them.
         augmentation: Crops, flips, colours.
     """
 
     datasets: Sequence[RgbdDataset]
     weights: Sequence[float]
     sizes: Sequence[tuple[int, int]]
-    normalisation: Normalisation
+    normalisations: Sequence[Normalisation]
     augmentation: Augmentation
 
     def sample(self, generator: torch.Generator, size: int) -> Batch:
@@ -65,7 +65,8 @@ class PixelSource:
             if sample.valid.mean() < 0.05:
                 continue  # nearly nothing to learn from: draw again
             known = sample.valid if sample.sky is None else sample.valid | sample.sky
-            normalised = self.normalisation(sample.depth_m, sample.valid, sample.sky)
+            normalisation = self.normalisations[int(rng.integers(len(self.normalisations)))]
+            normalised = normalisation(sample.depth_m, sample.valid, sample.sky)
             parts.append(
                 {
                     "rgb": image_to_tensor(sample.rgb),

@@ -1,0 +1,49 @@
+"""`leadline train`: train a model by one of the papers' recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+RECIPE_NAMES = (
+    "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "latents", "mini",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("recipe", type=click.Choice(RECIPE_NAMES))
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` needs none.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of this process.")
+@click.option("--quick", is_flag=True, help="mini: a few steps of everything, to see that it works.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="mini: processes for each stage.")
+def command(
+    recipe: str, config_path: Path | None, out: Path, changes: tuple[str, ...], threads: int | None, quick: bool, processes: int
+) -> None:
+    """Train by RECIPE. Run again with the same --out to go on where it stopped.
+
+    Several GPUs or machines: `accelerate launch -m leadline.cli.main train ...`. `mini` retrains all shipped weights;
+    `latents` only encodes a data set for the other recipes.
+    """
+    import torch
+
+    from leadline.errors import InputError
+    from leadline.training.config import load_config
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if recipe == "mini":
+        from leadline.training.mini import train_mini
+
+        train_mini(out, quick=quick, processes=processes, report=click.echo)
+        return
+    if config_path is None:
+        raise InputError("--config is missing; start from one of the files in config/train")
+    config = load_config(config_path, changes)
+    if config.setdefault("recipe", recipe) != recipe:
+        raise InputError(f"{config_path} is a configuration for '{config['recipe']}', not for '{recipe}'")
+    from leadline.training.run import run
+
+    run(config, out, report=click.echo)

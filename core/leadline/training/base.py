@@ -1,0 +1,100 @@
+"""What the depth recipes share: latents of a batch, a network to start from, a model file to write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.checkpoints.native import save_model
+from leadline.errors import InputError
+from leadline.models import Codec, DepthModel, ModelSpec
+from leadline.training.normalisation import latent_mask
+from leadline.training.sources import Batch
+from leadline.training.trainer import Recipe
+
+
+class DepthRecipe(Recipe):
+    """Trains a :class:`~leadline.models.DepthModel` between the latents of pictures and of their depth.
+
+    Batches are either cached latents (``image``, ``depth``, ``mask``) or pixels (``rgb``, ``target``, ``known``), which
+    the frozen codec encodes.
+
+    Args:
+        bundle: The model to train and its codec.
+    """
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        super().__init__()
+        self.model: DepthModel = bundle.model.requires_grad_(True)
+        self.codec: Codec = bundle.codec.requires_grad_(False)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's description."""
+        return self.model.spec
+
+    @torch.no_grad()
+    def latents(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Image latents, depth latents (N, C, h, w) and the mask of trusted cells (N, 1, h, w)."""
+        if "image" in batch:
+            return batch["image"], batch["depth"], batch["mask"]
+        if "rgb" not in batch:
+            raise InputError("a batch needs cached latents (image, depth, mask) or pixels (rgb, target, known)")
+        depth = self.codec.encode(batch["target"].expand(-1, 3, -1, -1))
+        return self.codec.encode(batch["rgb"]), depth, latent_mask(batch["known"], self.codec.factor)
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Picture, predicted depth and true depth, side by side, of the first four of a batch."""
+        image, depth, _ = (part[:4] for part in self.latents(batch))
+        condition = batch["condition"][:4] if "condition" in batch else None
+        noise = torch.zeros_like(image) if self.model.stochastic else None
+        solved = self.model.solve(image, self.spec.default_steps, noise, condition)
+        rgb = batch["rgb"][:4] if "rgb" in batch else self.codec.decode_rgb(image)
+        rows = [rgb, *(self.codec.decode(z).expand(-1, 3, -1, -1) for z in (solved, depth))]
+        return {"prediction": torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2) * 0.5 + 0.5}
+
+    def export(self, folder: Path) -> None:
+        """``model.safetensors`` in Leadline's own format, float32, codec inside."""
+        save_model(ModelBundle(self.model, self.codec), folder / "model.safetensors", dtype=torch.float32)
+
+
+def warm_start(model: DepthModel, source: DepthModel) -> list[str]:
+    """Give ``model`` the weights of ``source`` wherever names and shapes agree, widening the first convolution.
+
+    The papers inflate the first convolution when latents are added to the input: the given filters are repeated over
+    the new channels and divided by the number of repetitions, so that activations keep their size.
+
+    Returns:
+        Names of tensors that keep their initial values.
+    """
+    own, given = model.unet.state_dict(), source.unet.state_dict()
+    kept = []
+    for name, tensor in own.items():
+        value = given.get(name)
+        if value is not None and name == "net.conv_in.weight" and value.shape[1] != tensor.shape[1]:
+            value = inflate(value, tensor.shape[1])
+        if value is None or value.shape != tensor.shape:
+            kept.append(name)
+        else:
+            own[name] = value.clone()
+    model.unet.load_state_dict(own)
+    return kept
+
+
+def inflate(weight: Tensor, channels: int) -> Tensor:
+    """Filters (out, in, k, k) repeated to ``channels`` inputs and divided by the number of repetitions."""
+    repeats = channels / weight.shape[1]
+    if repeats != int(repeats):
+        raise InputError(f"{weight.shape[1]} input channels cannot be repeated to {channels}; use a multiple")
+    return weight.repeat(1, int(repeats), 1, 1) / repeats
+
+
+def respec(bundle: ModelBundle, **changes: Any) -> ModelBundle:
+    """The bundle with another description of the same network."""
+    bundle.model.spec = replace(bundle.model.spec, **changes)
+    return bundle

@@ -1,0 +1,209 @@
+"""From a configuration to the objects of a training: model, recipe, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leadline.checkpoints.bundle import ModelBundle, build
+from leadline.checkpoints.native import load_model
+from leadline.errors import InputError
+from leadline.models import Codec, ModelSpec
+from leadline.spaces import Space
+from leadline.training.augment import Augmentation
+from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file
+from leadline.training.base import DepthRecipe, warm_start
+from leadline.training.completion import CompletionRecipe
+from leadline.training.config import take
+from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdDataset, VirtualKitti2
+from leadline.training.depthfm import DepthFMRecipe
+from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2, start_as_identity
+from leadline.training.fiffdepth import FiffDepthRecipe
+from leadline.training.latents import read_cache, target_named
+from leadline.training.normalisation import Normalisation
+from leadline.training.sources import BatchSource, PixelSource
+from leadline.training.teachers import CodecFeatures, DinoV2Encoder, FeatureEncoder, ModelTeacher, Teacher
+from leadline.training.trainer import Recipe, TrainerConfig
+
+#: Recipe → model family and the space its paper speaks.
+RECIPES: dict[str, tuple[str, Space]] = {
+    "depthmaster-stage1": ("depthmaster", Space.SQRT_DISPARITY),
+    "depthmaster-stage2": ("depthmaster", Space.SQRT_DISPARITY),
+    "depthfm": ("depthfm", Space.LOG_DEPTH),
+    "fiffdepth": ("fiffdepth", Space.DEPTH),
+    "completion": ("depthfm", Space.LOG_DEPTH),
+}
+AUTOENCODER = "autoencoder"
+PROMPT_SEED = 20
+
+
+def trainer_config(config: Mapping[str, Any]) -> TrainerConfig:
+    """The ``trainer`` section."""
+    section = config.get("trainer", {})
+    unknown = sorted(set(section) - {field.name for field in fields(TrainerConfig)})
+    if unknown:
+        raise InputError(f"unknown key '{unknown[0]}' in trainer")
+    if "steps" not in section:
+        raise InputError("trainer.steps is missing; say how many steps to train")
+    return TrainerConfig(**section)
+
+
+def build_recipe(config: Mapping[str, Any]) -> Recipe:
+    """The recipe of a configuration, with its model freshly initialised or started from another.
+
+    Raises:
+        InputError: The configuration asks for something that does not exist.
+    """
+    name = config.get("recipe")
+    torch.manual_seed(int(config.get("trainer", {}).get("seed", 0)))
+    if name == AUTOENCODER:
+        section = take(config.get("model", {}), "model", {"block_out_channels": [16, 32, 64, 96], "latent_channels": 8, "norm_num_groups": 8})
+        return AutoencoderRecipe(Codec(codec_config(**section), latent_scale=1.0), **config.get("loss", {}))
+    if name not in RECIPES:
+        raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, *RECIPES])}")
+    bundle, start = build_model(config)
+    loss = dict(config.get("loss", {}))
+    recipe: DepthRecipe
+    if name == "depthmaster-stage1":
+        recipe = DepthMasterStage1(bundle, _encoder(config.get("encoder"), bundle), **loss)
+    elif name == "depthmaster-stage2":
+        identity = loss.pop("identity_start", True)
+        fresh = start is not None and not start.spec.fourier
+        if bundle.model.unet.fftblock is not None and identity and fresh:
+            start_as_identity(bundle.model.unet.fftblock)
+        recipe = DepthMasterStage2(bundle, **loss)
+    elif name == "fiffdepth":
+        recipe = FiffDepthRecipe(bundle, _teacher(config.get("teacher")), **loss)
+    elif name == "completion":
+        recipe = CompletionRecipe(bundle)
+    else:
+        recipe = DepthFMRecipe(bundle, **loss)
+    return recipe
+
+
+def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | None]:
+    """The model to train, and the one it was started from, if any."""
+    family, space = RECIPES[config["recipe"]]
+    section = take(
+        config.get("model", {}),
+        "model",
+        {
+            "unet": None, "space": space.value, "prompt_tokens": 2, "default_size": 768, "default_steps": 1,
+            "noising_step": 400, "fourier": config["recipe"] == "depthmaster-stage2",
+        },
+    )
+    start = load_model(Path(config["start_from"])) if config.get("start_from") else None
+    if start is not None:
+        codec, prompt = start.codec, start.model.prompt
+        unet: dict[str, Any] = dict(section["unet"] or start.spec.unet)
+    elif config.get("codec"):
+        codec = load_codec_file(Path(config["codec"]))
+        if section["unet"] is None:
+            raise InputError("model.unet is missing; describe the network, or give start_from")
+        unet = dict(section["unet"])
+        width = int(unet.get("cross_attention_dim", 1280))
+        generator = torch.Generator().manual_seed(PROMPT_SEED)
+        prompt = torch.randn(1, section["prompt_tokens"], width, generator=generator)
+    else:
+        raise InputError("give start_from (a model to go on from) or codec (an autoencoder to train a new model on)")
+    channels = codec.latent_channels
+    condition = 2 * channels if config["recipe"] == "completion" else 0
+    unet["in_channels"] = channels * (2 if family == "depthfm" else 1) + condition
+    unet["out_channels"] = channels
+    spec = ModelSpec(
+        family=family,
+        space=Space(section["space"]),
+        unet=unet,
+        codec={k: v for k, v in codec.vae.config.items() if not k.startswith("_")},
+        latent_scale=codec.latent_scale,
+        default_steps=section["default_steps"],
+        default_size=section["default_size"],
+        pad_multiple=codec.factor,
+        noising_step=section["noising_step"],
+        fourier=section["fourier"],
+        condition_channels=condition,
+        name=config.get("name", config["recipe"]),
+        licence=config.get("licence", ""),
+    )
+    bundle = build(spec, prompt.detach().clone())
+    bundle.codec.vae.load_state_dict(codec.vae.state_dict())
+    if start is not None:
+        warm_start(bundle.model, start.model)
+    return bundle, start
+
+
+def codec_config(block_out_channels: list[int], latent_channels: int, norm_num_groups: int) -> dict[str, Any]:
+    """Config of a small ``AutoencoderKL``: one residual block per level, no attention, no extra 1 × 1 convolutions."""
+    levels = len(block_out_channels)
+    return {
+        "in_channels": 3, "out_channels": 3, "sample_size": 256, "layers_per_block": 1,
+        "down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "block_out_channels": block_out_channels, "latent_channels": latent_channels,
+        "norm_num_groups": norm_num_groups, "mid_block_add_attention": False,
+        "use_quant_conv": False, "use_post_quant_conv": False,
+    }  # fmt: skip
+
+
+def build_dataset(kind: str, **where: Any) -> RgbdDataset:
+    """A data set by kind: "rendered", "hypersim", "vkitti2" or "pairs"."""
+    readers: dict[str, Any] = {"rendered": RenderedShards, "hypersim": Hypersim, "vkitti2": VirtualKitti2, "pairs": PairFolder}
+    if kind not in readers:
+        raise InputError(f"data of kind '{kind}' is unknown; known are {', '.join(readers)}")
+    paths = {k: Path(v) if k in ("root", "split_csv") and v is not None else v for k, v in where.items()}
+    try:
+        dataset: RgbdDataset = readers[kind](**paths)
+    except TypeError as error:
+        raise InputError(f"data of kind '{kind}': {error}") from error
+    return dataset
+
+
+def build_source(config: Mapping[str, Any]) -> BatchSource:
+    """The batches of a configuration: cached latents, or pictures from data sets."""
+    section = dict(config.get("data", {}))
+    target = section.pop("target", RECIPES.get(config.get("recipe", ""), ("", Space.SQRT_DISPARITY))[1].value)
+    if "latents" in section:
+        section = take(section, "data", {"latents": [], "sizes": None})
+        folders = section["latents"] if isinstance(section["latents"], list) else [section["latents"]]
+        return read_cache([Path(folder) for folder in folders], target, section["sizes"])
+    section = take(
+        section,
+        "data",
+        {"sets": [], "sizes": [[192, 256]], "augmentation": {}, "depth_range_m": None, "clip": None},
+    )
+    if not section["sets"]:
+        raise InputError("data.sets is empty; name at least one data set, or cached latents")
+    datasets = [build_dataset(**{k: v for k, v in one.items() if k != "weight"}) for one in section["sets"]]
+    targets = target if isinstance(target, list) else [target]
+    normalisations = [_normalisation(name, section) for name in targets]
+    return PixelSource(
+        datasets,
+        [float(one.get("weight", 1.0)) for one in section["sets"]],
+        [(int(h), int(w)) for h, w in section["sizes"]],
+        normalisations,
+        Augmentation(**section["augmentation"]),
+    )
+
+
+def _normalisation(name: str, section: Mapping[str, Any]) -> Normalisation:
+    default = target_named(name)
+    span = section["depth_range_m"]
+    clip = default.clip if section["clip"] is None else float(section["clip"])
+    return Normalisation(default.space, clip=clip, depth_range_m=None if span is None else (float(span[0]), float(span[1])))
+
+
+def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:
+    if section is None:
+        return None
+    if section == "codec":
+        return CodecFeatures(bundle.codec)
+    if isinstance(section, dict) and "dinov2" in section:
+        return DinoV2Encoder(section["dinov2"])
+    raise InputError("encoder is 'codec', or dinov2: FOLDER")
+
+
+def _teacher(section: Any) -> Teacher | None:
+    return None if section is None else ModelTeacher(load_model(Path(section)).model)

@@ -1,0 +1,47 @@
+"""DepthFM (Gui et al., 2024): flow matching from the image's latent to the depth's latent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.models.depthfm import DepthFM, noised
+from leadline.training.base import DepthRecipe
+from leadline.training.losses import squared_error
+from leadline.training.sources import Batch
+
+
+class DepthFMRecipe(DepthRecipe):
+    """L = || v(t, x_t; z) − (x_1 − x_0) ||² with x_t = t x_1 + (1 − t) x_0, t uniform (eq. 2 to 4).
+
+    x_1 is the depth latent, x_0 the image latent z with noise augmentation (section 3.3, t_s = 0.4). The paper writes
+    a norm without square; its authors let a reader who squared it stand, and so do we. σ_min = 1e-8 is below what
+    float32 can add and is left out.
+
+    Args:
+        bundle: A DepthFM; its ``spec.noising_step`` is t_s in thousandths.
+        start: "image" (the paper), or "noise": the naive baseline of its ablation, x_0 = ε.
+    """
+
+    def __init__(self, bundle: ModelBundle, start: str = "image") -> None:
+        super().__init__(bundle)
+        if not isinstance(bundle.model, DepthFM):
+            raise TypeError(f"this recipe trains DepthFM, not {bundle.model.family}")
+        self.flow = bundle.model
+        self.start = start
+
+    def source(self, image: Tensor, noise: Tensor) -> Tensor:
+        """x_0 of an image latent."""
+        return noise if self.start == "noise" else noised(image, noise, self.spec.noising_step)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        image, depth, mask = self.latents(batch)
+        noise = torch.randn(image.shape, generator=generator).to(image)
+        t = torch.rand(len(image), generator=generator).to(image)
+        x0 = self.source(image, noise)
+        along = t.view(-1, 1, 1, 1)
+        xt = along * depth + (1.0 - along) * x0
+        velocity = self.flow.velocity(xt, image, t, batch.get("condition"))
+        loss = squared_error(velocity, depth - x0, mask)
+        return {"loss": loss, "flow": loss}

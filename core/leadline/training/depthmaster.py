@@ -1,0 +1,99 @@
+"""DepthMaster (Song et al., 2025): two stages, first the latent with feature alignment, then pixels with details."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.training.base import DepthRecipe
+from leadline.training.losses import feature_alignment, multi_directional_gradient_loss, squared_error
+from leadline.training.sources import Batch
+from leadline.training.teachers import FeatureEncoder
+
+
+class DepthMasterStage1(DepthRecipe):
+    """L = latent MSE + λ_fa · KL(external features || projected middle features) (eq. 9).
+
+    Args:
+        bundle: A DepthMaster without Fourier Enhancement.
+        encoder: The frozen external encoder; None leaves feature alignment out.
+        weight_fa: λ_fa; 1 in the paper.
+        hidden: Width of the projecting MLP (three layers with SiLU between them); None: the encoder's own.
+    """
+
+    def __init__(
+        self, bundle: ModelBundle, encoder: FeatureEncoder | None = None, weight_fa: float = 1.0, hidden: int | None = None
+    ) -> None:
+        super().__init__(bundle)
+        self.encoder = encoder if weight_fa > 0 else None
+        self.weight_fa = weight_fa
+        if self.encoder is not None:
+            width, features = bundle.spec.unet["block_out_channels"][-1], self.encoder.channels
+            hidden = hidden or features
+            self.project = nn.Sequential(  # an MLP over channels, token by token
+                nn.Conv2d(width, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, features, 1)
+            )
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        image, depth, mask = self.latents(batch)
+        unet, t, prompt = self.model.unet, 1.0, self.model.prompt
+        if self.encoder is None:
+            loss = squared_error(unet(image, t, prompt), depth, mask)
+            return {"loss": loss, "latent": loss}
+        predicted, middle = _with_middle(unet, image, t, prompt)
+        latent = squared_error(predicted, depth, mask)
+        external = self.encoder(batch.get("rgb"), image)
+        external = functional.interpolate(external.float(), size=middle.shape[-2:], mode="bicubic", antialias=False)
+        alignment = feature_alignment(self.project(middle), external)
+        return {"loss": latent + self.weight_fa * alignment, "latent": latent, "alignment": alignment}
+
+
+def _with_middle(unet: nn.Module, image: Tensor, t: float, prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """The network's output, and its middle block's, of one evaluation."""
+    caught: list[Tensor] = []
+    handle = unet.net.mid_block.register_forward_hook(lambda module, inputs, output: caught.append(output))  # type: ignore[union-attr, operator]
+    try:
+        return unet(image, t, prompt), caught[0]
+    finally:
+        handle.remove()
+
+
+class DepthMasterStage2(DepthRecipe):
+    """L = pixel MSE + λ_h · weighted multi-directional gradient loss (eq. 10), through the frozen decoder.
+
+    Args:
+        bundle: A DepthMaster with Fourier Enhancement, started from stage 1.
+        weight_gradient: λ_h; 0.001 in the paper.
+        delta: Where the modified Huber loss changes its form; 0.2 in the published configuration, the paper gives none.
+    """
+
+    def __init__(self, bundle: ModelBundle, weight_gradient: float = 1e-3, delta: float = 0.2) -> None:
+        super().__init__(bundle)
+        self.weight_gradient, self.delta = weight_gradient, delta
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        with torch.no_grad():
+            image = self.codec.encode(batch["rgb"])
+        decoded = self.codec.decode(self.model.unet(image, 1.0, self.model.prompt))
+        pixel = squared_error(decoded, batch["target"], batch["known"])
+        gradient = multi_directional_gradient_loss(decoded, batch["target"], self.delta, batch["known"])
+        return {"loss": pixel + self.weight_gradient * gradient, "pixel": pixel, "gradient": gradient}
+
+
+@torch.no_grad()
+def start_as_identity(block: nn.Module) -> None:
+    """Make a fresh Fourier Enhancement block pass its normalised input on, so that stage 2 starts where stage 1 ended.
+
+    The official block has no identity path and default initial values: the published stage 2 starts from scrambled
+    middle features and needs its many iterations to recover. Here the last convolution starts as "spatial branch,
+    nothing of the frequency branch", and the spatial branch's own residual starts at zero. The block's group norm
+    starts as it is; :class:`DepthMasterStage2` trains everything. The architecture is the official one.
+    """
+    channels = block.fuse.weight.shape[0]  # type: ignore[union-attr, index]
+    weight = torch.zeros_like(block.fuse.weight)  # type: ignore[arg-type]
+    weight[torch.arange(channels), torch.arange(channels)] = 1.0
+    block.fuse.weight.copy_(weight)  # type: ignore[union-attr, operator]
+    for tensor in (block.fuse.bias, block.conv_s2.weight, block.conv_s2.bias):  # type: ignore[union-attr]
+        tensor.zero_()  # type: ignore[operator]

@@ -1,0 +1,71 @@
+"""Run one configured training, or encode a data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leadline.errors import InputError
+from leadline.training.augment import Augmentation
+from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
+from leadline.training.build import AUTOENCODER, build_dataset, build_recipe, build_source, trainer_config
+from leadline.training.config import take
+from leadline.training.latents import CachePlan, target_named, write_cache
+from leadline.training.trainer import step_generator, train
+
+LATENTS = "latents"
+
+
+def run(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = print) -> None:
+    """Train by ``config`` (or encode, for the recipe "latents") into ``out``, going on from what is there."""
+    if config["recipe"] == LATENTS:
+        encode(config, out, report)
+        return
+    settings = trainer_config(config)
+    recipe, source = build_recipe(config), build_source(config)
+    train(recipe, source, settings, out, report)
+    if config["recipe"] == AUTOENCODER:
+        assert isinstance(recipe, AutoencoderRecipe)
+        recipe.to("cpu")
+        batches = [source.sample(step_generator(settings.seed, settings.steps, 0, part), 8) for part in range(8)]
+        recipe.codec.latent_scale = recipe.measure_scale(batches)
+        save_codec_file(recipe.codec, out / "codec.safetensors")
+        report(f"latent scale {recipe.codec.latent_scale:.4f}")
+
+
+def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = print) -> None:
+    """Encode a data set into ``out``: section ``data`` says which, how often and for which targets."""
+    if not config.get("codec"):
+        raise InputError("codec is missing; give the codec.safetensors of an autoencoder training")
+    path = Path(config["codec"])
+    section = take(
+        config.get("data", {}),
+        "data",
+        {
+            "sets": [], "targets": ["sqrt_disparity"], "sizes": [[192, 256]], "shares": None, "views": 1,
+            "augmentation": {}, "sparse": False, "seed": 0, "bf16": True, "worker": [0, 1],
+        },
+    )
+    if len(section["sets"]) != 1:
+        raise InputError("data.sets must name one data set; encode each into a folder of its own")
+    sizes = [(int(h), int(w)) for h, w in section["sizes"]]
+    plan = CachePlan(
+        targets={name: target_named(name) for name in section["targets"]},
+        sizes=sizes,
+        shares=section["shares"] or [1.0] * len(sizes),
+        views=section["views"],
+        augmentation=Augmentation(**section["augmentation"]),
+        sparse=section["sparse"],
+        seed=section["seed"],
+    )
+    codec = load_codec_file(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    share, of = section["worker"]
+    dataset = build_dataset(**section["sets"][0])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    write_cache(
+        codec, dataset, plan, out, digest, bf16=section["bf16"], report=report, which=lambda chunk: chunk % of == share
+    )
