@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from leadline.errors import InputError
 from leadline.image import RgbImage, read_image
@@ -27,7 +27,8 @@ def rgb(data: bytes, name: str) -> RgbImage:
             orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
             stored = np.asarray(opened.convert("RGB")) if orientation != 1 else None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{name} is not an image that can be read ({error})") from error
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one only names an address
+        raise InputError(f"{name} is not an image that can be read{reason}") from error
     try:
         return read_image(data if stored is None else stored)
     except InputError as error:
