@@ -118,9 +118,16 @@ def test_the_nearer_of_two_wins_and_a_yawed_camera_sees_what_lies_left():
 
 @settings(max_examples=15, deadline=None)
 @given(
-    st.floats(-0.6, 0.6), st.floats(-0.5, 0.3), st.floats(-0.3, 0.3), st.floats(0.5, 1.5), st.floats(0.3, 2.5), st.floats(-0.05, 0.05)
+    st.floats(-0.6, 0.6),
+    st.floats(-0.5, 0.3),
+    st.floats(-0.3, 0.3),
+    st.floats(0.5, 1.5),
+    st.floats(0.3, 2.5),
+    st.floats(-0.05, 0.05),
 )
-def test_unprojected_floor_lies_on_the_floor(yaw: float, pitch: float, roll: float, fov: float, eye: float, shift: float):
+def test_unprojected_floor_lies_on_the_floor(
+    yaw: float, pitch: float, roll: float, fov: float, eye: float, shift: float
+):
     scene = Scene(camera=Camera((0.4, -0.2, eye), yaw, pitch, roll, fov, (shift, -shift)))
     scene.materials.add(GREY)
     scene.world.card((0, 0, 0), (400, 400), 0)
@@ -141,7 +148,9 @@ def test_tiling_and_culling_change_nothing(kind: Kind, seed: int):
     """A primitive alone in a small picture gives what a ray-by-ray look at its own equations gives."""
     rng = np.random.default_rng(seed)
     scene = _scene()
-    aux = {Kind.BALL: (2.0, 0.0), Kind.LEAVES: (0.6, 3.0), Kind.TUBE: (float(rng.uniform(-0.9, 0.9)), 0.0)}.get(kind, (0.0, 1.0))
+    aux = {Kind.BALL: (2.0, 0.0), Kind.LEAVES: (0.6, 3.0), Kind.TUBE: (float(rng.uniform(-0.9, 0.9)), 0.0)}.get(
+        kind, (0.0, 1.0)
+    )
     centre = (float(rng.normal(0, 1)), float(rng.uniform(-1, 6)), float(rng.normal(0, 1)))
     scene.world.add(kind, centre, rng.uniform(0.1, 1.5, 3), 0, turn(*rng.uniform(0, 6, 3)), aux)
     solids = Solids.of(scene.world.freeze(), torch.device("cpu"))
@@ -199,7 +208,9 @@ def test_unknown_layouts_and_sizes_are_refused():
 @pytest.mark.parametrize("pattern", list(Pattern))
 def test_patterns_stay_reflectances(pattern: Pattern):
     scene = Scene()
-    scene.materials.add(Material((0.7, 0.2, 0.1), (0.1, 0.3, 0.6), (0.9, 0.9, 0.8), pattern, scale=0.1, salt=7, extra=0.4, dirt=0.3))
+    scene.materials.add(
+        Material((0.7, 0.2, 0.1), (0.1, 0.3, 0.6), (0.9, 0.9, 0.8), pattern, scale=0.1, salt=7, extra=0.4, dirt=0.3)
+    )
     rows = scene.materials.table(torch.device("cpu")).expand(400, -1)
     u, v = torch.linspace(-2, 2, 400), torch.linspace(3, -1, 400)
     colour = albedo(u, v, rows, torch.full((400,), 0.003))
@@ -210,7 +221,9 @@ def test_patterns_stay_reflectances(pattern: Pattern):
 
 def test_a_brick_wall_has_bricks_of_the_given_size():
     scene = Scene()
-    scene.materials.add(Material((0.6, 0.2, 0.1), (0.6, 0.2, 0.1), (0.9, 0.9, 0.9), Pattern.BRICK, scale=0.25, dirt=0.0))
+    scene.materials.add(
+        Material((0.6, 0.2, 0.1), (0.6, 0.2, 0.1), (0.9, 0.9, 0.9), Pattern.BRICK, scale=0.25, dirt=0.0)
+    )
     count = 1000
     rows = scene.materials.table(torch.device("cpu")).expand(count, -1)
     u = torch.linspace(0, 2.5, count)
@@ -258,8 +271,23 @@ def test_a_shard_that_fails_to_be_written_leaves_nothing(tmp_path: Path):
 
 def test_the_command_renders_and_resumes(tmp_path: Path):
     command = [
-        sys.executable, "-m", "leadline.training.scenes", "--count", "2", "--height", "32", "--width", "32", "--seed", "1",
-        "--layout", "shelf_bin", "--shard", "1", "--out", str(tmp_path / "out"),
+        sys.executable,
+        "-m",
+        "leadline.training.scenes",
+        "--count",
+        "2",
+        "--height",
+        "32",
+        "--width",
+        "32",
+        "--seed",
+        "1",
+        "--layout",
+        "shelf_bin",
+        "--shard",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
@@ -267,5 +295,7 @@ def test_the_command_renders_and_resumes(tmp_path: Path):
     before = [(tmp_path / "out" / n).stat().st_mtime_ns for n in names]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     assert [(tmp_path / "out" / n).stat().st_mtime_ns for n in names] == before
-    wrong = subprocess.run([*command[:-2], "--layout", "moon"], check=False, capture_output=True, text=True, timeout=120)
+    wrong = subprocess.run(
+        [*command[:-2], "--layout", "moon"], check=False, capture_output=True, text=True, timeout=120
+    )
     assert wrong.returncode == 2

@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 
 import click
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from leadline.errors import LeadlineError
+
+from .layouts import LAYOUTS
+from .montage import montage
+from .render import render_scenes
+from .shards import Job, render_shards
 
 
 @click.command()
@@ -19,25 +27,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for shards; finished ones are skipped.")
 @click.option("--shard", type=click.IntRange(1), default=50, show_default=True, help="Pictures per shard.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, one thread each.")
-@click.option("--montage", "sheet", type=click.Path(path_type=Path), help="Write a contact sheet here instead of shards.")
+@click.option(
+    "--montage", "sheet", type=click.Path(path_type=Path), help="Write a contact sheet here instead of shards."
+)
 @click.option("--columns", type=click.IntRange(1), default=6, show_default=True, help="Columns of the contact sheet.")
 def main(
-    count: int, height: int, width: int, seed: int, layout: str | None, device: str, out: Path | None, shard: int, workers: int,
-    sheet: Path | None, columns: int,
+    count: int,
+    height: int,
+    width: int,
+    seed: int,
+    layout: str | None,
+    device: str,
+    out: Path | None,
+    shard: int,
+    workers: int,
+    sheet: Path | None,
+    columns: int,
 ) -> None:
     """Renders procedural RGB-D scenes."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    from leadline.errors import LeadlineError
-
-    from .layouts import LAYOUTS
-    from .montage import montage
-    from .render import render_scenes
-    from .shards import Job, render_shards
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if (out is None) == (sheet is None):
         raise click.UsageError("give either --out (shards) or --montage (a contact sheet)")
     if layout is not None and layout not in LAYOUTS:
@@ -48,7 +56,9 @@ def main(
             click.echo(f"wrote {sheet}")
             return
         assert out is not None
-        bar = Progress(TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        bar = Progress(
+            TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        )
         with bar:
             task = bar.add_task("scenes", total=count)
             for ready in render_shards(Job(count, height, width, seed, out, shard, layout), workers, device):

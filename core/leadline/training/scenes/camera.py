@@ -43,7 +43,9 @@ class Camera:
         return cls(eye, float(np.arctan2(-dx, dy)), float(np.arctan2(dz, np.hypot(dx, dy))), roll, fov)
 
 
-def rays(camera: Camera, height: int, width: int, fine: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def rays(
+    camera: Camera, height: int, width: int, fine: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """Directions (3, *fine) in world axes with camera z = 1, pose (3, 3) and intrinsics (3, 3) of the ``fine`` grid.
 
     ``fine`` (rows, columns) rays cover the height × width picture; the two are equal for rays through pixel centres.

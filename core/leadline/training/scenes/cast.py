@@ -32,15 +32,20 @@ class Solids:
     def of(cls, primitives: Primitives, device: torch.device) -> Solids:
         """Copies ``primitives`` to ``device`` and prepares the transforms."""
         rotation, centre, half, aux = (
-            torch.from_numpy(a).to(device) for a in (primitives.rotation, primitives.centre, primitives.half, primitives.aux)
+            torch.from_numpy(a).to(device)
+            for a in (primitives.rotation, primitives.centre, primitives.half, primitives.aux)
         )
         kind, material = (torch.from_numpy(a).to(device) for a in (primitives.kind, primitives.material))
         to_unit = rotation.transpose(1, 2) / half[:, :, None]
-        signs = torch.tensor([[(i >> a & 1) * 2 - 1 for a in range(3)] for i in range(8)], device=device, dtype=torch.float32)
+        signs = torch.tensor(
+            [[(i >> a & 1) * 2 - 1 for a in range(3)] for i in range(8)], device=device, dtype=torch.float32
+        )
         bulge = torch.ones_like(half)  # a tapered tube is wider than its mean radius
         tube = kind == Kind.TUBE
         bulge[tube, :2] += aux[tube, :1].abs()
-        flat = half * bulge * torch.where((kind == Kind.CARD)[:, None], half.new_tensor([1.0, 1.0, 0.0]), half.new_ones(3))
+        flat = (
+            half * bulge * torch.where((kind == Kind.CARD)[:, None], half.new_tensor([1.0, 1.0, 0.0]), half.new_ones(3))
+        )
         corners = centre[:, None] + torch.einsum("pij,pkj->pki", rotation, signs[None] * flat[:, None])
         return cls(kind, rotation, centre, half, aux, material, to_unit, corners)
 
@@ -145,15 +150,19 @@ def occluded(
     low = torch.where(usable, spots, torch.full_like(spots, big)).amin(2)
     high = torch.where(usable, spots, torch.full_like(spots, -big)).amax(2)
     overlap = (
-        (rectangles[:, 0, None] <= high[0]) & (rectangles[:, 2, None] >= low[0])
-        & (rectangles[:, 1, None] <= high[1]) & (rectangles[:, 3, None] >= low[1])
+        (rectangles[:, 0, None] <= high[0])
+        & (rectangles[:, 2, None] >= low[0])
+        & (rectangles[:, 1, None] <= high[1])
+        & (rectangles[:, 3, None] >= low[1])
     )
     pairs = overlap.nonzero()
     shade = torch.zeros(points.shape[1:], device=points.device)
     for kind, chunk in _by_kind(solids, pairs):
         which, group = chunk[:, 0], chunk[:, 1]
         t = _unit_hits(
-            kind, solids, which,
+            kind,
+            solids,
+            which,
             (points[0, group], points[1, group], points[2, group]),
             (towards[0, group], towards[1, group], towards[2, group]),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .palette import Palette
-from .things import ON_FURNITURE, basket, carton, figure, scatter, turned
+from .things import ON_FURNITURE, basket, carton, figure, plant, scatter, turned
 from .world import World, turn
 
 Rng = np.random.Generator
@@ -100,7 +100,12 @@ def sofa(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float)
         world.ball((x, -(d + back) / 2, seat * 1.03), (inner / count * 0.5, (d - back) * 0.5, seat * 0.12), cloth)
     for _ in range(int(rng.integers(0, 4))):
         x = float(rng.uniform(-0.5, 0.5)) * inner
-        world.ball((x, -back - 0.1, seat + 0.24), (0.24, 0.09, 0.22), palette.fabric(), rotation=turn(float(rng.normal(0, 0.3)), -0.35, float(rng.normal(0, 0.3))))
+        world.ball(
+            (x, -back - 0.1, seat + 0.24),
+            (0.24, 0.09, 0.22),
+            palette.fabric(),
+            rotation=turn(float(rng.normal(0, 0.3)), -0.35, float(rng.normal(0, 0.3))),
+        )
     if rng.random() < 0.3:
         world.ball((float(rng.uniform(-0.3, 0.3)) * w, -d * 0.5, seat + 0.02), (0.5, d * 0.5, 0.07), palette.fabric())
 
@@ -126,15 +131,32 @@ def shelf(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float
                 tall, deep = step * float(rng.uniform(0.7, 0.9)), d * float(rng.uniform(0.55, 0.9))
                 world.block((x + thick, x + thick + length), (-deep, -0.02), (z, z + tall), spines[(i + k) % 2])
                 if rng.random() < 0.3:
-                    world.box((x + length + 0.06, -deep / 2, z + tall * 0.45), (0.03, deep * 0.8, tall * 0.9), palette.printed(), turn(0, 0, -0.25))
+                    world.box(
+                        (x + length + 0.06, -deep / 2, z + tall * 0.45),
+                        (0.03, deep * 0.8, tall * 0.9),
+                        palette.printed(),
+                        turn(0, 0, -0.25),
+                    )
             elif rng.random() < 0.6:
                 with world.at(x + bay / 2, -d / 2, z):
-                    scatter(world, palette, rng, (bay * 0.8, d * 0.7), int(rng.integers(1, 4)), (0.08, step * 0.7), (*ON_FURNITURE[:-3], carton))
+                    scatter(
+                        world,
+                        palette,
+                        rng,
+                        (bay * 0.8, d * 0.7),
+                        int(rng.integers(1, 4)),
+                        (0.08, step * 0.7),
+                        (*ON_FURNITURE[:-3], carton),
+                    )
 
 
 def cabinet(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float) -> None:
     """A chest, wardrobe, fridge or kitchen block: body, fronts standing out, a top plate, things on top when low."""
-    body, front, knob = palette.pick("wood", "white", "paint", "metal", "panels"), palette.pick("wood", "white", "paint"), palette.metal()
+    body, front, knob = (
+        palette.pick("wood", "white", "paint", "metal", "panels"),
+        palette.pick("wood", "white", "paint"),
+        palette.metal(),
+    )
     world.box((0, -d / 2, h / 2), (w, d - 0.02, h), body)
     columns, rows = max(1, round(w / rng.uniform(0.35, 0.7))), int(rng.integers(1, 5))
     if rng.random() < 0.85:
@@ -143,7 +165,11 @@ def cabinet(world: World, palette: Palette, rng: Rng, w: float, d: float, h: flo
             for k in range(rows):
                 x, z = -w / 2 + (i + 0.5) * a, 0.07 + (k + 0.5) * b
                 world.box((x, -d + 0.005, z), (a - 0.015, 0.025, b - 0.015), front)
-                world.box((x + (0 if rows > 2 else a * 0.38), -d - 0.015, z), (0.1 if rows > 2 else 0.015, 0.02, 0.015 if rows > 2 else 0.12), knob)
+                world.box(
+                    (x + (0 if rows > 2 else a * 0.38), -d - 0.015, z),
+                    (0.1 if rows > 2 else 0.015, 0.02, 0.015 if rows > 2 else 0.12),
+                    knob,
+                )
     if h < 1.4:
         world.box((0, -d / 2, h + 0.012), (w + 0.03, d + 0.03, 0.024), palette.pick("wood", "marble", "white", "dark"))
         with world.at(0, -d / 2, h + 0.024):
@@ -159,7 +185,12 @@ def bed(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float) 
     world.ball((0, -d * 0.6, h * 0.95), (w * 0.55, d * 0.4, h * 0.14), cloth)
     world.box((0, -0.03, h * 1.0), (w * 1.04, 0.06, h * float(rng.uniform(1.3, 2.2))), frame)
     for s in (-0.25, 0.25) if w > 1.2 else (0.0,):
-        world.ball((s * w, -0.28, h * 1.02), (w * 0.21 if w > 1.2 else w * 0.36, 0.22, 0.1), palette.pick("white", "fabric"), rotation=turn(0, 0.25))
+        world.ball(
+            (s * w, -0.28, h * 1.02),
+            (w * 0.21 if w > 1.2 else w * 0.36, 0.22, 0.1),
+            palette.pick("white", "fabric"),
+            rotation=turn(0, 0.25),
+        )
 
 
 def desk(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float) -> None:
@@ -191,8 +222,6 @@ def floor_lamp(world: World, palette: Palette, rng: Rng, w: float, d: float, h: 
 
 def green(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float) -> None:
     """A large pot plant."""
-    from .things import plant
-
     with world.at(0, -d / 2):
         plant(world, palette, rng, h)
 
@@ -203,7 +232,12 @@ def boxes(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float
     while z < h - 0.15:
         tall, shrink = float(rng.uniform(0.15, 0.4)), float(rng.uniform(0.6, 1))
         tall = min(tall, h - z)
-        world.box((float(rng.normal(0, 0.03)), -d / 2, z + tall / 2), (w * shrink, d * shrink, tall), palette.pick("cardboard", "paint", "white", "printed"), turn(float(rng.normal(0, 0.15))))
+        world.box(
+            (float(rng.normal(0, 0.03)), -d / 2, z + tall / 2),
+            (w * shrink, d * shrink, tall),
+            palette.pick("cardboard", "paint", "white", "printed"),
+            turn(float(rng.normal(0, 0.15))),
+        )
         z += tall
 
 
@@ -219,7 +253,12 @@ def person(world: World, palette: Palette, rng: Rng, w: float, d: float, h: floa
         world.box((s * h * 0.055, y + s * stride * 0.6 - h * 0.03, h * 0.02), (h * 0.05, h * 0.14, h * 0.04), hair)
         elbow = (s * h * 0.15, y - s * stride * 0.3, h * 0.64)
         world.capsule((s * h * 0.115, y, shoulder - h * 0.01), elbow, h * 0.032, shirt)
-        world.capsule(elbow, (s * h * 0.14, y - s * stride * 0.5 - h * 0.04, h * 0.5), h * 0.026, skin if rng.random() < 0.5 else shirt)
+        world.capsule(
+            elbow,
+            (s * h * 0.14, y - s * stride * 0.5 - h * 0.04, h * 0.5),
+            h * 0.026,
+            skin if rng.random() < 0.5 else shirt,
+        )
     world.ball((0, y, (hip + shoulder) / 2 + 0.01 * h), (h * 0.115, h * 0.075, h * 0.2), shirt)
     world.tube((0, y, hip - 0.03 * h), (0, y, shoulder), h * 0.085, shirt, h * 0.1)
     world.tube((0, y, shoulder), (0, y, h * 0.9), h * 0.035, skin)
@@ -244,7 +283,12 @@ def stairs(world: World, palette: Palette, rng: Rng, w: float, d: float, h: floa
     for s in (-1, 1):
         world.tube((s * w / 2, -d, 0.95), (s * w / 2, 0, h + 0.95), 0.03, rail)
         for i in range(0, count, 2):
-            world.tube((s * w / 2, -d + (i + 0.5) * d / count, (i + 1) * h / count), (s * w / 2, -d + (i + 0.5) * d / count, (i + 1) * h / count + 0.9), 0.012, rail)
+            world.tube(
+                (s * w / 2, -d + (i + 0.5) * d / count, (i + 1) * h / count),
+                (s * w / 2, -d + (i + 0.5) * d / count, (i + 1) * h / count + 0.9),
+                0.012,
+                rail,
+            )
 
 
 def stool(world: World, palette: Palette, rng: Rng, w: float, d: float, h: float) -> None:

@@ -6,6 +6,8 @@ return t (same units as the ray parameter), ``inf`` where the ray misses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -102,32 +104,29 @@ def tube(o: Triple, d: Triple, taper: Tensor, open_top: Tensor) -> Tensor:
     return best
 
 
-def card_mask(x: Tensor, y: Tensor, mask: int, repeat: Tensor) -> Tensor:
-    """Where cut-out number ``mask`` has substance, for x, y in [-1, 1]."""
-    if mask == 0:
-        return torch.ones_like(x, dtype=torch.bool)
+def _ring(x: Tensor, y: Tensor, repeat: Tensor) -> Tensor:
     radius = x * x + y * y
-    if mask == 1:
-        return radius <= 1
-    if mask == 2:
-        return (clumps(x, y, x * y, repeat) > 0.05) & (radius <= 1)
-    if mask == 3:  # everything but an arch: a doorway with a round top
-        return ~((x.abs() < 0.55) & ((y < 0.1) | (x * x + (y - 0.1) ** 2 < 0.3)))
-    if mask == 4:
-        angle = torch.atan2(y, x)
-        spoke = ((angle * repeat / 6.2832) % 1.0) < 0.09
-        return (radius <= 1) & ((radius > 0.74) | spoke | (radius < 0.02))
-    if mask == 5:
-        return (((x * repeat) % 1.0) < 0.22) | ((y.abs() - 0.75).abs() < 0.06)
-    if mask == 6:
-        return (((x * repeat) % 1.0) < 0.12) | (((y * repeat) % 1.0) < 0.12)
-    return (x.abs() < 0.5 * (1 - y * y)) & (y.abs() <= 1)
+    spoke = ((torch.atan2(y, x) * repeat / 6.2832) % 1.0) < 0.09
+    return (radius <= 1) & ((radius > 0.74) | spoke | (radius < 0.02))
+
+
+#: Where each cut-out has substance, for x, y in [-1, 1] and its repeat count.
+_MASKS: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...] = (
+    lambda x, y, n: torch.ones_like(x, dtype=torch.bool),
+    lambda x, y, n: x * x + y * y <= 1,
+    lambda x, y, n: (clumps(x, y, x * y, n) > 0.05) & (x * x + y * y <= 1),
+    lambda x, y, n: ~((x.abs() < 0.55) & ((y < 0.1) | (x * x + (y - 0.1) ** 2 < 0.3))),
+    _ring,
+    lambda x, y, n: (((x * n) % 1.0) < 0.22) | ((y.abs() - 0.75).abs() < 0.06),
+    lambda x, y, n: (((x * n) % 1.0) < 0.12) | (((y * n) % 1.0) < 0.12),
+    lambda x, y, n: x.abs() < 0.5 * (1 - y * y),
+)
 
 
 def card(o: Triple, d: Triple, mask: int, repeat: Tensor) -> Tensor:
-    """The rectangle |x|, |y| ≤ 1 at z = 0 with cut-out ``mask``."""
+    """The rectangle |x|, |y| ≤ 1 at z = 0 with cut-out number ``mask`` of ``CARD_MASKS``."""
     safe = torch.where(d[2].abs() < 1e-12, torch.full_like(d[2], 1e-12), d[2])
     t = -o[2] / safe
     x, y = o[0] + t * d[0], o[1] + t * d[1]
-    ok = (t > NEAR) & (x.abs() <= 1) & (y.abs() <= 1) & card_mask(x, y, mask, repeat)
+    ok = (t > NEAR) & (x.abs() <= 1) & (y.abs() <= 1) & _MASKS[mask](x, y, repeat)
     return torch.where(ok, t, torch.full_like(t, INF))

@@ -26,7 +26,10 @@ def _atlas(device: str) -> Tensor:
         return np.asarray(field / field.std())
 
     planes = [
-        spectrum(1.5, 3, 200), spectrum(0.4, 24, 240), -np.abs(spectrum(1.6, 3, 120)) * 1.6 + 1.3, spectrum(2.2, 2, 16),
+        spectrum(1.5, 3, 200),
+        spectrum(0.4, 24, 240),
+        -np.abs(spectrum(1.6, 3, 120)) * 1.6 + 1.3,
+        spectrum(2.2, 2, 16),
         *(spectrum(1.3, 3, 200) for _ in range(_CHANNELS - 4)),
     ]
     texture = torch.from_numpy(np.stack(planes).clip(-2.5, 2.5).astype(np.float32)) / 2.5

@@ -11,6 +11,7 @@ from torch import Tensor
 from .scene import Look
 
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 
 def _box(x: Tensor, radius: int) -> Tensor:
@@ -46,6 +47,68 @@ def _tone(x: Tensor, contrast: float, knee: float) -> Tensor:
     return x + contrast * (x - 0.5) * x * (1 - x) * 2
 
 
+def _expose(x: Tensor, look: Look, rng: np.random.Generator) -> Tensor:
+    """Automatic exposure that misses a little, bloom round bright windows, white balance, vignetting."""
+    _, height, width = x.shape
+    grey = x.mean(0)
+    level = float(grey.mean()) * 0.5 + float(grey.flatten()[:: max(1, grey.numel() // 4096)].median()) * 0.5
+    target = 0.2 * 2 ** float(np.clip(rng.normal(0, 0.55), -1.6, 1.5))
+    x = x * (target / max(level, 1e-4)) * 2**look.exposure
+    if rng.random() < 0.5:
+        bright = (x - 0.9).clamp(min=0, max=3)
+        radius = max(2, width // int(rng.integers(24, 60)))
+        x = x + _box(_box(bright, radius), radius) * float(rng.uniform(0.2, 0.8))
+    warm, green = float(rng.normal(0, 0.09)), float(rng.normal(0, 0.035))
+    x = x * x.new_tensor([1 + warm, 1 + green, 1 - warm]).view(3, 1, 1).clamp(min=0.5)
+    across = torch.linspace(-1, 1, width, device=x.device) - rng.normal(0, 0.05)
+    down = torch.linspace(-1, 1, height, device=x.device)[:, None] - rng.normal(0, 0.05)
+    fall = float(rng.uniform(0, 0.35)) if rng.random() < 0.6 else 0.0
+    return x * (1 - 0.6 * fall * (across**2 + down**2))
+
+
+def _develop(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Tone curve, lifted blacks, saturation, softness and shake; the result is display-referred, about 0..1."""
+    saturation = float(np.clip(rng.normal(1.2, 0.28), 0.0, 2.0)) if rng.random() > 0.02 else 0.0
+    x = _tone(x, float(rng.uniform(-0.2, 1.7)), float(rng.uniform(0.5, 0.9)))
+    if rng.random() < 0.35:
+        lift = float(rng.uniform(0, 0.07))
+        x = lift + (1 - lift) * x
+    luma = (x * x.new_tensor([0.3, 0.59, 0.11]).view(3, 1, 1)).sum(0, keepdim=True)
+    x = luma + (x - luma) * saturation
+    if rng.random() < 0.18:
+        x = x + (_box(x, 1) - x) * float(rng.uniform(0.3, 1))
+    if rng.random() < 0.07:
+        across = 2 if rng.random() < 0.6 else 1
+        x = (torch.roll(x, 1, across) + x + torch.roll(x, -1, across)) / 3
+    return x
+
+
+def _sensor(image: Floats, rng: np.random.Generator) -> Floats:
+    """Noise, stronger in the dark and sometimes coarse, and in-camera sharpening; (H, W, 3) in 0..255."""
+    strength = np.float32(rng.exponential(1.8))
+    if strength > 0.4:
+        grain = rng.standard_normal(image.shape, dtype=np.float32)
+        if rng.random() < 0.3:
+            grain = np.asarray(cv2.GaussianBlur(grain, (3, 3), 0) * 2, dtype=np.float32)
+        image = image + strength * (0.5 * grain + grain.mean(2, keepdims=True)) * (1.3 - 0.8 * image / 255)
+    if rng.random() < 0.4:
+        soft = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 1.3))), dtype=np.float32)
+        image = image + np.float32(rng.uniform(0.2, 1.3)) * (image - soft)
+    return image
+
+
+def _store(image: Image, rng: np.random.Generator) -> Image:
+    """Now and then the frame that undistorted and scanned pictures have; mostly JPEG."""
+    if rng.random() < 0.03:
+        edge, tone = max(1, round(image.shape[0] * float(rng.uniform(0.008, 0.03)))), int(rng.choice([0, 255]))
+        image[:edge], image[-edge:], image[:, :edge], image[:, -edge:] = tone, tone, tone, tone
+    if rng.random() < 0.7:
+        quality = int(rng.integers(35, 96))
+        _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1], dtype=np.uint8)
+    return image
+
+
 def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: np.random.Generator) -> Image:
     """(H, W, 3) uint8 sRGB from linear radiance (3, H, W) and z-depth (H, W; inf for sky); ``focal`` in pixels."""
     _, height, width = radiance.shape
@@ -53,52 +116,6 @@ def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: n
     if look.aperture > 0:
         focus = look.focus or float(depth[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].median())
         x = lens_blur(x, depth, look.aperture * focal * float(rng.uniform(0.3, 1.2)), max(min(focus, 50.0), 0.1))
-    grey = x.mean(0)
-    level = float(grey.mean()) * 0.5 + float(grey.flatten()[:: max(1, grey.numel() // 4096)].median()) * 0.5
-    target = 0.2 * 2 ** float(np.clip(rng.normal(0, 0.55), -1.6, 1.5)) * (0.35 if look.night else 1.0)
-    x = x * (target / max(level, 1e-4)) * 2**look.exposure
-    if rng.random() < 0.5:  # bloom round bright windows and lamps
-        bright = (x - 0.9).clamp(min=0, max=3)
-        radius = max(2, width // int(rng.integers(24, 60)))
-        x = x + _box(_box(bright, radius), radius) * float(rng.uniform(0.2, 0.8))
-    warm, green = float(rng.normal(0, 0.09)), float(rng.normal(0, 0.035))
-    balance = torch.tensor([1 + warm, 1 + green, 1 - warm], device=x.device).view(3, 1, 1)
-    x = x * balance.clamp(min=0.5)
-    yy, xx = torch.meshgrid(
-        torch.linspace(-1, 1, height, device=x.device), torch.linspace(-1, 1, width, device=x.device), indexing="ij"
-    )
-    fall = float(rng.uniform(0, 0.35)) if rng.random() < 0.6 else 0.0
-    x = x * (1 - fall * ((xx - rng.normal(0, 0.05)) ** 2 + (yy - rng.normal(0, 0.05)) ** 2) * 0.6)
-    saturation = float(np.clip(rng.normal(1.2, 0.28), 0.0, 2.0)) if rng.random() > 0.02 else 0.0
-    x = _tone(x, float(rng.uniform(-0.2, 1.7)), float(rng.uniform(0.5, 0.9)))
-    if rng.random() < 0.35:
-        lift = float(rng.uniform(0, 0.07))
-        x = lift + (1 - lift) * x
-    luma = (x * torch.tensor([0.3, 0.59, 0.11], device=x.device).view(3, 1, 1)).sum(0, keepdim=True)
-    x = luma + (x - luma) * saturation
-    if rng.random() < 0.18:
-        x = x + (_box(x, 1) - x) * float(rng.uniform(0.3, 1))
-    if rng.random() < 0.07:  # camera shake
-        reach = 1
-        step = (0, 1) if rng.random() < 0.6 else (1, 0)
-        x = torch.stack([torch.roll(x, (k * step[0], k * step[1]), (1, 2)) for k in range(-reach, reach + 1)]).mean(0)
-    image = (x.clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy().astype(np.float32)
-    strength = float(rng.exponential(1.8))
-    if strength > 0.4:
-        coarse = rng.random() < 0.3
-        grain = rng.standard_normal((height, width, 3), dtype=np.float32)
-        if coarse:
-            grain = cv2.GaussianBlur(grain, (3, 3), 0) * 2
-        mono = grain.mean(2, keepdims=True)
-        image = image + strength * (0.5 * grain + mono) * (1.3 - 0.8 * image / 255)
-    if rng.random() < 0.4:  # in-camera sharpening
-        image = image + float(rng.uniform(0.2, 1.3)) * (image - cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.7, 1.3))))
-    result: Image = np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.03:  # the frame that undistorted and scanned pictures have
-        edge, tone = max(1, round(height * float(rng.uniform(0.008, 0.03)))), int(rng.choice([0, 255]))
-        result[:edge], result[-edge:], result[:, :edge], result[:, -edge:] = tone, tone, tone, tone
-    if rng.random() < 0.7:
-        quality = int(rng.integers(35, 96))
-        _, packed = cv2.imencode(".jpg", result[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        result = np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
-    return result
+    x = _develop(_expose(x, look, rng), rng)
+    image = _sensor((x.clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy().astype(np.float32), rng)
+    return _store(np.ascontiguousarray(image.clip(0, 255).astype(np.uint8)), rng)

@@ -62,8 +62,10 @@ def cast_picture(scene: Scene, solids: Solids, height: int, width: int, scale: f
     depth, owner = whole(t), whole(owner)
     far = depth > FARTHEST
     return Hits(
-        torch.where(far, torch.full_like(depth, float("inf")), depth), torch.where(far, torch.full_like(owner, -1), owner),
-        directions, intrinsics,
+        torch.where(far, torch.full_like(depth, float("inf")), depth),
+        torch.where(far, torch.full_like(owner, -1), owner),
+        directions,
+        intrinsics,
     )
 
 
@@ -96,8 +98,11 @@ def radiance(scene: Scene, solids: Solids, hits: Hits) -> Tensor:
     grow = 16
     pad = (0, -width % grow, 0, -height % grow)
     arriving = shadow(
-        solids, light,
-        F.pad(point[None], pad, mode="replicate")[0], F.pad(normal[None], pad, mode="replicate")[0], F.pad(hit, pad),
+        solids,
+        light,
+        F.pad(point[None], pad, mode="replicate")[0],
+        F.pad(normal[None], pad, mode="replicate")[0],
+        F.pad(hit, pad),
     )[:height, :width].flatten()
     flat = hits.depth.flatten()
     air = torch.tensor(light.horizon, device=device).view(3, 1)
@@ -118,12 +123,20 @@ def _acceptable(scene: Scene, hits: Hits) -> bool:
     if float(solid.float().mean()) < 0.3:
         return False
     seen = hits.depth[solid]
-    low, high = torch.quantile(seen[:: max(1, seen.numel() // 4000)], torch.tensor([0.005, 0.98], device=seen.device)).tolist()
+    low, high = torch.quantile(
+        seen[:: max(1, seen.numel() // 4000)], torch.tensor([0.005, 0.98], device=seen.device)
+    ).tolist()
     return bool(low >= scene.near and high / low > 1.25)
 
 
 def render_scene(
-    seed: int, index: int, height: int, width: int, layout: str | None = None, device: torch.device | str = "cpu", supersample: float = 1.5
+    seed: int,
+    index: int,
+    height: int,
+    width: int,
+    layout: str | None = None,
+    device: torch.device | str = "cpu",
+    supersample: float = 1.5,
 ) -> tuple[np.ndarray, Tensor, Tensor, Tensor, str]:
     """One picture: rgb (H, W, 3) uint8 array, depth (H, W), valid (H, W), intrinsics (3, 3), name of the layout."""
     on = torch.device(device)
@@ -145,7 +158,13 @@ def render_scene(
 
 @torch.no_grad()
 def render_scenes(
-    seed: int, count: int, height: int, width: int, layout: str | None = None, device: torch.device | str = "cpu", first: int = 0
+    seed: int,
+    count: int,
+    height: int,
+    width: int,
+    layout: str | None = None,
+    device: torch.device | str = "cpu",
+    first: int = 0,
 ) -> SceneBatch:
     """Renders ``count`` pictures; picture i depends only on (seed, first + i, height, width, layout).
 

@@ -42,7 +42,6 @@ class Look:
     aperture: float = 0.0  # blur-circle size in radians at infinity for focus 1 m; 0 is a pinhole
     focus: float | None = None  # metres; None focuses on the middle of the picture
     exposure: float = 0.0  # stops away from the automatic choice
-    night: bool = False
 
 
 @dataclass

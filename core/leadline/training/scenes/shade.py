@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .cast import Solids, occluded
-from .materials import albedo
+from .materials import BUMP, GLOSS, GLOW, SCALE, albedo
 from .noise import CLOUD, SMOOTH, noise
 from .scene import Light
 from .world import Kind
@@ -35,7 +35,7 @@ class Surface:
     normal: Tensor  # (3, N) unit, towards the viewer
     u: Tensor  # (N,) metres
     v: Tensor
-    row: Tensor  # (N, 20) material parameters
+    row: Tensor  # (N, 19) material parameters
 
 
 def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: Tensor) -> Surface:
@@ -47,7 +47,11 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
     inside = q / half
     size = inside.abs()
     card = kind == Kind.CARD
-    axis = torch.where(card, torch.full_like(owner, 2), torch.where((size[0] >= size[1]) & (size[0] >= size[2]), 0, torch.where(size[1] >= size[2], 1, 2)))
+    axis = torch.where(
+        card,
+        torch.full_like(owner, 2),
+        torch.where((size[0] >= size[1]) & (size[0] >= size[2]), 0, torch.where(size[1] >= size[2], 1, 2)),
+    )
     signs = torch.where(inside >= 0, 1.0, -1.0)
     normal = torch.zeros_like(q)
     normal.scatter_(0, axis[None], signs.gather(0, axis[None]))
@@ -75,17 +79,19 @@ def surface(solids: Solids, table: Tensor, owner: Tensor, point: Tensor, view: T
         v[tube] = torch.where(cap, q[1, tube], q[2, tube])
     row = table[solids.material[owner]]
     salt = (owner.to(torch.float32) * 0.618) % 1.0  # equal furniture does not wear equal stains
-    u = u + axis * 0.37 * row[:, 10] * (kind == Kind.BOX)
-    world = torch.stack([turn[3 * a] * normal[0] + turn[3 * a + 1] * normal[1] + turn[3 * a + 2] * normal[2] for a in range(3)])
+    u = u + axis * 0.37 * row[:, SCALE] * (kind == Kind.BOX)
+    world = torch.stack(
+        [turn[3 * a] * normal[0] + turn[3 * a + 1] * normal[1] + turn[3 * a + 2] * normal[2] for a in range(3)]
+    )
     world = unit(world)
     leafy = (kind == Kind.LEAVES).nonzero()[:, 0]
     if len(leafy):
         wild = noise(u[leafy] * 1.3, v[leafy] * 1.3, slice(4, 7))
         world[:, leafy] = unit(world[:, leafy] + 1.6 * wild)
-    bumpy = (row[:, 16] > 0).nonzero()[:, 0]
+    bumpy = (row[:, BUMP] > 0).nonzero()[:, 0]
     if len(bumpy):
-        p, strength = point[:, bumpy], row[bumpy, 16]
-        wide = row[bumpy, 10] * 3
+        p, strength = point[:, bumpy], row[bumpy, BUMP]
+        wide = row[bumpy, SCALE] * 3
         wild = noise((p[0] + 0.5 * p[2]) / wide + salt[bumpy], (p[1] + 0.7 * p[2]) / wide, slice(4, 7))
         world[:, bumpy] = unit(world[:, bumpy] + strength * wild)
     facing = dot(world, view)
@@ -103,13 +109,15 @@ def ambient_occlusion(depth: Tensor, hit: Tensor, normal: Tensor, rays: Tensor, 
 
     ``depth`` z (H, W), ``hit`` bool, ``normal`` world (3, H, W), ``rays`` world directions (3, H, W).
     """
-    height, width = depth.shape
+    width = depth.shape[1]
     z = torch.where(hit, depth, torch.full_like(depth, 1e4))
     point = rays * z
     total = torch.zeros_like(depth)
     taps = 0
     for radius in (max(2, width // 160), max(4, width // 55), max(9, width // 20)):
-        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)) if radius < width // 30 else ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        for dx, dy in (
+            ((1, 0), (-1, 0), (0, 1), (0, -1)) if radius < width // 30 else ((1, 1), (-1, 1), (1, -1), (-1, -1))
+        ):
             shifted = torch.roll(point, (dy * radius, dx * radius), (1, 2))
             delta = shifted - point
             square = dot(delta, delta)
@@ -120,7 +128,9 @@ def ambient_occlusion(depth: Tensor, hit: Tensor, normal: Tensor, rays: Tensor, 
     return (1 - 1.5 * total / taps).clamp(0.15, 1)
 
 
-def _through_window(window: tuple[float, float, float, float, float], start: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
+def _through_window(
+    window: tuple[float, float, float, float, float], start: Tensor, towards: Tensor
+) -> tuple[Tensor, Tensor]:
     """Which sun rays (3, H, W) leave the room through ``window``, and how far they run to it (just short of the wall)."""
     wall, y0, y1, z0, z1 = window
     slope = torch.where(towards[0].abs() < 1e-6, torch.full_like(towards[0], 1e-6), towards[0])
@@ -137,7 +147,8 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
     p, n, ok = point[:, ::2, ::2], normal[:, ::2, ::2], hit[::2, ::2]
     rows, columns = p.shape[1] // _GROUP, p.shape[2] // _GROUP
     jitter = noise(
-        torch.arange(p.shape[1] * p.shape[2], device=device) * 0.6180339, torch.arange(p.shape[1] * p.shape[2], device=device) * 0.7548776,
+        torch.arange(p.shape[1] * p.shape[2], device=device) * 0.6180339,
+        torch.arange(p.shape[1] * p.shape[2], device=device) * 0.7548776,
         slice(4, 7),
     ).reshape(3, p.shape[1], p.shape[2])
     target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1, 1)
@@ -180,8 +191,12 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
         near = (solids.centre - target.view(1, 3)).norm(dim=1) < 0.25
         glowing_lamp_shell = near | (bottom > float(target[2]) - 0.02)
         rectangles[glowing_lamp_shell] = rectangles.new_tensor([1e9, 1e9, -1e9, -1e9])
-    blocked = occluded(solids, rectangles, grouped(start), grouped(towards), grouped(distance), grouped(project(p)), grouped(usable))
-    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(p.shape[1], p.shape[2]) * inside
+    blocked = occluded(
+        solids, rectangles, grouped(start), grouped(towards), grouped(distance), grouped(project(p)), grouped(usable)
+    )
+    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(
+        p.shape[1], p.shape[2]
+    ) * inside
     lit = _blurred(_blurred(lit, 1), 2 if light.size > 0.04 else 1)
     return F.interpolate(lit[None, None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
 
@@ -191,7 +206,9 @@ def sky(light: Light, view: Tensor) -> Tensor:
     d = unit(view)
     up = d[2].clamp(min=0)
     device = view.device
-    zenith, horizon, sun = (torch.tensor(c, device=device).view(3, 1) for c in (light.zenith, light.horizon, light.colour))
+    zenith, horizon, sun = (
+        torch.tensor(c, device=device).view(3, 1) for c in (light.zenith, light.horizon, light.colour)
+    )
     colour = horizon + (zenith - horizon) * up.clamp(0, 1) ** 0.45
     flat = 1.0 / (up + 0.12)
     n = noise(d[0] * flat * 0.07 + light.cloud, d[1] * flat * 0.07, slice(0, 8))
@@ -213,7 +230,7 @@ def lit_colour(s: Surface, light: Light, view: Tensor, openness: Tensor, arrivin
         return torch.tensor(c, device=device).view(3, 1)
 
     base = albedo(s.u, s.v, s.row, foot)
-    gloss, glow = s.row[:, 14], s.row[:, 15]
+    gloss, glow = s.row[:, GLOSS], s.row[:, GLOW]
     target = torch.tensor(light.position, device=device, dtype=torch.float32).view(3, 1)
     if light.sun:
         towards, power = unit(target).expand_as(s.point), torch.ones_like(gloss)
@@ -225,11 +242,11 @@ def lit_colour(s: Surface, light: Light, view: Tensor, openness: Tensor, arrivin
     tilt = 0.5 + 0.5 * s.normal[2]
     soft = (colour3(light.below) + (colour3(light.above) - colour3(light.below)) * tilt) * openness
     received = main * dot(s.normal, towards).clamp(min=0) + soft
-    for position, colour, span in light.fills:
+    for position, tint, span in light.fills:
         offset = torch.tensor(position, device=device).view(3, 1) - s.point
         square = dot(offset, offset) + 1e-4
         wrapped = (0.35 + 0.65 * dot(s.normal, offset) / square.sqrt()).clamp(min=0)
-        received = received + colour3(colour) * wrapped * openness / (1 + square / span**2)
+        received = received + colour3(tint) * wrapped * openness / (1 + square / span**2)
     seen = unit(view)
     mirror = seen - 2 * dot(seen, s.normal) * s.normal
     shine = 12 + 180 * gloss**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -43,8 +44,12 @@ def write_shard(batch: SceneBatch, path: Path) -> None:
     try:
         with temporary.open("wb") as stream:
             np.savez(
-                stream, rgb=batch.rgb.cpu().numpy(), depth_m=batch.depth_m.cpu().numpy(), valid=batch.valid.cpu().numpy(),
-                intrinsics=batch.intrinsics.cpu().numpy(), layout=np.array(batch.layout),
+                stream,
+                rgb=batch.rgb.cpu().numpy(),
+                depth_m=batch.depth_m.cpu().numpy(),
+                valid=batch.valid.cpu().numpy(),
+                intrinsics=batch.intrinsics.cpu().numpy(),
+                layout=np.array(batch.layout),
             )
         temporary.replace(path)
     finally:
@@ -55,8 +60,11 @@ def read_shard(path: Path) -> SceneBatch:
     """The inverse of :func:`write_shard`."""
     with np.load(path) as data:
         return SceneBatch(
-            torch.from_numpy(data["rgb"]), torch.from_numpy(data["depth_m"]), torch.from_numpy(data["valid"]),
-            torch.from_numpy(data["intrinsics"]), [str(name) for name in data["layout"]],
+            torch.from_numpy(data["rgb"]),
+            torch.from_numpy(data["depth_m"]),
+            torch.from_numpy(data["valid"]),
+            torch.from_numpy(data["intrinsics"]),
+            [str(name) for name in data["layout"]],
         )
 
 
@@ -77,8 +85,6 @@ def render_shards(job: Job, workers: int = 1, device: str = "cpu") -> Iterator[i
             ready += _render_one(job, first, size, device)
             yield ready
         return
-    import multiprocessing
-
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             for done in as_completed([pool.submit(_render_one, job, first, size, device) for first, size in missing]):

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
-from .materials import Pattern
 from .palette import Palette
+from .patterns import Pattern
 from .world import World, turn
 
 Rng = np.random.Generator
@@ -21,7 +22,9 @@ def carton(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """A printed box: upright, lying or flat."""
     dims = np.array([size * rng.uniform(0.5, 0.9), size * rng.uniform(0.15, 0.55), size])
     dims = dims[rng.permutation(3)]
-    world.box((0, 0, dims[2] / 2), dims, palette.pick("printed", "printed", "cardboard", "paint"), turn(rng.uniform(0, 6.3)))
+    world.box(
+        (0, 0, dims[2] / 2), dims, palette.pick("printed", "printed", "cardboard", "paint"), turn(rng.uniform(0, 6.3))
+    )
 
 
 def can(world: World, palette: Palette, rng: Rng, size: float) -> None:
@@ -30,8 +33,8 @@ def can(world: World, palette: Palette, rng: Rng, size: float) -> None:
     side = palette.pick("printed", "paint", "metal")
     if rng.random() < 0.2:
         yaw = rng.uniform(0, 6.3)
-        reach = np.array([np.cos(yaw), np.sin(yaw), 0]) * size / 2
-        world.tube(reach * -1 + [0, 0, radius], reach + [0, 0, radius], radius, side)
+        dx, dy = np.cos(yaw) * size / 2, np.sin(yaw) * size / 2
+        world.tube((-dx, -dy, radius), (dx, dy, radius), radius, side)
         return
     world.tube((0, 0, 0), (0, 0, size), radius, side)
     if rng.random() < 0.6:
@@ -55,7 +58,12 @@ def bowl(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """Half a ball, open above; sometimes with fruit."""
     radius = size * rng.uniform(0.6, 1.0)
     depth = radius * rng.uniform(0.5, 1.0)
-    world.ball((0, 0, depth), (radius, radius, depth), palette.pick("white", "paint", "printed", "wood"), cut=float(rng.uniform(-0.15, 0.1)))
+    world.ball(
+        (0, 0, depth),
+        (radius, radius, depth),
+        palette.pick("white", "paint", "printed", "wood"),
+        cut=float(rng.uniform(-0.15, 0.1)),
+    )
     if rng.random() < 0.4:
         fruit = palette.paint()
         for _ in range(int(rng.integers(2, 6))):
@@ -70,15 +78,22 @@ def mug(world: World, palette: Palette, rng: Rng, size: float) -> None:
     angles = np.linspace(-1.3, 1.3, 5)
     side = rng.uniform(0, 6.3)
     points = [(radius * 0.95 + size * 0.28 * np.cos(a), size * 0.5 + size * 0.3 * np.sin(a)) for a in angles]
-    for (r0, z0), (r1, z1) in zip(points, points[1:], strict=False):
-        world.tube((r0 * np.cos(side), r0 * np.sin(side), z0), (r1 * np.cos(side), r1 * np.sin(side), z1), size * 0.05, material)
+    for (r0, z0), (r1, z1) in pairwise(points):
+        world.tube(
+            (r0 * np.cos(side), r0 * np.sin(side), z0),
+            (r1 * np.cos(side), r1 * np.sin(side), z1),
+            size * 0.05,
+            material,
+        )
 
 
 def ball(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """A ball or a fruit."""
     radius = size * 0.5
     squash = rng.uniform(0.75, 1.1)
-    world.ball((0, 0, radius * squash), (radius, radius, radius * squash), palette.pick("paint", "fabric", "printed", "fur"))
+    world.ball(
+        (0, 0, radius * squash), (radius, radius, radius * squash), palette.pick("paint", "fabric", "printed", "fur")
+    )
 
 
 def books(world: World, palette: Palette, rng: Rng, size: float) -> None:
@@ -87,7 +102,9 @@ def books(world: World, palette: Palette, rng: Rng, size: float) -> None:
     for _ in range(int(rng.integers(1, 6))):
         thick = size * rng.uniform(0.08, 0.25)
         cover = palette.pick("printed", "paint", "dark")
-        with world.at(float(rng.normal(0, 0.03)) * size, float(rng.normal(0, 0.03)) * size, z, float(rng.normal(0, 0.25))):
+        with world.at(
+            float(rng.normal(0, 0.03)) * size, float(rng.normal(0, 0.03)) * size, z, float(rng.normal(0, 0.25))
+        ):
             w, d = size * rng.uniform(0.7, 1.1), size * rng.uniform(0.5, 0.8)
             world.box((0, 0, thick / 2), (w, d, thick), cover)
             world.box((w * 0.01, 0.0, thick / 2), (w, d * 0.98, thick * 0.75), palette.white())
@@ -101,7 +118,7 @@ def banana(world: World, palette: Palette, rng: Rng, size: float) -> None:
     angles = np.linspace(-bend, bend, 6)
     radius = size / 2 / np.sin(min(bend, 1.5))
     points = [np.array([radius * np.sin(a), radius * (np.cos(a) - 1), thick]) for a in angles]
-    for i, (p, q) in enumerate(zip(points, points[1:], strict=False)):
+    for i, (p, q) in enumerate(pairwise(points)):
         swell = thick * (1.0 if 0 < i < 4 else 0.8)
         world.capsule(turn(yaw) @ p, turn(yaw) @ q, swell, material)
 
@@ -146,8 +163,15 @@ def figure(world: World, palette: Palette, rng: Rng, size: float) -> None:
             world.ball((0, 0, leg + size * 0.2), (size * 0.18, size * 0.15, size * 0.26), coat)
             world.ball((0, size * 0.03, leg + size * 0.55), size * rng.uniform(0.12, 0.2), coat)
             for side in (-1, 1):
-                world.capsule((side * size * 0.1, 0, size * 0.03), (side * size * 0.08, 0, leg + size * 0.05), size * 0.05, other)
-                world.capsule((side * size * 0.17, 0, leg + size * 0.32), (side * size * 0.3, size * 0.08, leg + size * rng.uniform(0.1, 0.5)), size * 0.04, coat)
+                world.capsule(
+                    (side * size * 0.1, 0, size * 0.03), (side * size * 0.08, 0, leg + size * 0.05), size * 0.05, other
+                )
+                world.capsule(
+                    (side * size * 0.17, 0, leg + size * 0.32),
+                    (side * size * 0.3, size * 0.08, leg + size * rng.uniform(0.1, 0.5)),
+                    size * 0.04,
+                    coat,
+                )
                 world.ball((side * size * 0.1, 0, leg + size * 0.7), size * 0.05, other)
         else:
             world.ball((0, 0, leg + size * 0.18), (size * 0.36, size * 0.16, size * 0.18), coat)
@@ -178,7 +202,12 @@ def blocks(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """A small stack of toy blocks or sugar cubes."""
     z, edge = 0.0, size * rng.uniform(0.3, 0.5)
     for _ in range(int(rng.integers(1, 4))):
-        world.box((rng.normal(0, 0.1) * edge, rng.normal(0, 0.1) * edge, z + edge / 2), (edge, edge, edge), palette.pick("paint", "wood", "printed"), turn(rng.uniform(0, 1.6)))
+        world.box(
+            (rng.normal(0, 0.1) * edge, rng.normal(0, 0.1) * edge, z + edge / 2),
+            (edge, edge, edge),
+            palette.pick("paint", "wood", "printed"),
+            turn(rng.uniform(0, 1.6)),
+        )
         z += edge
 
 
@@ -186,17 +215,31 @@ def sheet(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """Paper, a phone, a tablet, a plate, a keyboard: flat things."""
     roll = rng.random()
     if roll < 0.35:
-        world.box((0, 0, 0.002), (size, size * rng.uniform(0.5, 0.8), 0.004), palette.printed(), turn(rng.uniform(0, 6.3)))
+        world.box(
+            (0, 0, 0.002), (size, size * rng.uniform(0.5, 0.8), 0.004), palette.printed(), turn(rng.uniform(0, 6.3))
+        )
     elif roll < 0.6:
         world.tube((0, 0, 0), (0, 0, size * 0.08), size * 0.35, palette.pick("white", "paint", "printed"), size * 0.55)
     else:
-        world.box((0, 0, size * 0.03), (size, size * rng.uniform(0.35, 0.6), size * 0.06), palette.pick("dark", "metal", "white"), turn(rng.uniform(0, 6.3)))
+        world.box(
+            (0, 0, size * 0.03),
+            (size, size * rng.uniform(0.35, 0.6), size * 0.06),
+            palette.pick("dark", "metal", "white"),
+            turn(rng.uniform(0, 6.3)),
+        )
 
 
 def laptop(world: World, palette: Palette, rng: Rng, size: float) -> None:
     """An open laptop, or a screen on a foot."""
     dark = palette.dark()
-    picture = palette.make(palette.colour(0.1, 0.9), palette.colour(), palette.colour(), glow=float(rng.choice([0, 0.8])), scale=0.1, pattern=palette_pattern(rng))
+    picture = palette.make(
+        palette.colour(0.1, 0.9),
+        palette.colour(),
+        palette.colour(),
+        glow=float(rng.choice([0, 0.8])),
+        scale=0.1,
+        pattern=_on_screen(rng),
+    )
     w = size * 1.3
     if rng.random() < 0.5:
         world.box((0, 0, 0.01), (w, w * 0.65, 0.02), palette.pick("metal", "dark"))
@@ -210,7 +253,7 @@ def laptop(world: World, palette: Palette, rng: Rng, size: float) -> None:
         world.standing_card((0, -0.017, w * 0.45), (w * 0.95, w * 0.55), picture)
 
 
-def palette_pattern(rng: Rng) -> Pattern:
+def _on_screen(rng: Rng) -> Pattern:
     """What a screen shows."""
     return (Pattern.POSTER, Pattern.TEXT, Pattern.PHOTO)[int(rng.integers(3))]
 
@@ -247,16 +290,55 @@ def basket(world: World, palette: Palette, rng: Rng, size: float) -> None:
                 carton(world, palette, rng, size * 0.5)
 
 
-
 SMALL: tuple[Maker, ...] = (
-    carton, carton, carton, can, can, bottle, bottle, bowl, mug, ball, books, banana, tool, turned, figure, blocks, sheet, plant, basket, cable,
+    carton,
+    carton,
+    carton,
+    can,
+    can,
+    bottle,
+    bottle,
+    bowl,
+    mug,
+    ball,
+    books,
+    banana,
+    tool,
+    turned,
+    figure,
+    blocks,
+    sheet,
+    plant,
+    basket,
+    cable,
 )
-ON_FURNITURE: tuple[Maker, ...] = (carton, can, bottle, bowl, mug, books, books, turned, figure, plant, sheet, laptop, lamp, basket)
+ON_FURNITURE: tuple[Maker, ...] = (
+    carton,
+    can,
+    bottle,
+    bowl,
+    mug,
+    books,
+    books,
+    turned,
+    figure,
+    plant,
+    sheet,
+    laptop,
+    lamp,
+    basket,
+)
 
 
 def scatter(
-    world: World, palette: Palette, rng: Rng, area: tuple[float, float], count: int, sizes: tuple[float, float],
-    makers: tuple[Maker, ...] = SMALL, gap: float = 0.45,
+    world: World,
+    palette: Palette,
+    rng: Rng,
+    area: tuple[float, float],
+    count: int,
+    sizes: tuple[float, float],
+    makers: tuple[Maker, ...] = SMALL,
+    gap: float = 0.45,
 ) -> None:
     """Stands up to ``count`` things on a rectangle of ``area`` metres centred on the origin, mostly without overlap."""
     placed: list[tuple[float, float, float]] = []

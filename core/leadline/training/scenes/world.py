@@ -71,7 +71,9 @@ class World:
         return len(self._rows)
 
     @contextmanager
-    def at(self, x: float, y: float, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Iterator[None]:
+    def at(
+        self, x: float, y: float, z: float = 0.0, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0
+    ) -> Iterator[None]:
         """Everything added inside is relative to this pose (metres, radians)."""
         before = self._rotation, self._origin
         self._origin = before[1] + before[0] @ np.array([x, y, z])
@@ -82,12 +84,20 @@ class World:
             self._rotation, self._origin = before
 
     def add(
-        self, kind: Kind, centre: Vec, half: Vec, material: int, rotation: Floats | None = None, aux: tuple[float, float] = (0.0, 0.0)
+        self,
+        kind: Kind,
+        centre: Vec,
+        half: Vec,
+        material: int,
+        rotation: Floats | None = None,
+        aux: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """Adds one primitive with its centre and half sizes in the current frame."""
         turned = self._rotation if rotation is None else self._rotation @ rotation
         place = self._origin + self._rotation @ np.asarray(centre, dtype=np.float64)
-        self._rows.append((int(kind), turned, place, np.maximum(np.asarray(half, dtype=np.float64), 1e-4), aux, material))
+        self._rows.append(
+            (int(kind), turned, place, np.maximum(np.asarray(half, dtype=np.float64), 1e-4), aux, material)
+        )
 
     def box(self, centre: Vec, size: Vec, material: int, rotation: Floats | None = None) -> None:
         """A box by its full size."""
@@ -98,7 +108,9 @@ class World:
         spans = np.array([x, y, z], dtype=np.float64)
         self.box(spans.mean(1), spans[:, 1] - spans[:, 0], material)
 
-    def ball(self, centre: Vec, half: Vec | float, material: int, cut: float = 2.0, rotation: Floats | None = None) -> None:
+    def ball(
+        self, centre: Vec, half: Vec | float, material: int, cut: float = 2.0, rotation: Floats | None = None
+    ) -> None:
         """An ellipsoid, optionally without its part above ``cut`` (unit space)."""
         radii = (half, half, half) if isinstance(half, int | float) else half
         self.add(Kind.BALL, centre, radii, material, rotation, (cut, 0.0))
@@ -108,7 +120,13 @@ class World:
         self.add(Kind.LEAVES, centre, half, material, None, (density, clumps))
 
     def tube(
-        self, start: Vec, end: Vec, radius: float, material: int, end_radius: float | None = None, open_top: bool = False
+        self,
+        start: Vec,
+        end: Vec,
+        radius: float,
+        material: int,
+        end_radius: float | None = None,
+        open_top: bool = False,
     ) -> None:
         """A (tapered) cylinder from ``start`` to ``end``."""
         a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
@@ -127,13 +145,25 @@ class World:
         self.ball(end, radius, material)
 
     def card(
-        self, centre: Vec, size: tuple[float, float], material: int, rotation: Floats | None = None, mask: int = 0, repeat: float = 1.0
+        self,
+        centre: Vec,
+        size: tuple[float, float],
+        material: int,
+        rotation: Floats | None = None,
+        mask: int = 0,
+        repeat: float = 1.0,
     ) -> None:
         """A flat rectangle (local x and y), optionally cut out."""
         self.add(Kind.CARD, centre, (size[0] / 2, size[1] / 2, 1.0), material, rotation, (float(mask), repeat))
 
     def standing_card(
-        self, centre: Vec, size: tuple[float, float], material: int, yaw: float = 0.0, mask: int = 0, repeat: float = 1.0
+        self,
+        centre: Vec,
+        size: tuple[float, float],
+        material: int,
+        yaw: float = 0.0,
+        mask: int = 0,
+        repeat: float = 1.0,
     ) -> None:
         """A card that stands upright: local x horizontal, local y up, facing −y before ``yaw``."""
         upright = turn(yaw) @ np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])

@@ -22,7 +22,11 @@ def _terrain(world: World, palette: Palette, rng: Rng, reach: float, rough: floa
     for _ in range(int(rng.integers(3, 12))):
         y = float(rng.uniform(0.15, 1.0)) * reach
         r = float(rng.uniform(0.1, 0.4)) * y + 1
-        world.ball((float(rng.normal(0, 0.5)) * y, y, -0.02), (r, r * float(rng.uniform(0.5, 1.5)), rough * float(rng.uniform(0.02, 0.12)) * r), ground)
+        world.ball(
+            (float(rng.normal(0, 0.5)) * y, y, -0.02),
+            (r, r * float(rng.uniform(0.5, 1.5)), rough * float(rng.uniform(0.02, 0.12)) * r),
+            ground,
+        )
     return ground
 
 
@@ -38,7 +42,12 @@ def landscape(rng: Rng, aspect: float) -> Scene:
         cover = palette.pick("rock", "leaf", "grass", "earth") if rng.random() < 0.7 else ground
         world.ball((float(rng.normal(0, 0.8)) * y, y, -0.1 * r), (r, r * 0.6, r * float(rng.uniform(0.12, 0.5))), cover)
     if rng.random() < 0.5:
-        world.card((float(rng.normal(0, 3)), 0, 0.012), (float(rng.uniform(1, 5)), 600), palette.pick("earth", "paving", "concrete"), turn(float(rng.normal(0, 0.15))))
+        world.card(
+            (float(rng.normal(0, 3)), 0, 0.012),
+            (float(rng.uniform(1, 5)), 600),
+            palette.pick("earth", "paving", "concrete"),
+            turn(float(rng.normal(0, 0.15))),
+        )
     leaf = palette.leaf()
     near_wood = rng.random() < 0.4
     for _ in range(int(rng.integers(6, 28))):
@@ -54,7 +63,11 @@ def landscape(rng: Rng, aspect: float) -> Scene:
                 bush(world, palette, rng, float(rng.uniform(0.5, 2.5)), leaf)
             elif roll < 0.93:
                 s = float(rng.uniform(0.3, 2))
-                world.ball((0, 0, s * 0.15), (s, s * float(rng.uniform(0.5, 1)), s * float(rng.uniform(0.3, 0.8))), palette.rock())
+                world.ball(
+                    (0, 0, s * 0.15),
+                    (s, s * float(rng.uniform(0.5, 1)), s * float(rng.uniform(0.3, 0.8))),
+                    palette.rock(),
+                )
             elif roll < 0.97:
                 person(world, palette, rng, 0.5, 0.4, 1.75)
             else:
@@ -66,7 +79,13 @@ def landscape(rng: Rng, aspect: float) -> Scene:
         for z in (0.5, 1.0):
             world.box((0, y, z), (30, 0.05, 0.12), material)
     yaw = float(rng.normal(0, 0.1))
-    scene.camera = Camera((0.0, 0.0, float(rng.uniform(1.0, 3.0))), yaw, float(rng.normal(-0.03, 0.07)), float(rng.normal(0, 0.02)), float(rng.uniform(0.7, 1.35)))
+    scene.camera = Camera(
+        (0.0, 0.0, float(rng.uniform(1.0, 3.0))),
+        yaw,
+        float(rng.normal(-0.03, 0.07)),
+        float(rng.normal(0, 0.02)),
+        float(rng.uniform(0.7, 1.35)),
+    )
     scene.light = daylight(rng, yaw)
     scene.light.haze = float(rng.uniform(0, 0.012))
     scene.near = 0.7
@@ -80,7 +99,7 @@ def animal(world: World, palette: Palette, rng: Rng, size: float) -> None:
     if sitting:
         world.ball((0, size * 0.12, size * 0.28), (size * 0.26, size * 0.3, size * 0.3), coat, rotation=turn(0, 0.5))
         world.ball((0, -0.04 * size, size * 0.42), (size * 0.21, size * 0.2, size * 0.26), coat)
-        legs = ((-0.12, -0.14), (0.12, -0.14))
+        legs: tuple[tuple[float, float], ...] = ((-0.12, -0.14), (0.12, -0.14))
         for s in (-1, 1):
             world.ball((s * size * 0.22, size * 0.05, size * 0.12), (size * 0.13, size * 0.22, size * 0.14), coat)
         head = (float(rng.normal(0, 0.05)) * size, -0.12 * size, size * 0.78)
@@ -131,7 +150,11 @@ def lawn(rng: Rng, aspect: float) -> Scene:
         with world.at(float(rng.uniform(-0.7, 0.7)) * y, y):
             (tree if rng.random() < 0.6 else bush)(world, palette, rng, float(rng.uniform(1.5, 9)))
     if rng.random() < 0.5:
-        world.box((0, float(rng.uniform(12, 60)), 3), (300, 1, float(rng.uniform(4, 16))), palette.pick("leaf", "outside_wall", "rock"))
+        world.box(
+            (0, float(rng.uniform(12, 60)), 3),
+            (300, 1, float(rng.uniform(4, 16))),
+            palette.pick("leaf", "outside_wall", "rock"),
+        )
     eye = (0.0, 0.0, float(rng.uniform(0.15, 1.2)))
     aim = (float(rng.normal(0, 0.05)) * close, close, close * float(rng.uniform(0.08, 0.25)))
     scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.03)), float(rng.uniform(0.5, 1.1)))

@@ -14,20 +14,35 @@ Rng = np.random.Generator
 def daylight(rng: Rng, front: float | None = None) -> Light:
     """Sun, overcast sky or dusk. ``front``: yaw of the camera, to keep most suns out of the picture."""
     height = float(rng.uniform(0.2, 1.3))
-    yaw = float(rng.uniform(0, 6.3)) if front is None or rng.random() < 0.3 else front + np.pi + float(rng.normal(0, 1.1))
+    yaw = (
+        float(rng.uniform(0, 6.3)) if front is None or rng.random() < 0.3 else front + np.pi + float(rng.normal(0, 1.1))
+    )
     towards = (-float(np.sin(yaw) * np.cos(height)), float(np.cos(yaw) * np.cos(height)), float(np.sin(height)))
     low = height < 0.45
     overcast = rng.random() < 0.3
     blue = float(rng.uniform(0.3, 1.0))
     grey = float(rng.uniform(0.5, 1.0))
     zenith = (grey * 0.8, grey * 0.85, grey * 0.92) if overcast else (0.5 - 0.35 * blue, 0.65 - 0.25 * blue, 0.95)
-    horizon = (grey, grey, grey * 1.02) if overcast else ((1.0, 0.8, 0.6) if low and rng.random() < 0.5 else (0.8, 0.88, 0.97))
+    horizon = (
+        (grey, grey, grey * 1.02)
+        if overcast
+        else ((1.0, 0.8, 0.6) if low and rng.random() < 0.5 else (0.8, 0.88, 0.97))
+    )
     strength = float(rng.uniform(0, 0.4)) if overcast else float(rng.uniform(1.2, 3.2))
     ambient = float(rng.uniform(0.6, 1.0)) if overcast else float(rng.uniform(0.25, 0.7))
     return Light(
-        towards, True, (1.0, 0.78, 0.55) if low else (1.0, 0.95, 0.86), strength, 0.015 if not overcast else 0.2,
-        (ambient * 0.85, ambient * 0.95, ambient * 1.1), (ambient * 0.5, ambient * 0.46, ambient * 0.4), [], zenith, horizon,
-        1.0 if overcast else float(rng.uniform(0.0, 0.9)), float(rng.choice([0, 0, 0, 0.001, 0.003, 0.007])),
+        towards,
+        True,
+        (1.0, 0.78, 0.55) if low else (1.0, 0.95, 0.86),
+        strength,
+        0.015 if not overcast else 0.2,
+        (ambient * 0.85, ambient * 0.95, ambient * 1.1),
+        (ambient * 0.5, ambient * 0.46, ambient * 0.4),
+        [],
+        zenith,
+        horizon,
+        1.0 if overcast else float(rng.uniform(0.0, 0.9)),
+        float(rng.choice([0, 0, 0, 0.001, 0.003, 0.007])),
     )
 
 
@@ -53,9 +68,13 @@ def tree(world: World, palette: Palette, rng: Rng, height: float, leaf: int | No
         world.tube((0, 0, start), tip, radius * 0.4, bark, radius * 0.12)
         if kind < 0.93:
             r = spread * rng.uniform(0.5, 0.8)
-            world.leaves(tip, (r, r, r * rng.uniform(0.6, 1)), green, float(rng.uniform(0.4, 0.65)), float(rng.uniform(2.5, 5)))
+            world.leaves(
+                tip, (r, r, r * rng.uniform(0.6, 1)), green, float(rng.uniform(0.4, 0.65)), float(rng.uniform(2.5, 5))
+            )
     if kind < 0.93:
-        world.leaves((0, 0, (bole + height) / 2 + 0.1 * height), (spread, spread, (height - bole) * 0.5), green, 0.6, 4.0)
+        world.leaves(
+            (0, 0, (bole + height) / 2 + 0.1 * height), (spread, spread, (height - bole) * 0.5), green, 0.6, 4.0
+        )
 
 
 def bush(world: World, palette: Palette, rng: Rng, size: float, leaf: int | None = None) -> None:
@@ -78,16 +97,29 @@ def hedge(world: World, palette: Palette, rng: Rng, length: float, height: float
 
 def car(world: World, palette: Palette, rng: Rng) -> None:
     """A car, van or truck along y, standing at the origin; front towards +y."""
-    paint = palette.make(palette.near((0.5, 0.5, 0.5), 0.9) if rng.random() < 0.6 else palette.colour(0.03, 0.7, 0.8), gloss=0.9, dirt=0.06)
-    glass, tyre, light, tail = palette.glass(), palette.dark(), palette.white(), palette.make((0.5, 0.03, 0.03), gloss=0.5)
+    paint = palette.make(
+        palette.near((0.5, 0.5, 0.5), 0.9) if rng.random() < 0.6 else palette.colour(0.03, 0.7, 0.8),
+        gloss=0.9,
+        dirt=0.06,
+    )
+    glass, tyre, light, tail = (
+        palette.glass(),
+        palette.dark(),
+        palette.white(),
+        palette.make((0.5, 0.03, 0.03), gloss=0.5),
+    )
     van = rng.random() < 0.2
     length, w, h = float(rng.uniform(3.7, 4.9)), float(rng.uniform(1.65, 1.9)), float(rng.uniform(1.4, 1.65))
     if van:
         length, w, h = float(rng.uniform(4.8, 7)), float(rng.uniform(1.9, 2.3)), float(rng.uniform(2.0, 3.2))
     belt = h * (0.5 if van else 0.56)
     world.box((0, 0, (0.22 + belt) / 2), (w, length * 0.97, belt - 0.22), paint)
-    world.tube((-w / 2 + 0.02, length / 2 - 0.25, belt - 0.22), (w / 2 - 0.02, length / 2 - 0.25, belt - 0.22), 0.25, paint)
-    world.tube((-w / 2 + 0.02, -length / 2 + 0.25, belt - 0.22), (w / 2 - 0.02, -length / 2 + 0.25, belt - 0.22), 0.25, paint)
+    world.tube(
+        (-w / 2 + 0.02, length / 2 - 0.25, belt - 0.22), (w / 2 - 0.02, length / 2 - 0.25, belt - 0.22), 0.25, paint
+    )
+    world.tube(
+        (-w / 2 + 0.02, -length / 2 + 0.25, belt - 0.22), (w / 2 - 0.02, -length / 2 + 0.25, belt - 0.22), 0.25, paint
+    )
     if van:
         world.box((0, -length * 0.06, (belt + h) / 2), (w * 0.97, length * 0.84, h - belt), paint)
         world.standing_card((0, length * 0.365, (belt + h) / 2), (w * 0.85, (h - belt) * 0.7), glass, np.pi)
@@ -121,8 +153,23 @@ def bicycle(world: World, palette: Palette, rng: Rng) -> None:
     frame, tyre = palette.paint(), palette.dark()
     for s in (-0.52, 0.52):
         world.standing_card((s, 0, 0.34), (0.68, 0.68), tyre, mask=4, repeat=14)
-    points = {"rear": (-0.52, 0.34), "pedal": (-0.08, 0.3), "seat": (-0.22, 0.85), "head": (0.35, 0.85), "front": (0.52, 0.34), "bar": (0.32, 1.02)}
-    for a, b in (("rear", "pedal"), ("rear", "seat"), ("pedal", "seat"), ("pedal", "head"), ("seat", "head"), ("head", "front"), ("head", "bar")):
+    points = {
+        "rear": (-0.52, 0.34),
+        "pedal": (-0.08, 0.3),
+        "seat": (-0.22, 0.85),
+        "head": (0.35, 0.85),
+        "front": (0.52, 0.34),
+        "bar": (0.32, 1.02),
+    }
+    for a, b in (
+        ("rear", "pedal"),
+        ("rear", "seat"),
+        ("pedal", "seat"),
+        ("pedal", "head"),
+        ("seat", "head"),
+        ("head", "front"),
+        ("head", "bar"),
+    ):
         world.tube((points[a][0], 0, points[a][1]), (points[b][0], 0, points[b][1]), 0.018, frame)
     world.tube((0.32, -0.28, 1.02), (0.32, 0.28, 1.02), 0.015, tyre)
     world.ball((-0.24, 0, 0.9), (0.13, 0.07, 0.04), tyre)
@@ -142,7 +189,9 @@ def pole(world: World, palette: Palette, rng: Rng, height: float) -> None:
         z = min(height, float(rng.uniform(2.0, 2.8)))
         sign = palette.pick("printed", "paint", "white")
         with world.at(0, -radius - 0.02, z, float(rng.choice([0, np.pi]))):
-            world.standing_card((0, 0, 0), (0.65, 0.65 if rng.random() < 0.6 else 0.4), sign, mask=int(rng.random() < 0.5))
+            world.standing_card(
+                (0, 0, 0), (0.65, 0.65 if rng.random() < 0.6 else 0.4), sign, mask=int(rng.random() < 0.5)
+            )
     else:
         z = min(height, float(rng.uniform(2.4, 4)))
         world.box((0, -0.1, z), (0.28, 0.22, 0.8), palette.dark())

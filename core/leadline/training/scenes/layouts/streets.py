@@ -23,7 +23,11 @@ def building(world: World, palette: Palette, rng: Rng, w: float, d: float, h: fl
     world.box((0, d / 2, h / 2), (w, d, h), wall)
     if rng.random() < 0.5:  # plinth or shop front
         z = float(rng.uniform(0.4, 3.5))
-        world.box((0, -0.06, z / 2), (w * 0.995, 0.12, z), palette.pick("outside_wall", "concrete", "panels", "glass", "facade"))
+        world.box(
+            (0, -0.06, z / 2),
+            (w * 0.995, 0.12, z),
+            palette.pick("outside_wall", "concrete", "panels", "glass", "facade"),
+        )
     if rng.random() < 0.4:
         world.box((0, -0.15, h - 0.2), (w + 0.3, 0.4, 0.35), palette.pick("white", "concrete"))
     if rng.random() < 0.45:
@@ -40,12 +44,18 @@ def building(world: World, palette: Palette, rng: Rng, w: float, d: float, h: fl
             world.box((x, -0.5, z), (2.2, 1.0, 0.15), palette.concrete())
             world.box((x, -0.98, z + 0.5), (2.2, 0.05, 0.9), palette.pick("glass", "metal", "dark"))
     if rng.random() < 0.7:
-        world.box((float(rng.uniform(-0.4, 0.4)) * w, -0.08, 1.1), (1.1, 0.2, 2.2), palette.pick("wood", "dark", "paint", "glass"))
+        world.box(
+            (float(rng.uniform(-0.4, 0.4)) * w, -0.08, 1.1),
+            (1.1, 0.2, 2.2),
+            palette.pick("wood", "dark", "paint", "glass"),
+        )
     if rng.random() < 0.25:
         world.box((float(rng.uniform(-0.3, 0.3)) * w, -0.6, 2.7), (3, 1.2, 0.1), palette.pick("fabric", "paint"))
 
 
-def _row(world: World, palette: Palette, rng: Rng, side: int, x: float, start: float, end: float, low: float, high: float) -> None:
+def _row(
+    world: World, palette: Palette, rng: Rng, side: int, x: float, start: float, end: float, low: float, high: float
+) -> None:
     """Buildings, or gardens and parks, along one side from y = start to end; fronts at distance ``x`` from the middle."""
     y = start
     green = rng.random() < 0.3
@@ -71,7 +81,17 @@ def _row(world: World, palette: Palette, rng: Rng, side: int, x: float, start: f
         y += w + (float(rng.uniform(0, 5)) if rng.random() < 0.3 else 0.0)
 
 
-def _pavement_life(world: World, palette: Palette, rng: Rng, side: int, inner: float, outer: float, start: float, end: float, kerb: float) -> None:
+def _pavement_life(
+    world: World,
+    palette: Palette,
+    rng: Rng,
+    side: int,
+    inner: float,
+    outer: float,
+    start: float,
+    end: float,
+    kerb: float,
+) -> None:
     """Trees, poles, people, bicycles and bins on one pavement."""
     leaf = palette.leaf()
     if rng.random() < 0.55:
@@ -85,7 +105,9 @@ def _pavement_life(world: World, palette: Palette, rng: Rng, side: int, inner: f
             pole(world, palette, rng, height)
     for _ in range(int(rng.integers(0, 5))):
         y = start + 4 + float(rng.exponential(14))
-        with world.at(side * float(rng.uniform(inner + 0.5, max(outer - 0.4, inner + 0.6))), y, kerb, float(rng.uniform(0, 6.3))):
+        with world.at(
+            side * float(rng.uniform(inner + 0.5, max(outer - 0.4, inner + 0.6))), y, kerb, float(rng.uniform(0, 6.3))
+        ):
             roll = rng.random()
             if roll < 0.5:
                 person(world, palette, rng, 0.5, 0.4, float(rng.uniform(1.5, 1.9)))
@@ -102,81 +124,102 @@ def _ground(world: World, palette: Palette, rng: Rng, half: float, walk: float, 
     for side in (-1, 1):
         paving = palette.paving()
         kind = paving if rng.random() < 0.8 else palette.grass()
-        world.block((side * half, side * (half + walk)) if side > 0 else (-half - walk, -half), (-120, 260), (-0.2, kerb), kind)
+        world.block(
+            (side * half, side * (half + walk)) if side > 0 else (-half - walk, -half), (-120, 260), (-0.2, kerb), kind
+        )
         stone = palette.concrete()
         world.box((side * (half + 0.08), 70, kerb / 2), (0.16, 380, kerb + 0.01), stone)
         ground = paving if rng.random() < 0.4 else palette.pick("grass", "earth", "paving")
         world.add(Kind.CARD, (side * (half + walk + 60), 60, kerb * 0.9), (60, 200, 1), ground)
     if rng.random() < 0.12:  # tram or railway track
-        rail, side = palette.metal(), float(rng.choice([-1, 1]))
-        bed = palette.earth()
-        world.box((side * (half + walk * 0.5), 70, kerb + 0.03), (2.6, 380, 0.1), bed)
+        rail, bed, track = palette.metal(), palette.earth(), float(rng.choice([-1, 1])) * (half + walk * 0.5)
+        world.box((track, 70, kerb + 0.03), (2.6, 380, 0.1), bed)
         for s in (-0.72, 0.72):
-            world.box((side * (half + walk * 0.5) + s, 70, kerb + 0.14), (0.08, 380, 0.12), rail)
+            world.box((track + s, 70, kerb + 0.14), (0.08, 380, 0.12), rail)
         sleeper = palette.pick("concrete", "wood")
         for y in np.arange(-2, 30, 0.65):
-            world.box((side * (half + walk * 0.5), float(y), kerb + 0.08), (2.4, 0.25, 0.08), sleeper)
+            world.box((track, float(y), kerb + 0.08), (2.4, 0.25, 0.08), sleeper)
 
 
-def street(rng: Rng, aspect: float) -> Scene:
-    """Along a street: cars, kerbs, pavements, buildings or trees on both sides, something closing the far end."""
-    scene = Scene()
-    palette, world = Palette(scene.materials, rng), scene.world
-    half, walk, kerb = float(rng.uniform(2.6, 7)), float(rng.uniform(1.5, 6)), float(rng.uniform(0.05, 0.18))
-    low = float(rng.uniform(3, 9))
-    high = low + float(rng.uniform(1, 14))
-    end = float(rng.uniform(25, 140))
-    _ground(world, palette, rng, half, walk, kerb)
-    for side in (-1, 1):
-        _row(world, palette, rng, side, half + walk + float(rng.uniform(0, 1.5)), -12, end, low, high)
-        _pavement_life(world, palette, rng, side, half, half + walk, 2, end, kerb)
-        if rng.random() < 0.7:  # parked cars
-            y = float(rng.uniform(-6, 6))
-            crowd = float(rng.uniform(0.3, 0.95))
-            while y < min(end, 75):
-                if rng.random() < crowd:
-                    with world.at(side * (half - 1.05), y, 0, float(rng.choice([0, np.pi])) + float(rng.normal(0, 0.03))):
-                        car(world, palette, rng)
-                y += float(rng.uniform(5.2, 7))
-    for _ in range(int(rng.integers(0, 4))):  # moving
+def _parked(world: World, palette: Palette, rng: Rng, x: float, end: float) -> None:
+    """A row of parked cars at ``x`` with gaps."""
+    y, crowd = float(rng.uniform(-6, 6)), float(rng.uniform(0.3, 0.95))
+    while y < min(end, 75):
+        if rng.random() < crowd:
+            with world.at(x, y, 0, float(rng.choice([0, np.pi])) + float(rng.normal(0, 0.03))):
+                car(world, palette, rng)
+        y += float(rng.uniform(5.2, 7))
+
+
+def _traffic(world: World, palette: Palette, rng: Rng, half: float) -> None:
+    """Cars and cyclists on the road, keeping right."""
+    for _ in range(int(rng.integers(0, 4))):
         lane = float(rng.choice([-1, 1]))
         with world.at(lane * half * 0.35, 7 + float(rng.exponential(18)), 0, 0 if lane > 0 else np.pi):
             if rng.random() < 0.8:
                 car(world, palette, rng)
-            else:
-                with world.at(0, 0, 0, np.pi / 2):
-                    bicycle(world, palette, rng)
-                with world.at(0, 0, 0.45):
-                    person(world, palette, rng, 0.5, 0.1, 1.3)
+                continue
+            with world.at(0, 0, 0, np.pi / 2):
+                bicycle(world, palette, rng)
+            with world.at(0, 0, 0.45):
+                person(world, palette, rng, 0.5, 0.1, 1.3)
+
+
+def _far_end(world: World, palette: Palette, rng: Rng, end: float, low: float, high: float) -> None:
+    """What closes the view: a cross building or a row of trees."""
+    with world.at(float(rng.normal(0, 5)), end + 5):
+        if rng.random() < 0.6:
+            building(world, palette, rng, float(rng.uniform(20, 60)), 10, float(rng.uniform(low, high)))
+            return
+        leaf = palette.leaf()
+        for x in np.arange(-24, 24, 5.0):
+            with world.at(float(x), float(rng.uniform(0, 6))):
+                tree(world, palette, rng, float(rng.uniform(6, 14)), leaf)
+
+
+def _wires(world: World, palette: Palette, rng: Rng, reach: float) -> None:
+    """Cables across the street."""
+    for z, y in zip(rng.uniform(5, 8, 3), rng.uniform(6, 40, 3), strict=True):
+        skew = float(rng.normal(0, 2))
+        world.tube((-reach, float(y), float(z)), (reach, float(y) + skew, float(z)), 0.015, palette.dark())
+
+
+def _walker(rng: Rng, x: float, aspect: float) -> Camera:
+    """A car's or a walker's view along the street; now and then from above."""
+    eye, yaw, pitch = (x, 0.0, float(rng.uniform(1.2, 2.1))), float(rng.normal(0, 0.12)), float(rng.normal(-0.03, 0.05))
+    if aspect < 2 and rng.random() < 0.4:
+        pitch, yaw = float(rng.normal(0.02, 0.1)), float(rng.normal(0, 0.35))
+    if rng.random() < 0.08:  # from a bridge, a balcony, a drone
+        eye, pitch = (x, 0.0, float(rng.uniform(3.5, 14))), -float(rng.uniform(0.1, 0.6))
+    return Camera(eye, yaw, pitch, float(rng.normal(0, 0.015)), float(rng.uniform(0.85, 1.5)))
+
+
+def street(rng: Rng, aspect: float) -> Scene:
+    """Along a street: cars, kerbs, pavements, buildings or trees on both sides, something closing the far end."""
+    scene = Scene(near=1.0)
+    palette, world = Palette(scene.materials, rng), scene.world
+    half, walk, kerb = float(rng.uniform(2.6, 7)), float(rng.uniform(1.5, 6)), float(rng.uniform(0.05, 0.18))
+    low = float(rng.uniform(3, 9))
+    high, end = low + float(rng.uniform(1, 14)), float(rng.uniform(25, 140))
+    _ground(world, palette, rng, half, walk, kerb)
+    for side in (-1, 1):
+        _row(world, palette, rng, side, half + walk + float(rng.uniform(0, 1.5)), -12, end, low, high)
+        _pavement_life(world, palette, rng, side, half, half + walk, 2, end, kerb)
+        if rng.random() < 0.7:
+            _parked(world, palette, rng, side * (half - 1.05), end)
+    _traffic(world, palette, rng, half)
     if rng.random() < 0.7:
-        with world.at(float(rng.normal(0, 5)), end + 5):
-            if rng.random() < 0.6:
-                building(world, palette, rng, float(rng.uniform(20, 60)), 10, float(rng.uniform(low, high)))
-            else:
-                leaf = palette.leaf()
-                for x in np.arange(-24, 24, 5.0):
-                    with world.at(x, float(rng.uniform(0, 6))):
-                        tree(world, palette, rng, float(rng.uniform(6, 14)), leaf)
+        _far_end(world, palette, rng, end, low, high)
     if rng.random() < 0.35:
-        for z, y in zip(rng.uniform(5, 8, 3), rng.uniform(6, 40, 3), strict=True):
-            world.tube((-half - walk, float(y), float(z)), (half + walk, float(y) + float(rng.normal(0, 2)), float(z)), 0.015, palette.dark())
+        _wires(world, palette, rng, half + walk)
     on_walk = rng.random() < 0.35
     x = float(rng.choice([-1, 1])) * (half + walk * 0.5) if on_walk else float(rng.uniform(-0.6, 0.6)) * half
-    eye = (x, 0.0, float(rng.uniform(1.2, 2.1)))
-    yaw, pitch = float(rng.normal(0, 0.12)), float(rng.normal(-0.03, 0.05))
-    if aspect < 2 and rng.random() < 0.4:
-        pitch = float(rng.normal(0.02, 0.1))
-        yaw = float(rng.normal(0, 0.35))
-    if rng.random() < 0.08:  # from a bridge, a balcony, a drone
-        eye = (x, 0.0, float(rng.uniform(3.5, 14)))
-        pitch = -float(rng.uniform(0.1, 0.6))
-    elif rng.random() < 0.15:  # someone close by
+    scene.camera = _walker(rng, x, aspect)
+    if rng.random() < 0.15:  # someone close by
         away = float(rng.uniform(1.8, 6))
         with world.at(x + float(rng.normal(0, 0.25)) * away, away, 0, float(rng.uniform(0, 6.3))):
             person(world, palette, rng, 0.5, 0.4, float(rng.uniform(1.5, 1.9)))
-    scene.camera = Camera(eye, yaw, pitch, float(rng.normal(0, 0.015)), float(rng.uniform(0.85, 1.5)))
-    scene.light = daylight(rng, yaw)
-    scene.near = 1.0
+    scene.light = daylight(rng, scene.camera.yaw)
     return scene
 
 
@@ -201,7 +244,9 @@ def facade(rng: Rng, aspect: float) -> Scene:
     for _ in range(int(rng.integers(3, 14))):
         y = float(rng.uniform(0.35, 0.95)) * far
         make = makers[int(rng.integers(len(makers)))]
-        with world.at(float(rng.uniform(-0.7, 0.7)) * y, y, 0, float(rng.choice([0, 0, np.pi / 2])) + float(rng.normal(0, 0.3))):
+        with world.at(
+            float(rng.uniform(-0.7, 0.7)) * y, y, 0, float(rng.choice([0, 0, np.pi / 2])) + float(rng.normal(0, 0.3))
+        ):
             if make is person:
                 person(world, palette, rng, 0.5, 0.4, float(rng.uniform(1.5, 1.9)))
             elif make is bush:
@@ -222,7 +267,13 @@ def facade(rng: Rng, aspect: float) -> Scene:
             else:
                 bench(world, palette, rng)
     yaw = float(rng.normal(0, 0.35))
-    scene.camera = Camera((0.0, 0.0, float(rng.uniform(1.3, 1.9))), yaw, float(rng.normal(0.02, 0.07)), float(rng.normal(0, 0.02)), float(rng.uniform(0.8, 1.45)))
+    scene.camera = Camera(
+        (0.0, 0.0, float(rng.uniform(1.3, 1.9))),
+        yaw,
+        float(rng.normal(0.02, 0.07)),
+        float(rng.normal(0, 0.02)),
+        float(rng.uniform(0.8, 1.45)),
+    )
     scene.light = daylight(rng, yaw)
     scene.near = 0.8
     return scene
@@ -274,7 +325,13 @@ def square(rng: Rng, aspect: float) -> Scene:
             else:
                 bench(world, palette, rng)
     yaw = float(rng.normal(0, 0.15))
-    scene.camera = Camera((0.0, 0.0, float(rng.uniform(1.3, 2.2))), yaw, float(rng.uniform(-0.05, 0.2)), float(rng.normal(0, 0.015)), float(rng.uniform(0.75, 1.35)))
+    scene.camera = Camera(
+        (0.0, 0.0, float(rng.uniform(1.3, 2.2))),
+        yaw,
+        float(rng.uniform(-0.05, 0.2)),
+        float(rng.normal(0, 0.015)),
+        float(rng.uniform(0.75, 1.35)),
+    )
     scene.light = daylight(rng, yaw)
     scene.near = 1.0
     return scene

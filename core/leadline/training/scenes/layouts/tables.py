@@ -22,15 +22,26 @@ def _desk_light(rng: Rng, span: float) -> Light:
     ambient = float(rng.uniform(0.12, 0.6))
     place = (float(rng.normal(0, 0.9)) * span, float(rng.normal(0, 0.9)) * span, float(rng.uniform(1.0, 2.2)) * span)
     return Light(
-        place, False, (1.0, 0.6 + 0.4 * warm, 0.3 + 0.7 * warm), float(rng.uniform(0.6, 3.2)) * max(span, 0.5), float(rng.uniform(0.02, 0.12)) * span,
-        (ambient, ambient * 0.98, ambient * 0.95), (ambient * 0.6, ambient * 0.57, ambient * 0.52),
-        [((float(rng.normal(0, 1.5)), float(rng.normal(0, 1.5)), 1.0), (0.4, 0.45, 0.5), 1.0)] if rng.random() < 0.5 else [],
-        zenith=(0.7, 0.7, 0.7), horizon=(0.8, 0.8, 0.8), cloud=0.0,
+        place,
+        False,
+        (1.0, 0.6 + 0.4 * warm, 0.3 + 0.7 * warm),
+        float(rng.uniform(0.6, 3.2)) * max(span, 0.5),
+        float(rng.uniform(0.02, 0.12)) * span,
+        (ambient, ambient * 0.98, ambient * 0.95),
+        (ambient * 0.6, ambient * 0.57, ambient * 0.52),
+        [((float(rng.normal(0, 1.5)), float(rng.normal(0, 1.5)), 1.0), (0.4, 0.45, 0.5), 1.0)]
+        if rng.random() < 0.5
+        else [],
+        zenith=(0.7, 0.7, 0.7),
+        horizon=(0.8, 0.8, 0.8),
+        cloud=0.0,
     )
 
 
 def _top(palette: Palette) -> int:
-    return palette.pick("wood", "wood", "white", "paint", "paint", "fabric", "marble", "dark", "perforated", "printed", "concrete")
+    return palette.pick(
+        "wood", "wood", "white", "paint", "paint", "fabric", "marble", "dark", "perforated", "printed", "concrete"
+    )
 
 
 def _robot(world: World, palette: Palette, rng: Rng, size: float) -> None:
@@ -41,7 +52,9 @@ def _robot(world: World, palette: Palette, rng: Rng, size: float) -> None:
     world.tube((0, 0, size * 0.45), (0, 0, size * 0.6), size * 0.27, joint)
     elbow = np.array([rng.normal(0, 0.4), rng.normal(0, 0.4), 1.3]) * size
     world.capsule((0, 0, size * 0.6), elbow, size * 0.18, shell)
-    world.capsule(elbow, elbow + np.array([rng.normal(0, 0.7), rng.normal(0, 0.7), rng.normal(0, 0.3)]) * size, size * 0.14, shell)
+    world.capsule(
+        elbow, elbow + np.array([rng.normal(0, 0.7), rng.normal(0, 0.7), rng.normal(0, 0.3)]) * size, size * 0.14, shell
+    )
 
 
 def _backdrop(world: World, palette: Palette, rng: Rng, drop: float, far: float) -> None:
@@ -57,7 +70,9 @@ def _backdrop(world: World, palette: Palette, rng: Rng, drop: float, far: float)
         piece = pieces[int(rng.integers(len(pieces)))]
         w, d, h = piece.draw(rng)
         y = far - 0.02 if piece.wall else float(rng.uniform(0.5, 0.95)) * far
-        with world.at(float(rng.uniform(-1.2, 1.2)), max(y, 0.9), -drop, 0 if piece.wall else float(rng.uniform(0, 6.3))):
+        with world.at(
+            float(rng.uniform(-1.2, 1.2)), max(y, 0.9), -drop, 0 if piece.wall else float(rng.uniform(0, 6.3))
+        ):
             piece.build(world, palette, rng, w, d, h)
 
 
@@ -69,7 +84,12 @@ def _slab(world: World, palette: Palette, rng: Rng, w: float, d: float, drop: fl
         for y in (-d / 2 + 0.06, d / 2 - 0.06):
             world.box((x, y, -drop / 2), (0.06, 0.06, drop), leg)
     if rng.random() < 0.25:
-        world.box((float(rng.uniform(-0.2, 0.2)), 0, 0.002), (w * float(rng.uniform(0.3, 0.7)), d * float(rng.uniform(0.4, 0.9)), 0.004), palette.pick("fabric", "printed", "paint"), turn(float(rng.normal(0, 0.3))))
+        world.box(
+            (float(rng.uniform(-0.2, 0.2)), 0, 0.002),
+            (w * float(rng.uniform(0.3, 0.7)), d * float(rng.uniform(0.4, 0.9)), 0.004),
+            palette.pick("fabric", "printed", "paint"),
+            turn(float(rng.normal(0, 0.3))),
+        )
 
 
 def table_above(rng: Rng, aspect: float) -> Scene:
@@ -81,12 +101,25 @@ def table_above(rng: Rng, aspect: float) -> Scene:
     world.card((0, 0, -drop), (10, 10), palette.floor())
     if rng.random() < 0.5:  # a second, different plate beside it
         side = float(rng.choice([-1, 1]))
-        world.box((side * (w / 2 + 0.4), 0, -0.03 + float(rng.uniform(-0.05, 0.06))), (0.78, d * 1.5, 0.06), palette.pick("metal", "perforated", "white", "dark"))
+        world.box(
+            (side * (w / 2 + 0.4), 0, -0.03 + float(rng.uniform(-0.05, 0.06))),
+            (0.78, d * 1.5, 0.06),
+            palette.pick("metal", "perforated", "white", "dark"),
+        )
     height = float(rng.uniform(0.35, 1.3))
     fov = float(rng.uniform(0.8, 1.25))
     view = 2 * height * np.tan(fov / 2)
     small = float(rng.uniform(0.12, 0.26)) * view
-    scatter(world, palette, rng, (min(w, view), min(d, view / aspect)), int(rng.integers(5, 18)), (small * 0.5, min(small * 1.5, height * 0.45)), SMALL, gap=0.36)
+    scatter(
+        world,
+        palette,
+        rng,
+        (min(w, view), min(d, view / aspect)),
+        int(rng.integers(5, 18)),
+        (small * 0.5, min(small * 1.5, height * 0.45)),
+        SMALL,
+        gap=0.36,
+    )
     if rng.random() < 0.3:
         angle = float(rng.uniform(0, 6.3))
         with world.at(np.cos(angle) * view * 0.5, np.sin(angle) * view * 0.4):
@@ -114,11 +147,24 @@ def table_oblique(rng: Rng, aspect: float) -> Scene:
     _slab(world, palette, rng, w, d, drop)
     _backdrop(world, palette, rng, drop, float(rng.uniform(0.8, 3.5)))
     reach = float(rng.uniform(0.45, 1.4))
-    scatter(world, palette, rng, (min(w, reach * 1.1), min(d, reach * 0.9)), int(rng.integers(3, 12)), (reach * 0.1, reach * 0.32), SMALL, gap=0.38)
+    scatter(
+        world,
+        palette,
+        rng,
+        (min(w, reach * 1.1), min(d, reach * 0.9)),
+        int(rng.integers(3, 12)),
+        (reach * 0.1, reach * 0.32),
+        SMALL,
+        gap=0.38,
+    )
     pitch = float(rng.uniform(0.15, 1.0))
     aim = (float(rng.normal(0, 0.08)), float(rng.normal(0.0, 0.08)), float(rng.uniform(0, 0.12)))
     swing = float(rng.normal(0, 0.5))
-    eye = (aim[0] + reach * np.cos(pitch) * np.sin(swing), aim[1] - reach * np.cos(pitch) * np.cos(swing), aim[2] + reach * np.sin(pitch))
+    eye = (
+        aim[0] + reach * np.cos(pitch) * np.sin(swing),
+        aim[1] - reach * np.cos(pitch) * np.cos(swing),
+        aim[2] + reach * np.sin(pitch),
+    )
     scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.04)), float(rng.uniform(0.75, 1.2)))
     scene.light = _desk_light(rng, 1.2)
     scene.look.aperture = float(rng.choice([0, 0, 0.004, 0.01]))
@@ -138,11 +184,18 @@ def closeup(rng: Rng, aspect: float) -> Scene:
         for _ in range(int(rng.integers(2, 6))):
             world.ball(
                 (float(rng.normal(0, 0.6)), far - float(rng.uniform(0, 0.35)), float(rng.uniform(0, 0.4))),
-                (float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.1, 0.25)), float(rng.uniform(0.15, 0.4))), palette.fabric(), rotation=turn(float(rng.normal(0, 0.5)), float(rng.normal(0, 0.4)), float(rng.normal(0, 0.5))),
+                (float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.1, 0.25)), float(rng.uniform(0.15, 0.4))),
+                palette.fabric(),
+                rotation=turn(float(rng.normal(0, 0.5)), float(rng.normal(0, 0.4)), float(rng.normal(0, 0.5))),
             )
     for _ in range(int(rng.integers(0, 3))):  # boards standing at the sides
         side = float(rng.choice([-1, 1]))
-        world.box((side * float(rng.uniform(0.35, 0.8)), float(rng.uniform(-0.2, 0.6)) * far, 0.4), (0.03 if rng.random() < 0.5 else 0.4, 0.4, 1.2), palette.pick("white", "wood", "printed", "cardboard", "paint"), turn(float(rng.normal(0, 0.4))))
+        world.box(
+            (side * float(rng.uniform(0.35, 0.8)), float(rng.uniform(-0.2, 0.6)) * far, 0.4),
+            (0.03 if rng.random() < 0.5 else 0.4, 0.4, 1.2),
+            palette.pick("white", "wood", "printed", "cardboard", "paint"),
+            turn(float(rng.normal(0, 0.4))),
+        )
     reach = float(rng.uniform(0.6, 1.3))
     if rng.random() < 0.25:  # chess men, bottles, candles in rows
         first, second = rng.bit_generator.random_raw(2)
@@ -153,12 +206,28 @@ def closeup(rng: Rng, aspect: float) -> Scene:
                 with world.at((k - 1) * step * 1.1 + float(rng.normal(0, 0.01)) + i * step * 0.35, (i - 2) * step, 0):
                     (turned if first % 3 else bottle)(world, palette, own, step * float(rng.uniform(1.2, 1.9)))
     else:
-        scatter(world, palette, rng, (reach * 0.9, reach * 0.7), int(rng.integers(2, 8)), (reach * 0.18, reach * 0.5), (*SMALL, figure, figure, turned, carton), gap=0.36)
+        scatter(
+            world,
+            palette,
+            rng,
+            (reach * 0.9, reach * 0.7),
+            int(rng.integers(2, 8)),
+            (reach * 0.18, reach * 0.5),
+            (*SMALL, figure, figure, turned, carton),
+            gap=0.36,
+        )
     pitch = float(rng.uniform(0.03, 0.7))
     eye = (float(rng.normal(0, 0.15)), -reach * np.cos(pitch), 0.12 + reach * np.sin(pitch))
-    scene.camera = Camera.looking_at(eye, (float(rng.normal(0, 0.05)), 0.1, float(rng.uniform(0.05, 0.2))), float(rng.normal(0, 0.03)), float(rng.uniform(0.6, 1.05)))
+    scene.camera = Camera.looking_at(
+        eye,
+        (float(rng.normal(0, 0.05)), 0.1, float(rng.uniform(0.05, 0.2))),
+        float(rng.normal(0, 0.03)),
+        float(rng.uniform(0.6, 1.05)),
+    )
     scene.light = _desk_light(rng, 1.0)
-    scene.look.aperture, scene.look.focus = (float(rng.uniform(0.003, 0.02)), reach) if rng.random() < 0.5 else (0.0, None)
+    scene.look.aperture, scene.look.focus = (
+        (float(rng.uniform(0.003, 0.02)), reach) if rng.random() < 0.5 else (0.0, None)
+    )
     scene.near = 0.15
     return scene
 
@@ -187,9 +256,22 @@ def shelf_bin(rng: Rng, aspect: float) -> Scene:
                 world.box((0, 0, z + h), (w + wall, d, wall), shell)
             if rng.random() < 0.6:
                 lip = h * float(rng.uniform(0.1, 0.3))
-                world.box((0, -d / 2, z + lip / 2), (w, wall, lip), palette.pick("cardboard", "metal", "paint") if rng.random() < 0.4 else shell)
+                world.box(
+                    (0, -d / 2, z + lip / 2),
+                    (w, wall, lip),
+                    palette.pick("cardboard", "metal", "paint") if rng.random() < 0.4 else shell,
+                )
             with world.at(0, 0, z + wall):
-                scatter(world, palette, rng, (w * 0.85, d * 0.85), int(rng.integers(2, 8)), (h * 0.25, h * 0.85), SMALL, gap=0.3)
+                scatter(
+                    world,
+                    palette,
+                    rng,
+                    (w * 0.85, d * 0.85),
+                    int(rng.integers(2, 8)),
+                    (h * 0.25, h * 0.85),
+                    SMALL,
+                    gap=0.3,
+                )
         if compartments == 1 and rng.random() < 0.4:  # flaps
             world.box((0, -d / 2 - 0.08, h * 0.02), (w, 0.16, wall), shell)
             for s in (-1, 1):
@@ -201,7 +283,9 @@ def shelf_bin(rng: Rng, aspect: float) -> Scene:
     middle = float(rng.uniform(0.3, 0.7)) * h * compartments
     swing = float(rng.normal(0, 0.3)) + yaw
     eye = (reach * np.sin(swing), -reach * np.cos(pitch) * np.cos(swing), max(0.05, middle + reach * np.sin(pitch)))
-    scene.camera = Camera.looking_at(eye, (float(rng.normal(0, 0.03)), 0.0, middle), float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.2)))
+    scene.camera = Camera.looking_at(
+        eye, (float(rng.normal(0, 0.03)), 0.0, middle), float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.2))
+    )
     scene.light = _desk_light(rng, 1.0)
     scene.near = 0.12
     return scene
