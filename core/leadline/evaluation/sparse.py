@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,33 +84,30 @@ def sample(pattern: str, depth_m: FloatMap, seed: int = 0, intrinsics: Intrinsic
     raise InputError(f"{pattern!r} is not a pattern; use half, a share like 2%, a number of points like 500, or 64-line")
 
 
-def fill_nearest(sparse_m: FloatMap) -> FloatMap:
-    """Every pixel gets the depth of the nearest point (Euclidean, in pixels)."""
-    import cv2  # noqa: PLC0415
+def _scipy(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError("the classical fills need SciPy; pip install 'leadline[eval]'") from error
 
+
+def fill_nearest(sparse_m: FloatMap) -> FloatMap:
+    """Every pixel gets the depth of the nearest point (Euclidean, in pixels; exact)."""
     known = sparse_m > 0
     if not known.any():
         raise InputError("there is no point to fill from")
-    _, labels = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    depth_of = np.zeros(int(labels.max()) + 1, dtype=np.float32)
-    depth_of[labels[known]] = sparse_m[known]
-    return depth_of[labels]
+    rows, columns = _scipy("scipy.ndimage").distance_transform_edt(~known, return_distances=False, return_indices=True)
+    filled: FloatMap = sparse_m[rows, columns]
+    return filled
 
 
 def fill_linear(sparse_m: FloatMap) -> FloatMap:
     """Linear interpolation on the Delaunay triangles of the points (SciPy); nearest outside of their hull."""
-    try:
-        from scipy.interpolate import LinearNDInterpolator  # noqa: PLC0415
-        from scipy.spatial import QhullError  # noqa: PLC0415
-    except ImportError as error:
-        raise InputError("linear interpolation needs SciPy; pip install scipy") from error
     filled = fill_nearest(sparse_m)
     points = np.argwhere(sparse_m > 0)
     try:
-        interpolate = LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
-    except (QhullError, ValueError):  # fewer than three points, or all in a line
+        interpolate = _scipy("scipy.interpolate").LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
+    except (_scipy("scipy.spatial").QhullError, ValueError):  # fewer than three points, or all in a line
         return filled
     inside = interpolate(*np.indices(sparse_m.shape))
     return np.where(np.isfinite(inside), inside, filled).astype(np.float32)
