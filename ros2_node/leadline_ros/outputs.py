@@ -11,10 +11,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
+from leadline.output import colourise, millimetres
+from leadline.streaming.cameras import RayCache
 from leadline.streaming.clouds import cloud_from_depth
-from leadline.streaming.encodings import encode_compressed_depth, to_millimetres
+from leadline.streaming.encodings import encode_compressed_depth
 from leadline.streaming.pipeline import StreamResult
-from leadline.streaming.preview import colour_relative, relative_depth
+from leadline.streaming.preview import relative_depth
 from leadline.streaming.settings import StreamSettings
 from leadline_ros.messages import cloud_message, compressed_message, image_message, jpeg_message
 from leadline_ros.parameters import NodeSettings
@@ -50,6 +52,7 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
+        self._rays = RayCache()
         self._publishers = {
             name: node.create_lifecycle_publisher(
                 kind,
@@ -79,48 +82,68 @@ class Outputs:
         self._publishers.clear()
 
     def publish(
-        self, header: Header, rgb: Any, info: CameraInfo | None, result: StreamResult, stream: StreamSettings, node: NodeSettings
+        self,
+        header: Header,
+        rgb: Any,
+        info: CameraInfo | None,
+        result: StreamResult,
+        stream: StreamSettings,
+        node: NodeSettings,
     ) -> Published:
         """Write every output that has a listener, all with ``header``."""
-        messages: dict[str, Any] = {}
+        wanted = {name for name in TOPICS if self.wanted(name)}
+        messages = self._relative(header, result, wanted)
         problems: list[str] = []
-        depth_m = result.depth_m
-        if depth_m is not None:
-            if self.wanted("depth"):
-                messages["depth"] = _depth_message(header, depth_m, node.depth_encoding)
-            if self.wanted("depth_compressed"):
-                payload = encode_compressed_depth(depth_m, stream.min_depth_m, stream.max_depth_m)
-                messages["depth_compressed"] = compressed_message(header, "32FC1; compressedDepth png", payload)
-            if self.wanted("uncertainty"):
-                if result.uncertainty_m is None:
-                    problems.append("depth/uncertainty needs points, sparse depth, or ensemble of 2 or more")
-                else:
-                    messages["uncertainty"] = _depth_message(header, result.uncertainty_m, node.depth_encoding)
-            if self.wanted("points"):
-                if result.camera is None:
-                    problems.append("depth/points needs camera_info, and none that fits the image has come")
-                else:
-                    cloud = cloud_from_depth(depth_m, result.camera.rays(), rgb, node.points_stride)
-                    messages["points"] = cloud_message(header, cloud)
-        if info is not None and self.wanted("camera_info"):
+        if result.depth_m is not None:
+            messages |= self._metric(header, result, stream, node, wanted)
+            if "uncertainty" in wanted and result.uncertainty_m is None:
+                problems.append("depth/uncertainty needs points, sparse depth, or an ensemble of 2 or more")
+            if "points" in wanted and result.camera is None:
+                problems.append("depth/points needs camera_info, and none that fits the image has come")
+            elif "points" in wanted and result.camera is not None:
+                rays = self._rays.rays(result.camera)
+                messages["points"] = cloud_message(
+                    header, cloud_from_depth(result.depth_m, rays, rgb, node.points_stride)
+                )
+        if info is not None and "camera_info" in wanted:
             messages["camera_info"] = _camera_info(header, info)
-        if self.wanted("relative") or self.wanted("preview") or self.wanted("preview_compressed"):
-            relative = relative_depth(result.raw)
-            if self.wanted("relative"):
-                messages["relative"] = image_message(header, "32FC1", relative)
-            if self.wanted("preview") or self.wanted("preview_compressed"):
-                preview = colour_relative(relative)
-                if self.wanted("preview"):
-                    messages["preview"] = image_message(header, "rgb8", preview)
-                if self.wanted("preview_compressed"):
-                    messages["preview_compressed"] = jpeg_message(header, preview)
         for name, message in messages.items():
             self._publishers[name].publish(message)
         return Published(tuple(messages), tuple(problems))
 
+    @staticmethod
+    def _metric(
+        header: Header, result: StreamResult, stream: StreamSettings, node: NodeSettings, wanted: set[str]
+    ) -> dict[str, Any]:
+        messages: dict[str, Any] = {}
+        if "depth" in wanted:
+            messages["depth"] = _depth_message(header, result.depth_m, node.depth_encoding)
+        if "uncertainty" in wanted and result.uncertainty_m is not None:
+            messages["uncertainty"] = _depth_message(header, result.uncertainty_m, node.depth_encoding)
+        if "depth_compressed" in wanted and result.depth_m is not None:
+            payload = encode_compressed_depth(result.depth_m, stream.min_depth_m, stream.max_depth_m)
+            messages["depth_compressed"] = compressed_message(header, "32FC1; compressedDepth png", payload)
+        return messages
+
+    @staticmethod
+    def _relative(header: Header, result: StreamResult, wanted: set[str]) -> dict[str, Any]:
+        messages: dict[str, Any] = {}
+        if not wanted & {"relative", "preview", "preview_compressed"}:
+            return messages
+        relative = relative_depth(result.raw)
+        if "relative" in wanted:
+            messages["relative"] = image_message(header, "32FC1", relative)
+        if wanted & {"preview", "preview_compressed"}:
+            preview = colourise(1.0 - relative)
+            if "preview" in wanted:
+                messages["preview"] = image_message(header, "rgb8", preview)
+            if "preview_compressed" in wanted:
+                messages["preview_compressed"] = jpeg_message(header, preview)
+        return messages
+
 
 def _depth_message(header: Header, metres: Any, encoding: str) -> Image:
-    return image_message(header, encoding, metres if encoding == "32FC1" else to_millimetres(metres))
+    return image_message(header, encoding, metres if encoding == "32FC1" else millimetres(metres))
 
 
 def _camera_info(header: Header, info: CameraInfo) -> CameraInfo:

@@ -1,4 +1,4 @@
-"""Fixtures of the ROS tests; the tests of the node are skipped where rclpy is not installed."""
+"""Fixtures of the ROS tests; tests of the node need rclpy, those of bags need rosbags."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ros_bench import Bench, NodeProcess
 
 collect_ignore_glob = [] if find_spec("rclpy") else ["test_node_*.py"]
+if not find_spec("rosbags"):
+    collect_ignore_glob.append("test_bag.py")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import InputError
+from leadline.output import millimetres
 from leadline.streaming.encodings import (
     IMAGE_ENCODINGS,
     decode_compressed,
@@ -16,7 +17,6 @@ from leadline.streaming.encodings import (
     decode_depth,
     decode_image,
     encode_compressed_depth,
-    to_millimetres,
     with_limits,
 )
 
@@ -156,8 +156,8 @@ def test_any_compressed_bytes_are_an_image_or_an_input_error(data: bytes, cut: i
 
 
 def test_depth_images() -> None:
-    millimetres = np.array([[0, 1500], [65535, 250]], np.uint16)
-    metres = decode_depth("16UC1", 2, 2, 4, millimetres.tobytes())
+    codes = np.array([[0, 1500], [65535, 250]], np.uint16)
+    metres = decode_depth("16UC1", 2, 2, 4, codes.tobytes())
     np.testing.assert_allclose(metres, [[0, 1.5], [65.535, 0.25]], rtol=1e-6)
     stored = np.array([[np.nan, 1.5], [np.inf, -1.0]], np.float32)
     np.testing.assert_array_equal(decode_depth("32FC1", 2, 2, 8, stored.tobytes()), [[0, 1.5], [0, 0]])
@@ -172,8 +172,8 @@ def test_rep_117_values_and_millimetres() -> None:
     np.testing.assert_array_equal(limited, np.array([[-np.inf, 1.0, np.inf, np.nan]], np.float32))
     np.testing.assert_array_equal(depth[0, :3], np.array([0.01, 1.0, 80.0], np.float32))
     # What millimetres in 16 bits cannot say is "unknown", never a cap.
-    np.testing.assert_array_equal(to_millimetres(limited), [[0, 1000, 0, 0]])
-    np.testing.assert_array_equal(to_millimetres(np.array([[65.535, 65.536, 1.0004]], np.float32)), [[65535, 0, 1000]])
+    np.testing.assert_array_equal(millimetres(limited), [[0, 1000, 0, 0]])
+    np.testing.assert_array_equal(millimetres(np.array([[65.535, 65.536, 1.0004]], np.float32)), [[65535, 0, 1000]])
 
 
 def test_compressed_depth_round_trip_is_even_in_disparity() -> None:

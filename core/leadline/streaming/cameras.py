@@ -1,84 +1,76 @@
-"""From the numbers of a `sensor_msgs/CameraInfo` to the camera of one image."""
+"""From a `sensor_msgs/CameraInfo` to the camera of one image, and to the rays of its pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.prediction import FloatMap
+
+if TYPE_CHECKING:
+    from leadline.completion.camera import Camera
 
 
-@dataclass(frozen=True)
-class Camera:
-    width: int
-    height: int
-    matrix: npt.NDArray[np.float64]
-
-    def rays(self) -> npt.NDArray[np.float32]:
-        x = (np.arange(self.width) - self.matrix[0, 2]) / self.matrix[0, 0]
-        y = (np.arange(self.height) - self.matrix[1, 2]) / self.matrix[1, 1]
-        return np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+def described_size(info: Any) -> tuple[int, int]:
+    """(width, height) of the images that a CameraInfo describes, after region of interest and binning."""
+    width, height = info.roi.width or info.width, info.roi.height or info.height
+    return int(width) // max(int(info.binning_x), 1), int(height) // max(int(info.binning_y), 1)
 
 
-@dataclass(frozen=True)
-class CameraValues:
-    """Fields of a CameraInfo.
+def camera_of(info: Any, rectified: bool) -> Camera:
+    """The camera of the images that a CameraInfo describes.
 
-    Attributes:
-        width, height: Of the full sensor at the calibration's resolution.
-        model: "plumb_bob", "rational_polynomial", "equidistant" ...; may be empty.
-        k: 3×3 intrinsics by rows.
-        d: Distortion, as many numbers as the model has.
-        p: 3×4 projection of the rectified image by rows.
-        binning: (x, y); 0 means 1.
-        roi: (x_offset, y_offset, width, height) in full-resolution pixels; zero width and height mean everything.
+    Args:
+        info: `sensor_msgs/CameraInfo` of any message library.
+        rectified: The image is rectified already: take P and no distortion.
+
+    Raises:
+        InputError: Not calibrated (K or P is zero), not finite, or of an unknown distortion model.
     """
+    if (info.p if rectified else info.k)[0] == 0:
+        raise InputError("camera_info is not calibrated (its focal length is zero); calibrate the camera")
+    from leadline.completion.camera import Camera  # noqa: PLC0415  (its package imports torch)
 
-    width: int
-    height: int
-    model: str
-    k: tuple[float, ...]
-    d: tuple[float, ...]
-    p: tuple[float, ...]
-    binning: tuple[int, int] = (1, 1)
-    roi: tuple[int, int, int, int] = (0, 0, 0, 0)
+    camera = Camera.from_info(info, rectified)
+    if info.roi.width and info.roi.height:
+        matrix = camera.matrix.copy()
+        matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
+        camera = replace(camera, width=int(info.roi.width), height=int(info.roi.height), matrix=matrix)
+    return camera.resized(*described_size(info))
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(width, height) of the images it describes, after region of interest and binning."""
-        _, _, roi_width, roi_height = self.roi
-        width, height = roi_width or self.width, roi_height or self.height
-        return width // max(self.binning[0], 1), height // max(self.binning[1], 1)
 
-    def mismatch(self, width: int, height: int) -> str:
-        """Why it does not describe an image of this size; empty if it does."""
-        described = self.image_size
-        if described == (width, height):
-            return ""
-        return (
-            f"camera_info describes images of {described[0]}x{described[1]} but the image is {width}x{height}; "
-            "it is ignored until they agree"
-        )
+class CameraCache:
+    """The camera of the last CameraInfo: a driver repeats the same calibration thirty times a second."""
 
-    def camera(self, rectified: bool) -> Camera:
-        """The camera of the images it describes.
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._camera: Camera | None = None
 
-        Args:
-            rectified: The image is rectified already: take ``p`` and no distortion.
+    def camera(self, info: Any, rectified: bool) -> Camera:
+        """As :func:`camera_of`; the same object as long as the numbers are the same."""
+        roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+        numbers = (tuple(info.k), tuple(info.d), tuple(info.p))
+        key = (info.width, info.height, info.distortion_model, info.binning_x, info.binning_y, roi, numbers, rectified)
+        if self._camera is None or key != self._key:
+            self._camera = camera_of(info, rectified)
+            self._key = key
+        return self._camera
 
-        Raises:
-            InputError: Not calibrated (K is zero), not finite, or a distortion model that is not known.
-        """
-        numbers = self.p if rectified else self.k
-        if not np.isfinite([*numbers, *self.d]).all() or numbers[0] <= 0 or (len(numbers) > 5 and numbers[5 if rectified else 4] <= 0):
-            raise InputError("camera_info is not calibrated (focal length is zero); calibrate the camera")
-        matrix = np.array(numbers, dtype=np.float64).reshape(3, -1)[:, :3].copy()
-        x_bin, y_bin = max(self.binning[0], 1), max(self.binning[1], 1)
-        matrix[0, 2] -= self.roi[0]
-        matrix[1, 2] -= self.roi[1]
-        matrix[0] /= x_bin
-        matrix[1] /= y_bin
-        width, height = self.image_size
-        return Camera(width, height, matrix)
+
+class RayCache:
+    """The rays of the last camera."""
+
+    def __init__(self) -> None:
+        self._camera: Camera | None = None
+        self._rays: FloatMap = np.zeros((0, 0, 2), np.float32)
+
+    def rays(self, camera: Camera) -> FloatMap:
+        """float32 (H, W, 2): x/z and y/z of each pixel."""
+        if camera is not self._camera:
+            ones = np.ones((camera.height, camera.width))
+            self._rays = np.ascontiguousarray(camera.cloud(ones)[..., :2], dtype=np.float32)
+            self._camera = camera
+        return self._rays

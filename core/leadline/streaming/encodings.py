@@ -25,9 +25,6 @@ FloatMap = npt.NDArray[np.float32]
 #: Larger pictures are refused before anything is allocated for them.
 MAX_PIXELS = 64_000_000
 
-#: Millimetres that `16UC1` can hold; farther becomes 0, "unknown", because a cap would be a wrong depth.
-MAX_MILLIMETRES = 65535
-
 
 @dataclass(frozen=True)
 class _Layout:
@@ -222,13 +219,6 @@ def with_limits(depth_m: FloatMap, min_depth_m: float, max_depth_m: float) -> Fl
     limited[beyond] = np.inf
     limited[too_near] = -np.inf
     return limited
-
-
-def to_millimetres(depth_m: FloatMap) -> npt.NDArray[np.uint16]:
-    """float32 metres → uint16 millimetres; NaN, ±Inf, negative and more than 65.535 m become 0, "unknown"."""
-    millimetres = np.rint(depth_m.astype(np.float32, copy=False) * np.float32(1000))
-    usable = (millimetres > 0) & (millimetres <= MAX_MILLIMETRES)  # False for NaN and ±Inf
-    return np.where(usable, millimetres, 0).astype(np.uint16)
 
 
 def encode_compressed_depth(depth_m: FloatMap, min_depth_m: float, max_depth_m: float) -> bytes:

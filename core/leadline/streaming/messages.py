@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from leadline.streaming.cameras import CameraValues
 from leadline.streaming.clouds import Field, Points, decode_points
 from leadline.streaming.encodings import FloatMap, Rgb, decode_compressed, decode_depth, decode_image
 
@@ -45,21 +44,6 @@ def points_of(message: Any) -> Points:
         message.row_step,
         message.data,
         bool(message.is_bigendian),
-    )
-
-
-def camera_values_of(message: Any) -> CameraValues:
-    """The numbers of a `sensor_msgs/CameraInfo`."""
-    roi = message.roi
-    return CameraValues(
-        width=int(message.width),
-        height=int(message.height),
-        model=str(message.distortion_model),
-        k=tuple(map(float, message.k)),
-        d=tuple(map(float, message.d)),
-        p=tuple(map(float, message.p)),
-        binning=(int(message.binning_x), int(message.binning_y)),
-        roi=(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
     )
 
 

@@ -15,8 +15,8 @@ from leadline.streaming.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
 
 if TYPE_CHECKING:
+    from leadline.completion.camera import Camera
     from leadline.estimator import DepthEstimator
-    from leadline.streaming.cameras import Camera
 
 FloatMap = npt.NDArray[np.float32]
 OnProgress = Callable[[str, float], None]
@@ -71,9 +71,11 @@ class DepthPipeline:
     """A loaded model with the memory of one stream."""
 
     def __init__(self, estimator: DepthEstimator, settings: StreamSettings) -> None:
+        from leadline.streaming.evidence import ScaleSource  # noqa: PLC0415  (torch)
+
         self.estimator = estimator
         self.settings = settings  # those it was loaded with
-        self.reset()
+        self._scale = ScaleSource(estimator.devices[0])
 
     @classmethod
     def load(cls, settings: StreamSettings) -> DepthPipeline:
@@ -101,17 +103,17 @@ class DepthPipeline:
         started = monotonic()
         raw = self.estimator.predict(frame.rgb, **_predict_options(settings), on_progress=on_progress)
         predicted = monotonic()
-        metric, evidence, reason = self._metric(frame, raw, settings)
+        metric = self._scale.metric(frame, raw, settings)
         ended = monotonic()
         depth_m = sigma_m = None
-        if metric is not None:
-            depth_m, sigma_m = _published(metric, settings)
+        if metric.prediction is not None:
+            depth_m, sigma_m = _published(metric.prediction, settings)
         return StreamResult(
             raw=raw,
             depth_m=depth_m,
             uncertainty_m=sigma_m,
-            evidence=evidence,
-            reason=reason,
+            evidence=metric.evidence,
+            reason=metric.reason,
             camera=frame.camera,
             model_s=predicted - started,
             completion_s=ended - predicted,
@@ -119,16 +121,7 @@ class DepthPipeline:
 
     def reset(self) -> None:
         """Forget what was learnt from earlier frames."""
-
-    def _metric(
-        self, frame: Frame, raw: DepthPrediction, settings: StreamSettings
-    ) -> tuple[DepthPrediction | None, str, str]:
-        """(metric prediction or None, where the metres come from, why there are none)."""
-        if raw.metric:
-            return raw, "the model itself", ""
-        if settings.metric_scale != 0:
-            return raw.aligned(settings.metric_scale, settings.metric_shift), "parameter metric_scale", ""
-        return None, "", "no points, no sparse depth, no metric_scale and no camera_height_m"
+        self._scale.reset()
 
 
 def _predict_options(settings: StreamSettings) -> dict[str, Any]:

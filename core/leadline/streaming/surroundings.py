@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leadline.errors import InputError
 from leadline.streaming.buffers import StampedBuffer
-from leadline.streaming.cameras import Camera
+from leadline.streaming.cameras import CameraCache, described_size
 from leadline.streaming.encodings import Rgb
-from leadline.streaming.messages import camera_values_of, depth_of, points_of, stamp_ns, transform_fields
+from leadline.streaming.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.pipeline import Frame
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.transforms import Matrix, TransformTree, parse_extrinsics
+
+if TYPE_CHECKING:
+    from leadline.completion.camera import Camera
 
 #: Told (kind of input, what is wrong with it).
 OnProblem = Callable[[str, Exception], None]
@@ -31,6 +34,7 @@ class Surroundings:
     def __init__(self, on_problem: OnProblem, can_read_tf: bool = True) -> None:
         self._on_problem = on_problem
         self._can_read_tf = can_read_tf
+        self._cameras = CameraCache()
         self.info: Any = None
         self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=8)
         self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=8)
@@ -65,12 +69,12 @@ class Surroundings:
         """The newest camera_info, if it describes images of this size; else None."""
         if self.info is None:
             return None
-        height, width = rgb.shape[:2]
-        problem = camera_values_of(self.info).mismatch(width, height)
-        if problem:
-            self._on_problem("camera_info", InputError(problem))
-            return None
-        return self.info
+        size, described = (rgb.shape[1], rgb.shape[0]), described_size(self.info)
+        if size == described:
+            return self.info
+        text = "camera_info describes {}x{} but the image is {}x{}; ignored until they agree".format(*described, *size)
+        self._on_problem("camera_info", InputError(text))
+        return None
 
     def frame(self, header: Any, rgb: Rgb, info: Any, settings: StreamSettings) -> Frame:
         """The image with whatever was measured within the tolerance."""
@@ -98,7 +102,7 @@ class Surroundings:
         if info is None:
             return None
         try:
-            return camera_values_of(info).camera(settings.rectified)
+            return self._cameras.camera(info, settings.rectified)
         except InputError as error:
             self._on_problem("camera_info", error)
             return None

@@ -1,0 +1,123 @@
+"""`leadline bag`: depth topics for a recorded ROS 2 bag, without ROS."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from leadline.cli.options import model_options
+from leadline.errors import InputError
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.mcap, OUT.db3 or a folder.")
+@click.option("--image", required=True, help="Topic of the images (Image or CompressedImage).")
+@click.option("--camera-info", default="", help="Topic of the calibration.  [default: beside the image topic]")
+@click.option("--points", default="", help="Topic of LiDAR points (PointCloud2).")
+@click.option("--sparse-depth", default="", help="Topic of a sparse depth image (16UC1 or 32FC1).")
+@click.option("--prefix", default="", help="Of the new topics.  [default: /camera/image_raw gives /camera/depth]")
+@click.option(
+    "--add",
+    "outputs",
+    default="depth,uncertainty,camera_info",
+    show_default=True,
+    help="What to add: depth, uncertainty, camera_info, relative, preview.",
+)
+@click.option("--depth-encoding", type=click.Choice(["32FC1", "16UC1"]), default="32FC1", show_default=True)
+@click.option(
+    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter of the ROS node, as extrinsics=[...]."
+)
+@click.option("--steps", type=int, default=0, help="Network evaluations per image.  [default: the model's]")
+@click.option("--ensemble", type=int, default=1, show_default=True, help="Members per image.")
+@click.option("--size", type=int, default=-1, help="Long edge for processing; 0 is native.  [default: the model's]")
+@model_options
+def command(
+    source: Path, output: Path, image: str, camera_info: str, points: str, sparse_depth: str, prefix: str,
+    outputs: str, depth_encoding: str, changes: tuple[str, ...], vae: str | None, **options: Any,
+) -> None:  # fmt: skip
+    """Add metric depth to a recorded ROS 2 bag (.mcap, .db3 or a bag's folder).
+
+    The images go through the same pipeline as in the live node. Everything that the bag holds is kept byte by byte.
+    A run that was broken off continues when it is started again.
+    """
+    from leadline.streaming.bags import NEW_TOPICS, BagJob, default_prefix, run
+    from leadline.streaming.settings import StreamSettings
+
+    if vae is not None:
+        raise InputError("--vae is not for bags; give the checkpoint a name first: leadline import PATH --vae ... --as NAME")
+    names = tuple(dict.fromkeys(name.strip() for name in outputs.split(",") if name.strip()))
+    if not names or not set(names) <= set(NEW_TOPICS):
+        raise InputError(f"--add takes {', '.join(NEW_TOPICS)}, not {outputs!r}")
+    settings = StreamSettings().changed({**options, **dict(map(_parsed, changes))})
+    job = BagJob(
+        source=source,
+        image=image,
+        camera_info=camera_info,
+        points=points,
+        sparse_depth=sparse_depth,
+        prefix=(prefix or default_prefix(image)).rstrip("/"),
+        outputs=names,
+        depth_encoding=depth_encoding,
+    )
+
+    def load(wanted: StreamSettings) -> Any:
+        from leadline.streaming.pipeline import DepthPipeline
+
+        return DepthPipeline.load(wanted)
+
+    with _Bar() as bar:
+        report = run(job, output, settings, load, bar.show)
+    for problem, count in report.problems.items():
+        click.echo(f"leadline: {problem} ({count}×)", err=True)
+    resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
+    click.echo(f"{report.images} images{resumed}; {report.failed} could not be used; written to {output}", err=True)
+
+
+def _parsed(change: str) -> tuple[str, Any]:
+    """`name=value` with the type that the setting has."""
+    import json
+    from dataclasses import fields
+
+    from leadline.streaming.settings import StreamSettings
+
+    name, equals, text = change.partition("=")
+    known = {one.name: one for one in fields(StreamSettings)}
+    if not equals or name not in known:
+        raise InputError(f"--set takes NAME=VALUE with one of: {', '.join(known)}")
+    default = getattr(StreamSettings(), name)
+    if isinstance(default, str):
+        return name, text
+    try:
+        value: Any = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--set {name}: {text!r} is no number, list, true or false") from error
+    wanted = (int, float) if isinstance(default, float) else (list,) if isinstance(default, tuple) else (type(default),)
+    if not isinstance(value, wanted):
+        raise InputError(f"--set {name}: {text!r} is not of the type of {default!r}")
+    return name, value
+
+
+class _Bar:
+    """Images done, with the time left, on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(file=sys.stderr))
+        self._task = self._bar.add_task("images", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def show(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *unused: object) -> None:
+        self._bar.stop()

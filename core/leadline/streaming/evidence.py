@@ -1,0 +1,194 @@
+"""Where the metres of a stream come from: measured points, the fit of a moment ago, a known scale, flat ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.completion.fit import Fit, fit_scale_and_shift
+from leadline.completion.fusion import complete
+from leadline.completion.lidar import project_points
+from leadline.completion.sparse import SparseDepth
+from leadline.prediction import DepthPrediction
+from leadline.streaming.settings import StreamSettings
+
+if TYPE_CHECKING:
+    from leadline.completion.camera import Camera
+    from leadline.streaming.pipeline import Frame
+
+#: Ground pixels looked at, along each side of the picture.
+_GROUND_GRID = 48
+#: Ground beyond this many camera heights is nearly at the horizon and says little.
+_GROUND_HEIGHTS = 15.0
+#: Largest median error, as a share of depth, with which the picture's lower part still passes as flat ground.
+_GROUND_TOLERANCE = 0.15
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric prediction, or why there is none.
+
+    Attributes:
+        prediction: In metres; None if there is no evidence.
+        evidence: In words; empty if there is none.
+        reason: Why there is none; empty if there is.
+    """
+
+    prediction: DepthPrediction | None
+    evidence: str = ""
+    reason: str = ""
+
+
+class ScaleSource:
+    """Finds the metres for each frame of one stream and remembers the last fit."""
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self._device = device
+        self._held: tuple[Fit, int] | None = None
+
+    def reset(self) -> None:
+        """Forget the last fit."""
+        self._held = None
+
+    def metric(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Metric:
+        """The best evidence there is for this frame.
+
+        In this order: the model's own metres, points measured with the image, the last fit while it is young, a
+        configured scale, a known camera height over flat ground.
+        """
+        if raw.metric:
+            return Metric(raw, "the model itself")
+        reasons = []
+        points, reason = measured_points(frame, settings)
+        if points is not None and len(points):
+            fit = _fit(raw, points.v, points.u, points.depth_m)
+            if fit.kind == "scale and shift":
+                self._held = (fit, frame.stamp_ns)
+            done = complete(frame.rgb, raw, points, frame.camera, fit=fit, device=self._device)
+            return Metric(done, f"{len(points)} measured points")
+        reasons.append(reason or "no points or sparse depth came with the image")
+        held = self._young_fit(frame.stamp_ns, settings)
+        if held is not None:
+            nothing = _no_points(raw.shape)
+            return Metric(complete(frame.rgb, raw, nothing, fit=held, device=self._device), "the fit of a moment ago")
+        if settings.metric_scale != 0:
+            return Metric(raw.aligned(settings.metric_scale, settings.metric_shift), "parameter metric_scale")
+        if settings.camera_height_m > 0:
+            fit_on_ground = self._ground(frame, raw, settings)
+            if isinstance(fit_on_ground, Fit):
+                nothing = _no_points(raw.shape)
+                done = complete(frame.rgb, raw, nothing, fit=fit_on_ground, device=self._device)
+                return Metric(done, "camera height over flat ground")
+            reasons.append(fit_on_ground)
+        else:
+            reasons.append("neither metric_scale nor camera_height_m is set")
+        return Metric(None, reason="; ".join(reasons))
+
+    def _young_fit(self, stamp_ns: int, settings: StreamSettings) -> Fit | None:
+        if self._held is None or settings.hold_s <= 0:
+            return None
+        fit, fitted_ns = self._held
+        return fit if abs(stamp_ns - fitted_ns) <= settings.hold_s * 1e9 else None
+
+    @staticmethod
+    def _ground(frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Fit | str:
+        """The fit to flat ground below the camera, or why there is none."""
+        if frame.camera is None:
+            return "camera_height_m needs camera_info, and none that fits the image has come"
+        u, v, depth_m = ground_points(frame.camera, settings.camera_height_m, settings.camera_pitch_deg)
+        near_enough = depth_m <= min(settings.max_depth_m, _GROUND_HEIGHTS * settings.camera_height_m)
+        u, v, depth_m = u[near_enough], v[near_enough], depth_m[near_enough]
+        if len(depth_m) < 50:
+            return "camera_height_m: hardly any ground is in view; check camera_pitch_deg"
+        fit = _fit(raw, v, u, depth_m)
+        fitted_m = raw.space.to_depth(fit.scale * raw.values[v, u].astype(np.float64) + fit.shift)
+        error = float(np.median(np.abs(fitted_m - depth_m) / depth_m))
+        if fit.kind != "scale and shift" or error > _GROUND_TOLERANCE:
+            return "camera_height_m: the lower part of the image does not look like flat ground"
+        return fit
+
+
+def _fit(raw: DepthPrediction, v: Any, u: Any, depth_m: npt.NDArray[Any]) -> Fit:
+    return fit_scale_and_shift(raw.values[v, u].astype(np.float64), depth_m.astype(np.float64), raw.space)
+
+
+def measured_points(frame: Frame, settings: StreamSettings) -> tuple[SparseDepth | None, str]:
+    """Everything measured with a frame as points of the image, nearest first; or None and why not."""
+    height, width = frame.rgb.shape[:2]
+    found: list[SparseDepth] = []
+    reason = ""
+    if frame.points is not None:
+        if frame.camera is None:
+            reason = "points came, but no camera_info that fits the image"
+        else:
+            found.append(
+                project_points(
+                    frame.points,
+                    frame.camera,
+                    frame.lidar_to_camera,
+                    min_range_m=settings.lidar_min_range_m,
+                    max_range_m=settings.lidar_max_range_m,
+                )
+            )
+            if not len(found[-1]):
+                reason = "points came, but none of them is in the image; check the extrinsics"
+    if frame.sparse_depth_m is not None:
+        found.append(_rasterised(frame.sparse_depth_m, height, width))
+        if not len(found[-1]):
+            reason = "sparse depth came, but it is empty"
+    if not found:
+        return None, reason
+    return found[0] if len(found) == 1 else _nearest_of(found), reason
+
+
+def _rasterised(depth_m: npt.NDArray[np.float32], height: int, width: int) -> SparseDepth:
+    """A depth image of any size as points of an image that shows the same view; the nearest of a pixel wins."""
+    v, u = np.nonzero(depth_m > 0)
+    depth = depth_m[v, u]
+    rows, columns = depth_m.shape
+    if (rows, columns) != (height, width):
+        u = np.clip(np.rint((u + 0.5) * width / columns - 0.5).astype(np.int64), 0, width - 1)
+        v = np.clip(np.rint((v + 0.5) * height / rows - 0.5).astype(np.int64), 0, height - 1)
+    return _nearest_of([SparseDepth(u, v, depth, (height, width))])
+
+
+def _nearest_of(parts: list[SparseDepth]) -> SparseDepth:
+    height, width = parts[0].size
+    nearest = np.full(height * width, np.inf, np.float32)
+    for part in parts:
+        np.minimum.at(nearest, part.v * width + part.u, part.depth_m)
+    flat = np.flatnonzero(np.isfinite(nearest))
+    v, u = np.divmod(flat, width)
+    return SparseDepth(u, v, nearest[flat], (height, width))
+
+
+def _no_points(size: tuple[int, int]) -> SparseDepth:
+    nothing = np.zeros(0, np.int64)
+    return SparseDepth(nothing, nothing, np.zeros(0, np.float32), size)
+
+
+def ground_points(
+    camera: Camera, height_m: float, pitch_deg: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Pixels where a robot sees the floor in front of it, and how deep flat ground would be there.
+
+    Args:
+        camera: Of the image.
+        height_m: Of the camera above the ground.
+        pitch_deg: How far the camera looks down from level.
+
+    Returns:
+        ``(u, v, depth_m)`` of a grid over the middle 60 % of the columns and everything below the horizon. With
+        "down" = (0, cos p, sin p) in the camera's frame, ground is where ray·down · z = height.
+    """
+    columns = np.linspace(0.2 * (camera.width - 1), 0.8 * (camera.width - 1), _GROUND_GRID)
+    rows = np.linspace(0, camera.height - 1, 2 * _GROUND_GRID)
+    u, v = (grid.ravel() for grid in np.meshgrid(np.rint(columns), np.rint(rows)))
+    rays = camera.unproject(np.stack([u, v], axis=1), np.ones(len(u)))
+    pitch = np.deg2rad(pitch_deg)
+    descent = rays[:, 1] * np.cos(pitch) + np.sin(pitch)
+    below = np.isfinite(descent) & (descent > 1e-3)
+    return u[below].astype(np.int64), v[below].astype(np.int64), height_m / descent[below]
