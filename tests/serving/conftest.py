@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from leadline.serving.server import Server, ServerConfig
 from leadline.serving.wire import Limits
 
 HERE = str(Path(__file__).parent)
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # the soak's generators of harm
 STAND_IN = "stand_in:load"
 
 

@@ -132,6 +132,7 @@ class Job:
     def __init__(self, id: str, cancel: Callable[[Job], None], on_progress: OnProgress | None) -> None:  # noqa: A002
         self.id = id
         self.future: Future[Any] = Future()
+        self.future.set_running_or_notify_cancel()  # only cancel() below cancels it, as the server must hear of it
         self.progress: Progress | None = None
         self._cancel = cancel
         self._on_progress = on_progress

@@ -177,8 +177,8 @@ class Pool:
     def close(self, timeout_s: float = 5.0) -> None:
         """End all workers."""
         for slot in self.slots:
-            if slot.running is not None:
-                self._send(slot, {"op": "exit"})
+            if slot.running is not None and not self._send(slot, {"op": "exit"}):
+                slot.running.kill()  # it never got as far as connecting
         for slot in self.slots:
             if slot.running is not None:
                 slot.running.wait(timeout_s)

@@ -7,6 +7,7 @@ a local worker process and connects to the front by itself, encrypted with keys 
 from __future__ import annotations
 
 import contextlib
+from importlib import import_module
 from typing import Any
 
 from leadline.errors import InputError
@@ -27,7 +28,7 @@ class RayLauncher:
 
     def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
         try:
-            import ray  # noqa: PLC0415
+            ray: Any = import_module("ray")
         except ImportError as error:
             raise InputError("Ray is not installed; run: pip install 'leadline[ray]'") from error
         try:

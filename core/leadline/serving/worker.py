@@ -26,7 +26,6 @@ from leadline.serving import pixels
 from leadline.serving.arena import Arena
 from leadline.serving.logs import configure, log
 from leadline.serving.model_cache import ModelCache, is_out_of_memory
-from leadline.serving.wire import Camera
 
 #: Progress between two of these (seconds) is not worth a message.
 PROGRESS_EVERY_S = 0.02
@@ -276,19 +275,20 @@ def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], bod
     """The metric prediction that fits the sparse depth of a request.
 
     Raises:
-        InputError: There is too little of it, or it does not belong to the image.
+        InputError: It does not belong to the image, or the calibration is impossible.
     """
-    from leadline.completion import complete  # noqa: PLC0415
+    from leadline.completion.camera import Camera  # noqa: PLC0415
+    from leadline.completion.fusion import complete  # noqa: PLC0415
+    from leadline.completion.lidar import project_points  # noqa: PLC0415
 
     numbers = np.frombuffer(body, "<f4").reshape(sparse["shape"])
-    if not np.isfinite(numbers).all():
-        raise InputError("the sparse depth has NaN or infinite values; send 0 where nothing was measured")
-    if sparse["kind"] == "points":
-        numbers = rasterised(numbers, Camera(**sparse["camera"]), rgb.shape[:2])
-    if numbers.shape != rgb.shape[:2]:
-        raise InputError(f"the sparse map is {numbers.shape}, the image {rgb.shape[:2]}; send them in one size")
-    metric: DepthPrediction = complete(rgb, prediction, numbers)
-    return metric
+    if sparse["kind"] == "map":
+        return complete(rgb, prediction, numbers)
+    height, width = rgb.shape[:2]
+    wire = sparse["camera"]
+    matrix = np.array([[wire["fx"], 0, wire["cx"]], [0, wire["fy"], wire["cy"]], [0, 0, 1.0]])
+    camera = Camera(width, height, matrix, wire["model"], np.array(wire["distortion"]))
+    return complete(rgb, prediction, project_points(numbers, camera, wire["points_to_camera"]), camera)
 
 
 def default_budget(device: str) -> int:

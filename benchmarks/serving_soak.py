@@ -1,0 +1,310 @@
+"""Long runs of the server: many clients at once, and messages that mean harm.
+
+    python benchmarks/serving_soak.py clients [--clients 16] [--minutes 5] [--model depthfm-mini]
+    python benchmarks/serving_soak.py fuzz [--messages 200000]
+
+Both start `leadline serve` by themselves, print what they measured, and end with status 1 if something that must hold
+did not. `fuzz` serves a stand-in model, which makes the server, not the network, the thing that is tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import zmq
+
+from leadline.serving import wire
+from leadline.serving.client import Busy, Client
+from leadline.serving.wire import ImageInfo, Predict
+
+SERVE = "from leadline.cli.main import main; main()"
+Message = list[bytes]
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[str, int]]:
+    """`leadline serve` in a process of its own: address and process id."""
+    command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--log-level=error", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        yield json.loads(server.stdout.readline())["listening"], server.pid
+    finally:
+        server.stdin.close()
+        server.wait(30)
+
+
+class Memory(threading.Thread):
+    """Watches the private memory of a process and its children, in MB, once a second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+        self.samples: list[float] = []
+
+    def run(self) -> None:
+        while not self._ended.wait(1.0):
+            with suppress(psutil.Error):
+                family = [self._process, *self._process.children(recursive=True)]
+                self.samples.append(sum(one.memory_full_info().uss for one in family) / 1e6)
+
+    def report(self) -> float:
+        """Print the course; the relative change from the second fifth to the last."""
+        self._ended.set()
+        self.join()
+        fifth = max(1, len(self.samples) // 5)
+        early, late = np.mean(self.samples[fifth : 2 * fifth]), np.mean(self.samples[-fifth:])
+        print(f"memory: {early:.0f} MB early, {late:.0f} MB late ({100 * (late / early - 1):+.1f} %), "
+              f"{max(self.samples):.0f} MB at most")  # fmt: skip
+        return float(late / early - 1)
+
+
+# --- many clients
+
+
+def photograph(number: int, height: int, width: int) -> np.ndarray:
+    """uint8 (H, W, 3): smooth, and different for each number."""
+    rng = np.random.default_rng(number)
+    coarse = rng.random((6, 8, 3))
+    rows, columns = np.linspace(0, 4.999, height), np.linspace(0, 6.999, width)
+    r, c = rows.astype(int)[:, None], columns.astype(int)[None, :]
+    fr, fc = (rows % 1)[:, None, None], (columns % 1)[None, :, None]
+    top = coarse[r, c] * (1 - fc) + coarse[r, c + 1] * fc
+    bottom = coarse[r + 1, c] * (1 - fc) + coarse[r + 1, c + 1] * fc
+    return (255 * (top * (1 - fr) + bottom * fr)).astype(np.uint8)
+
+
+def keep_asking(address: str, numbers: list[int], end: float, references: Any, options: Any, results: Any) -> None:
+    """One process of clients, each in a thread, each asking for its own image over and over."""
+    counts: Counter[str] = Counter()
+
+    def one(number: int) -> None:
+        image = photograph(number, options.height, options.width)
+        with Client(address, timeout_s=120) as client:
+            while time.time() < end:
+                try:
+                    result = client.predict(image, size=options.size, seed=number)
+                except Busy:
+                    counts["busy"] += 1
+                    time.sleep(0.05)
+                    continue
+                except Exception as error:
+                    counts[f"failed: {type(error).__name__}: {error}"] += 1
+                    continue
+                distance = np.abs(references - result.values).mean((1, 2))
+                counts["right" if distance.argmin() == number and distance[number] < 1e-3 else "crossed"] += 1
+                counts["batched"] += result.meta["batch"]
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put(counts)
+
+
+def in_process(images: list[np.ndarray], options: Any, seconds: float) -> tuple[np.ndarray, float]:
+    """What a single program gets from the model itself: maps, and images per second."""
+    import leadline  # noqa: PLC0415
+
+    estimator = leadline.load(options.model, device=options.device)
+    maps = [estimator.predict(image, size=options.size, seed=i).values for i, image in enumerate(images)]
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        estimator.predict(images[done % len(images)], size=options.size, seed=done % len(images))
+        done += 1
+    return np.stack(maps), done / (time.perf_counter() - started)
+
+
+def _in_process(images: list[np.ndarray], options: Any, seconds: float, answer: Any) -> None:
+    answer.put(in_process(images, options, seconds))
+
+
+def alone(images: list[np.ndarray], options: Any, seconds: float) -> tuple[np.ndarray, float]:
+    """:func:`in_process`, in a process that is gone afterwards."""
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=_in_process, args=(images, options, seconds, answer))
+    process.start()
+    result: tuple[np.ndarray, float] = answer.get()
+    process.join()
+    return result
+
+
+def clients(options: argparse.Namespace) -> int:
+    """No reply lost, doubled or crossed; memory flat; throughput at least the in-process loop's."""
+    images = [photograph(i, options.height, options.width) for i in range(options.clients)]
+    seconds = 60.0 * options.minutes
+    references, before = alone(images, options, min(20.0, seconds / 3))
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    arguments = [f"--model={options.model}", f"--device={options.device}", f"--max-batch={options.max_batch}"]
+    with served(*arguments) as (address, pid):
+        with Client(address, timeout_s=300) as client:
+            client.predict(images[0], size=options.size)
+        memory = Memory(pid)
+        memory.start()
+        groups = [list(range(options.clients))[i :: options.processes] for i in range(options.processes)]
+        end = time.time() + seconds
+        workers = [
+            context.Process(target=keep_asking, args=(address, group, end, references, options, results))
+            for group in groups
+            if group
+        ]
+        started = time.time()
+        for worker in workers:
+            worker.start()
+        counts: Counter[str] = sum((results.get() for _ in workers), Counter())
+        wall = time.time() - started
+        for worker in workers:
+            worker.join()
+        growth = memory.report()
+        with Client(address, timeout_s=60) as client:
+            status = client.status(metrics=True)
+    _, after = alone(images, options, min(20.0, seconds / 3))
+    ok = next((int(float(line.split()[-1])) for line in status["metrics"].splitlines()
+               if line.startswith('leadline_outcomes_total{code="ok"}')), 0)  # fmt: skip
+    right = counts["right"]
+    failed = {name: n for name, n in counts.items() if name.startswith("failed")}
+    print(f"{options.clients} clients, {wall:.0f} s: {right} right, {counts['crossed']} crossed, {failed or 'none'} failed, "
+          f"{counts['busy']} busy; the server says {ok - 1} answered")  # fmt: skip
+    print(f"mean batch {counts['batched'] / max(1, right):.1f}; {right / wall:.2f} replies/s; "
+          f"in-process loop {before:.2f} images/s before, {after:.2f} after: {right / wall / ((before + after) / 2):.2f}×")  # fmt: skip
+    print(f"status: {status['waiting']} waiting, {status['running']} running")
+    good = not counts["crossed"] and not failed and ok - 1 == right and abs(growth) <= 0.05
+    return 0 if good else 1
+
+
+# --- harm
+
+
+def valid_message(rng: random.Random) -> Message:
+    """Some well-formed request."""
+    kind = rng.randrange(5)
+    request: wire.Request = Predict(f"p{rng.randrange(99)}", ImageInfo("raw", (8, 8, 3)), ensemble=rng.randint(1, 3))
+    if kind == 0:
+        request = wire.Hello(f"h{rng.randrange(9)}")
+    elif kind == 1:
+        request = wire.Status(f"s{rng.randrange(9)}", rng.random() < 0.1)
+    elif kind == 2:
+        request = wire.Cancel(f"p{rng.randrange(99)}")
+    bodies = [rng.randbytes(8 * 8 * 3)] if isinstance(request, Predict) else []
+    return [bytes(frame) for frame in wire.pack(wire.request_header(request), bodies)]
+
+
+def mutated(rng: random.Random, message: Message) -> Message:
+    """A message with up to three things wrong with it."""
+    frames = [bytearray(frame) for frame in message]
+    for _ in range(rng.randint(0, 3)):
+        kind, at = rng.randrange(6), rng.randrange(len(frames))
+        if kind == 0 and frames[at]:
+            frames[at][rng.randrange(len(frames[at]))] = rng.randrange(256)
+        elif kind == 1:
+            frames[at] = frames[at][: rng.randint(0, len(frames[at]))]
+        elif kind == 2 and len(frames) > 1:
+            del frames[at]
+        elif kind == 3:
+            frames.insert(at, bytearray(rng.randbytes(rng.randrange(64))))
+        elif kind == 4:
+            frames[at] = bytearray(rng.randbytes(rng.randrange(200)))
+        else:
+            frames[at] = frames[at] * 2
+    return [bytes(frame) for frame in frames]
+
+
+def raw_nonsense(rng: random.Random, address: str) -> None:
+    """Bytes that are no ZeroMQ, or begin as if they were."""
+    where = urlsplit(address)
+    greeting = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + bytes(48)
+    with suppress(OSError), closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
+        raw.sendall((greeting if rng.random() < 0.5 else b"") + rng.randbytes(rng.randrange(500)))
+
+
+def fuzz(options: argparse.Namespace) -> int:
+    """The server still answers, rightly, and has not grown."""
+    rng = random.Random(options.seed)
+    image = photograph(0, 64, 64)
+    arguments = ["--model=ready", "--loader=serving:load", "--rate=1000000", "--queue-per-client=64"]
+    with served(*arguments) as (address, pid), Client(address, timeout_s=30) as honest, zmq.Context() as context:
+        truth = honest.predict(image).values
+        memory = Memory(pid)
+        memory.start()
+        slowest, answered, heard = 0.0, 0, 0
+        started = time.monotonic()
+        asked = started
+        socket_ = context.socket(zmq.DEALER)
+        for number in range(options.messages):
+            if number % 5000 == 0:
+                socket_.close(0)
+                socket_ = context.socket(zmq.DEALER)
+                socket_.linger, socket_.sndtimeo = 0, 20000
+                socket_.connect(address)
+            socket_.send_multipart(mutated(rng, valid_message(rng)))
+            while socket_.poll(0):
+                socket_.recv_multipart()
+                heard += 1
+            if number % 500 == 0:
+                raw_nonsense(rng, address)
+            if time.monotonic() - asked > 0.5:
+                asked = time.monotonic()
+                assert (honest.predict(image).values == truth).all()
+                slowest, answered = max(slowest, time.monotonic() - asked), answered + 1
+        socket_.close(0)
+        seconds = time.monotonic() - started
+        time.sleep(2.0)
+        assert (honest.predict(image).values == truth).all()
+        status = honest.status(metrics=True)
+        growth = memory.report()
+    print(f"{options.messages} mutated messages in {seconds:.0f} s, {heard} replies to them; {answered} honest requests between "
+          f"them answered rightly, the slowest in {1e3 * slowest:.0f} ms")  # fmt: skip
+    for line in status["metrics"].splitlines():
+        if line.startswith(("leadline_malformed", "leadline_worker_losses", "leadline_outcomes", "leadline_refused")):
+            print(f"  {line}")
+    print(f"status: {status['waiting']} waiting, {status['running']} running")
+    return 0 if growth <= 0.05 and status["workers"][0]["state"] == "idle" else 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    many = commands.add_parser("clients", help=clients.__doc__)
+    many.add_argument("--clients", type=int, default=16)
+    many.add_argument("--processes", type=int, default=4, help="the clients' own")
+    many.add_argument("--minutes", type=float, default=5.0)
+    many.add_argument("--model", default="depthfm-mini")
+    many.add_argument("--device", default="auto")
+    many.add_argument("--height", type=int, default=192)
+    many.add_argument("--width", type=int, default=256)
+    many.add_argument("--size", type=int, default=None)
+    many.add_argument("--max-batch", type=int, default=8)
+    many.set_defaults(run=clients)
+    harm = commands.add_parser("fuzz", help=fuzz.__doc__)
+    harm.add_argument("--messages", type=int, default=200_000)
+    harm.add_argument("--seed", type=int, default=0)
+    harm.set_defaults(run=fuzz)
+    options = parser.parse_args()
+    sys.exit(options.run(options))
+
+
+if __name__ == "__main__":
+    main()

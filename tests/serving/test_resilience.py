@@ -1,0 +1,252 @@
+"""Processes that are killed, and bytes that mean harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+import pytest
+import zmq
+from serving_soak import mutated, valid_message
+from stand_in import expected
+
+from leadline.serving import wire
+from leadline.serving.client import Client, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.server import Server, private_bytes
+from leadline.serving.wire import Limits
+
+HERE = str(Path(__file__).parent)
+SERVE = "from leadline.cli.main import main; main()"
+
+
+@contextmanager
+def server_process(*arguments: str, model: dict[str, Any] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`leadline serve` as a process of its own, and its address."""
+    command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--loader=stand_in:load",
+               f"--model=plain={json.dumps(model or {})}", "--log-level=warning", *arguments]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": HERE}
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        yield process, json.loads(process.stdout.readline())["listening"]
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+
+
+def until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def running(client: Client) -> int:
+    return int(client.status()["running"])
+
+
+def test_a_killed_worker_is_replaced_and_its_requests_done_again(
+    start: Callable[..., Server], image: np.ndarray
+) -> None:
+    server = start({"slow": {"step_s": 0.2}})
+    with Client(server.address, timeout_s=40) as client:
+        job = client.submit(image, steps=5, seed=3)
+        assert until(lambda: running(client) == 1, 20)
+        (worker,) = client.status()["workers"]
+        os.kill(worker["pid"], signal.SIGKILL)
+        np.testing.assert_array_equal(job.result(30).values, expected(image, 3, 5))
+        assert client.status()["workers"][0]["pid"] != worker["pid"]
+
+
+def test_a_request_that_kills_its_worker_twice_is_given_up_and_spares_its_company(
+    start: Callable[..., Server], image: np.ndarray
+) -> None:
+    server = start({"plain": {"die_of": 666}}, window_s=0.2)
+    with Client(server.address, timeout_s=40) as client, Client(server.address, timeout_s=40) as other:
+        assert until(lambda: client.status()["workers"][0]["state"] == "idle", 20)
+        other.predict(image)
+        deadly = client.submit(image, seed=666)
+        harmless = other.submit(image, seed=5)
+        with pytest.raises(ServerError) as caught:
+            deadly.result(40)
+        assert caught.value.code == "worker_lost"
+        np.testing.assert_array_equal(harmless.result(40).values, expected(image, 5))
+        np.testing.assert_array_equal(client.predict(image, seed=6).values, expected(image, 6))
+
+
+def test_a_worker_that_hangs_is_killed(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"stuck": {"step_s": 60.0}}, hang_s=0.3)
+    with Client(server.address, timeout_s=30) as client:
+        job = client.submit(image, steps=1)
+        assert until(lambda: running(client) == 1, 20)
+        pid = client.status()["workers"][0]["pid"]
+        job.cancel()
+        assert until(lambda: client.status()["workers"][0]["pid"] not in (pid, None), 20)
+
+
+def test_a_killed_server_ends_in_words_within_the_time_out(image: np.ndarray) -> None:
+    with server_process(model={"step_s": 0.2}) as (process, address), Client(address, reconnect_s=1.0) as client:
+        job = client.submit(image, steps=30)
+        assert until(lambda: running(client) == 1, 20)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        started = time.monotonic()
+        with pytest.raises(ServerUnreachable, match="no server answers"):
+            job.result(20)
+        assert time.monotonic() - started < 5.0
+        assert children
+        assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 5.0)
+
+
+def test_a_server_that_comes_back_finishes_the_request(image: np.ndarray, tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/server"
+    with Client(address, timeout_s=60, reconnect_s=30) as client:
+        with server_process(f"--bind={address}", model={"step_s": 0.2}) as (process, _):
+            job = client.submit(image, steps=4, seed=8)
+            assert until(lambda: running(client) == 1, 20)
+            process.kill()
+        with server_process(f"--bind={address}", model={"step_s": 0.0}):
+            np.testing.assert_array_equal(job.result(40).values, expected(image, 8, 4))
+
+
+def test_a_server_that_stands_still_ends_in_words(image: np.ndarray) -> None:
+    with server_process() as (process, address), Client(address, reconnect_s=1.0) as client:
+        client.hello()
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises((TimedOut, ServerUnreachable)):
+                client.predict(image, timeout_s=2.0)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+def test_a_killed_client_frees_the_worker(start: Callable[..., Server], image: np.ndarray, tmp_path: Path) -> None:
+    server = start({"slow": {"step_s": 0.2}})
+    program = f"""
+import numpy as np
+from leadline.serving.client import Client
+client = Client({server.address!r})
+client.submit(np.zeros((48, 64, 3), np.uint8), steps=60)
+client.submit(np.zeros((48, 64, 3), np.uint8), steps=60).result()
+"""
+    with Client(server.address, timeout_s=30) as client:
+        victim = subprocess.Popen([sys.executable, "-c", program])
+        assert until(lambda: client.status()["running"] + client.status()["waiting"] == 2, 30)
+        victim.kill()
+        victim.wait()
+        started = time.monotonic()
+        np.testing.assert_array_equal(client.predict(image, steps=1).values, expected(image, steps=1))
+        assert time.monotonic() - started < 8.0
+
+
+def test_a_broken_connection_does_not_compute_twice(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"slow": {"step_s": 0.2}})
+    header = wire.request_header(
+        wire.Predict("job", wire.ImageInfo("raw", (48, 64, 3)), session="s" * 20, steps=10, seed=4)
+    )
+    frames = wire.pack(header, [image.tobytes()])
+    with zmq.Context() as context, Client(server.address) as watcher:
+        for last in (False, True):
+            with context.socket(zmq.DEALER) as dealer:
+                dealer.linger, dealer.rcvtimeo = (0, 20000) if last else (-1, 20000)
+                dealer.connect(server.address)
+                dealer.send_multipart(frames)
+                assert until(lambda: running(watcher) == 1, 20)
+                while last:
+                    reply = wire.read_reply(dealer.recv_multipart())
+                    if isinstance(reply, wire.Result):
+                        break
+                    assert isinstance(reply, wire.Progress)
+        assert server.metrics.value("outcomes_total", 'code="ok"') + server.metrics.value(
+            "outcomes_total", 'code="client_gone"'
+        ) in (1, 2)
+        assert watcher.status()["running"] == 0
+
+
+def pour(raw: socket.socket, part: bytes, times: int) -> None:
+    for _ in range(times):
+        raw.sendall(part)
+
+
+def test_mutated_messages_leave_the_server_answering(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(limits=Limits(rate_per_s=1e6, burst=1_000_000))
+    rng = random.Random(0)
+    with Client(server.address, timeout_s=30) as client, zmq.Context() as context:
+        client.predict(image)
+        with context.socket(zmq.DEALER) as dealer:
+            dealer.linger = 0
+            dealer.sndtimeo = 5000
+            dealer.connect(server.address)
+            for _ in range(1500):
+                dealer.send_multipart(mutated(rng, valid_message(rng)))
+                while dealer.poll(0):
+                    dealer.recv_multipart()
+        np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
+        assert client.status()["workers"][0]["state"] in ("idle", "busy")
+
+
+def test_raw_bytes_on_the_socket_leave_the_server_answering(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start()
+    where = urlsplit(server.address)
+    rng = random.Random(1)
+    greeting = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + bytes(48)
+    with Client(server.address, timeout_s=30) as client:
+        for _ in range(60):
+            with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
+                raw.sendall((greeting if rng.random() < 0.5 else b"") + rng.randbytes(rng.randrange(500)))
+        client.predict(image)
+
+
+def test_a_message_without_end_cannot_eat_the_memory(start: Callable[..., Server], image: np.ndarray) -> None:
+    limits = Limits(queue_bytes=32 << 20, image_bytes=8 << 20, megapixels=2.0)
+    server = start(limits=limits, spare_bytes=200 << 20)
+    before = private_bytes()
+    if before == 0:
+        pytest.skip("memory of a process cannot be read on this system")
+    server.config = type(server.config)(**{**vars(server.config), "spare_bytes": before + (200 << 20)})
+    highest, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            highest[0] = max(highest[0], private_bytes() - before)
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    where = urlsplit(server.address)
+    part = b"\x03" + struct.pack(">Q", 4 << 20) + bytes(4 << 20)  # a long frame with "more to come"
+    try:
+        with Client(server.address, timeout_s=60, reconnect_s=20) as client:
+            client.hello()
+            with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
+                raw.sendall(b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + bytes(48))
+                raw.sendall(b"\x04\x29\x05READY\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0")
+                raw.settimeout(10)
+                with pytest.raises(OSError, match=r"reset|pipe|timed out"):
+                    pour(raw, part, 2000)  # 8 GB
+            assert server.metrics.value("socket_recycles_total") >= 1
+            np.testing.assert_array_equal(client.predict(image, seed=1).values, expected(image, 1))
+    finally:
+        ended.set()
+        watcher.join()
+    assert highest[0] < 3 << 30

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.request import urlopen
+
+import cv2
+import numpy as np
+import pytest
+import zmq
+from stand_in import expected
+
+import leadline
+from leadline.serving.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.metrics import MetricsPage
+from leadline.serving.server import Server
+from leadline.serving.wire import TAG, Limits
+
+
+def test_hello_says_what_there_is(client: Client) -> None:
+    hello = client.hello()
+    assert hello.protocol == 1
+    assert [model.name for model in hello.models] == ["quick", "slow", "broken"]
+    assert hello.default_model == "quick"
+    assert hello.limits["megapixels"] == 2.0
+
+
+def test_the_map_is_the_models(client: Client, image: np.ndarray) -> None:
+    result = client.predict(image, steps=3, size=32, seed=7)
+    assert isinstance(result, leadline.DepthPrediction)
+    np.testing.assert_array_equal(result.values, expected(image, 7, 3, 1, 32))
+    assert (result.space, result.metric, result.uncertainty) == (leadline.Space.LOG_DEPTH, False, None)
+    assert result.meta["steps"] == 3
+    assert client.hello().models[0].space == "log_depth"
+
+
+@pytest.mark.parametrize("reply", ["float32", "float16", "uint16", "png16"])
+def test_uncertainty_and_encodings(client: Client, image: np.ndarray, reply: str) -> None:
+    result = client.predict(image, ensemble=2, reply=reply)
+    assert result.uncertainty is not None
+    np.testing.assert_allclose(result.values, expected(image, ensemble=2), atol=2e-3)
+    np.testing.assert_allclose(result.uncertainty, 0.5, atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 4), (48, 64, 1), (48, 64), (1080, 1920, 3)])
+def test_arrays_of_other_shapes(client: Client, shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    image = image[:, ::2] if shape[1] > 1000 else image  # not contiguous
+    result = client.predict(image)
+    assert result.shape == image.shape[:2]
+    np.testing.assert_array_equal(result.values, expected(image))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_encoded_images(client: Client, image: np.ndarray, suffix: str, tmp_path: Any) -> None:
+    smooth = cv2.GaussianBlur(image, (0, 0), 5)
+    path = tmp_path / f"photo{suffix}"
+    cv2.imwrite(str(path), smooth[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+    for form in (path, str(path), path.read_bytes()):
+        np.testing.assert_allclose(client.predict(form).values, expected(smooth), atol=0.03)
+
+
+def test_progress_is_told_in_order(client: Client, image: np.ndarray) -> None:
+    heard: list[Any] = []
+    client.predict(image, model="slow", steps=5, on_progress=heard.append)
+    fractions = [p.fraction for p in heard if p.stage == "solve"]
+    assert len(fractions) >= 3
+    assert fractions == sorted(fractions)
+
+
+def test_async_and_callbacks(client: Client, image: np.ndarray) -> None:
+    async def several() -> list[Any]:
+        return await asyncio.gather(*(client.predict_async(image, seed=seed) for seed in range(6)))
+
+    for seed, result in enumerate(asyncio.run(several())):
+        np.testing.assert_array_equal(result.values, expected(image, seed))
+    done = threading.Event()
+    job = client.submit(image, seed=9)
+    job.add_done_callback(lambda _: done.set())
+    assert done.wait(10)
+    np.testing.assert_array_equal(job.result().values, expected(image, 9))
+
+
+def test_cancelling_an_awaiting_task_cancels_the_request(client: Client, image: np.ndarray) -> None:
+    async def give_up() -> None:
+        task = asyncio.create_task(client.predict_async(image, model="slow", steps=50))
+        await asyncio.sleep(0.4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(give_up())
+    assert _until(lambda: client.status()["running"] == 0, 3.0)
+
+
+def test_cancel_takes_effect_between_steps(client: Client, image: np.ndarray) -> None:
+    client.predict(image, model="slow", steps=1)
+    cancel = threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    started = time.monotonic()
+    with pytest.raises(leadline.Cancelled):
+        client.predict(image, model="slow", steps=60, cancel=cancel)
+    assert time.monotonic() - started < 2.0
+    started = time.monotonic()
+    client.predict(image, steps=1)  # the worker is free again, not in the middle of 6 seconds
+    assert time.monotonic() - started < 3.0
+
+
+def test_deadlines_hold_in_the_queue_and_at_work(client: Client, image: np.ndarray) -> None:
+    running = client.submit(image, model="slow", steps=20, timeout_s=1.0)
+    waiting = client.submit(image, steps=1, timeout_s=0.3)
+    for job in (waiting, running):
+        with pytest.raises(TimedOut):
+            job.result(5.0)
+    assert _until(lambda: client.status()["running"] == 0, 3.0)
+
+
+def test_latest_only(client: Client, image: np.ndarray) -> None:
+    blocking = client.submit(image, model="slow", steps=5)
+    assert _until(lambda: client.status()["running"] == 1, 5.0)
+    frames = [client.submit(image, seed=seed, latest="camera") for seed in range(5)]
+    for old in frames[:-1]:
+        with pytest.raises(ServerError) as caught:
+            old.result(5.0)
+        assert caught.value.code == "superseded"
+    np.testing.assert_array_equal(frames[-1].result(10.0).values, expected(image, 4))
+    blocking.result(10.0)
+
+
+def test_busy_when_the_share_is_used_up(client: Client, image: np.ndarray) -> None:
+    jobs = [client.submit(image, model="slow", steps=2) for _ in range(8)]
+    with pytest.raises(Busy):
+        client.predict(image)
+    for job in jobs:
+        job.result(20.0)
+    client.predict(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"model": "gpt"}, "unknown_model"),
+        ({"model": "broken"}, "model_failed"),
+        ({"steps": 13}, "bad_option"),
+        ({"ensemble": 9}, "bad_request"),
+        ({"reply": "pickle"}, "bad_request"),
+    ],
+)
+def test_errors_say_what_is_wrong(client: Client, image: np.ndarray, options: dict[str, Any], code: str) -> None:
+    with pytest.raises(ServerError) as caught:
+        client.predict(image, **options)
+    assert caught.value.code == code
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, leadline.InputError) == (code != "model_failed")
+
+
+def test_bad_images(client: Client) -> None:
+    with pytest.raises(leadline.InputError, match="uint8"):
+        client.predict(np.zeros((8, 8, 3)))
+    with pytest.raises(leadline.InputError, match="neither JPEG nor PNG"):
+        client.predict(b"GIF89a")
+    with pytest.raises(Refused, match="damaged"):
+        client.predict(b"\xff\xd8\xff\xe0rubbish")
+    with pytest.raises(Refused, match="megapixels"):
+        client.predict(np.zeros((1500, 1500, 3), np.uint8))
+    truncated = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()[:60]
+    with pytest.raises(Refused):
+        client.predict(truncated)
+
+
+def test_decompression_bombs_are_refused_by_their_header_and_by_what_they_hold(client: Client) -> None:
+    bomb = cv2.imencode(".png", np.zeros((3000, 3000, 3), np.uint8))[1].tobytes()
+    assert len(bomb) < 200_000
+    with pytest.raises(Refused, match="3000×3000"):
+        client.predict(bomb)
+    liar = bomb[:16] + (64).to_bytes(4, "big") * 2 + bomb[24:]
+    with pytest.raises(Refused):
+        client.predict(liar)
+
+
+def test_requests_of_several_clients_share_batches_and_never_cross(server: Server, image: np.ndarray) -> None:
+    def one_client(number: int) -> int:
+        largest = 0
+        with Client(server.address, timeout_s=60) as client:
+            for round_ in range(5):
+                seed = number * 100 + round_
+                result = client.predict(image, seed=seed, ensemble=1 + number % 2)
+                np.testing.assert_array_equal(result.values, expected(image, seed, ensemble=1 + number % 2))
+                largest = max(largest, result.meta["batch"])
+        return largest
+
+    with ThreadPoolExecutor(8) as pool:
+        batches = list(pool.map(one_client, range(8)))
+    assert max(batches) > 1
+
+
+def test_sparse_depth_makes_it_metric(client: Client) -> None:
+    pytest.importorskip("torch")
+    rows = np.linspace(0.1, 0.9, 48)[:, None] * np.ones((1, 64))
+    image = np.repeat((255 * rows).astype(np.uint8)[:, :, None], 3, axis=2)
+    depth_m = np.exp(1.0 + 2.0 * image[:, :, 0] / 255.0).astype(np.float32)
+    sparse = np.zeros_like(depth_m)
+    sparse[::4, ::4] = depth_m[::4, ::4]
+    result = client.predict(image, sparse=sparse)
+    assert result.metric
+    assert result.uncertainty is not None
+    assert np.median(np.abs(result.depth_m / depth_m - 1)) < 0.05
+
+    v, u = np.nonzero(sparse)
+    points = np.stack([(u - 31.5) / 50, (v - 23.5) / 50, np.ones(len(u))], 1) * depth_m[v, u, None]
+    turned = points[:, [2, 0, 1]] * [1, -1, -1]  # x forward, y left, z up
+    camera = Camera(50, 50, 31.5, 23.5, points_to_camera=(0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0, 0, 0, 1))
+    from_points = client.predict(image, sparse=(turned, camera))
+    assert np.median(np.abs(from_points.depth_m / depth_m - 1)) < 0.05
+
+    with pytest.raises(Refused):
+        client.predict(image, sparse=sparse[:20])
+
+
+def test_metrics(client: Client, image: np.ndarray) -> None:
+    client.predict(image)
+    text = client.status(metrics=True)["metrics"]
+    assert "# TYPE leadline_request_seconds histogram" in text
+    samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert float(samples['leadline_outcomes_total{code="ok"}']) >= 1
+    assert float(samples["leadline_request_seconds_count"]) >= 1
+    page = MetricsPage(0)
+    page.text = text
+    try:
+        with urlopen(f"http://127.0.0.1:{page.port}/metrics", timeout=5) as response:
+            assert response.read().decode() == text
+    finally:
+        page.close()
+
+
+def test_a_client_in_twenty_lines_of_bare_pyzmq(server: Server) -> None:
+    """The protocol as docs/protocol.md has it, without this project's client."""
+    image = bytes(range(256)) * 3  # 16 × 16 × 3
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        socket.rcvtimeo = 20000
+        socket.connect(server.address)
+        header = {"op": "predict", "id": "1", "image": {"encoding": "raw", "shape": [16, 16, 3]}, "reply": "float16"}
+        socket.send_multipart([b"LEADLINE1", json.dumps(header).encode(), image])
+        while True:
+            tag, head, *bodies = socket.recv_multipart()
+            reply = json.loads(head)
+            assert tag == TAG
+            assert reply["id"] == "1"
+            if reply["op"] == "result":
+                break
+            assert reply["op"] == "progress"
+        assert reply["values"]["shape"] == [16, 16]
+        values = np.frombuffer(bodies[0], "<f2").reshape(16, 16)
+        np.testing.assert_allclose(values, expected(np.frombuffer(image, np.uint8).reshape(16, 16, 3)), atol=1e-3)
+        socket.send_multipart([b"LEADLINE1", b'{"op":"cancel","id":"1"}'])
+        assert json.loads(socket.recv_multipart()[1])["code"] == "unknown_job"
+
+
+def test_same_ids_of_different_clients_do_not_meet(server: Server, image: np.ndarray) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as one, context.socket(zmq.DEALER) as two:
+        for seed, socket in enumerate((one, two)):
+            socket.linger, socket.rcvtimeo = 0, 20000
+            socket.connect(server.address)
+            header = {
+                "op": "predict",
+                "id": "same",
+                "image": {"encoding": "raw", "shape": list(image.shape)},
+                "seed": seed,
+            }
+            socket.send_multipart([TAG, json.dumps(header).encode(), image.tobytes()])
+        for seed, socket in enumerate((one, two)):
+            replies = []
+            while not replies or replies[-1][0]["op"] == "progress":
+                _, head, *bodies = socket.recv_multipart()
+                replies.append((json.loads(head), bodies))
+            np.testing.assert_array_equal(
+                np.frombuffer(replies[-1][1][0], "<f4").reshape(48, 64), expected(image, seed)
+            )
+
+
+def test_too_many_messages_are_refused_and_the_rate_recovers(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(limits=Limits(rate_per_s=20.0, burst=10))
+    with Client(server.address, timeout_s=20) as client:
+        outcomes = []
+        for _ in range(15):
+            try:
+                client.status()
+                outcomes.append("ok")
+            except Busy as error:
+                outcomes.append(error.code)
+        assert outcomes[:10] == ["ok"] * 10
+        assert "rate_limited" in outcomes
+        time.sleep(0.3)
+        client.status()
+
+
+def test_least_recently_used_models_leave(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({name: {"megabytes": 40} for name in "abc"}, memory_bytes=100 << 20)
+    with Client(server.address, timeout_s=30) as client:
+        for model in "abcb":
+            client.predict(image, model=model)
+        assert _until(lambda: client.status()["workers"][0]["models"] == ["b", "c"], 3.0)
+        client.predict(image, model="a")
+        assert _until(lambda: client.status()["workers"][0]["models"] == ["a", "b"], 3.0)
+
+
+def test_replicas_share_the_work(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"slow": {"step_s": 0.2}}, replicas=2, max_members=1)
+    with Client(server.address, timeout_s=30) as client:
+        assert _until(lambda: [w["state"] for w in client.status()["workers"]] == ["idle", "idle"], 20.0)
+        jobs = [client.submit(image, steps=2, seed=seed) for seed in range(2)]
+        assert _until(lambda: [w["state"] for w in client.status()["workers"]] == ["busy", "busy"], 2.0)
+        for seed, job in enumerate(jobs):
+            np.testing.assert_array_equal(job.result(20.0).values, expected(image, seed))
+
+
+def test_a_graceful_end_finishes_what_is_in_hand(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"slow": {"step_s": 0.1}})
+    with Client(server.address, timeout_s=30, reconnect_s=1.0) as client:
+        job = client.submit(image, steps=8, seed=5)
+        assert _until(lambda: client.status()["running"] == 1, 20.0)
+        server.stop()
+        with pytest.raises(ServerError) as caught:
+            client.predict(image)
+        assert caught.value.code == "shutting_down"
+        np.testing.assert_array_equal(job.result(20.0).values, expected(image, 5, 8))
+        with pytest.raises(ServerUnreachable):
+            client.hello(timeout_s=10)
+
+
+def test_without_shared_memory_bytes_travel_in_messages(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(arena_bytes=0)
+    with Client(server.address, timeout_s=30) as client:
+        np.testing.assert_array_equal(client.predict(image, seed=3, ensemble=2).values, expected(image, 3, ensemble=2))
+
+
+def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:
+    from leadline.serving.server import ServerConfig
+
+    with pytest.raises(leadline.InputError, match="cannot be bound"):
+        Server(ServerConfig(server.address, {"a": "{}"}))
+    with pytest.raises(leadline.InputError, match="no model"):
+        Server(ServerConfig("tcp://127.0.0.1:*", {}))
+
+
+def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
