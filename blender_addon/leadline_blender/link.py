@@ -17,7 +17,7 @@ from .leadline.serving.client import Client, ServerInfo
 from .leadline.serving.local import LocalServer
 
 START_TIMEOUT_S = 120.0
-REPLY_TIMEOUT_S = 1800.0
+REPLY_TIMEOUT_S = 600.0
 HELLO_TIMEOUT_S = 10.0
 
 
@@ -50,12 +50,12 @@ def is_loopback(address: str) -> bool:
     """
     if address.startswith("ipc://"):
         return True
-    parts = urlsplit(address)
     try:
-        host, port = parts.hostname, parts.port
+        parts = urlsplit(address)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
-    if parts.scheme != "tcp" or not host or not port:
+        scheme, host, port = "", None, None
+    if scheme != "tcp" or not host or not port:
         raise InputError(f"'{address}' is no server address; write tcp://host:port, for instance tcp://127.0.0.1:5570")
     if host == "localhost":
         return True

@@ -7,7 +7,7 @@ import bpy
 
 from . import photos, results
 from .leadline.errors import LeadlineError
-from .properties import MeshOptions, copy_options
+from .properties import OPTION_NAMES, MeshOptions, copy_options
 
 
 def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
@@ -71,6 +71,9 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         thing = context.active_object
+        for name in OPTION_NAMES:  # a script names what it wants changed; the rest stays as the object has it
+            if not self.properties.is_property_set(name):
+                setattr(self, name, getattr(thing.leadline, name))
         try:
             photo = photos.photo_from_image(thing.leadline.photo)
             results.build(context, photo, results.stored_depth(thing), self, thing)

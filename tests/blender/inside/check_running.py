@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""While the model works, and when something is wrong: nothing blocks, nothing is left over, the words are plain."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import bpy
+import numpy as np
+import pytest
+from conftest import part, wait_until
+
+SLOW = {"quality": "CUSTOM", "steps": 64, "ensemble": 16, "size": 448}
+
+
+def slow_task(settings):
+    """The task that the operator would start, on work that takes many seconds."""
+    for name, value in SLOW.items():
+        setattr(settings, name, value)
+    photo = part("photos").photo_from_settings(bpy.context)
+    work = part("generate").ask_for_depth(bpy.context, photo.pixels)
+    return part("runtime").begin(part("task").Task(work, photo.name))
+
+
+def failure(operator, **options) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        operator(**options)
+    return str(caught.value)
+
+
+def test_progress_arrives_and_the_main_thread_is_free_meanwhile(settings):
+    started = time.perf_counter()
+    task = slow_task(settings)
+    assert time.perf_counter() - started < 0.5
+    lines, longest, end = set(), 0.0, time.monotonic() + 6
+    while time.monotonic() < end and task.state is part("task").State.RUNNING:
+        before = time.perf_counter()
+        task.tick()
+        longest = max(longest, time.perf_counter() - before)
+        lines.add(task.line)
+        time.sleep(0.01)
+    task.cancel()
+    print(f"longest tick {longest * 1e3:.2f} ms, {len(lines)} different lines")
+    assert longest < 0.05
+    assert len(lines) >= 3, lines
+
+
+def test_stopping_takes_effect_at_once_and_leaves_nothing(settings):
+    things = len(bpy.data.objects)
+    task = slow_task(settings)
+    wait_until(lambda: task.tick() and task.fraction > 0)
+    assert part("runtime").busy()
+    before = time.perf_counter()
+    assert bpy.ops.leadline.cancel() == {"FINISHED"}
+    assert time.perf_counter() - before < 0.05
+    assert task.state is part("task").State.CANCELLED
+    assert not part("runtime").busy()
+    assert task.join(5.0), "the thread did not end"
+    assert len(bpy.data.objects) == things
+    # The server is free for the next one.
+    settings.quality = "FAST"
+    before = time.perf_counter()
+    assert bpy.ops.leadline.generate() == {"FINISHED"}
+    assert time.perf_counter() - before < 20
+
+
+def test_two_at_once_are_refused(settings):
+    task = slow_task(settings)
+    assert not bpy.ops.leadline.generate.poll()
+    task.cancel()
+    assert bpy.ops.leadline.generate.poll()
+
+
+def test_opening_another_file_stops_it(settings):
+    task = slow_task(settings)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    assert task.state is part("task").State.CANCELLED
+    assert task.join(5.0)
+
+
+def test_no_server_at_the_address(settings, preferences):
+    preferences.address = "tcp://127.0.0.1:1"
+    text = failure(bpy.ops.leadline.generate)
+    assert "127.0.0.1:1" in text
+    assert part("runtime").message[0] == "ERROR"
+    assert "127.0.0.1:1" in failure(bpy.ops.leadline.test_connection)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1:5570", "http://127.0.0.1:5570", "tcp://127.0.0.1", "tcp://a:b", "tcp://[::1"]
+)
+def test_wrong_address(settings, preferences, address):
+    preferences.address = address
+    assert "is no server address" in failure(bpy.ops.leadline.generate)
+
+
+def test_another_computer_needs_online_access(settings, preferences):
+    assert not bpy.app.online_access
+    preferences.address = "tcp://192.0.2.1:5570"
+    before = time.perf_counter()
+    assert "Allow Online Access" in failure(bpy.ops.leadline.test_connection)
+    assert time.perf_counter() - before < 2
+
+
+def test_keys(settings, preferences, tmp_path):
+    preferences.address = os.environ["LEADLINE_TEST_LOCKED_ADDRESS"]
+    assert "key" in failure(bpy.ops.leadline.test_connection)
+    preferences.server_key = "x" * 40
+    assert "key" in failure(bpy.ops.leadline.test_connection).lower()
+    preferences.server_key = "too short"
+    assert "40 characters" in failure(bpy.ops.leadline.test_connection)
+    preferences.server_key = ""
+    preferences.key_file = str(tmp_path / "absent.json")
+    assert "absent.json" in failure(bpy.ops.leadline.test_connection)
+    preferences.key_file = os.environ["LEADLINE_TEST_KEY_FILE"]
+    assert bpy.ops.leadline.test_connection() == {"FINISHED"}
+    assert bpy.ops.leadline.generate() == {"FINISHED"}
+
+
+def test_connection_test_names_the_models(settings):
+    assert bpy.ops.leadline.test_connection() == {"FINISHED"}
+    assert "depthfm-mini" in part("runtime").message[1]
+
+
+def test_unknown_model(settings):
+    settings.model, settings.other_model = "OTHER", "no-such-model"
+    assert "no-such-model" in failure(bpy.ops.leadline.generate)
+
+
+def test_local_server_starts_is_killed_and_starts_again(settings, preferences, monkeypatch):
+    preferences.place, preferences.python = "LOCAL", os.environ["LEADLINE_TEST_PYTHON"]
+    local, started = part("link").LocalServer, []
+
+    class WithModel(local):
+        """The local server, with the test's weights."""
+
+        def __init__(self, **options):
+            super().__init__(models=[f"depthfm-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
+            started.append(self)
+
+    monkeypatch.setattr(part("link"), "LocalServer", WithModel)
+    try:
+        assert bpy.ops.leadline.generate() == {"FINISHED"}
+        assert len(started) == 1
+        task = slow_task(settings)
+        wait_until(lambda: task.tick() and task.fraction > 0)
+        started[0]._process.kill()
+        before = time.monotonic()
+        assert task.wait() is part("task").State.FAILED
+        assert time.monotonic() - before < 30
+        assert task.error
+        print("killed server:", task.error)
+        settings.quality = "FAST"
+        assert bpy.ops.leadline.generate() == {"FINISHED"}
+        assert len(started) == 2
+        assert bpy.ops.leadline.stop_server() == {"FINISHED"}
+        assert not started[1].running
+    finally:
+        part("runtime").link.stop()
+
+
+def test_no_python_for_the_local_server(settings, preferences):
+    preferences.place, preferences.python = "LOCAL", "/no/such/python"
+    assert "/no/such/python" in failure(bpy.ops.leadline.generate)
+
+
+def test_a_python_without_leadline(settings, preferences, tmp_path):
+    import sys
+
+    preferences.place, preferences.python = "LOCAL", sys.executable  # Blender's: it has no torch
+    text = failure(bpy.ops.leadline.test_connection)
+    print(text)
+    assert "local server did not start" in text
+
+
+@pytest.mark.parametrize("source", ["FILE", "IMAGE", "BACKGROUND", "RENDER"])
+def test_missing_photographs_are_explained(settings, source):
+    settings.source, settings.filepath, settings.image = source, "", None
+    text = failure(bpy.ops.leadline.generate).lower()
+    assert any(word in text for word in ("choose", "render the scene", "no active camera"))
+
+
+def test_damaged_file(settings, tmp_path):
+    path = tmp_path / "damaged.jpg"
+    path.write_bytes(b"\xff\xd8\xff\xe0 not really")
+    settings.filepath = str(path)
+    text = failure(bpy.ops.leadline.generate)
+    assert "damaged.jpg" in text
+    settings.filepath = str(tmp_path / "absent.jpg")
+    assert "absent.jpg" in failure(bpy.ops.leadline.generate)
+
+
+def test_all_four_sources_give_the_same_photograph(settings, photo):
+    photos = part("photos")
+    from_file = photos.photo_from_settings(bpy.context).pixels
+    settings.source, settings.image = "IMAGE", bpy.data.images["street.jpg"]
+    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).pixels, from_file)
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    bpy.context.scene.collection.objects.link(camera)
+    bpy.context.scene.camera = camera
+    camera.data.background_images.new().image = settings.image
+    settings.source = "BACKGROUND"
+    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).pixels, from_file)
+
+
+def test_the_render_as_photograph(settings):
+    scene = bpy.context.scene
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    scene.render.engine, scene.cycles.samples = "CYCLES", 1
+    scene.render.resolution_x, scene.render.resolution_y = 64, 48
+    bpy.ops.render.render()
+    settings.source = "RENDER"
+    assert bpy.ops.leadline.generate() == {"FINISHED"}
+    assert tuple(bpy.context.active_object.leadline.photo.size) == (64, 48)
+
+
+def test_import_operator(settings, photo):
+    settings.source = "RENDER"
+    assert bpy.ops.leadline.import_image(filepath=photo) == {"FINISHED"}
+    assert bpy.context.active_object.leadline.photo.name == "street.jpg"
+    handlers = bpy.types.FileHandler.__subclasses__()
+    assert any(h.bl_import_operator == "leadline.import_image" and ".jpg" in h.bl_file_extensions for h in handlers)
+
+
+def test_an_answer_that_does_not_fit_is_refused():
+    depth, spaces = part("depth"), part("leadline.spaces")
+    wrong = depth.Depth(np.ones((3, 4), np.float32), spaces.Space.DEPTH, False, "m")
+    with pytest.raises(part("leadline.errors").InputError, match="for a photograph"):
+        depth.check(wrong, (4, 3))
+    holes = depth.Depth(np.full((4, 3), np.nan, np.float32), spaces.Space.DEPTH, False, "m")
+    with pytest.raises(part("leadline.errors").InputError, match="holes"):
+        depth.check(holes, (4, 3))
+
+
+def test_a_surprise_in_the_thread_becomes_a_sentence():
+    def work(report):
+        raise ZeroDivisionError("surprise")
+
+    task = part("task").Task(work)
+    assert task.wait() is part("task").State.FAILED
+    assert task.error == "ZeroDivisionError: surprise"
+    assert threading.active_count() < 20
