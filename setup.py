@@ -16,7 +16,7 @@ READS_PYPROJECT = int(setuptools.__version__.split(".")[0]) >= 77
 SHARED_FILES = [
     ("share/ament_index/resource_index/packages", ["resource/leadline"]),
     ("share/leadline", ["package.xml"]),
-    ("share/leadline/launch", sorted(glob("launch/*.launch.py"))),
+    ("share/leadline/launch", sorted(glob("launch/*.py"))),
     ("share/leadline/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
 ]
 
@@ -41,7 +41,11 @@ def spelled_out():
         "package_data": {"leadline": ["py.typed", "checkpoints/mini/*"]},
         "zip_safe": False,
         "entry_points": {
-            "console_scripts": ["leadline = leadline.cli.main:main", "depth_node = leadline_ros.main:main"]
+            "console_scripts": [
+                "leadline = leadline.cli.main:main",
+                "depth_node = leadline_ros.main:main",
+                "leadline_demo_source = leadline_ros.demo_source:main",
+            ]
         },
     }
 

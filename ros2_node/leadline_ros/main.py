@@ -15,13 +15,7 @@ _SPIN_S = 0.1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is asked to end; 0, or 1 if it could not start."""
     stop = threading.Event()
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    # Before anything slow is imported, and instead of rclpy's handlers: those raise KeyboardInterrupt anywhere.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
+    stop_on_signals(stop)  # before anything slow is imported
 
     from leadline_ros.allocator import keep_large_blocks  # noqa: PLC0415
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
@@ -35,6 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """Set ``stop`` on Ctrl+C and SIGTERM, instead of rclpy's handlers: those let KeyboardInterrupt rise anywhere."""
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
 
 
 def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]:
