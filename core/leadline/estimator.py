@@ -7,7 +7,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from leadline.framing import (
 )
 from leadline.image import ImageLike, read_image
 from leadline.models import Codec, DepthModel
+from leadline.models.folding import fold, sharing_copy
 from leadline.prediction import DepthPrediction
 from leadline.spaces import Space
 from leadline.views import views
@@ -73,14 +73,18 @@ class DepthEstimator:
         bundle: Model and codec.
         device: See :func:`load`. With several devices, the images of a batch are shared out between them.
         precision: See :func:`load`.
+        fold_constants: Compute once what a fixed prompt and timestep make constant (exact; see
+            :mod:`leadline.models.folding`). ``bundle`` itself is never changed.
     """
 
-    def __init__(self, bundle: ModelBundle, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, device: str = "auto", precision: str = "auto", fold_constants: bool = True
+    ) -> None:
         self.devices = choose_devices(device)
         self.dtype = choose_precision(precision, self.devices[0])
         self.weights_hash = bundle.weights_hash
-        copies = [bundle if i == 0 else deepcopy(bundle) for i in range(len(self.devices))]
-        self._replicas = [_Replica(b, d, self.dtype) for b, d in zip(copies, self.devices, strict=True)]
+        self.bundle = bundle
+        self._replicas = [_Replica(bundle, device, self.dtype, fold_constants) for device in self.devices]
         self.spec = bundle.spec
 
     @property
@@ -253,12 +257,15 @@ class DepthEstimator:
 class _Replica:
     """A bundle on one device. Every image of a run has the same network size."""
 
-    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype, fold_constants: bool) -> None:
         self.device = device
         self.dtype = dtype
-        self._float32 = bundle if dtype == torch.float32 else deepcopy(bundle)  # stays on the CPU for a retry
-        self.model = bundle.model.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codec = bundle.codec.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._original = bundle
+        model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
+        if fold_constants:
+            fold(model)
+        self.model = model.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.codec = codec.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(
         self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress
@@ -272,9 +279,8 @@ class _Replica:
                 "to avoid the detour)",
                 stacklevel=4,
             )
-            maps = _Replica(deepcopy(self._float32), self.device, torch.float32)._maps(
-                framed, noise, steps, ensemble, _Progress(None, 1)
-            )
+            exact = _Replica(self._original, self.device, torch.float32, fold_constants=True)
+            maps = exact._maps(framed, noise, steps, ensemble, _Progress(None, 1))
         if not bool(torch.isfinite(maps).all()):
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
         return [(*self._combine(one, frame), retried) for one, frame in zip(maps, framed, strict=True)]

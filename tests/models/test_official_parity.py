@@ -139,12 +139,12 @@ class TestOneStep:
     @pytest.mark.parametrize("timestep", [0, 1, 500])
     def test_network_on_odd_sizes(self, one_step, timestep):
         estimator, golden = one_step
-        out = estimator.model.unet(golden["in/unet_rand"], timestep, estimator.model.prompt)
+        out = estimator.bundle.model.unet(golden["in/unet_rand"], timestep, estimator.model.prompt)
         assert_official(out, golden[f"unet_rand_out_t{timestep}"])
 
     def test_network_with_another_prompt(self, one_step):
         estimator, golden = one_step
-        out = estimator.model.unet(golden["in/unet_rand"], 1, golden["in/unet_rand_ctx"])
+        out = estimator.bundle.model.unet(golden["in/unet_rand"], 1, golden["in/unet_rand_ctx"])
         assert_official(out, golden["unet_rand_ctx_out_t1"])
 
     @pytest.mark.parametrize("size", [0, 96, 160])
@@ -165,12 +165,12 @@ class TestDepthMaster:
     @pytest.mark.parametrize("case", ["even", "odd", "evenodd", "oddeven"])
     def test_fourier_enhancement(self, depthmaster, case):
         estimator, golden = depthmaster
-        block = estimator.model.unet.fftblock
+        block = estimator.bundle.model.unet.fftblock
         assert_official(block(golden[f"in/fe_{case}"]), golden[f"fe_{case}_out"], OFFICIAL_FOURIER)
 
     def test_middle_features(self, depthmaster):
         estimator, golden = depthmaster
-        features = estimator.model.unet.middle_features(golden["image_latent"], 1.0, estimator.model.prompt)
+        features = estimator.bundle.model.unet.middle_features(golden["image_latent"], 1.0, estimator.model.prompt)
         assert_official(features, golden["mid_features"])
 
     def test_stored_precision_of_the_script(self, depthmaster):

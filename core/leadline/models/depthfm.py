@@ -6,7 +6,8 @@ import math
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from leadline.models.base import DepthModel, OnStep
 
@@ -55,8 +56,30 @@ class DepthFM(DepthModel):
         x = image_latents
         if self.spec.noising_step > 0 and noise is not None:
             x = noised(image_latents, noise, self.spec.noising_step)
+        image_features = self._image_features(image_latents, condition)
+        embeddings = self._step_embeddings(steps)
         for i in range(steps):  # Euler, step 1 / steps
-            x = x + self.velocity(x, image_latents, i / steps, condition) / steps
+            features = functional.conv2d(x, self._first.weight[:, : x.shape[1]], padding=self._first.padding)
+            x = x + self.unet.body(features + image_features, embeddings[i], self.prompt) / steps
             if on_step is not None:
                 on_step(i + 1, steps)
         return x
+
+    @property
+    def _first(self) -> nn.Conv2d:
+        return self.unet.net.conv_in
+
+    def _image_features(self, image_latents: Tensor, condition: Tensor | None) -> Tensor:
+        """The first convolution's share of image and condition: the same in every step."""
+        fixed = image_latents if condition is None else torch.cat([image_latents, condition], dim=1)
+        weight = self._first.weight[:, -fixed.shape[1] :]
+        return functional.conv2d(fixed, weight, self._first.bias, padding=self._first.padding)
+
+    def _step_embeddings(self, steps: int) -> list[Tensor]:
+        """For t = 0, 1/N, 2/N …: time embeddings (1, D), or the indices of their rows in the step tables."""
+        times = [i / steps for i in range(steps)]
+        tables = self.unet.step_tables
+        return list(self._embed(times).split(1)) if tables is None else tables.rows(times, self._embed)
+
+    def _embed(self, times: list[float]) -> Tensor:
+        return self.unet.time_embedding(torch.tensor(times, device=self.prompt.device), len(times))

@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from leadline.models.attention import DotProductAttention
+from leadline.models.steps import StepTables
 
 
 class DepthUNet(nn.Module):
@@ -28,6 +29,8 @@ class DepthUNet(nn.Module):
         self.net = UNet2DConditionModel.from_config(dict(config))
         self.net.set_attn_processor(DotProductAttention(token_count_scaling))
         self.fftblock = middle
+        self.timed = True  # False once a fixed timestep is folded into the biases
+        self.step_tables: StepTables | None = None  # once time is tabulated
 
     @property
     def in_channels(self) -> int:
@@ -43,14 +46,25 @@ class DepthUNet(nn.Module):
 
     def middle_features(self, latents: Tensor, timestep: float | Tensor, context: Tensor) -> Tensor:
         """The middle block's output (N, C_mid, h', w') before anything behind it: what DepthMaster aligns."""
-        return self._down(latents, timestep, context)[0]
+        return self._down(self.net.conv_in(latents), self._embed(timestep, latents.shape[0]), context)[0]
 
     def forward(self, latents: Tensor, timestep: float | Tensor, context: Tensor) -> Tensor:
         """Latents (N, in_channels, h, w) of any size, a raw timestep and a prompt (N or 1, T, D) → (N, out, h, w)."""
-        x, skips, embedding, context = self._down(latents, timestep, context)
+        return self.body(self.net.conv_in(latents), self._embed(timestep, latents.shape[0]), context)
+
+    def body(self, features: Tensor, embedding: Tensor | None, context: Tensor) -> Tensor:
+        """Everything behind the first convolution: its output (N, C, h, w) → (N, out, h, w).
+
+        Args:
+            features: Output of ``conv_in``.
+            embedding: Time embedding (N or 1, D), or a step's index into the step tables, or None where time is folded.
+            context: Prompt (N or 1, T, D).
+        """
+        x, skips = self._down(features, embedding, context)
         if self.fftblock is not None:
             x = self.fftblock(x)
         net = self.net
+        context = context.expand(features.shape[0], -1, -1)
         for block in net.up_blocks:
             own = skips[-len(block.resnets) :]
             skips = skips[: -len(block.resnets)]
@@ -62,14 +76,15 @@ class DepthUNet(nn.Module):
         out: Tensor = net.conv_out(net.conv_act(net.conv_norm_out(x)))
         return out
 
-    def _down(
-        self, latents: Tensor, timestep: float | Tensor, context: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
+    def _embed(self, timestep: float | Tensor, batch: int) -> Tensor | None:
+        if not self.timed:
+            return None
+        return self.time_embedding(timestep, batch if isinstance(timestep, Tensor) and timestep.ndim else 1)
+
+    def _down(self, features: Tensor, embedding: Tensor | None, context: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         net = self.net
-        batch = latents.shape[0]
-        embedding = self.time_embedding(timestep, batch)
-        context = context.expand(batch, -1, -1)
-        x = net.conv_in(latents)
+        context = context.expand(features.shape[0], -1, -1)
+        x = features
         skips: tuple[Tensor, ...] = (x,)
         for block in net.down_blocks:
             if getattr(block, "has_cross_attention", False):
@@ -79,4 +94,4 @@ class DepthUNet(nn.Module):
             skips += tuple(new)
         if net.mid_block is not None:
             x = net.mid_block(x, embedding, encoder_hidden_states=context)
-        return x, skips, embedding, context
+        return x, skips
