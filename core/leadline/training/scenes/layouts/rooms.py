@@ -284,7 +284,7 @@ def _indoor(
     _shell(world, palette, rng, w, length, h)
     _hang(world, palette, rng, w, length, h)
     _furnish(world, palette, rng, w, length, pieces, count, (eye[0], eye[1]))
-    if rng.random() < 0.1:  # someone close to the camera
+    if rng.random() < 0.06:  # someone close to the camera
         away = float(rng.uniform(1.0, 2.2))
         heading = scene.camera.yaw + float(rng.normal(0, 0.25))
         if away < length * 0.7:
