@@ -29,7 +29,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/leadline bench
+	$(BIN)/python benchmarks/inference.py
 
 extension: setup
 	$(BIN)/python blender_addon/build.py

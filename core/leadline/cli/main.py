@@ -21,8 +21,6 @@ COMMANDS = {
     "keys": "Create and list the keys of a server's clients.",
     "ros": "Run the ROS 2 depth node.",
     "bag": "Add depth topics to a recorded ROS 2 bag, without ROS.",
-    "bench": "Measure speed and memory against the official schedule.",
-    "export": "Write a model as ONNX.",
     "models": "List the models and which weights are here.",
     "pull": "Download official weights.",
     "import": "Turn an official checkpoint on disk into a Leadline model.",
