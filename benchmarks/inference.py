@@ -33,6 +33,7 @@ from leadline.estimator import DepthEstimator
 from leadline.framing import as_tensor, normalise
 from leadline.models import ModelSpec
 from leadline.models.depthfm import noised
+from leadline.models.folding import sharing_copy
 from leadline.spaces import Space
 
 OFFICIAL_CODEC = {
@@ -133,8 +134,6 @@ def compare(
 
 def official_copy(bundle: ModelBundle, device: torch.device, dtype: torch.dtype) -> ModelBundle:
     """The unfolded bundle where and as the reference runs."""
-    from leadline.models.folding import sharing_copy
-
     return ModelBundle(sharing_copy(bundle.model).to(device, dtype), sharing_copy(bundle.codec).to(device, dtype))
 
 
