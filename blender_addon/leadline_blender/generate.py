@@ -24,12 +24,11 @@ def ask_for_depth(
     settings = context.scene.leadline
     steps, ensemble, size = settings.effort()
     connection, model, seed = server_settings(context), settings.model_name(), settings.seed
+    link = runtime.link
 
     def work(report: Report, image: np.ndarray | bytes | None = image) -> Depth:
-        report.progress(
-            "connecting" if connection.remote or runtime.link.server_running else "starting the server", 0.0
-        )
-        client = runtime.link.client(connection)
+        report.progress("connecting" if connection.remote or link.server_running else "starting the server", 0.0)
+        client = link.client(connection)
         report.check()
 
         def heard(progress: Progress) -> None:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import bpy
 
 from . import runtime
 from .leadline.errors import LeadlineError
 from .task import State, Task
+
+_logger = logging.getLogger(__name__)
 
 
 class TaskOperator:
@@ -91,6 +95,9 @@ class TaskOperator:
             text = self.finish(context, task)
         except (LeadlineError, ValueError) as error:
             return self._fail(str(error))
+        except Exception as error:  # Blender must get its timer and status bar back whatever happens
+            _logger.exception("building the result failed")
+            return self._fail(f"this should not have happened ({type(error).__name__}: {error})")
         runtime.say("INFO", text)
         self.report({"INFO"}, text)
         return {"FINISHED"}

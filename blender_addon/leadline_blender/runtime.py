@@ -75,9 +75,10 @@ def stop_job() -> None:
 
 def shut_down() -> None:
     """Leave nothing behind: no thread at work, no timer, no server."""
-    global task
+    global task, link
     stop_job()
     if task is not None:
         task.join(_JOIN_S)
         task = None
     link.close()
+    link = Link()  # the module stays loaded; the add-on may be enabled again

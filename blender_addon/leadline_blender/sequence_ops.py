@@ -106,9 +106,9 @@ def film_object(
     if not film.is_movie(path) and frames > 1:
         photo.source = "SEQUENCE"
     nearness = bpy.data.images.load(str(film.depth_file(folder, 0)), check_existing=True)
+    width, height = nearness.size  # before it is a sequence, whose size is known only once it has been drawn
     nearness.source = "SEQUENCE" if frames > 1 else "FILE"
     nearness.colorspace_settings.name = "Non-Color"
-    width, height = nearness.size
     units = 1.0 / context.scene.unit_settings.scale_length
     target = results.find_object(context, photo.name)
     shape = grid_mesh(height, width, options.width_m, options.long_edge, edges=True)

@@ -19,11 +19,11 @@ class LEADLINE_OT_test_connection(TaskOperator, bpy.types.Operator):
     bl_label = "Test Connection"
 
     def begin(self, context: bpy.types.Context) -> Task:
-        settings = server_settings(context)
+        settings, link = server_settings(context), runtime.link
 
         def work(report: Report) -> ServerInfo:
             report.progress("reaching the server" if settings.remote else "starting the server", 0.0)
-            return runtime.link.hello(settings)
+            return link.hello(settings)
 
         return Task(work, "Test")
 

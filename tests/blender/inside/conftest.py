@@ -44,7 +44,8 @@ def fresh_scene(extension, preferences):
     preferences.place, preferences.address = "REMOTE", os.environ["LEADLINE_TEST_ADDRESS"]
     preferences.key_file = preferences.server_key = preferences.python = ""
     yield
-    part("runtime").stop_job()
+    if MODULE in bpy.context.preferences.addons:
+        part("runtime").stop_job()
 
 
 @pytest.fixture
