@@ -451,9 +451,9 @@ class _Link(threading.Thread):
         self._socket = socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
         socket.sndhwm = 0  # requests in hand are bounded by the server's queue, and the thread must never block
+        # No ZMQ_HEARTBEAT_IVL: libzmq 4.3.5 can abort the process over it (see the server). The server's ticks tell more.
         socket.reconnect_ivl, socket.reconnect_ivl_max = 50, 500
         socket.handshake_ivl = 5000
-        socket.heartbeat_ivl, socket.heartbeat_timeout = 2000, 10000
         if self._keys is not None:
             socket.curve_serverkey = self._keys.server.encode()
             socket.curve_publickey = self._keys.public.encode()

@@ -219,7 +219,7 @@ class Pool:
         if batch is None or header["batch"] != batch.number:
             return
         if op == "progress":
-            for index in batch.left:
+            for index in sorted(batch.left):  # a copy: hearing of it may end a ticket
                 self.listener.on_progress(batch.tickets[index], header["stage"], header["fraction"])
         elif op == "failed" and header["index"] in batch.left:
             batch.left.discard(header["index"])

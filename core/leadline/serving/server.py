@@ -184,9 +184,13 @@ class Server:
         socket.linger = 0
         socket.router_mandatory = True  # sending to a client that went away is an error we want to know of
         socket.maxmsgsize = self.limits.frame_bytes
-        socket.rcvhwm, socket.sndhwm = 4, 64
+        # No ZMQ_HEARTBEAT_IVL and no receive limit: a peer that goes away while reading from it is paused makes libzmq
+        # 4.3.5 abort the process at the next heartbeat (stream_engine_base.cpp, "!_io_error"). Ticks take the place of
+        # heartbeats, _sweep() that of the limit, and the kernel drops peers that acknowledge nothing.
+        socket.rcvhwm, socket.sndhwm = 0, 64
         socket.handshake_ivl = 5000
-        socket.heartbeat_ivl, socket.heartbeat_timeout = 5000, 15000
+        socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl = 1, 30, 10
+        socket.setsockopt(zmq.TCP_MAXRT, 30_000)
         if self._ring is not None:
             socket.zap_domain = b"clients"
             socket.curve_server = True
@@ -272,7 +276,10 @@ class Server:
                 route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._receive(route, frames)
+            try:
+                self._receive(route, frames)
+            except Exception:  # a mistake of ours must not be every client's
+                log("message failed", 40, exc_info=True)
 
     def _receive(self, route_frame: Any, frames: list[Any]) -> None:
         now = self._clock()
