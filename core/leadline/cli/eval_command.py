@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -207,7 +207,7 @@ def sweep_command(
     from leadline.evaluation.metrics import METRICS
     from leadline.evaluation.protocols import get_protocol
     from leadline.evaluation.runner import Sampling
-    from leadline.evaluation.sweeps import Grid, draw_sweep, sweep, sweep_table
+    from leadline.evaluation.sweeps import Grid, draw_sweep, load_at_noise, sweep, sweep_table
 
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}; `leadline eval metrics` lists them")
@@ -216,8 +216,9 @@ def sweep_command(
     data = open_dataset(dataset, root, split, limit)
     out = out or Path("eval") / f"sweep-{dataset}-{protocol}"
 
-    def make(name: str, settings: Mapping[str, Any]) -> Predictor:
-        return _load(name, device=device, precision=precision, vae=vae, **settings)
+    def make(name: str, level: int | None) -> Predictor:
+        options = {"device": device, "precision": precision, "vae": vae}
+        return _load(name, **options) if level is None else load_at_noise(name, level, **options)
 
     with _progress(len(names) * len(list(grid.points())) * len(data), quiet) as advance:
         report = sweep(names, make, data, get_protocol(protocol), Sampling(seed=seed, batch=batch), grid, out, fresh, advance)
@@ -320,7 +321,7 @@ def _mini_models() -> list[str]:
     return sorted(p.stem for p in folder.glob("*-mini.safetensors"))
 
 
-def _load(name: str, **settings: Any) -> Predictor:
+def _load(name: str, **settings: str | None) -> Predictor:
     from leadline.evaluation.baselines import Baseline
 
     if name in BASELINES:

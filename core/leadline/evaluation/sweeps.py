@@ -48,8 +48,22 @@ class Grid:
             yield dict(zip(used, combination, strict=True))
 
 
-#: Gives a model for a name and its settings (``noising_step``); called once per name and noise level.
-MakeModel = Callable[[str, Mapping[str, Any]], Predictor]
+#: Gives a model for a name and a noise level (``None``: the checkpoint's own); called once per name and level.
+MakeModel = Callable[[str, int | None], Predictor]
+
+
+def load_at_noise(name: str, noising_step: int, device: str = "auto", precision: str = "auto", vae: str | None = None) -> Predictor:
+    """A DepthFM whose start latent is noised more or less than its checkpoint says (thousandths, below 1000)."""
+    from leadline.checkpoints.resolve import resolve  # noqa: PLC0415
+    from leadline.estimator import DepthEstimator  # noqa: PLC0415
+
+    bundle = resolve(name, vae=vae)
+    if not bundle.model.stochastic:
+        raise InputError(f"{bundle.spec.name or name} starts from no noise; --noise is for DepthFM")
+    if not 0 <= noising_step < 1000:
+        raise InputError(f"noise level {noising_step} is not in 0 to 999 thousandths")
+    bundle.model.spec = replace(bundle.spec, noising_step=noising_step)
+    return DepthEstimator(bundle, device=device, precision=precision)
 
 
 def sweep(
@@ -74,12 +88,12 @@ def sweep(
         loaded: dict[int | None, Predictor] = {}
         for point in grid.points():
             noise = point.get("noise")
-            settings = {} if noise is None else {"noising_step": noise}
             if noise not in loaded:
-                loaded = {noise: make_model(name, settings)}  # one at a time: full-size weights are gigabytes
+                loaded = {noise: make_model(name, noise)}  # one at a time: full-size weights are gigabytes
             model = loaded[noise]
             chosen = replace(sampling, **{knob: value for knob, value in point.items() if knob != "noise"})
             title = "-".join([model.name, *(f"{knob}{value}" for knob, value in point.items())])
+            settings = {} if noise is None else {"noising_step": noise}
             summary = run([Entry(title, model, settings=settings)], dataset, protocol, chosen, out / title, fresh, on_outcome)
             entry = summary["models"][title]
             points.append(

@@ -94,7 +94,7 @@ def step_generator(seed: int, step: int, process: int, part: int) -> torch.Gener
     return torch.Generator().manual_seed(mixed)
 
 
-def train(
+def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     recipe: Recipe,
     source: BatchSource,
     config: TrainerConfig,
@@ -125,7 +125,7 @@ def train(
     network, prepared = accelerator.prepare(recipe, optimiser)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     ema = Ema(parameters, config.ema) if config.ema > 0 else None
-    first = _resume(folder, recipe, optimiser, ema)
+    first = min(_resume(folder, recipe, optimiser, ema, accelerator.scaler), config.steps)
     writer = _writer(folder) if accelerator.is_main_process else None
     rank = accelerator.process_index
 
@@ -136,23 +136,17 @@ def train(
         ]
 
     recipe.train()
-    started, last_losses = time.perf_counter(), dict[str, float]()
+    started = time.perf_counter()
     with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(draw, first) if first < config.steps else None
+        upcoming = reader.submit(draw, first)
         for step in range(first, config.steps):
-            assert upcoming is not None
-            batches = upcoming.result()
-            if step + 1 < config.steps:
-                upcoming = reader.submit(draw, step + 1)
+            batches = [{name: value.to(accelerator.device) for name, value in b.items()} for b in upcoming.result()]
+            upcoming = reader.submit(draw, min(step + 1, config.steps - 1))
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(
-                    step, config.lr, config.steps, config.warmup, config.decay, config.final_lr_ratio
-                )
+                group["lr"] = _rate(config, step)
             sums: dict[str, Tensor] = {}
             for part, batch in enumerate(batches):
-                generator = step_generator(config.seed, step, rank, 2 * part + 1)
-                moved = {name: value.to(accelerator.device) for name, value in batch.items()}
-                losses = network(moved, generator)
+                losses = network(batch, step_generator(config.seed, step, rank, 2 * part + 1))
                 accelerator.backward(losses["loss"] / config.accumulate)
                 for name, value in losses.items():
                     sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() / config.accumulate
@@ -163,13 +157,13 @@ def train(
             if ema is not None:
                 ema.update()
             done = step + 1
-            last_losses = {name: float(value) for name, value in sums.items()}
-            if not math.isfinite(last_losses["loss"]):
-                raise InputError(f"the loss became {last_losses['loss']} at step {done}; lower lr or use precision 'no'")
+            losses_now = {name: float(value) for name, value in sums.items()}
+            if not math.isfinite(losses_now["loss"]):
+                raise InputError(f"the loss became {losses_now['loss']} at step {done}; lower lr or use precision 'no'")
             if writer is not None:
-                _log(writer, config, step, first, started, last_losses, report)
+                _log(writer, config, step, (time.perf_counter() - started) / (done - first), losses_now, report)
                 if config.preview_every and done % config.preview_every == 0:
-                    _preview(writer, recipe, ema, moved, done)
+                    _preview(writer, recipe, ema, batches[0], done)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
                 _save(accelerator, folder, done, recipe, optimiser, ema)
                 if writer is not None and evaluate is not None:
@@ -201,21 +195,17 @@ def _writer(folder: Path) -> Any:
     return SummaryWriter(str(folder / "logs"))
 
 
+def _rate(config: TrainerConfig, step: int) -> float:
+    return learning_rate(step, config.lr, config.steps, config.warmup, config.decay, config.final_lr_ratio)
+
+
 def _log(
-    writer: Any,
-    config: TrainerConfig,
-    step: int,
-    first: int,
-    started: float,
-    losses: dict[str, float],
-    report: Callable[[str], None],
+    writer: Any, config: TrainerConfig, step: int, seconds: float, losses: dict[str, float], report: Callable[[str], None]
 ) -> None:
     done = step + 1
     if not config.log_every or (done % config.log_every and done != config.steps):
         return
-    seconds = (time.perf_counter() - started) / (done - first)
-    lr = learning_rate(step, config.lr, config.steps, config.warmup, config.decay, config.final_lr_ratio)
-    for name, value in {**losses, "lr": lr, "seconds_per_step": seconds}.items():
+    for name, value in {**losses, "lr": _rate(config, step), "seconds_per_step": seconds}.items():
         writer.add_scalar(name, value, done)
     left = seconds * (config.steps - done)
     parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
@@ -278,7 +268,7 @@ def _save(
     os.replace(temporary, folder / CHECKPOINT_NAME)
 
 
-def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None) -> int:
+def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None, scaler: Any) -> int:
     path = folder / CHECKPOINT_NAME
     if not path.exists():
         return 0
@@ -292,4 +282,6 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     optimiser.load_state_dict(state["optimiser"])
     if ema is not None and state["ema"] is not None:
         ema.load_state_dict(state["ema"])
+    if scaler is not None and state["scaler"] is not None:
+        scaler.load_state_dict(state["scaler"])
     return int(state["step"])

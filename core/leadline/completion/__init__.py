@@ -1,0 +1,24 @@
+"""Completion: from LiDAR points or sparse depth and a relative map to dense metric depth with an honest uncertainty.
+
+>>> from leadline.completion import complete, project_points, read_calibration, read_points    # doctest: +SKIP
+>>> calibration = read_calibration("calib.json")                                               # doctest: +SKIP
+>>> sparse = project_points(read_points("scan.bin"), calibration.camera, calibration.lidar_to_camera)  # doctest: +SKIP
+>>> metric = complete(image, model.predict(image), sparse)                                     # doctest: +SKIP
+"""
+
+from leadline.completion.calibration import Calibration, extrinsic, read_calibration
+from leadline.completion.camera import Camera
+from leadline.completion.fusion import FusionOptions, complete
+from leadline.completion.lidar import project_points
+from leadline.completion.sparse import SparseDepth
+
+__all__ = [
+    "Calibration",
+    "Camera",
+    "FusionOptions",
+    "SparseDepth",
+    "complete",
+    "extrinsic",
+    "project_points",
+    "read_calibration",
+]

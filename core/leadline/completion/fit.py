@@ -1,0 +1,90 @@
+"""Scale and shift of a whole map, robustly, from however many points there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.evaluation.alignment import robust_least_squares
+from leadline.spaces import Space
+
+Vector = npt.NDArray[np.float64]
+
+#: Scale assumed while the points cannot tell it, for log depth: models spread a scene's range, near e²-fold, over [-1, 1].
+LOG_SCALE = 1.0
+#: Points under which the scale is drawn towards the one that a single point gives.
+_FEW = 8
+#: Points the robust fit looks at; more add time and nothing else.
+_FITTED = 1500
+
+
+@dataclass(frozen=True)
+class Fit:
+    """``scale * values + shift`` approximates ``space.from_depth(depth_m)``.
+
+    Attributes:
+        scale: Positive; 0 if the map tells nothing about the points.
+        shift: In the unit of the space.
+        sigma: Robust standard deviation of the points around the fit, in the unit of the space.
+        kind: ``"scale and shift"``, ``"scale"`` (of depth; one point, or points of one value) or ``"constant"``.
+        inliers: Share of points within 3 sigma.
+    """
+
+    scale: float
+    shift: float
+    sigma: float
+    kind: str
+    inliers: float
+
+
+def fit_scale_and_shift(values: Vector, depth_m: Vector, space: Space, seed: int = 0) -> Fit:
+    """Fit a relative map's values at points to their depth.
+
+    Two or more points with different values give scale and shift; least median of squares, then Tukey's biweight, so up
+    to about 45 % of them may be wrong. Few points (< 8) are drawn towards a fit of scale alone. One point, or a fit
+    that would turn the map around, gives scale alone. A map that then explains the points no better than a constant
+    does gets scale 0.
+
+    Args:
+        values: (n,) n ≥ 1, the map at the points.
+        depth_m: (n,) metres, positive.
+        space: What ``values`` are affine in.
+        seed: For the random pairs of the robust fit.
+    """
+    target: Vector = space.from_depth(depth_m.astype(np.float64))
+    values = values.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    if values.size > _FITTED:
+        kept = rng.choice(values.size, _FITTED, replace=False)
+        values, target = values[kept], target[kept]
+    alone = _scale_alone(values, target, space)
+    if values.size == 1:
+        return _judged(values, target, *alone, "scale")
+    both = robust_least_squares(values, target, seed)
+    if both is None or both[0] <= 0:
+        candidate = _judged(values, target, *alone, "scale")
+        flat = _judged(values, target, 0.0, float(np.median(target)), "constant")
+        return candidate if candidate.sigma < flat.sigma or values.size < _FEW else flat
+    if values.size < _FEW:
+        trust = (values.size - 1) / _FEW
+        scale = trust * both[0] + (1 - trust) * alone[0]
+        return _judged(values, target, scale, float(np.median(target - scale * values)), "scale and shift")
+    return _judged(values, target, *both, "scale and shift")
+
+
+def _scale_alone(values: Vector, target: Vector, space: Space) -> tuple[float, float]:
+    """Scale of *depth* from points: a shift in log depth, a factor in the other spaces where it is possible."""
+    if space is Space.LOG_DEPTH:
+        return LOG_SCALE, float(np.median(target - LOG_SCALE * values))
+    usable = values > 1e-6
+    if not usable.any():
+        return 0.0, float(np.median(target))
+    return float(np.median(target[usable] / values[usable])), 0.0
+
+
+def _judged(values: Vector, target: Vector, scale: float, shift: float, kind: str) -> Fit:
+    residual = np.abs(scale * values + shift - target)
+    sigma = 1.4826 * float(np.median(residual))
+    return Fit(scale, shift, sigma, kind, float(np.mean(residual <= 3 * sigma + 1e-9)))

@@ -1,0 +1,177 @@
+"""The training loop: it learns, resumes bit-exactly, accumulates, and runs in two processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from leadline.errors import CheckpointError, InputError
+from leadline.training.ema import Ema
+from leadline.training.sources import Batch, LatentSource
+from leadline.training.trainer import CHECKPOINT_NAME, Recipe, TrainerConfig, step_generator, train
+
+
+class Line(Recipe):
+    """Learns depth = 2 · image, with some noise of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.net = nn.Conv2d(1, 1, 1)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = 0.01 * torch.randn(batch["image"].shape, generator=generator)
+        loss = ((self.net(batch["image"] + noise) - batch["depth"]) ** 2).mean()
+        return {"loss": loss}
+
+    def export(self, folder: Path) -> None:
+        torch.save(self.net.state_dict(), folder / "net.pt")
+
+
+def line_source() -> LatentSource:
+    image = torch.randn(64, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    return LatentSource([{"image": image, "depth": 2.0 * image}], [1.0])
+
+
+def settings(**changes: object) -> TrainerConfig:
+    base = {"steps": 6, "batch_size": 4, "lr": 0.05, "warmup": 2, "ema": 0.9, "save_every": 3, "log_every": 0}
+    return TrainerConfig(**{**base, **changes})  # type: ignore[arg-type]
+
+
+def checkpoint(folder: Path) -> dict[str, object]:
+    state: dict[str, object] = torch.load(folder / CHECKPOINT_NAME, weights_only=True)
+    return state
+
+
+def assert_same(left: object, right: object) -> None:
+    assert type(left) is type(right)
+    if isinstance(left, Tensor):
+        assert torch.equal(left, right)  # bit for bit
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list):
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    else:
+        assert left == right
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(Line(), line_source(), settings(steps=200, log_every=20, save_every=0), tmp_path, lines.append)
+    first, last = (float(line.split("loss ")[1].split()[0]) for line in (lines[0], lines[-1]))
+    assert last < 0.05 * first
+    assert "min left" in lines[0]
+    assert (tmp_path / "net.pt").exists()
+    assert list((tmp_path / "logs").iterdir())
+
+
+def test_a_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path: Path) -> None:
+    train(Line(), line_source(), settings(), tmp_path / "whole")
+
+    class Stopped(Exception):
+        pass
+
+    class Stopping(Line):
+        def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls == 5:  # in step 5, after the checkpoint of step 3
+                raise Stopped
+            return super().forward(batch, generator)
+
+    with pytest.raises(Stopped):
+        train(Stopping(), line_source(), settings(), tmp_path / "parts")
+    assert checkpoint(tmp_path / "parts")["step"] == 3
+    train(Line(), line_source(), settings(), tmp_path / "parts")
+    assert_same(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts"))
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    train(Line(), line_source(), settings(), tmp_path)
+    other = Line()
+    other.net = nn.Conv2d(1, 2, 1)
+    with pytest.raises(CheckpointError, match="another training"):
+        train(other, line_source(), settings(), tmp_path)
+
+
+def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
+    class Counting(Line):
+        calls = 0
+
+        def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+            Counting.calls += 1
+            return super().forward(batch, generator)
+
+    train(Counting(), line_source(), settings(accumulate=3, steps=2), tmp_path)
+    assert Counting.calls == 6
+    optimiser = checkpoint(tmp_path)["optimiser"]
+    assert isinstance(optimiser, dict)
+    assert float(optimiser["state"][0]["step"]) == 2.0
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lower lr"):
+        train(Line(), LatentSource([{"image": torch.full((4, 1, 2, 2), torch.inf), "depth": torch.zeros(4, 1, 2, 2)}], [1.0]),
+              settings(), tmp_path)  # fmt: skip
+
+
+def test_step_generators_differ_by_step_process_and_part() -> None:
+    draws = {
+        int(torch.randint(2**60, (1,), generator=step_generator(0, step, process, part)))
+        for step in range(3) for process in range(3) for part in range(3)
+    }  # fmt: skip
+    assert len(draws) == 27
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "fp8"}, {"decay": "linear"}, {"steps": 0}])
+def test_settings_are_checked(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        settings(**wrong)
+
+
+def test_ema_by_hand() -> None:
+    parameter = nn.Parameter(torch.tensor([0.0]))
+    ema = Ema([parameter], 0.999)
+    with torch.no_grad():
+        parameter.fill_(1.0)
+    ema.update()  # decay min(0.999, 1 / 10)
+    assert float(ema.shadow[0]) == pytest.approx(0.9)
+    ema.updates = 100_000
+    ema.update()
+    assert float(ema.shadow[0]) == pytest.approx(0.999 * 0.9 + 0.001)
+    with ema.swapped_in():
+        assert float(parameter) == pytest.approx(float(ema.shadow[0]))
+    assert float(parameter) == 1.0
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    """`accelerate launch` with two CPU processes: gradients are averaged, the first process writes."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys; sys.path[:0] = [%r]\n"
+        "from pathlib import Path\n"
+        "from test_trainer import Line, line_source, settings\n"
+        "from leadline.training.trainer import train\n"
+        "recipe = Line()\n"
+        "train(recipe, line_source(), settings(steps=4), Path(%r))\n"
+        "import torch, torch.distributed as dist\n"
+        "assert dist.get_world_size() == 2\n"
+        "own = recipe.net.weight.detach().clone(); other = own.clone(); dist.broadcast(other, 0)\n"
+        "assert torch.equal(own, other), 'the processes drifted apart'\n"
+        "dist.barrier(); dist.destroy_process_group()\n" % (str(Path(__file__).parent), str(tmp_path / "out"))
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    # --multi_gpu means "several processes on this machine"; the environment variable makes them CPU processes
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+               "--mixed_precision", "no", "--dynamo_backend", "no", str(script)]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert checkpoint(tmp_path / "out")["step"] == 4
