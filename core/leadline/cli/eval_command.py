@@ -116,7 +116,7 @@ def _evaluate(
     out = out or Path("eval") / f"{dataset}-{protocol}"
     entries: list[Entry] = []
     for name in _names(models, baselines and rules.aligned):
-        make = partial(_load, name, device=device, precision=precision, vae=vae)
+        make = partial(_load, name, device, precision, vae)
         model = make()
         shared = None
         if engine == "ray" and name not in BASELINES:
@@ -217,8 +217,9 @@ def sweep_command(
     out = out or Path("eval") / f"sweep-{dataset}-{protocol}"
 
     def make(name: str, level: int | None) -> Predictor:
-        options = {"device": device, "precision": precision, "vae": vae}
-        return _load(name, **options) if level is None else load_at_noise(name, level, **options)
+        if level is None:
+            return _load(name, device, precision, vae)
+        return load_at_noise(name, level, device, precision, vae)
 
     with _progress(len(names) * len(list(grid.points())) * len(data), quiet) as advance:
         report = sweep(names, make, data, get_protocol(protocol), Sampling(seed=seed, batch=batch), grid, out, fresh, advance)
@@ -254,7 +255,7 @@ def completion_command(
 
     data = open_dataset(dataset, root, split, limit)
     patterns = patterns or DEFAULT_PATTERNS
-    loaded = [_load(name, device=device, precision=precision, vae=vae) for name in _names(models, baselines=False)]
+    loaded = [_load(name, device, precision, vae) for name in _names(models, baselines=False)]
     out = out or Path("eval") / f"completion-{dataset}"
     options = {"ensemble": ensemble, "size": size, "seed": seed}
     with _progress(len(data) * len(patterns) * (3 + 2 * len(loaded)), quiet) as advance:
@@ -298,7 +299,7 @@ def flicker_command(
     paths = sorted(p for p in frames.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)[:limit]
     images = [read_image(path) for path in paths]
     for name in _names(models, baselines=False):
-        model = _load(name, device=device, precision=precision, vae=vae)
+        model = _load(name, device, precision, vae)
         options = {"steps": steps, "ensemble": ensemble or 1, "size": size, "seed": seed}
         maps = [model.predict(image, **options).values for image in images]
         result = flicker(maps, None if still else images)
@@ -321,14 +322,14 @@ def _mini_models() -> list[str]:
     return sorted(p.stem for p in folder.glob("*-mini.safetensors"))
 
 
-def _load(name: str, **settings: str | None) -> Predictor:
+def _load(name: str, device: str, precision: str, vae: str | None) -> Predictor:
     from leadline.evaluation.baselines import Baseline
 
     if name in BASELINES:
         return Baseline(name)
     from leadline.estimator import load
 
-    return load(name, **settings)
+    return load(name, device, precision, vae)
 
 
 def _label(name: str, model: Predictor, taken: list[str]) -> str:
