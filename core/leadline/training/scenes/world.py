@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from math import cos, sin, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +31,25 @@ class Kind(IntEnum):
 
 def turn(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Floats:
     """3×3 rotation: roll about y, then pitch about x, then yaw about z (radians). Columns are the local axes."""
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
-    about_z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_y = np.array([[cr, 0, sr], [0, 1, 0], [-sr, 0, cr]])
-    return np.asarray(about_z @ about_x @ about_y)
+    cy, sy, cp, sp, cr, sr = cos(yaw), sin(yaw), cos(pitch), sin(pitch), cos(roll), sin(roll)
+    return np.array(
+        [
+            [cy * cr - sy * sp * sr, -sy * cp, cy * sr + sy * sp * cr],
+            [sy * cr + cy * sp * sr, cy * cp, sy * sr - cy * sp * cr],
+            [-cp * sr, sp, cp * cr],
+        ]
+    )
 
 
 def along(direction: Vec) -> Floats:
-    """A rotation whose local z axis is ``direction``."""
-    z = np.asarray(direction, dtype=np.float64)
-    z = z / np.linalg.norm(z)
-    helper = np.array([1.0, 0, 0]) if abs(z[0]) < 0.8 else np.array([0, 1.0, 0])
-    x = np.cross(helper, z)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z], axis=1)
+    """A rotation whose local z axis is ``direction``. Plain arithmetic: a scene asks hundreds of times."""
+    zx, zy, zz = (float(v) for v in direction)
+    length = sqrt(zx * zx + zy * zy + zz * zz)
+    zx, zy, zz = zx / length, zy / length, zz / length
+    xx, xy, xz = (0.0, -zz, zy) if abs(zx) < 0.8 else (zz, 0.0, -zx)  # (1,0,0) × z or (0,1,0) × z
+    width = sqrt(xx * xx + xy * xy + xz * xz)
+    xx, xy, xz = xx / width, xy / width, xz / width
+    return np.array([[xx, zy * xz - zz * xy, zx], [xy, zz * xx - zx * xz, zy], [xz, zx * xy - zy * xx, zz]])
 
 
 @dataclass
@@ -63,7 +68,7 @@ class World:
     """Collects primitives; ``with world.at(x, y, z, yaw)`` places a group in a local frame."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, Floats, Floats, Floats, tuple[float, float], int]] = []
+        self._rows: list[tuple[int, Floats, Floats, Vec, tuple[float, float], int]] = []
         self._rotation: Floats = np.eye(3)
         self._origin: Floats = np.zeros(3)
 
@@ -94,19 +99,16 @@ class World:
     ) -> None:
         """Adds one primitive with its centre and half sizes in the current frame."""
         turned = self._rotation if rotation is None else self._rotation @ rotation
-        place = self._origin + self._rotation @ np.asarray(centre, dtype=np.float64)
-        self._rows.append(
-            (int(kind), turned, place, np.maximum(np.asarray(half, dtype=np.float64), 1e-4), aux, material)
-        )
+        self._rows.append((int(kind), turned, self._origin + self._rotation @ np.asarray(centre), half, aux, material))
 
     def box(self, centre: Vec, size: Vec, material: int, rotation: Floats | None = None) -> None:
         """A box by its full size."""
-        self.add(Kind.BOX, centre, np.asarray(size, dtype=np.float64) / 2, material, rotation)
+        self.add(Kind.BOX, centre, (size[0] / 2, size[1] / 2, size[2] / 2), material, rotation)
 
     def block(self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], material: int) -> None:
         """An axis-aligned box by its extents."""
-        spans = np.array([x, y, z], dtype=np.float64)
-        self.box(spans.mean(1), spans[:, 1] - spans[:, 0], material)
+        middle, size = [(a + b) / 2 for a, b in (x, y, z)], [b - a for a, b in (x, y, z)]
+        self.box(middle, size, material)
 
     def ball(
         self, centre: Vec, half: Vec | float, material: int, cut: float = 2.0, rotation: Floats | None = None
@@ -132,7 +134,7 @@ class World:
         a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
         last = radius if end_radius is None else end_radius
         mean = max((radius + last) / 2, 1e-4)
-        length = float(np.linalg.norm(b - a))
+        length = float(np.sqrt(((b - a) ** 2).sum()))
         if length < 1e-6:
             return
         aux = ((last - mean) / mean, float(open_top))
@@ -176,7 +178,7 @@ class World:
             kind=np.array(kind, dtype=np.int64),
             rotation=np.array(rotation, dtype=np.float32),
             centre=np.array(centre, dtype=np.float32),
-            half=np.array(half, dtype=np.float32),
+            half=np.maximum(np.array(half, dtype=np.float32), 1e-4),
             aux=np.array(aux, dtype=np.float32),
             material=np.array(material, dtype=np.int64),
         )
