@@ -113,9 +113,9 @@ def test_a_killed_server_ends_in_words_within_the_time_out(image: np.ndarray) ->
         started = time.monotonic()
         with pytest.raises(ServerUnreachable, match="no server answers"):
             job.result(20)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < 10.0
         assert children
-        assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 5.0)
+        assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 15.0)
 
 
 def test_a_server_that_comes_back_finishes_the_request(image: np.ndarray, tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ class _RayActor:
         self._ray, self._actor, self._done = ray, actor, done
 
     def alive(self) -> bool:
-        finished, _ = self._ray.wait([self._done], timeout=0)
+        try:
+            finished, _ = self._ray.wait([self._done], timeout=0)
+        except Exception:  # the cluster itself is gone
+            return False
         return not finished
 
     def kill(self) -> None:
@@ -70,5 +73,6 @@ class _RayActor:
             self._ray.kill(self._actor, no_restart=True)
 
     def wait(self, timeout_s: float) -> None:
-        self._ray.wait([self._done], timeout=timeout_s)
+        with contextlib.suppress(Exception):
+            self._ray.wait([self._done], timeout=timeout_s)
         self.kill()

@@ -1,0 +1,58 @@
+"""Workers on a local Ray cluster of several processes, one of which is killed under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from stand_in import expected
+
+from leadline.serving.client import Client
+from leadline.serving.server import Server
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from leadline.serving.ray_engine import RayLauncher
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=3, include_dashboard=False)
+    try:
+        yield RayLauncher(gpus=0)
+    finally:
+        ray.shutdown()
+
+
+def test_a_killed_actor_loses_nothing(launcher: Any, start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(
+        {"slow": {"step_s": 0.05}}, replicas=2, max_members=2,
+        parts={"launcher": launcher, "workers_bind": f"tcp://{launcher.host}:*"},
+    )  # fmt: skip
+    with Client(server.address, timeout_s=120) as client:
+        end = time.monotonic() + 150
+        while any(worker["state"] != "idle" for worker in client.status()["workers"]):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        pids = [worker["pid"] for worker in client.status()["workers"]]
+        assert len(set(pids)) == 2
+
+        def ask(seed: int) -> None:
+            with Client(server.address, timeout_s=120) as one:
+                np.testing.assert_array_equal(one.predict(image, seed=seed, steps=10).values, expected(image, seed, 10))
+
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(ask, seed) for seed in range(16)]
+            time.sleep(0.7)
+            os.kill(pids[0], signal.SIGKILL)
+            for one in asked:
+                one.result(120)
+        assert server.metrics.value("worker_losses_total") >= 1
