@@ -1,0 +1,144 @@
+"""`leadline mesh` and `leadline view` end to end, on random weights; the files are read back by their own readers."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from tiny import tiny_bundle
+
+from leadline.checkpoints.native import save_model
+from leadline.cli.mesh import command as mesh_command
+from leadline.cli.view import command as view_command
+from leadline.errors import InputError
+
+WIDTH, HEIGHT = 96, 64
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_model(tiny_bundle("depthfm"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory) -> Path:
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    rgb = np.stack([2 * x, 3 * y, 128 + 0 * x], axis=-1).astype(np.uint8)
+    path = tmp_path_factory.mktemp("image") / "photo.png"
+    Image.fromarray(rgb).save(path)
+    return path
+
+
+def run(command, image, weights, *arguments):
+    return CliRunner().invoke(
+        command,
+        [str(image), "-m", str(weights), "--device", "cpu", "--ensemble", "2", "--steps", "1", *map(str, arguments)],
+        standalone_mode=False,
+    )
+
+
+def mesh(image, weights, output, *arguments):
+    result = run(mesh_command, image, weights, "-o", output, *arguments)
+    if result.exception is not None:
+        raise result.exception
+    return output
+
+
+def test_npz_holds_everything(image, weights, tmp_path):
+    data = np.load(mesh(image, weights, tmp_path / "a.npz", "--vertices", 0, "--cut", 1, "--near", 2, "--far", 5))
+    assert data["vertices"].shape == (WIDTH * HEIGHT, 3)
+    assert data["faces"].shape == ((WIDTH - 1) * (HEIGHT - 1), 4)
+    assert data["uncertainty"].shape == data["depth"].shape == (WIDTH * HEIGHT,)
+    assert 2 / 1.26 < data["depth"].min() < 2.5
+    assert 4 < data["depth"].max() < 5 * 1.26
+    assert not data["metric"]
+    focal = float(data["focal_px"])
+    assert focal == pytest.approx(1.2 * WIDTH)
+    x_px = WIDTH / 2 - focal * data["vertices"][:, 0] / data["vertices"][:, 2]
+    np.testing.assert_allclose(x_px, data["uv"][:, 0] * WIDTH, atol=1e-3)
+    np.testing.assert_allclose(data["colours"][0], [0, 0, 128])
+
+
+@pytest.mark.parametrize("suffix", ["glb", "ply", "obj"])
+def test_files_read_back_with_texture_or_colours(image, weights, tmp_path, suffix):
+    trimesh = pytest.importorskip("trimesh")
+    path = mesh(image, weights, tmp_path / f"a.{suffix}", "--triangles", 2000, "--cut", 1)
+    loaded = trimesh.load(path, force="mesh", process=False)
+    assert 500 < len(loaded.faces) <= 2000
+    assert loaded.vertices[:, 2].max() < 0, "the scene does not lie in front of the camera"
+    assert (loaded.vertex_normals[:, 2] > -0.2).mean() > 0.9
+    top_left = np.argmin(
+        loaded.vertices[:, 0] / -loaded.vertices[:, 2] - loaded.vertices[:, 1] / -loaded.vertices[:, 2]
+    )
+    colour = loaded.visual.to_color().vertex_colors if suffix != "ply" else loaded.visual.vertex_colors
+    np.testing.assert_allclose(np.asarray(colour)[top_left][:3], [0, 0, 128], atol=6)
+    if suffix == "obj":
+        assert {p.suffix for p in tmp_path.iterdir()} >= {".obj", ".mtl", ".png"}
+
+
+def test_points_and_relief(image, weights, tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    cloud = trimesh.load(mesh(image, weights, tmp_path / "p.ply", "--as", "points", "--cut", 1))
+    assert isinstance(cloud, trimesh.PointCloud)
+    assert len(cloud.vertices) == WIDTH * HEIGHT
+    relief = np.load(
+        mesh(image, weights, tmp_path / "r.npz", "--as", "relief", "--width", 3, "--height", 0.5, "--cut", 1)
+    )
+    np.testing.assert_allclose(np.ptp(relief["vertices"], axis=0), [3, 2, 0.5], atol=0.02)
+
+
+def test_references_make_it_metric(image, weights, tmp_path):
+    points = ["--reference", 10, 10, 3.0, "--reference", 80, 50, 6.0, "--reference", 48, 32, 4.0]
+    data = np.load(mesh(image, weights, tmp_path / "m.npz", "--cut", 1, *points))
+    assert data["metric"]
+    depth = data["depth"].reshape(HEIGHT, WIDTH)
+    assert depth[32, 48] == pytest.approx(4.0, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "a.stl"], "ends in '.stl'"),
+        (["-o", "a.npz", "--near", 5, "--far", 2], "no range"),
+        (["-o", "a.npz", "--fov", 50, "--lens-mm", 30], "one of them"),
+        (["-o", "a.npz", "--fov", 190], "between 0 and 180"),
+        (["-o", "a.npz", "--reference", 500, 3, 1.0], "is not a pixel"),
+        (["-o", "a.obj", "--as", "points"], "no point cloud"),
+    ],
+)
+def test_wrong_options_are_explained(image, weights, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = run(mesh_command, image, weights, *arguments).exception
+    assert isinstance(error, InputError)
+    assert words in str(error)
+    assert not list(tmp_path.iterdir()), "a file was left behind"
+
+
+def test_view_writes_a_recording_that_rerun_reads(image, weights, tmp_path):
+    rerun = pytest.importorskip("rerun")
+    path = tmp_path / "scene.rrd"
+    result = run(view_command, image, weights, "--save", path)
+    assert result.exception is None
+    del rerun
+    check = subprocess.run(
+        [sys.executable, "-m", "rerun", "rrd", "print", str(path)], capture_output=True, text=True, check=True
+    )
+    for entity in ("/scene/photo/image", "/scene/photo/depth", "/scene/mesh", "/scene/points", "/uncertainty"):
+        assert entity in check.stdout
+    error = run(view_command, image, weights, "--save", tmp_path / "scene.txt").exception
+    assert isinstance(error, InputError)
+
+
+def test_glb_is_one_file_with_its_picture(image, weights, tmp_path):
+    pytest.importorskip("trimesh")
+    path = mesh(image, weights, tmp_path / "a.glb")
+    content = path.read_bytes()
+    assert content[:4] == b"glTF"
+    start = content.index(b"\x89PNG")
+    assert Image.open(io.BytesIO(content[start:])).size == (WIDTH, HEIGHT)
