@@ -132,7 +132,7 @@ class DepthEstimator:
         image: ImageLike,
         *,
         steps: int | None = None,
-        ensemble: int = 1,
+        ensemble: int | None = None,
         size: int | None = None,
         seed: int | Sequence[int] = 0,
         noise: Any = None,
@@ -145,7 +145,7 @@ class DepthEstimator:
             image: A path, bytes, PIL image, array or tensor (see :func:`leadline.image.read_image`); a list of them,
                 or a 4-dimensional array, gives a list of predictions.
             steps: Network evaluations (Euler steps). None: the model's default. One-step models take only 1.
-            ensemble: Members. 1 gives no uncertainty; more give the mean and the standard deviation. Members start
+            ensemble: Members. 1 (the default) gives no uncertainty; more give the mean and the standard deviation. Members start
                 from different noise (DepthFM) or see the image flipped and shifted (DepthMaster, FiffDepth).
             size: Long edge in pixels for processing; 0 is the image's own; None the model's default. The result
                 always has the image's own size.
@@ -162,6 +162,7 @@ class DepthEstimator:
         """
         many = isinstance(image, list | tuple) or (hasattr(image, "ndim") and image.ndim == 4)
         rgb = [read_image(one) for one in image] if many else [read_image(image)]
+        ensemble = 1 if ensemble is None else ensemble
         steps = self._check(steps, ensemble, size)
         size = self.default_size if size is None else size
         framed = [self._frame(one, size, framing) for one in rgb]
