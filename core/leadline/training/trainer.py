@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
@@ -116,10 +115,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         CheckpointError: The checkpoint in ``folder`` belongs to another training.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        mixed_precision=config.precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
+    accelerator = Accelerator(mixed_precision=config.precision)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     network, prepared = accelerator.prepare(recipe, optimiser)

@@ -1,0 +1,222 @@
+"""Everything behind the mini weights, in order: `leadline train mini`.
+
+Scenes are rendered, the autoencoder is trained on them, latents are cached, DepthMaster's first stage is trained from
+scratch, and the other models start from it. Every stage finds what is finished and goes on from there.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.checkpoints.native import load_model, save_codec, save_model
+from leadline.training.base import respec
+from leadline.training.build import trainer_config
+from leadline.training.run import LATENTS, run
+from leadline.training.trainer import is_finished
+
+CODEC_FILE = "mini-codec.safetensors"
+LICENCE = "Apache-2.0"
+SIZES = [[128, 192], [192, 256], [96, 256]]
+
+UNET: dict[str, Any] = {
+    "sample_size": 32, "block_out_channels": [64, 96, 160], "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"],
+    "cross_attention_dim": 32, "attention_head_dim": 5,  # diffusers' name for the number of heads
+    "norm_num_groups": 16, "use_linear_projection": True,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """A set of rendered scenes: folder name, number, size, seed, and how many crops of each are cached."""
+
+    folder: str
+    count: int
+    height: int
+    width: int
+    seed: int
+    views: int
+    min_scale: float
+    shares: tuple[float, float, float]
+
+
+#: What the shipped weights were trained on.
+SCENES = (
+    RenderJob("scenes-large", 1000, 192, 256, seed=1, views=3, min_scale=0.6, shares=(0.4, 0.35, 0.25)),
+    RenderJob("scenes-small", 3000, 144, 192, seed=2, views=2, min_scale=0.7, shares=(0.5, 0.25, 0.25)),
+)
+
+
+def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The configured trainings in order, by folder name, with all files below ``root``."""
+    codec = str(root / "autoencoder" / "codec.safetensors")
+    caches = [str(root / f"latents-{job.folder}") for job in SCENES]
+    sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
+    large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
+    both = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES]
+
+    def trainer(**changes: Any) -> dict[str, Any]:
+        return {
+            "batch_size": 24, "warmup": 100, "decay": "cosine", "final_lr_ratio": 0.02, "weight_decay": 0.01,
+            "ema": 0.999, "precision": "bf16", "save_every": 100, "log_every": 25, "preview_every": 500, **changes,
+        }  # fmt: skip
+
+    yield (
+        "autoencoder",
+        {
+            "recipe": "autoencoder",
+            "loss": {"kl": 1e-4, "gradient": 1.0, "hint": 0.3},
+            "data": {
+                "sets": large, "target": ["log_depth", "sqrt_disparity"], "sizes": [[96, 96]],
+                "augmentation": {"min_scale": 0.5, "colour": 0.6},
+            },
+            "trainer": trainer(
+                steps=1300, batch_size=8, lr=2e-3, warmup=30, final_lr_ratio=0.05, ema=0.99, weight_decay=0.0, seed=0
+            ),
+        },
+    )  # fmt: skip
+    for job in SCENES:
+        data = {
+            "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
+            "sizes": SIZES, "shares": list(job.shares), "views": job.views, "seed": job.seed,
+            "augmentation": {"min_scale": job.min_scale, "colour": 0.7},
+        }  # fmt: skip
+        yield f"latents-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
+    data = {
+        "sets": large, "targets": [], "sizes": SIZES[:2], "views": 2, "sparse": True, "seed": 9,
+        "augmentation": {"min_scale": 0.6, "colour": 0.7},
+    }  # fmt: skip
+    yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
+    first = str(root / "depthmaster-stage1" / "model.safetensors")
+    yield (
+        "depthmaster-stage1",
+        {
+            "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "codec": codec,
+            "model": {"default_size": 256, "unet": UNET},
+            "data": {"latents": caches},
+            "trainer": trainer(steps=4000, lr=6e-4, warmup=200, seed=3),
+        },
+    )  # fmt: skip
+    yield (
+        "fiffdepth",
+        {
+            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": first,
+            "model": {"default_size": 256, "space": "sqrt_disparity"},
+            "data": {"latents": caches, "target": "sqrt_disparity"},
+            "trainer": trainer(steps=800, lr=2e-4, seed=4),
+        },
+    )  # fmt: skip
+    yield (
+        "depthfm",
+        {
+            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": first,
+            "model": {"default_size": 256},
+            "data": {"latents": caches, "target": "log_depth"},
+            "trainer": trainer(steps=1500, lr=4e-4, seed=5),
+        },
+    )  # fmt: skip
+    yield (
+        "completion",
+        {
+            "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE,
+            "start_from": str(root / "depthfm" / "model.safetensors"),
+            "model": {"default_size": 256},
+            "data": {"latents": sparse, "target": "log_depth"},
+            "trainer": trainer(steps=600, lr=4e-4, seed=6),
+        },
+    )  # fmt: skip
+    yield (
+        "depthmaster-stage2",
+        {
+            "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
+            "model": {"default_size": 256},
+            "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
+            "data": {"sets": both, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
+            "trainer": trainer(steps=600, batch_size=6, lr=1e-4, warmup=50, ema=0.99, seed=7),
+        },
+    )  # fmt: skip
+
+
+def train_mini(
+    root: Path, quick: bool = False, processes: int = 1, report: Callable[[str], None] = print
+) -> None:
+    """Render, train and pack all mini models below ``root``; run it again to go on where it stopped.
+
+    Args:
+        root: Where everything goes; the shipped form ends up in ``root/packed``.
+        quick: A handful of pictures and steps: shows that everything works, not how well.
+        processes: Training processes of each stage (data parallel on CPU); the shipped weights used 2.
+        report: Gets progress lines.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for job in SCENES:
+        report(f"== {job.folder}")
+        render(job, root, 12 if quick else None, processes)
+    for name, config in stages(root):
+        settings = shortened(config) if quick else config
+        report(f"== {name}")
+        if settings["recipe"] != LATENTS and is_finished(root / name, trainer_config(settings)):
+            report("finished before")
+        elif processes == 1 or settings["recipe"] == LATENTS:
+            run(settings, root / name, report)
+        else:
+            run_in_processes(settings, root / name, processes)
+    report("== packed")
+    pack(root, root / "packed")
+
+
+def render(job: RenderJob, root: Path, count: int | None, workers: int) -> None:
+    """Render a set of scenes into its folder; finished shards stay."""
+    command = [sys.executable, "-m", "leadline.training.scenes", "--count", str(count or job.count)]
+    command += ["--height", str(job.height), "--width", str(job.width), "--seed", str(job.seed)]
+    command += ["--out", str(root / job.folder), "--workers", str(workers)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def run_in_processes(config: dict[str, Any], out: Path, processes: int) -> None:
+    """One training by several CPU processes of this machine, one thread each: far fewer barriers than threads."""
+    import yaml  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "-m"]
+        command += ["leadline.training.launch", str(path), str(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if not torch.cuda.is_available():
+            environment["ACCELERATE_USE_CPU"] = "true"
+        subprocess.run(command, check=True, env=environment)
+
+
+def shortened(config: dict[str, Any]) -> dict[str, Any]:
+    """The same training with three steps of two samples."""
+    short = copy.deepcopy(config)
+    if "trainer" in short:
+        short["trainer"].update(steps=3, batch_size=2, save_every=0, preview_every=0, log_every=1)
+    return short
+
+
+def pack(root: Path, out: Path) -> None:
+    """The shipped form: four float16 models and the codec that they share."""
+    for name in ("depthfm", "depthmaster-stage2", "fiffdepth", "completion"):
+        bundle = load_model(root / name / "model.safetensors")
+        pack_model(bundle, out / f"{bundle.spec.name}.safetensors")
+    save_codec(bundle, out / CODEC_FILE)
+
+
+def pack_model(bundle: ModelBundle, path: Path) -> None:
+    """One model beside the shared codec."""
+    respec(bundle, source="trained on procedural scenes by `leadline train mini`; see docs/mini-weights.md")
+    save_model(bundle, path, codec_file=CODEC_FILE)

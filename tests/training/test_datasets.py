@@ -1,0 +1,297 @@
+"""Readers on tiny fixtures in the published layouts; normalisation, crops, latents, sparse conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leadline.errors import CheckpointError, InputError
+from leadline.models import Codec
+from leadline.spaces import Space
+from leadline.training.augment import Augmentation, augment, nearest, random_crop
+from leadline.training.build import codec_config
+from leadline.training.conditions import sparse_condition, thin_out
+from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdSample, VirtualKitti2, ray_to_plane
+from leadline.training.latents import CachePlan, read_cache, target_named, write_cache
+from leadline.training.normalisation import Normalisation, fill_nearest, latent_mask
+from leadline.training.sources import PixelSource
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+@pytest.fixture
+def hypersim(tmp_path: Path) -> Path:
+    import h5py
+
+    for frame, distance in (("0000", 2.0), ("0001", 70.0)):
+        images = tmp_path / "ai_001_001" / "images"
+        write_image(images / "scene_cam_00_final_preview" / f"frame.{frame}.tonemap.jpg", picture(12, 16))
+        depth = images / "scene_cam_00_geometry_hdf5" / f"frame.{frame}.depth_meters.hdf5"
+        depth.parent.mkdir(parents=True, exist_ok=True)
+        values = np.full((12, 16), distance, dtype=np.float16)
+        values[0, 0] = np.nan
+        with h5py.File(depth, "w") as file:
+            file["dataset"] = values
+    (tmp_path / "split.csv").write_text(
+        "scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name\n"
+        "ai_001_001,cam_00,0,True,,train\nai_001_001,cam_00,1,True,,test\nai_001_001,cam_00,9,False,bad,\n"
+    )
+    return tmp_path
+
+
+def test_hypersim_turns_ray_lengths_into_depth(hypersim: Path) -> None:
+    data = Hypersim(hypersim)
+    assert len(data) == 2
+    sample = data[0]
+    assert sample.rgb.shape == (12, 16, 3)
+    assert not sample.valid[0, 0]
+    # the ray through the corner: 886.81 / sqrt(((w - 1) / 2)^2 + ((h - 1) / 2)^2 + f^2) at 16 pixels width
+    focal = 886.81 * 16 / 1024
+    assert sample.depth_m[11, 15] == pytest.approx(2.0 * focal / np.sqrt(7.5**2 + 5.5**2 + focal**2), rel=1e-5)
+    assert ray_to_plane((3, 3))[1, 1] == 1.0
+
+
+def test_hypersim_takes_the_published_split_and_drops_what_is_too_far(hypersim: Path) -> None:
+    assert len(Hypersim(hypersim, hypersim / "split.csv", "train")) == 1
+    far = Hypersim(hypersim, hypersim / "split.csv", "test")[0]
+    assert far.valid.sum() < far.valid.size  # 70 m is beyond the limit of 65 m near the optical axis
+
+
+@pytest.fixture
+def vkitti2(tmp_path: Path) -> Path:
+    frames = tmp_path / "Scene01" / "clone" / "frames"
+    write_image(frames / "rgb" / "Camera_0" / "rgb_00000.jpg", picture(375, 1242))
+    centimetres = np.full((375, 1242), 1500, dtype=np.uint16)
+    centimetres[:60] = 65535
+    centimetres[-1, 613:629] = 9000
+    write_image(frames / "depth" / "Camera_0" / "depth_00000.png", centimetres)
+    return tmp_path
+
+
+def test_virtual_kitti_knows_centimetres_sky_and_the_benchmark_crop(vkitti2: Path) -> None:
+    sample = VirtualKitti2(vkitti2)[0]
+    assert sample.rgb.shape == (352, 1216, 3)
+    assert sample.depth_m[200, 600] == pytest.approx(15.0)
+    assert sample.sky is not None
+    assert sample.sky[:37].all()  # 60 rows of sky less the 23 that the crop takes from the top
+    assert not sample.sky[37:].any()
+    assert not sample.valid[:37].any()
+    assert not sample.valid[-1, 600:616].any()  # 90 m is beyond 80 m
+    assert VirtualKitti2(vkitti2, crop=False)[0].rgb.shape == (375, 1242, 3)
+
+
+def test_pair_folder_reads_both_forms(tmp_path: Path) -> None:
+    write_image(tmp_path / "rgb" / "a.png", picture(8, 10))
+    write_image(tmp_path / "rgb" / "b.jpg", picture(8, 10))
+    write_image(tmp_path / "depth" / "a.png", np.full((8, 10), 2500, dtype=np.uint16))
+    np.save(tmp_path / "depth" / "b.npy", np.full((8, 10), 3.5, dtype=np.float32))
+    data = PairFolder(tmp_path)
+    assert [float(data[i].depth_m[0, 0]) for i in range(len(data))] == [2.5, 3.5]
+
+
+def test_pair_folder_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected rgb"):
+        PairFolder(tmp_path)
+    write_image(tmp_path / "rgb" / "a.png", picture(8, 10))
+    write_image(tmp_path / "depth" / "a.png", np.zeros((8, 10), dtype=np.uint8))
+    with pytest.raises(InputError, match="16-bit"):
+        PairFolder(tmp_path)[0]
+    np.save(tmp_path / "depth" / "a.npy", np.zeros((8, 6), dtype=np.float32))
+    (tmp_path / "depth" / "a.png").unlink()
+    with pytest.raises(InputError, match="one size"):
+        PairFolder(tmp_path)[0]
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    depth_m = np.exp(rng.normal(1.0, 0.5, (3, 24, 32))).astype(np.float32)
+    valid = np.ones((3, 24, 32), dtype=bool)
+    valid[:, :4] = False
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    np.savez(folder / "one.npz", rgb=rng.integers(0, 255, (3, 24, 32, 3), dtype=np.uint8), depth_m=depth_m, valid=valid)
+    return folder
+
+
+def test_rendered_shards_call_invalid_pixels_sky(shards: Path) -> None:
+    sample = RenderedShards(shards)[1]
+    assert sample.sky is not None
+    assert sample.sky[:4].all()
+    assert (sample.valid ^ sample.sky).all()
+    assert len(RenderedShards(shards, limit=2)) == 2
+
+
+# -- normalisation
+
+
+def test_normalisation_by_hand() -> None:
+    depth_m = np.array([[1.0, 4.0], [16.0, 4.0]], dtype=np.float32)
+    valid = np.ones((2, 2), dtype=bool)
+    log = Normalisation(Space.LOG_DEPTH, low=0.0, high=1.0)(depth_m, valid)
+    assert log == pytest.approx(np.array([[-1.0, 0.0], [1.0, 0.0]]), abs=1e-6)  # d~ = 2 ((ln d - a) / (b - a) - 1/2)
+    root = Normalisation(Space.SQRT_DISPARITY, low=0.0, high=1.0)(depth_m, valid)
+    assert root == pytest.approx(np.array([[1.0, -1 / 3], [-1.0, -1 / 3]]), abs=1e-6)  # 1, 1/2, 1/4
+
+
+def test_data_set_quantiles_and_clipping() -> None:
+    depth_m, valid = np.array([[1.0, 100.0]], dtype=np.float32), np.ones((1, 2), dtype=bool)
+    kept = Normalisation(Space.LOG_DEPTH, clip=np.inf, depth_range_m=(1.0, 10.0))(depth_m, valid)
+    assert kept == pytest.approx(np.array([[-1.0, 3.0]]))
+    assert Normalisation(Space.LOG_DEPTH, depth_range_m=(1.0, 10.0))(depth_m, valid)[0, 1] == 1.0
+
+
+def test_sky_is_at_the_far_end_and_holes_take_their_neighbour() -> None:
+    depth_m = np.array([[1.0, 0.0, 4.0, 0.0]], dtype=np.float32)
+    valid, sky = depth_m > 0, np.array([[False, False, False, True]])
+    near_high = Normalisation(Space.SQRT_DISPARITY, 0.0, 1.0)(depth_m, valid, sky)
+    assert near_high[0, 3] == -1.0
+    assert near_high[0, 1] in (near_high[0, 0], near_high[0, 2])
+    assert Normalisation(Space.LOG_DEPTH, 0.0, 1.0)(depth_m, valid, sky)[0, 3] == 1.0
+
+
+def test_an_empty_depth_map_is_refused() -> None:
+    with pytest.raises(InputError, match="without a single valid"):
+        Normalisation(Space.DEPTH)(np.zeros((2, 2), dtype=np.float32), np.zeros((2, 2), dtype=bool))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=15, deadline=None)
+def test_fill_nearest_agrees_with_a_search(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.random((6, 7)).astype(np.float32)
+    known = rng.random((6, 7)) < 0.3
+    known[rng.integers(6), rng.integers(7)] = True
+    filled = fill_nearest(values, known)
+    ys, xs = np.nonzero(known)
+    for y in range(6):
+        for x in range(7):
+            squared = (ys - y) ** 2 + (xs - x) ** 2
+            assert filled[y, x] in values[ys[squared == squared.min()], xs[squared == squared.min()]]
+
+
+def test_latent_mask_needs_every_pixel() -> None:
+    known = torch.ones(1, 1, 16, 16, dtype=torch.bool)
+    known[..., 3, 9] = False
+    assert latent_mask(known, 8).tolist() == [[[[True, False], [True, True]]]]
+
+
+# -- crops
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(9, 60), st.integers(9, 60))
+@settings(max_examples=25, deadline=None)
+def test_crops_stay_inside_and_keep_the_aspect(seed: int, height: int, width: int) -> None:
+    top, left, h, w = random_crop((height, width), (8, 16), 0.5, np.random.default_rng(seed))
+    assert 0 <= top <= top + h <= height
+    assert 0 <= left <= left + w <= width
+    assert abs(h / w - 0.5) <= 1.0 / w + 0.1
+
+
+def test_augmentation_moves_picture_and_depth_together() -> None:
+    depth_m = np.tile(np.arange(1.0, 33.0, dtype=np.float32), (24, 1))
+    rgb = np.repeat((depth_m * 4).astype(np.uint8)[..., None], 3, axis=2)
+    sample = RgbdSample(rgb, depth_m, np.ones_like(depth_m, dtype=bool))
+    for seed in range(6):
+        out = augment(sample, (12, 16), Augmentation(colour=0.0), np.random.default_rng(seed))
+        assert out.rgb.shape == (12, 16, 3)
+        assert np.abs(out.rgb[..., 0] / 4.0 - out.depth_m).max() < 2.0
+        assert np.isin(out.depth_m, depth_m).all()  # nearest neighbour: no new depths
+
+
+def test_nearest_is_centre_exact() -> None:
+    assert nearest(np.arange(9)[None].repeat(2, 0), (1, 3)).tolist() == [[1, 4, 7]]
+
+
+# -- sparse depth
+
+
+def test_sparse_condition_by_hand() -> None:
+    sparse = np.zeros((40, 40), dtype=np.float32)
+    sparse[0, 0], sparse[39, 39] = 1.0, np.e**2
+    condition = sparse_condition(sparse)
+    low, high = np.quantile([0.0, 2.0], [0.02, 0.98])
+    assert condition.centre == pytest.approx((low + high) / 2)
+    assert condition.half_range == pytest.approx((high - low) / 2)
+    assert condition.dense[0, 0] == pytest.approx((0.0 - condition.centre) / condition.half_range)
+    assert condition.dense[0, 5] == condition.dense[0, 0]
+    assert condition.distance[0, 0] == -1.0
+    assert condition.distance[0, 5] == pytest.approx(2 * 5 / 10 - 1)  # a quarter of 40 pixels is the farthest
+    assert condition.to_log_depth(condition.dense)[39, 39] == pytest.approx(2.0, abs=1e-5)
+    with pytest.raises(InputError):
+        sparse_condition(np.zeros((4, 4), dtype=np.float32))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_thinned_depth_is_a_subset(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    depth_m = rng.uniform(1, 10, (40, 60)).astype(np.float32)
+    valid = rng.random((40, 60)) < 0.9
+    sparse = thin_out(depth_m, valid, rng)
+    kept = sparse > 0
+    assert kept.any()
+    assert not (kept & ~valid).any()
+    assert np.abs(sparse[kept] / depth_m[kept] - 1).max() < 0.06
+
+
+# -- latents
+
+
+@pytest.fixture
+def codec() -> Codec:
+    torch.manual_seed(0)
+    return Codec(codec_config([8, 8, 8, 8], 4, 4), 1.0).eval().requires_grad_(False)
+
+
+def test_cached_latents_are_those_of_the_codec(shards: Path, codec: Codec, tmp_path: Path) -> None:
+    plan = CachePlan(
+        {"sqrt_disparity": target_named("sqrt_disparity"), "log_depth": target_named("log_depth")},
+        sizes=[(24, 32), (16, 32)], shares=[0.5, 0.5], views=4,
+    )  # fmt: skip
+    data = RenderedShards(shards)
+    write_cache(codec, data, plan, tmp_path / "cache", "codec-1", chunk=2, report=lambda line: None)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.safetensors")}
+    assert len(files) == 2
+    write_cache(codec, data, plan, tmp_path / "cache", "codec-1", chunk=2, report=lambda line: None)
+    assert files == {path: path.stat().st_mtime_ns for path in files}  # nothing was done twice
+    source = read_cache([tmp_path / "cache"], "log_depth")
+    assert sum(len(group["image"]) for group in source.groups) == 12
+    batch = source.sample(torch.Generator().manual_seed(0), 3)
+    assert batch["image"].shape == batch["depth"].shape
+    assert batch["image"].shape[:2] == (3, 4)
+    assert batch["mask"].shape[1] == 1
+    assert not torch.equal(batch["depth"], read_cache([tmp_path / "cache"], "sqrt_disparity").sample(torch.Generator().manual_seed(0), 3)["depth"])
+    with pytest.raises(CheckpointError, match="another codec"):
+        write_cache(codec, data, plan, tmp_path / "cache", "codec-2")
+    with pytest.raises(InputError, match="no cached 'depth'"):
+        read_cache([tmp_path / "cache"], "depth")
+
+
+def test_sparse_caches_hold_the_condition(shards: Path, codec: Codec, tmp_path: Path) -> None:
+    plan = CachePlan({}, sizes=[(24, 32)], sparse=True)
+    write_cache(codec, RenderedShards(shards), plan, tmp_path / "cache", "codec", report=lambda line: None)
+    batch = read_cache([tmp_path / "cache"], "log_depth").sample(torch.Generator().manual_seed(0), 2)
+    assert batch["condition"].shape == (2, 8, 3, 4)
+
+
+def test_pixel_batches_are_a_function_of_the_generator(shards: Path) -> None:
+    source = PixelSource([RenderedShards(shards)], [1.0], [(16, 16), (8, 24)], [target_named("sqrt_disparity")], Augmentation())
+    first, again, other = (source.sample(torch.Generator().manual_seed(seed), 2) for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["rgb"].shape != other["rgb"].shape or not torch.equal(first["rgb"], other["rgb"])
+    assert float(first["target"].abs().max()) <= 1.0
+    assert float(first["rgb"].abs().max()) <= 1.0
