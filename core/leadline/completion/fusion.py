@@ -27,6 +27,10 @@ Rgb = npt.NDArray[np.uint8]
 
 #: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
 _RANGE_FACTOR = 4.0
+#: Share of points that stand apart from their neighbours which is clearly more than real scenes have (up to 3 %).
+SUSPECT_SHARE = 0.08
+#: Among outliers a point is not trusted, or fully trusted, if this share of its surroundings agrees with it.
+SUPPORT, SUPPORT_PASSES = (0.15, 0.35), 4
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
 _PRIOR_SIGMA = {1: 0.5, 2: 0.35, 3: 0.3}
 _PRIOR_SIGMA_REST = 0.25
@@ -160,6 +164,16 @@ def _within(depth: Tensor, sparse: SparseDepth) -> Tensor:
     return depth.clamp_(float(sparse.depth_m.min()) / _RANGE_FACTOR, float(sparse.depth_m.max()) * _RANGE_FACTOR)
 
 
+def third_smallest(rows: Tensor) -> Tensor:
+    """(K, n) with K ≥ 3 → (n,): the third smallest number of each column."""
+    first, second, third = (torch.full_like(rows[0], torch.inf) for _ in range(3))
+    for row in rows:
+        first, rest = torch.minimum(first, row), torch.maximum(first, row)
+        second, rest = torch.minimum(second, rest), torch.maximum(second, rest)
+        third = torch.minimum(third, rest)
+    return third
+
+
 class _Fusion:
     """One image's fusion. All maps of the working grid are laid out (T, C): pixel of the tile, tile."""
 
@@ -178,6 +192,8 @@ class _Fusion:
         self.height, self.width = values.shape
         self.stride = self._choose_stride()
         self.rows, self.columns = (-(-side // (2 * self.stride)) for side in (self.height, self.width))  # tiles
+        side = 2 * self.stride
+        self._tiles = torch.as_tensor((sparse.v // side) * self.columns + sparse.u // side, device=self.device)
         self.guide = self._guide(rgb)
         self.map = values * fit.scale + fit.shift
 
@@ -287,25 +303,44 @@ class _Fusion:
         """What the relative tolerance is at these values, in their unit."""
         return self.options.tolerance * self.space.to_depth(values) / self.space.depth_slope(values)
 
-    def _tile_of(self, points: Points) -> Tensor:
-        side = 2 * self.stride
-        return (points.y.long() // side) * self.columns + points.x.long() // side
-
     def _judge(self, points: Points, neighbours: Tensor) -> tuple[Points, int]:
-        """Trust in each point: how well the few neighbours that agree best with it do agree."""
-        count = points.value.numel()
-        if count < 5:
+        """Trust in each point, from how well the few neighbours that agree best with it do agree.
+
+        Real scenes have points of their own (a pole, a finger), so how far a point may stand apart depends on how many
+        stand apart: only a share that no clean scene has makes loners suspect.
+        """
+        if len(neighbours) < 5:
             return points, 0
-        around = neighbours[:, self._tile_of(points)]  # (K, n)
-        own = around == torch.arange(count, device=self.device)
-        raw = (points.value[around] - points.value).abs_()
+        around = neighbours[:, self._tiles]  # (K, n)
         corrected = points.value - points.model
-        disagreement = torch.minimum(raw, (corrected[around] - corrected).abs_()).masked_fill_(own, torch.inf)
-        rank = min(3, max(1, (len(around) - 1) // 3))
-        agreement = disagreement.kthvalue(rank, dim=0).values / self._tolerance(points.value)
-        typical = max(float(agreement.median()), 0.1)
-        trust = 1.0 / (1.0 + (agreement / (5 * typical)) ** 6)
+        apart = torch.minimum(
+            (points.value[around] - points.value).abs_(), (corrected[around] - corrected).abs_()
+        ) / self._tolerance(points.value)
+        apart.masked_fill_(around == torch.arange(len(points.value), device=self.device), torch.inf)
+        alone = third_smallest(apart)
+        typical = float(alone.median())
+        suspects = float((alone > max(1.0, 8 * typical)).float().mean())
+        odds = min((suspects / SUSPECT_SHARE) ** 4, 100.0)
+        reach = max(0.5, 3 * typical)
+        trust = 1.0 / (1.0 + odds * (alone / reach) ** 4)
+        if odds > 0.1:
+            trust = self._relax(points, around, apart, trust, max(0.25, 2 * typical))
         return points._replace(trust=trust), int((trust < 0.5).sum())
+
+    def _relax(self, points: Points, around: Tensor, apart: Tensor, trust: Tensor, reach: float) -> Tensor:
+        """Trust among many outliers: the share of a point's trusted surroundings that supports it, repeatedly."""
+        dx, dy = points.x[around] - points.x, points.y[around] - points.y
+        squared = dx * dx + dy * dy
+        closeness = 1.0 / (1.0 + squared / squared.median(dim=0).values.clamp_min(1.0))
+        colour = (points.guide[:, around] - points.guide[:, None]).square().sum(0)
+        closeness *= torch.exp(-0.5 / self.options.local.colour**2 * colour) + 0.05
+        closeness.masked_fill_(torch.isinf(apart), 0.0)
+        agreeing = closeness * torch.exp(-(apart / reach).square())
+        for _ in range(SUPPORT_PASSES):
+            company = trust[around]
+            support = (agreeing * company).sum(0) / ((closeness * company).sum(0) + 1e-6)
+            trust = ((support - SUPPORT[0]) / (SUPPORT[1] - SUPPORT[0])).clamp_(0.0, 1.0)
+        return trust
 
     def _leave_out(
         self,
@@ -322,7 +357,7 @@ class _Fusion:
         rng = np.random.default_rng(self.options.seed)
         chosen = rng.permutation(trusted.numel())[: self.options.left_out]
         chosen_points = trusted[torch.as_tensor(chosen, device=self.device)]
-        tiles = self._tile_of(points)[chosen_points]
+        tiles = self._tiles[chosen_points]
         around = neighbours[:, tiles]
         x, y = points.x[chosen_points], points.y[chosen_points]
         apart = torch.hypot(points.x[around] - x, points.y[around] - y)
@@ -331,7 +366,7 @@ class _Fusion:
         if float(closest.median()) < 0.8 * spacing:
             # Neighbours sit closer to the points than to the pixels between them (scan lines): leave those out, too.
             guard = torch.as_tensor(rng.choice(nearest, len(chosen)), device=self.device)
-            guard = torch.minimum(guard, apart.kthvalue(max(1, len(around) - 5), dim=0).values)
+            guard = torch.minimum(guard, apart.sort(dim=0).values[max(0, len(around) - 6)])
             left_out = left_out | (apart < guard)
         shares = torch.linspace(0, 1, 5, device=self.device)[:, None]
         model = points.model[chosen_points]

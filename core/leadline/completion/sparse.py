@@ -65,12 +65,14 @@ def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> 
         if not np.issubdtype(depth.dtype, np.floating):
             raise InputError(f"sparse depth must be floating-point metres, not {depth.dtype}; divide millimetres by 1000")
         with np.errstate(invalid="ignore"):
-            usable = (depth >= MIN_DEPTH_M) & (depth <= MAX_DEPTH_M)
+            found = np.flatnonzero(depth > 0)
             negative = int(np.count_nonzero(depth < 0))
         if negative:
             warnings.append(f"{negative} points with negative depth were dropped")
-        v, u = np.nonzero(usable)
-        points = SparseDepth(u, v, depth[usable].astype(np.float32), (depth.shape[0], depth.shape[1]))
+        depth_m = depth.ravel()[found].astype(np.float32)
+        usable = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)
+        v, u = np.divmod(found[usable], depth.shape[1])
+        points = SparseDepth(u, v, depth_m[usable], (depth.shape[0], depth.shape[1]))
     if points.size != size:
         raise InputError(
             f"sparse depth is {points.size[1]}x{points.size[0]} and the image {size[1]}x{size[0]}; project the points at the "
