@@ -80,9 +80,9 @@ def decode_points(
             for kind, offset in zip(formats, offsets, strict=True)
         ]
         xyz = np.stack(columns, axis=1).astype(np.float32)
-    # A sum is finite only if its terms are: one pass instead of three.
-    finite = np.isfinite(xyz.sum(axis=1))
-    return np.ascontiguousarray(xyz if finite.all() else xyz[finite], dtype=np.float32)
+    xyz = np.ascontiguousarray(xyz, dtype=np.float32)
+    finite = np.isfinite(xyz)
+    return xyz if finite.all() else xyz[finite.all(axis=1)]
 
 
 def cloud_from_depth(depth_m: FloatMap, rays: FloatMap, rgb: Rgb, stride: int = 1) -> npt.NDArray[np.float32]:

@@ -216,8 +216,8 @@ def with_limits(depth_m: FloatMap, min_depth_m: float, max_depth_m: float) -> Fl
     if not (beyond.any() or too_near.any()):
         return depth_m
     limited = depth_m.copy()
-    limited[beyond] = np.inf
-    limited[too_near] = -np.inf
+    np.copyto(limited, np.float32(np.inf), where=beyond)  # several times faster than assigning to a mask
+    np.copyto(limited, np.float32(-np.inf), where=too_near)
     return limited
 
 

@@ -107,7 +107,7 @@ class DepthPipeline:
         ended = monotonic()
         depth_m = sigma_m = None
         if metric.prediction is not None:
-            depth_m, sigma_m = _published(metric.prediction, settings)
+            depth_m, sigma_m = published(metric.prediction, settings)
         return StreamResult(
             raw=raw,
             depth_m=depth_m,
@@ -133,12 +133,21 @@ def _predict_options(settings: StreamSettings) -> dict[str, Any]:
     }
 
 
-def _published(metric: DepthPrediction, settings: StreamSettings) -> tuple[FloatMap, FloatMap | None]:
+def published(metric: DepthPrediction, settings: StreamSettings) -> tuple[FloatMap, FloatMap | None]:
     """Depth and uncertainty by REP-117, from finite metres."""
     depth_m, sigma_m = metric.depth_m, metric.uncertainty
     if sigma_m is not None and settings.max_relative_uncertainty > 0:
-        depth_m = np.where(sigma_m <= settings.max_relative_uncertainty * depth_m, depth_m, np.float32(np.nan))
+        depth_m = _blank(depth_m, sigma_m > settings.max_relative_uncertainty * depth_m)
     depth_m = with_limits(depth_m, settings.min_depth_m, settings.max_depth_m)
-    if sigma_m is not None and not np.isfinite(depth_m).all():
-        sigma_m = np.where(np.isfinite(depth_m), sigma_m, np.float32(np.nan))
+    if sigma_m is not None:
+        sigma_m = _blank(sigma_m, ~np.isfinite(depth_m))
     return depth_m, sigma_m
+
+
+def _blank(values: FloatMap, where: npt.NDArray[np.bool_]) -> FloatMap:
+    """``values`` with NaN at some places; ``values`` itself if there are none."""
+    if not where.any():
+        return values
+    blanked = values.copy()
+    np.copyto(blanked, np.float32(np.nan), where=where)
+    return blanked
