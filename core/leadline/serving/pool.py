@@ -215,6 +215,10 @@ class Pool:
             slot.state, slot.pid = "idle", header["pid"]
             log("worker ready", worker=slot.index, pid=slot.pid, seconds=round(now - slot.started_at, 2))
             return
+        if op == "loaded":
+            self.infos[header["info"]["name"]] = header["info"]
+            slot.models |= {header["info"]["name"]}
+            return
         batch = slot.batch
         if batch is None or header["batch"] != batch.number:
             return
@@ -229,8 +233,7 @@ class Pool:
             self._result(batch, header, frames)
         elif op == "idle":
             slot.state, slot.batch, slot.failures = "idle", None, 0
-            slot.models = frozenset(info["name"] for info in header["models"])
-            self.infos.update({info["name"]: info for info in header["models"]})
+            slot.models = frozenset(header["models"])
             self.metrics.observe("model_seconds", header["seconds"])
             for room in batch.rooms:
                 self._give_back(room)

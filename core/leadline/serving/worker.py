@@ -89,7 +89,6 @@ class Worker:
             self._socket.curve_serverkey, self._socket.curve_publickey = server, public
             self._socket.curve_secretkey = secret
         self._socket.connect(config.endpoint)
-        self._infos: dict[str, dict[str, Any]] = {}
         self._load: Callable[..., Any] = _imported(config.loader)
         budget = config.memory_bytes or default_budget(config.device)
         self._models = ModelCache(self._load_model, budget, memory_in_use)
@@ -115,13 +114,15 @@ class Worker:
         started = time.monotonic()
         estimator = self._load(self.config.models[name], device=self.config.device, precision=self.config.precision)
         log("model loaded", model=name, seconds=round(time.monotonic() - started, 2))
-        self._infos[name] = {
+        info = {
+            "name": name,
             "family": estimator.family,
             "space": estimator.space.value,
             "default_steps": estimator.default_steps,
             "default_size": estimator.default_size,
             "stochastic": estimator.stochastic,
         }
+        self._send({"op": "loaded", "info": info})
         return estimator
 
     # --- one batch
@@ -142,8 +143,8 @@ class Worker:
                 self._fail([job], "bad_image", f"the image cannot be decoded ({type(error).__name__})")
         if jobs:
             self._compute(header, jobs)
-        infos = [{"name": name, **self._infos[name]} for name in self._models.names]
-        self._send({"op": "idle", "batch": self._batch, "models": infos, "seconds": time.monotonic() - started})
+        seconds = time.monotonic() - started
+        self._send({"op": "idle", "batch": self._batch, "models": self._models.names, "seconds": seconds})
 
     def _compute(self, header: dict[str, Any], jobs: list[_Job]) -> None:
         name = header["model"]
@@ -342,6 +343,7 @@ def main() -> None:
     configure(config.log_style, config.log_level)
     threading.Thread(target=_leave_with_input, daemon=True).start()
     Worker(config).serve()
+    os._exit(0)  # torch takes its time to leave, and nothing of this process is worth that
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""The server in front of real networks (tiny, random weights): the same numbers as in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import leadline
+from leadline.serving.client import Client, Refused
+from leadline.serving.server import Server, ServerConfig
+
+pytest.importorskip("torch")
+
+FAMILIES = ("depthfm", "depthmaster", "fiffdepth")
+
+
+@pytest.fixture(scope="module")
+def address() -> object:
+    here = Path(__file__).parent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{here}:{here.parent}")
+        models = {family: family for family in FAMILIES}
+        config = ServerConfig("tcp://127.0.0.1:*", models, loader="stand_in:load_tiny", device="cpu", threads=1,
+                              log_level="warning")  # fmt: skip
+        server = Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        yield server.address
+        server.stop()
+        thread.join(30)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_numbers_are_those_of_the_estimator(address: str, family: str, image: np.ndarray) -> None:
+    from tiny import tiny_estimator
+
+    here = tiny_estimator(family, seed=1).predict(image, ensemble=2, seed=3)
+    with Client(address, timeout_s=60) as client:
+        there = client.predict(image, model=family, ensemble=2, seed=3)
+        info = {model.name: model for model in client.hello().models}[family]
+    assert (there.space, there.model) == (here.space, here.model)
+    assert (info.space, info.stochastic) == (here.space.value, family == "depthfm")
+    np.testing.assert_allclose(there.values, here.values, atol=1e-5)
+    np.testing.assert_allclose(there.uncertainty, here.uncertainty, atol=1e-5)
+    assert there.meta["weights"] == here.meta["weights"]
+
+
+def test_batches_of_several_clients_get_their_own_maps(address: str) -> None:
+    from tiny import tiny_estimator
+
+    images = [np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8) for i in range(6)]
+    estimator = tiny_estimator("depthfm", seed=1)
+
+    def ask(i: int) -> leadline.DepthPrediction:
+        with Client(address, timeout_s=60) as client:
+            return client.predict(images[i], model="depthfm", seed=i, steps=1)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(6)))
+    for i, answer in enumerate(answers):
+        np.testing.assert_allclose(answer.values, estimator.predict(images[i], seed=i, steps=1).values, atol=1e-4)
+
+
+def test_what_the_model_refuses_the_client_hears(address: str, image: np.ndarray) -> None:
+    with Client(address, timeout_s=60) as client:
+        with pytest.raises(Refused, match="exactly 1"):
+            client.predict(image, model="depthmaster", steps=4)
+        stop: list[Callable[[], None]] = []
+        job = client.submit(image, model="depthfm", steps=64, ensemble=64, on_progress=lambda _: [s() for s in stop])
+        stop.append(job.cancel)
+        with pytest.raises(leadline.Cancelled):
+            job.result(60)
+        assert client.predict(image, model="depthfm", steps=1).shape == (48, 64)
