@@ -116,26 +116,28 @@ def _some_prediction(rng: np.random.Generator) -> Any:
     return DepthPrediction(depth, Space.DEPTH, uncertainty=0.05 * depth, metric=True)
 
 
-def transport(seconds: float = 10.0) -> dict[str, Any]:
+def transport(
+    seconds: float = 10.0, hz: float = 30.0, setups: tuple[str, ...] = ("stock Fast DDS", "shipped profile")
+) -> dict[str, Any]:
     """Images that arrive of those sent, stock and with the profile, in two processes each."""
     from leadline_ros.share import PROFILE_VARIABLES, shared_file
 
     results = {}
-    for name in ("stock Fast DDS", "shipped profile"):
+    for name in setups:
         environment = {k: v for k, v in os.environ.items() if k not in PROFILE_VARIABLES}
         environment |= {"ROS_DOMAIN_ID": str(30 + os.getpid() % 150), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         if name == "shipped profile":
             environment |= dict.fromkeys(PROFILE_VARIABLES, str(shared_file("config/fastdds_large_images.xml")))
-        command = [sys.executable, __file__, "--seconds", str(seconds)]
+        command = [sys.executable, __file__, "--seconds", str(seconds), "--hz", str(hz)]
         reader = subprocess.Popen([*command, "_read"], env=environment, stdout=subprocess.PIPE, text=True)
         writer = subprocess.run([*command, "_write"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
         out, _ = reader.communicate(timeout=60)
         sent, got = json.loads(writer.stdout), json.loads(out)
         results[name] = {**sent, **got, "arrived": round(got["received"] / max(sent["sent"], 1), 3)}
-    return {"image": "1920x1080 rgb8, best effort, keep last 1, 30 Hz", **results}
+    return {"image": f"1920x1080 rgb8, best effort, keep last 1, {hz:g} Hz", **results}
 
 
-def _write(seconds: float) -> None:
+def _write(seconds: float, hz: float) -> None:
     import rclpy
     from rclpy.node import Node
     from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -152,11 +154,11 @@ def _write(seconds: float) -> None:
     time.sleep(1.0)
     message = image_message(Image().header, "rgb8", np.zeros((1080, 1920, 3), np.uint8))
     sent, start = 0, time.monotonic()
-    while sent < 30 * seconds:
+    while sent < hz * seconds:
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
         sent += 1
-        time.sleep(max(0.0, start + sent / 30 - time.monotonic()))
+        time.sleep(max(0.0, start + sent / hz - time.monotonic()))
     took = time.monotonic() - start
     time.sleep(1.0)
     print(json.dumps({"sent": sent, "sent_hz": round(sent / took, 1)}))
@@ -200,11 +202,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["overhead", "transport", "_read", "_write"])
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--hz", type=float, default=30.0)
     given = parser.parse_args()
     if given.what in ("_read", "_write"):
-        (_read if given.what == "_read" else _write)(given.seconds)
+        _read(given.seconds) if given.what == "_read" else _write(given.seconds, given.hz)
     else:
-        print(json.dumps(overhead() if given.what == "overhead" else transport(given.seconds), indent=2))
+        print(json.dumps(overhead() if given.what == "overhead" else transport(given.seconds, given.hz), indent=2))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,66 @@ def test_depth_is_added_and_everything_else_is_kept(
     assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob("*.journal"))
 
 
+def test_lidar_is_found_through_tf_and_after_the_image(tmp_path: Path, models: dict[str, Path]) -> None:
+    """Points recorded 40 ms behind the image of the same moment, their place known from /tf_static and a moving /tf."""
+    vector, quaternion = TYPES["geometry_msgs/msg/Vector3"], TYPES["geometry_msgs/msg/Quaternion"]
+    field = TYPES["sensor_msgs/msg/PointField"]
+
+    def transform(parent: str, child: str, stamp_ns: int, shift: tuple, turn: tuple) -> Any:
+        return TYPES["geometry_msgs/msg/TransformStamped"](
+            header=header(stamp_ns, parent), child_frame_id=child,
+            transform=TYPES["geometry_msgs/msg/Transform"](vector(*shift), quaternion(*turn)),
+        )  # fmt: skip
+
+    start = 1000 * SECOND
+    v, u = (axis.ravel() for axis in np.indices((HEIGHT, WIDTH))[:, ::2, ::2])
+    depth = 2.0 + 3.0 * v / HEIGHT
+    k = info_message(0).k.reshape(3, 3)
+    optical = (np.linalg.solve(k, np.stack([u, v, np.ones(len(u))])) * depth).T
+    # Optical axes to the LiDAR's (x forward, y left, z up), which stands 0.2 m above and turns with "mast".
+    lidar = np.column_stack([optical[:, 2], -optical[:, 0], -optical[:, 1]]) - (0.0, 0.0, 0.2)
+    with Writer(tmp_path / "in", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        images = writer.add_connection("/front/image_raw", "sensor_msgs/msg/Image", typestore=STORE)
+        infos = writer.add_connection("/front/camera_info", "sensor_msgs/msg/CameraInfo", typestore=STORE)
+        clouds = writer.add_connection("/lidar", "sensor_msgs/msg/PointCloud2", typestore=STORE)
+        moving = writer.add_connection("/tf", "tf2_msgs/msg/TFMessage", typestore=STORE)
+        static = writer.add_connection("/tf_static", "tf2_msgs/msg/TFMessage", typestore=STORE)
+
+        def write(connection: Any, stamp_ns: int, message: Any) -> None:
+            writer.write(connection, stamp_ns, STORE.serialize_cdr(message, connection.msgtype))
+
+        tf = TYPES["tf2_msgs/msg/TFMessage"]
+        for i in range(3):
+            now = start + i * SECOND // 2
+            write(moving, now, tf([transform("base", "mast", now, (0.0, 0.0, 0.2), (0.0, 0.0, 0.0, 1.0))]))
+            write(infos, now, info_message(now))
+            write(images, now, image_message(now, SCENE))
+            data = lidar.astype(np.float32)
+            fields = [field(name, 4 * n, 7, 1) for n, name in enumerate("xyz")]
+            cloud = TYPES["sensor_msgs/msg/PointCloud2"](
+                header=header(now + 10_000_000, "lidar"), height=1, width=len(data), fields=fields, is_bigendian=False,
+                point_step=12, row_step=12 * len(data), data=data.reshape(-1).view(np.uint8), is_dense=True,
+            )  # fmt: skip
+            write(clouds, now + 40_000_000, cloud)
+        turned = (-0.5, 0.5, -0.5, 0.5)  # of the optical axes in base's
+        both = [
+            transform("mast", "lidar", 0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+            transform("base", "optical", 0, (0.0, 0.0, 0.0), turned),
+        ]
+        write(static, start + 2 * SECOND, tf(both))  # latched transforms may be recorded late
+    output = tmp_path / "out.mcap"
+    more = ("--points", "/lidar", "--set", "sync_tolerance_s=0.1", "--set", "hold_s=0")
+    result = CliRunner().invoke(
+        command, arguments(tmp_path / "in", output, models["depthfm"], *more), catch_exceptions=False
+    )
+    assert "0 could not be used" in result.output
+    answers = [raw for topic, _, raw in everything(output)[0] if topic == "/front/depth"]
+    assert len(answers) == 3, result.output
+    for raw in answers:
+        metres = STORE.deserialize_cdr(raw, "sensor_msgs/msg/Image").data.view(np.float32).reshape(HEIGHT, WIDTH)
+        assert np.median(np.abs(metres[v, u] - depth)) < 0.02
+
+
 def test_broken_run_continues_and_gives_the_same(tmp_path: Path, models: dict[str, Path], monkeypatch) -> None:
     from leadline.streaming.pipeline import DepthPipeline
 

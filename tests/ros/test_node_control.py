@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ from lifecycle_msgs.msg import Transition
 from ros_bench import START_TIMEOUT_S, Bench, NodeProcess, image
 from sensor_msgs.msg import Image
 from test_node_topics import status, values_of
+
+from leadline_ros.share import shared_file
 
 
 def test_parameters_describe_themselves_and_refuse_nonsense(bench: Bench, shared_node: NodeProcess) -> None:
@@ -182,7 +185,9 @@ def test_interrupt_during_start_ends_cleanly(spawn, models: dict[str, Path], wai
 
 
 def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: dict[str, Path]) -> None:
-    left = spawn("-r", "__ns:=/left", model=models["depthfm"], device="cpu")
+    left = spawn(
+        "--params-file", str(shared_file("config/lidar.yaml")), "-r", "__ns:=/left", model=models["depthfm"], device="cpu"
+    )
     right = spawn("-r", "__ns:=/right", "-r", "image:=/cameras/right/image_raw", model=models["depthfm"], device="cpu")
     answers = {side: bench.listen(Image, f"/{side}/depth/relative") for side in ("left", "right")}
     publishers = {
@@ -196,6 +201,7 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
 
     assert bench.until(lambda: all(len(a) > 2 for a in answers.values()), START_TIMEOUT_S, each=send), left.log + right.log
     assert all(m.header.frame_id == side for side, a in answers.items() for m in a)
+    assert bench.get("/left/depth_node", "sync_tolerance_s") == 0.06  # from the file, in any namespace
     left.stop(signal.SIGKILL)
     before = len(answers["right"])
     assert bench.until(lambda: len(answers["right"]) > before + 3, each=send)  # the other does not notice
@@ -204,3 +210,13 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
     assert bench.until(lambda: len(answers["left"]) > 2, START_TIMEOUT_S, each=send)
     assert right.stop(signal.SIGTERM) == 0
     assert restarted.stop() == 0
+
+
+def test_full_hd_best_effort_arrives_with_the_shipped_profile() -> None:
+    """At a third of the rate that `benchmarks/ros.py transport` measures, so that a busy machine passes, too."""
+    benchmark = Path(__file__).resolve().parents[2] / "benchmarks" / "ros.py"
+    specification = importlib.util.spec_from_file_location("benchmark_ros", benchmark)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    found = module.transport(seconds=4.0, hz=10.0, setups=("shipped profile",))["shipped profile"]
+    assert found["arrived"] >= 0.95, found
