@@ -43,8 +43,9 @@ def ray_engine(
         size = batch * BATCHES_PER_TASK
         tasks = [indices[i : i + size] for i in range(0, len(indices), size)]
         count = min(count, len(tasks))
-        share = {"num_gpus": gpus / count} if gpus and gpus <= count else {"num_gpus": 1 if gpus else 0}
-        worker = ray.remote(num_cpus=max(1, cpus // max(count, 1)) if not gpus else 1, max_restarts=1, **share)(_Worker)
+        # Small enough to fit on any node: a worker that fits nowhere would be waited for forever.
+        share = 1 / -(-count // gpus) if gpus else 0
+        worker = ray.remote(num_cpus=1 if gpus else max(1, min(2, cpus // count)), num_gpus=share, max_restarts=1)(_Worker)
         pool = [worker.remote(make_model) for _ in range(count)]
         waiting = iter(tasks)
         running = {actor.score.remote(dataset, task, protocol, options, batch): actor for actor, task in zip(pool, waiting, strict=False)}

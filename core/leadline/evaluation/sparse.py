@@ -109,8 +109,10 @@ def fill_linear(sparse_m: FloatMap) -> FloatMap:
         interpolate = _scipy("scipy.interpolate").LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
     except (_scipy("scipy.spatial").QhullError, ValueError):  # fewer than three points, or all in a line
         return filled
-    inside = interpolate(*np.indices(sparse_m.shape))
-    return np.where(np.isfinite(inside), inside, filled).astype(np.float32)
+    unknown = np.nonzero(sparse_m <= 0)
+    inside = interpolate(*unknown)
+    filled[unknown] = np.where(np.isfinite(inside), inside, filled[unknown])
+    return filled
 
 
 def fill_morphological(sparse_m: FloatMap, max_depth_m: float = 100.0) -> FloatMap:

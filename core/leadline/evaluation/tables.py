@@ -131,6 +131,8 @@ def _warnings(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
                 )
             if model["failed"] or model["unscored"]:
                 notes.append(f"{name}: {model['failed']} failed, {model['unscored']} without ground truth; see summary.json")
+            if model["family"] == "baseline":
+                continue
             if model["inverted_fits"]:
                 notes.append(f"{name}: in {model['inverted_fits']} images the best fit turns near and far around")
             if model["degenerate_fits"]:
