@@ -125,7 +125,7 @@ def keep_asking(address: str, numbers: list[int], end: float, references: Any, o
 
 def in_process(images: list[np.ndarray], options: Any, seconds: float) -> tuple[np.ndarray, float]:
     """What a single program gets from the model itself: maps, and images per second."""
-    import leadline  # noqa: PLC0415
+    import leadline
 
     estimator = leadline.load(options.model, device=options.device)
     maps = [estimator.predict(image, size=options.size, seed=i).values for i, image in enumerate(images)]

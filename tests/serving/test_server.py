@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -260,6 +263,27 @@ def test_a_client_in_twenty_lines_of_bare_pyzmq(server: Server) -> None:
         np.testing.assert_allclose(values, expected(np.frombuffer(image, np.uint8).reshape(16, 16, 3)), atol=1e-3)
         socket.send_multipart([b"LEADLINE1", b'{"op":"cancel","id":"1"}'])
         assert json.loads(socket.recv_multipart()[1])["code"] == "unknown_job"
+
+
+def test_a_client_in_c(server: Server, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    libraries = sorted((Path(zmq.__file__).parent.parent / "pyzmq.libs").glob("libzmq*.so*"))
+    if compiler is None or not libraries:
+        pytest.skip("needs a C compiler and the libzmq of pyzmq's Linux wheel")
+    program = tmp_path / "client"
+    source = Path(__file__).parent / "client.c"
+    beside = f"-Wl,-rpath,{libraries[0].parent}"
+    subprocess.run(
+        [compiler, "-Wall", "-Werror", str(source), "-o", str(program), str(libraries[0]), beside,
+         "-Wl,--allow-shlib-undefined"],
+        check=True,
+    )  # fmt: skip
+    answer = subprocess.run(
+        [program, server.address, "64", "48"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    image = (np.arange(48 * 64) * 7 % 256).astype(np.uint8).reshape(48, 64)
+    assert float(answer.stdout) == pytest.approx(expected(image).mean(), abs=1e-4)
 
 
 def test_same_ids_of_different_clients_do_not_meet(server: Server, image: np.ndarray) -> None:

@@ -138,11 +138,15 @@ def command(
 
 def _named(models: tuple[str, ...]) -> dict[str, str]:
     """``NAME`` or ``NAME=PATH`` → what the loader takes, by name."""
+    from leadline.serving.wire import is_model_name
+
     named: dict[str, str] = {}
     for entry in models:
         name, _, path = entry.partition("=")
         if name in named:
             raise InputError(f"model {name} is named twice")
+        if not is_model_name(name):
+            raise InputError(f"'{name}' cannot be asked for by that name; say --model NAME={entry}")
         named[name] = path or name
     return named
 

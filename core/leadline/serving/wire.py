@@ -53,7 +53,7 @@ Header: TypeAlias = dict[str, Any]
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
 class WireError(LeadlineError):
@@ -557,6 +557,11 @@ class _Fields:
 def _is_number(value: Any) -> bool:
     # A comparison, not float(): an integer of 400 digits must not overflow here.
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
+
+
+def is_model_name(name: str) -> bool:
+    """Whether clients can ask for a model by this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def with_defaults(request: Predict, model: str, limits: Limits) -> Predict:
