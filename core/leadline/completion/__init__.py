@@ -10,15 +10,19 @@ from leadline.completion.calibration import Calibration, extrinsic, read_calibra
 from leadline.completion.camera import Camera
 from leadline.completion.fusion import FusionOptions, complete
 from leadline.completion.lidar import project_points
+from leadline.completion.pointfiles import read_points
 from leadline.completion.sparse import SparseDepth
+from leadline.completion.temporal import TemporalFusion
 
 __all__ = [
     "Calibration",
     "Camera",
     "FusionOptions",
     "SparseDepth",
+    "TemporalFusion",
     "complete",
     "extrinsic",
     "project_points",
     "read_calibration",
+    "read_points",
 ]

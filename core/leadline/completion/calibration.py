@@ -137,7 +137,7 @@ def _from_mapping(content: Mapping[str, Any], image_size: tuple[int, int] | None
         matrix = [matrix["fx"], 0, matrix["cx"], 0, matrix["fy"], matrix["cy"], 0, 0, 1]
     if matrix is None:
         raise InputError("no intrinsics: expected camera_matrix, K or P2")
-    distortion = next((fields[key] for key in ("distortion_coefficients", "d", "D") if key in fields), [])
+    distortion: Any = next((fields[key] for key in ("distortion_coefficients", "d", "D") if key in fields), [])
     info = {
         "width": size[0],
         "height": size[1],

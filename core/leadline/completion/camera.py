@@ -240,8 +240,8 @@ class Camera:
                 pixels[:, None], self.matrix, self._coefficients(), None, None, criteria=criteria
             )
         elif self.is_distorted:
-            slopes = cv2.undistortPointsIter(
-                pixels[:, None], self.matrix, self._coefficients(), np.eye(3), np.eye(3), criteria
+            slopes = cv2.undistortPoints(
+                pixels[:, None], self.matrix, self._coefficients(), None, np.eye(3), np.eye(3), criteria
             )
         else:
             slopes = np.linalg.solve(self.matrix, np.vstack([pixels.T, np.ones(len(pixels))]))[:2].T

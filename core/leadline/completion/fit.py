@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from leadline.evaluation.alignment import robust_least_squares
 from leadline.spaces import Space
 
 Vector = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 #: Scale assumed while the points cannot tell it, for log depth: models spread a scene's range, near e²-fold, over [-1, 1].
 LOG_SCALE = 1.0
@@ -39,7 +41,7 @@ class Fit:
     inliers: float
 
 
-def fit_scale_and_shift(values: Vector, depth_m: Vector, space: Space, seed: int = 0) -> Fit:
+def fit_scale_and_shift(values: Floats, depth_m: Floats, space: Space, seed: int = 0) -> Fit:
     """Fit a relative map's values at points to their depth.
 
     Two or more points with different values give scale and shift; least median of squares, then Tukey's biweight, so up
@@ -54,24 +56,24 @@ def fit_scale_and_shift(values: Vector, depth_m: Vector, space: Space, seed: int
         seed: For the random pairs of the robust fit.
     """
     target: Vector = space.from_depth(depth_m.astype(np.float64))
-    values = values.astype(np.float64)
+    x: Vector = values.astype(np.float64)
     rng = np.random.default_rng(seed)
-    if values.size > _FITTED:
-        kept = rng.choice(values.size, _FITTED, replace=False)
-        values, target = values[kept], target[kept]
-    alone = _scale_alone(values, target, space)
-    if values.size == 1:
-        return _judged(values, target, *alone, "scale")
-    both = robust_least_squares(values, target, seed)
+    if x.size > _FITTED:
+        kept = rng.choice(x.size, _FITTED, replace=False)
+        x, target = x[kept], target[kept]
+    alone = _scale_alone(x, target, space)
+    if x.size == 1:
+        return _judged(x, target, *alone, "scale")
+    both = robust_least_squares(x, target, seed)
     if both is None or both[0] <= 0:
-        candidate = _judged(values, target, *alone, "scale")
-        flat = _judged(values, target, 0.0, float(np.median(target)), "constant")
-        return candidate if candidate.sigma < flat.sigma or values.size < _FEW else flat
-    if values.size < _FEW:
-        trust = (values.size - 1) / _FEW
+        candidate = _judged(x, target, *alone, "scale")
+        flat = _judged(x, target, 0.0, float(np.median(target)), "constant")
+        return candidate if candidate.sigma < flat.sigma or x.size < _FEW else flat
+    if x.size < _FEW:
+        trust = (x.size - 1) / _FEW
         scale = trust * both[0] + (1 - trust) * alone[0]
-        return _judged(values, target, scale, float(np.median(target - scale * values)), "scale and shift")
-    return _judged(values, target, *both, "scale and shift")
+        return _judged(x, target, scale, float(np.median(target - scale * x)), "scale and shift")
+    return _judged(x, target, *both, "scale and shift")
 
 
 def _scale_alone(values: Vector, target: Vector, space: Space) -> tuple[float, float]:

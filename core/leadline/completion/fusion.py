@@ -340,6 +340,9 @@ class _Fusion:
             company = trust[around]
             support = (agreeing * company).sum(0) / ((closeness * company).sum(0) + 1e-6)
             trust = ((support - SUPPORT[0]) / (SUPPORT[1] - SUPPORT[0])).clamp_(0.0, 1.0)
+        # Edges and slopes: whoever continues a trusted neighbour is trusted.
+        closest = apart.masked_fill(trust[around] < 0.5, torch.inf).amin(0)
+        trust = torch.maximum(trust, (1.5 - 2 * closest / reach).clamp_(0.0, 1.0))
         return trust
 
     def _leave_out(

@@ -1,0 +1,236 @@
+"""`leadline complete`: dense metric depth from an image and LiDAR points or sparse depth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from leadline.cli.options import inference_options, model_options
+from leadline.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from leadline.completion import Calibration, SparseDepth
+    from leadline.prediction import DepthPrediction
+
+    Rgb = npt.NDArray[np.uint8]
+    FloatMap = npt.NDArray[np.float32]
+
+#: Codes of a 16-bit PNG per metre.
+UNITS = {"mm": 1000.0, "kitti": 256.0}
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--points", type=click.Path(path_type=Path), help="Point cloud: .npy, .npz, .pcd, .ply or .bin.")
+@click.option("--calib", type=click.Path(path_type=Path), help="Camera, and the LiDAR's place: .yaml, .json or .txt.")
+@click.option("--sparse", type=click.Path(path_type=Path), help="Sparse depth instead of points: 16-bit PNG or .npy.")
+@click.option(
+    "--sparse-unit", type=click.Choice(list(UNITS)), default="mm", show_default=True, help="Of a --sparse PNG: mm, 1/256 m."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
+@click.option(
+    "--png-unit", type=click.Choice(list(UNITS)), default="mm", show_default=True, help="Of the depth PNG: mm, 1/256 m."
+)
+@click.option("--method", type=click.Choice(["fusion", "scale"]), default="fusion", show_default=True)
+@click.option("--resize-calib", is_flag=True, help="The image was resized (not cropped) after calibration: follow it.")
+@click.option("--no-occlusion", is_flag=True, help="Keep points that a nearer surface hides from the camera.")
+@click.option("--max-range", type=float, default=None, help="Ignore points farther than this, metres.")
+@click.option("--npy", is_flag=True, help="Also write depth and uncertainty as float32 .npy, metres.")
+@click.option("--exr", is_flag=True, help="Also write depth as OpenEXR, metres.")
+@click.option("--ply", is_flag=True, help="Also write a coloured point cloud (needs --calib).")
+@model_options
+@inference_options
+def command(
+    image: Path, points: Path | None, calib: Path | None, sparse: Path | None, sparse_unit: str, output: Path,
+    png_unit: str, method: str, resize_calib: bool, no_occlusion: bool, max_range: float | None, npy: bool, exr: bool,
+    ply: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
+) -> None:  # fmt: skip
+    """Dense metric depth from IMAGE and --points with --calib, or --sparse.
+
+    The output folder gets NAME.depth.png (16 bits), NAME.uncertainty.png (same unit), NAME.preview.png with the points
+    drawn in, and NAME.json. Without any usable point the depth is relative, is not written as metres, and NAME.json says
+    so; the exit code is then 2.
+    """
+    from leadline.image import read_image
+
+    if (points is None) == (sparse is None):
+        raise InputError("give either --points (with --calib) or --sparse")
+    if points is not None and calib is None:
+        raise InputError("--points needs --calib: where the camera is and how it projects")
+    if ply and calib is None:
+        raise InputError("--ply needs --calib: a point cloud needs the camera")
+    rgb = read_image(image)
+    size = (rgb.shape[1], rgb.shape[0])
+    calibration = None if calib is None else _calibration(calib, size, resize_calib)
+    measured = _measured(points, sparse, calibration, UNITS[sparse_unit], not no_occlusion, max_range)
+    from leadline.completion import complete
+    from leadline.estimator import load
+
+    estimator = load(model, device=device, precision=precision, vae=vae)
+    prediction = estimator.predict(rgb, **options)
+    result = complete(rgb, prediction, measured, None if calibration is None else calibration.camera, method)
+    report = result.meta["completion"]
+    stem = output / image.stem
+    record = {"input": str(image), "model": result.model, "metric": result.metric, "completion": report}
+    record["files"] = _write(result, rgb, measured, calibration, stem, UNITS[png_unit], png_unit, npy, exr, ply)
+    from leadline.output import write_json
+
+    write_json(Path(f"{stem}.json"), record)
+    for warning in report["warnings"]:
+        click.echo(f"leadline: {warning}", err=True)
+    if not result.metric:
+        raise InputError(f"no usable point in {points or sparse}; {stem}.preview.png is relative depth")
+    click.echo(json.dumps({"points": report["points"], "output": f"{stem}.json"}))
+
+
+def _calibration(path: Path, size: tuple[int, int], resize: bool) -> Calibration:
+    from dataclasses import replace
+
+    from leadline.completion import read_calibration
+
+    found = read_calibration(path, image_size=size)
+    if resize:
+        return replace(found, camera=found.camera.resized(*size))
+    if (found.camera.width, found.camera.height) != size:
+        raise InputError(
+            f"{path} is for {found.camera.width}x{found.camera.height} images but the image is {size[0]}x{size[1]}; "
+            "if the image was resized (not cropped), add --resize-calib"
+        )
+    return found
+
+
+def _measured(
+    points: Path | None,
+    sparse: Path | None,
+    calibration: Calibration | None,
+    per_metre: float,
+    occlusion: bool,
+    max_range: float | None,
+) -> FloatMap | SparseDepth:
+    if points is not None and calibration is not None:
+        from leadline.completion import project_points, read_points
+        from leadline.spaces import MAX_DEPTH_M
+
+        return project_points(
+            read_points(points),
+            calibration.camera,
+            calibration.lidar_to_camera,
+            max_range_m=MAX_DEPTH_M if max_range is None else max_range,
+            occlusion=occlusion,
+        )
+    import numpy as np
+
+    assert sparse is not None
+    depth = read_sparse(sparse, per_metre)
+    return depth if max_range is None else np.where(depth <= max_range, depth, np.float32(0))
+
+
+def read_sparse(path: Path, per_metre: float) -> FloatMap:
+    """Sparse depth from a file, metres, 0 where not measured.
+
+    Raises:
+        InputError: Not a 16-bit PNG or a 2D array of numbers.
+    """
+    import numpy as np
+
+    from leadline.output import read_png16
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; check the path of the sparse depth")
+    if path.suffix.lower() == ".png":
+        return read_png16(path).astype(np.float32) / np.float32(per_metre)
+    if path.suffix.lower() != ".npy":
+        raise InputError(f"{path}: sparse depth is a 16-bit .png or a .npy")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path} is not a readable .npy file of numbers") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"{path} must hold floating-point metres (H, W), not {array.dtype} {array.shape}")
+    return array.astype(np.float32)
+
+
+def _write(
+    result: DepthPrediction,
+    rgb: Rgb,
+    measured: FloatMap | SparseDepth,
+    calibration: Calibration | None,
+    stem: Path,
+    per_metre: float,
+    unit: str,
+    npy: bool,
+    exr: bool,
+    ply: bool,
+) -> list[str]:
+    from leadline import output
+    from leadline.completion import SparseDepth
+    from leadline.completion.pointfiles import write_ply
+
+    files: list[str] = []
+
+    def place(suffix: str) -> Path:
+        files.append(f"{stem.name}{suffix}")
+        return Path(f"{stem}{suffix}")
+
+    sparse_map = measured.map() if isinstance(measured, SparseDepth) else measured
+    output.write_png(place(".preview.png"), preview(result, rgb, sparse_map))
+    if not result.metric:
+        return files
+    output.write_png(place(".depth.png"), codes(result.depth_m, per_metre, unit))
+    assert result.uncertainty is not None
+    output.write_png(place(".uncertainty.png"), codes(result.uncertainty, per_metre, unit, saturate=True))
+    if npy:
+        output.write_npy(place(".depth.npy"), result.depth_m)
+        output.write_npy(place(".uncertainty.npy"), result.uncertainty)
+    if exr:
+        output.write_exr(place(".depth.exr"), result.depth_m)
+    if ply and calibration is not None:
+        write_ply(place(".ply"), calibration.camera.cloud(result.depth_m).reshape(-1, 3), rgb.reshape(-1, 3))
+    return files
+
+
+def codes(metres: FloatMap, per_metre: float, unit: str, saturate: bool = False) -> npt.NDArray[np.uint16]:
+    """Metres to 16 bits; what does not fit becomes 0, "unknown", or the largest code if ``saturate``."""
+    import numpy as np
+
+    from leadline.output import PNG16_MAX
+
+    scaled = np.rint(metres.astype(np.float64) * per_metre)
+    fits = scaled <= PNG16_MAX
+    if not fits.all():
+        share = 100 * (1 - fits.mean())
+        what = "saturated" if saturate else "written as 0 (unknown)"
+        click.echo(f"leadline: {share:.1f} % of pixels do not fit a 16-bit PNG in {unit} and were {what}", err=True)
+    return np.where(fits, scaled, PNG16_MAX if saturate else 0).astype(np.uint16)
+
+
+def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:
+    """RGB (2H, W, 3): the photograph with the points in the colours of their depth, above the depth map."""
+    import cv2
+    import numpy as np
+
+    from leadline.output import colourise
+    from leadline.output import preview as depth_preview
+
+    picture = rgb.copy()
+    v, u = np.nonzero(np.nan_to_num(sparse_map) > 0)
+    if result.metric and len(u):
+        near = 1.0 / result.depth_m.astype(np.float64)
+        low, high = np.percentile(near, [0.5, 99.5])
+        span = max(high - low, 1e-9)
+        shade = np.clip((1.0 / sparse_map[v, u] - low) / span, 0, 1).astype(np.float32)
+        dots = np.zeros_like(rgb)
+        dots[v, u] = colourise(shade[None])[0]
+        side = 3 if len(u) < rgb.shape[0] * rgb.shape[1] / 20 else 1
+        dots = np.asarray(cv2.dilate(dots, np.ones((side, side), np.uint8)), np.uint8)
+        picture = np.where(dots.any(axis=2, keepdims=True), dots, picture // 2)
+        depth = colourise(np.clip((near - low) / span, 0, 1).astype(np.float32))
+    else:
+        depth = depth_preview(result)
+    return np.vstack([picture, depth]).astype(np.uint8)
