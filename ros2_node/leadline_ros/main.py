@@ -44,17 +44,18 @@ def stop_on_signals(stop: threading.Event) -> None:
 def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]:
     """(exit code, whether every thread has ended)."""
     import rclpy  # noqa: PLC0415
+    from rclpy.exceptions import ParameterException  # noqa: PLC0415
     from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415
     from rclpy.signals import SignalHandlerOptions  # noqa: PLC0415
 
     from leadline.errors import LeadlineError  # noqa: PLC0415
     from leadline_ros.node import DepthNode, RCLError  # noqa: PLC0415
 
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = DepthNode(stop)
-    except LeadlineError as error:
-        print(f"depth_node: {error}", file=sys.stderr)
+    except (LeadlineError, ParameterException, RCLError, RuntimeError) as error:  # rclpy's are several kinds
+        print(f"depth_node: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1, True
     executor = SingleThreadedExecutor()

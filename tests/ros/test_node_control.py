@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
+from rclpy.qos import ReliabilityPolicy
 from ros_bench import START_TIMEOUT_S, Bench, NodeProcess, image
 from sensor_msgs.msg import Image
 from test_node_topics import status, values_of
@@ -175,6 +176,22 @@ def test_missing_gpu_keeps_the_node_alive_and_says_so(bench: Bench, spawn, model
     assert "Traceback" not in node.log
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("-p", "steps:=1000"), "steps out of range"),
+        (("-p", "ensemble:=many"), "ensemble"),
+        (("-p", "precision:=fp8"), "precision"),
+        (("--params-file", "/nowhere.yaml"), "nowhere"),
+    ],
+)
+def test_wrong_start_parameters_are_one_line(spawn, arguments: tuple[str, ...], word: str) -> None:
+    node = spawn(*arguments)
+    assert node.process.wait(30.0) == 1
+    assert word in node.log
+    assert "Traceback" not in node.log
+
+
 @pytest.mark.parametrize("wait_s", [0.5, 1.5, 4.0])
 def test_interrupt_during_start_ends_cleanly(spawn, models: dict[str, Path], wait_s: float) -> None:
     node = spawn("-r", "__ns:=/early", model=models["depthfm"], device="cpu")
@@ -188,7 +205,11 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
     left = spawn(
         "--params-file", str(shared_file("config/lidar.yaml")), "-r", "__ns:=/left", model=models["depthfm"], device="cpu"
     )
-    right = spawn("-r", "__ns:=/right", "-r", "image:=/cameras/right/image_raw", model=models["depthfm"], device="cpu")
+    qos = "qos_overrides./cameras/right/image_raw.subscription.reliability:=reliable"
+    right = spawn(
+        "-r", "__ns:=/right", "-r", "image:=/cameras/right/image_raw", "-p", qos,
+        model=models["depthfm"], device="cpu", max_rate_hz=4.0,
+    )  # fmt: skip
     answers = {side: bench.listen(Image, f"/{side}/depth/relative") for side in ("left", "right")}
     publishers = {
         "left": bench.publisher(Image, "/left/image"),
@@ -202,6 +223,13 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
     assert bench.until(lambda: all(len(a) > 2 for a in answers.values()), START_TIMEOUT_S, each=send), left.log + right.log
     assert all(m.header.frame_id == side for side, a in answers.items() for m in a)
     assert bench.get("/left/depth_node", "sync_tolerance_s") == 0.06  # from the file, in any namespace
+    (reader,) = bench.node.get_subscriptions_info_by_topic("/cameras/right/image_raw")
+    assert reader.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    (reader,) = bench.node.get_subscriptions_info_by_topic("/left/image")
+    assert reader.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+    answers["right"].clear()
+    bench.until(lambda: False, 3.0, each=send)
+    assert 1 <= len(answers["right"]) <= 14  # 20 Hz in, 4 Hz out
     left.stop(signal.SIGKILL)
     before = len(answers["right"])
     assert bench.until(lambda: len(answers["right"]) > before + 3, each=send)  # the other does not notice
