@@ -158,7 +158,7 @@ def clients(options: argparse.Namespace) -> int:
     references, before = alone(images, options, min(20.0, seconds / 3))
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    arguments = [f"--model={options.model}", f"--device={options.device}", f"--max-batch={options.max_batch}"]
+    arguments = [f"--model=soak={options.model}", f"--device={options.device}", f"--max-batch={options.max_batch}"]
     with served(*arguments) as (address, pid):
         with Client(address, timeout_s=300) as client:
             client.predict(images[0], size=options.size)
@@ -291,7 +291,7 @@ def main() -> None:
     many.add_argument("--clients", type=int, default=16)
     many.add_argument("--processes", type=int, default=4, help="the clients' own")
     many.add_argument("--minutes", type=float, default=5.0)
-    many.add_argument("--model", default="depthfm-mini")
+    many.add_argument("--model", default="depthfm-mini", help="a name or a path")
     many.add_argument("--device", default="auto")
     many.add_argument("--height", type=int, default=192)
     many.add_argument("--width", type=int, default=256)

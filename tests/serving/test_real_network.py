@@ -40,7 +40,7 @@ def test_the_numbers_are_those_of_the_estimator(address: str, family: str, image
     from tiny import tiny_estimator
 
     here = tiny_estimator(family, seed=1).predict(image, ensemble=2, seed=3)
-    with Client(address, timeout_s=60) as client:
+    with Client(address, timeout_s=240) as client:
         there = client.predict(image, model=family, ensemble=2, seed=3)
         info = {model.name: model for model in client.hello().models}[family]
     assert (there.space, there.model) == (here.space, here.model)
@@ -57,7 +57,7 @@ def test_batches_of_several_clients_get_their_own_maps(address: str) -> None:
     estimator = tiny_estimator("depthfm", seed=1)
 
     def ask(i: int) -> leadline.DepthPrediction:
-        with Client(address, timeout_s=60) as client:
+        with Client(address, timeout_s=240) as client:
             return client.predict(images[i], model="depthfm", seed=i, steps=1)
 
     with ThreadPoolExecutor(6) as pool:
@@ -67,12 +67,12 @@ def test_batches_of_several_clients_get_their_own_maps(address: str) -> None:
 
 
 def test_what_the_model_refuses_the_client_hears(address: str, image: np.ndarray) -> None:
-    with Client(address, timeout_s=60) as client:
+    with Client(address, timeout_s=240) as client:
         with pytest.raises(Refused, match="exactly 1"):
             client.predict(image, model="depthmaster", steps=4)
         stop: list[Callable[[], None]] = []
         job = client.submit(image, model="depthfm", steps=64, ensemble=64, on_progress=lambda _: [s() for s in stop])
         stop.append(job.cancel)
         with pytest.raises(leadline.Cancelled):
-            job.result(60)
+            job.result(240)
         assert client.predict(image, model="depthfm", steps=1).shape == (48, 64)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -362,6 +363,23 @@ def test_without_shared_memory_bytes_travel_in_messages(start: Callable[..., Ser
     server = start(arena_bytes=0)
     with Client(server.address, timeout_s=30) as client:
         np.testing.assert_array_equal(client.predict(image, seed=3, ensemble=2).values, expected(image, 3, ensemble=2))
+
+
+def test_workers_that_never_start_are_no_reason_to_wait(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(loader="no_such_module:load")
+    with Client(server.address, timeout_s=60) as client, pytest.raises(ServerError, match="do not start"):
+        client.predict(image)
+
+
+def test_neither_client_nor_front_needs_what_blender_has_not() -> None:
+    program = """
+import sys
+import leadline.serving.client, leadline.serving.local
+assert not {"torch", "diffusers", "cv2", "PIL", "msgpack", "click"} & set(sys.modules), sorted(sys.modules)
+import leadline.serving.server, leadline.cli.serve
+assert not {"torch", "diffusers", "cv2"} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:

@@ -131,7 +131,7 @@ def command(
     if engine == "ray":
         from leadline.serving.ray_engine import RayLauncher
 
-        launcher = RayLauncher(ray_address, gpus_per_worker)
+        launcher = RayLauncher(ray_address, gpus_per_worker, float(rest["threads"] or 1))
         parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
     serve(config, tell, end_with_stdin, **parts)
 

@@ -22,6 +22,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -145,7 +146,7 @@ class Job:
         """Wait for the result. Raises what went wrong; :class:`TimedOut` leaves the job running."""
         try:
             prediction: DepthPrediction = self.future.result(timeout_s)
-        except TimeoutError as error:
+        except (TimeoutError, FutureTimeoutError) as error:  # two classes until Python 3.11
             if isinstance(error, TimedOut):
                 raise
             raise TimedOut(f"no result within {timeout_s:g} s; the request still runs") from None
@@ -329,7 +330,8 @@ class Client:
             progress=on_progress is not None,
         )
         job = Job(request.id, self._cancel, on_progress)
-        self._link.send(_Pending(job, wire.pack(wire.request_header(request), bodies), timeout_s))
+        shape = None if image_info.shape is None else image_info.shape[:2]
+        self._link.send(_Pending(job, wire.pack(wire.request_header(request), bodies), timeout_s, shape))
         return job
 
     def _cancel(self, job: Job) -> None:
@@ -352,6 +354,7 @@ class _Pending:
     job: Job
     frames: list[Any]
     timeout_s: float
+    shape: tuple[int, int] | None = None
     deadline: float = 0.0
     heard: float = 0.0
     sends: int = 0
@@ -555,7 +558,10 @@ class _Link(threading.Thread):
             pending.job._finish(reply.header)
         else:
             try:
-                pending.job._finish(_as_prediction(reply, frames[2:]))
+                prediction = _as_prediction(reply, frames[2:])
+                if pending.shape not in (None, prediction.shape):
+                    raise wire.WireError(f"the image is {pending.shape}, the map {prediction.shape}")
+                pending.job._finish(prediction)
             except LeadlineError as error:
                 pending.job._finish(ServingError(f"the server's answer is malformed: {error}"))
 

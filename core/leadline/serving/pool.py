@@ -21,6 +21,8 @@ from leadline.serving.worker import WorkerConfig
 #: Pause before a worker that died young is started again: doubles up to the maximum.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 YOUNG_S = 10.0
+#: Workers that died before they were ready, in a row.
+MANY = 3
 
 
 @dataclass(eq=False)
@@ -49,6 +51,7 @@ class Slot:
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
+    stillborn: int = 0
 
 
 class Listener(Protocol):
@@ -117,6 +120,10 @@ class Pool:
     def idle(self) -> list[Slot]:
         """Workers with nothing to do."""
         return [slot for slot in self.slots if slot.state == "idle"]
+
+    def is_hopeless(self) -> bool:
+        """Whether no worker comes up: each died several times before it was ready."""
+        return all(slot.stillborn >= MANY for slot in self.slots)
 
     def run(self, slot: Slot, tickets: list[Ticket]) -> None:
         """Give a batch to an idle worker."""
@@ -200,6 +207,7 @@ class Pool:
             slot.running.kill()
         batch, slot.batch = slot.batch, None
         slot.failures += 1
+        slot.stillborn += slot.state == "starting"
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
         slot.running, slot.state, slot.start_at = None, "down", (now or slot.started_at) + pause_s
         self.metrics.count("worker_losses_total")
@@ -212,7 +220,7 @@ class Pool:
     def _take(self, slot: Slot, header: dict[str, Any], frames: list[Any], now: float) -> None:
         op = header["op"]
         if op == "ready":
-            slot.state, slot.pid = "idle", header["pid"]
+            slot.state, slot.pid, slot.stillborn = "idle", header["pid"], 0
             log("worker ready", worker=slot.index, pid=slot.pid, seconds=round(now - slot.started_at, 2))
             return
         if op == "loaded":

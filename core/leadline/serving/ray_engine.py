@@ -21,12 +21,13 @@ class RayLauncher:
     Args:
         address: Of the cluster; None: RAY_ADDRESS, or a new one on this machine.
         gpus: For each worker; None: 1 if the cluster has any.
+        cpus: For each worker; Ray sets the number of its threads by them.
 
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
 
-    def __init__(self, address: str | None = None, gpus: float | None = None) -> None:
+    def __init__(self, address: str | None = None, gpus: float | None = None, cpus: float = 1.0) -> None:
         try:
             ray: Any = import_module("ray")
         except ImportError as error:
@@ -37,11 +38,12 @@ class RayLauncher:
             raise InputError(f"no Ray cluster can be used ({error}); check --ray-address") from error
         self._ray = ray
         self._gpus = gpus if gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
+        self._cpus = cpus
         self.host: str = ray.util.get_node_ip_address()
 
     def launch(self, config: WorkerConfig) -> Running:
         """Start an actor. Ray itself neither restarts it nor retries its calls: the front does."""
-        options = {"num_gpus": self._gpus, "num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
+        options = {"num_gpus": self._gpus, "num_cpus": self._cpus, "max_restarts": 0, "max_task_retries": 0}
         actor = self._ray.remote(_Actor).options(**options).remote()
         return _RayActor(self._ray, actor, actor.serve.remote(config))
 

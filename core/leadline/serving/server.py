@@ -394,6 +394,9 @@ class Server:
     def _feed(self, now: float) -> None:
         for ticket in self._batcher.expired(now):
             self._drop(ticket, _late(ticket))
+        if self._pool.is_hopeless():
+            for ticket in self._batcher.waiting():
+                self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
         idle = self._pool.idle()
         while idle and (batch := self._batcher.next_batch(now)):
             model = batch[0].request.model
