@@ -156,17 +156,17 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     """`accelerate launch` with two CPU processes: gradients are averaged, the first process writes."""
     script = tmp_path / "two.py"
     script.write_text(
-        "import sys; sys.path[:0] = [%r]\n"
+        "import sys; sys.path[:0] = [{!r}]\n"
         "from pathlib import Path\n"
         "from test_trainer import Line, line_source, settings\n"
         "from leadline.training.trainer import train\n"
         "recipe = Line()\n"
-        "train(recipe, line_source(), settings(steps=4), Path(%r))\n"
+        "train(recipe, line_source(), settings(steps=4), Path({!r}))\n"
         "import torch, torch.distributed as dist\n"
         "assert dist.get_world_size() == 2\n"
         "own = recipe.net.weight.detach().clone(); other = own.clone(); dist.broadcast(other, 0)\n"
         "assert torch.equal(own, other), 'the processes drifted apart'\n"
-        "dist.barrier(); dist.destroy_process_group()\n" % (str(Path(__file__).parent), str(tmp_path / "out"))
+        "dist.barrier(); dist.destroy_process_group()\n".format(str(Path(__file__).parent), str(tmp_path / "out"))
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     # --multi_gpu means "several processes on this machine"; the environment variable makes them CPU processes

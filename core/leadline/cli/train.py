@@ -8,24 +8,26 @@ import click
 
 RECIPE_NAMES = (
     "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "latents", "mini",
+    "ablation-start", "ablation-trajectory", "ablation-fourier",
 )  # fmt: skip
 
 
 @click.command()
 @click.argument("recipe", type=click.Choice(RECIPE_NAMES))
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` needs none.")
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` and ablations need none.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of this process.")
-@click.option("--quick", is_flag=True, help="mini: a few steps of everything, to see that it works.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="mini: processes for each stage.")
+@click.option("--quick", is_flag=True, help="mini, ablations: a few steps of everything, to see that it works.")
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="mini, ablations: processes of each stage.")
 def command(
     recipe: str, config_path: Path | None, out: Path, changes: tuple[str, ...], threads: int | None, quick: bool, processes: int
 ) -> None:
     """Train by RECIPE. Run again with the same --out to go on where it stopped.
 
     Several GPUs or machines: `accelerate launch -m leadline.cli.main train ...`. `mini` retrains all shipped weights;
-    `latents` only encodes a data set for the other recipes.
+    `latents` only encodes a data set for the other recipes; `ablation-...` repeats a paper's ablation in the folder of
+    a `mini` run.
     """
     import torch
 
@@ -38,6 +40,11 @@ def command(
         from leadline.training.mini import train_mini
 
         train_mini(out, quick=quick, processes=processes, report=click.echo)
+        return
+    if recipe.startswith("ablation-"):
+        from leadline.training.ablations import run_ablation
+
+        run_ablation(recipe, out, quick=quick, processes=processes, report=click.echo)
         return
     if config_path is None:
         raise InputError("--config is missing; start from one of the files in config/train")

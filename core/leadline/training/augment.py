@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.training.datasets import RgbdSample
+from leadline.training.datasets import Pixels, RgbdSample
 
 Image = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: n
     """
     top, left, height, width = random_crop(sample.depth_m.shape, size, how.min_scale, rng)
     box = np.s_[top : top + height, left : left + width]
-    rgb = cv2.resize(sample.rgb[box], size[::-1], interpolation=cv2.INTER_AREA)
+    rgb = np.asarray(cv2.resize(sample.rgb[box], size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
     depth_m = nearest(sample.depth_m[box], size)
     valid = nearest(sample.valid[box], size)
     sky = None if sample.sky is None else nearest(sample.sky[box], size)
@@ -59,11 +59,12 @@ def random_crop(
     return top, left, height, width
 
 
-def nearest(image: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.generic]:  # type: ignore[type-var]
+def nearest(image: Pixels, size: tuple[int, int]) -> Pixels:
     """(H, W) resized to ``size`` by centre-exact nearest neighbour; any dtype."""
     rows = ((np.arange(size[0]) + 0.5) * image.shape[0] / size[0]).astype(np.intp)
     columns = ((np.arange(size[1]) + 0.5) * image.shape[1] / size[1]).astype(np.intp)
-    return image[rows[:, None], columns[None]]
+    picked: Pixels = image[rows[:, None], columns[None]]
+    return picked
 
 
 def recolour(rgb: Image, strength: float, rng: np.random.Generator) -> Image:

@@ -13,6 +13,7 @@ from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.checkpoints.native import load_model
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
+from leadline.models.fourier import FourierEnhancement
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation
 from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file
@@ -73,8 +74,9 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     elif name == "depthmaster-stage2":
         identity = loss.pop("identity_start", True)
         fresh = start is not None and not start.spec.fourier
-        if bundle.model.unet.fftblock is not None and identity and fresh:
-            start_as_identity(bundle.model.unet.fftblock)
+        block = bundle.model.unet.fftblock
+        if isinstance(block, FourierEnhancement) and identity and fresh:
+            start_as_identity(block)
         recipe = DepthMasterStage2(bundle, **loss)
     elif name == "fiffdepth":
         recipe = FiffDepthRecipe(bundle, _teacher(config.get("teacher")), **loss)

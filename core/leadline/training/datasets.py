@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.image import read_image
+
+Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
 #: Focal length in pixels of every Hypersim camera at 1024 × 768 (the data set's published intrinsics).
 HYPERSIM_FOCAL_PX = 886.81
@@ -210,10 +212,10 @@ def _read_png(path: Path) -> npt.NDArray[np.uint16]:
     return np.asarray(image)
 
 
-def _benchmark_crop(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:  # type: ignore[type-var]
+def _benchmark_crop(image: Pixels) -> Pixels:
     height, width = min(352, image.shape[0]), min(1216, image.shape[1])
     left = (image.shape[1] - width) // 2
-    return image[image.shape[0] - height :, left : left + width]
+    return cast(Pixels, image[image.shape[0] - height :, left : left + width])
 
 
 def _checked(

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.checkpoints.bundle import ModelBundle
+from leadline.models.fourier import FourierEnhancement
+from leadline.models.unet import DepthUNet
 from leadline.training.base import DepthRecipe
 from leadline.training.losses import feature_alignment, multi_directional_gradient_loss, squared_error
 from leadline.training.sources import Batch
@@ -50,10 +52,10 @@ class DepthMasterStage1(DepthRecipe):
         return {"loss": latent + self.weight_fa * alignment, "latent": latent, "alignment": alignment}
 
 
-def _with_middle(unet: nn.Module, image: Tensor, t: float, prompt: Tensor) -> tuple[Tensor, Tensor]:
+def _with_middle(unet: DepthUNet, image: Tensor, t: float, prompt: Tensor) -> tuple[Tensor, Tensor]:
     """The network's output, and its middle block's, of one evaluation."""
     caught: list[Tensor] = []
-    handle = unet.net.mid_block.register_forward_hook(lambda module, inputs, output: caught.append(output))  # type: ignore[union-attr, operator]
+    handle = unet.net.mid_block.register_forward_hook(lambda module, inputs, output: caught.append(output))
     try:
         return unet(image, t, prompt), caught[0]
     finally:
@@ -83,17 +85,18 @@ class DepthMasterStage2(DepthRecipe):
 
 
 @torch.no_grad()
-def start_as_identity(block: nn.Module) -> None:
+def start_as_identity(block: FourierEnhancement) -> None:
     """Make a fresh Fourier Enhancement block pass its normalised input on, so that stage 2 starts where stage 1 ended.
 
     The official block has no identity path and default initial values: the published stage 2 starts from scrambled
     middle features and needs its many iterations to recover. Here the last convolution starts as "spatial branch,
-    nothing of the frequency branch", and the spatial branch's own residual starts at zero. The block's group norm
-    starts as it is; :class:`DepthMasterStage2` trains everything. The architecture is the official one.
+    nothing of the frequency branch", and the spatial branch's own residual starts at zero; everything is trained. The
+    architecture is the official one.
     """
-    channels = block.fuse.weight.shape[0]  # type: ignore[union-attr, index]
-    weight = torch.zeros_like(block.fuse.weight)  # type: ignore[arg-type]
-    weight[torch.arange(channels), torch.arange(channels)] = 1.0
-    block.fuse.weight.copy_(weight)  # type: ignore[union-attr, operator]
-    for tensor in (block.fuse.bias, block.conv_s2.weight, block.conv_s2.bias):  # type: ignore[union-attr]
-        tensor.zero_()  # type: ignore[operator]
+    channels = block.fuse.out_channels
+    block.fuse.weight.zero_()
+    block.fuse.weight[torch.arange(channels), torch.arange(channels)] = 1.0
+    for convolution in (block.fuse, block.conv_s2):
+        assert convolution.bias is not None
+        convolution.bias.zero_()
+    block.conv_s2.weight.zero_()

@@ -64,9 +64,8 @@ class Normalisation:
         """
         low, high = self.bounds(depth_m, valid)
         safe = np.where(valid, depth_m, 1.0)
-        values = self.space.from_depth(safe.astype(np.float64))
-        values = 2.0 * (values - low) / max(high - low, 1e-9) - 1.0
-        values = np.clip(values, -self.clip, self.clip).astype(np.float32)
+        exact = 2.0 * (self.space.from_depth(safe.astype(np.float64)) - low) / max(high - low, 1e-9) - 1.0
+        values: FloatMap = np.clip(exact, -self.clip, self.clip).astype(np.float32)
         known = valid
         if sky is not None:
             farthest = min(self.clip, SKY_BEYOND)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def numpy_generator(generator: torch.Generator) -> np.random.Generator:
     return np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
 
 
-def image_to_tensor(rgb: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def image_to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 (H, W, 3) to float32 (3, H, W) in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).float() / 127.5 - 1.0
 

@@ -1,0 +1,294 @@
+"""The recipes on tiny networks: formulas by hand, 200 steps that learn, configurations, export and loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from leadline.checkpoints.native import load_model
+from leadline.errors import InputError
+from leadline.models.depthfm import noised
+from leadline.training import build as factory
+from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
+from leadline.training.base import inflate, warm_start
+from leadline.training.build import build_model, build_recipe, build_source, codec_config, trainer_config
+from leadline.training.completion import CompletionRecipe
+from leadline.training.config import load_config, set_key
+from leadline.training.depthfm import DepthFMRecipe
+from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2, start_as_identity
+from leadline.training.fiffdepth import FiffDepthRecipe
+from leadline.training.run import run
+from leadline.training.schedules import ddpm_alpha_bar
+from leadline.training.sources import Batch, LatentSource
+from leadline.training.trainer import TrainerConfig, train
+
+UNET: dict[str, Any] = {
+    "sample_size": 8, "block_out_channels": [16, 24], "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "cross_attention_dim": 8, "attention_head_dim": 2, "norm_num_groups": 8, "use_linear_projection": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def codec_file(tmp_path: Path) -> Path:
+    from leadline.models import Codec
+
+    torch.manual_seed(0)
+    path = tmp_path / "codec.safetensors"
+    save_codec_file(Codec(codec_config([8, 8, 8], 4, 4), 0.7), path)
+    return path
+
+
+def config_for(recipe: str, codec_file: Path, **sections: Any) -> dict[str, Any]:
+    return {
+        "recipe": recipe, "codec": str(codec_file), "model": {"unet": UNET, "default_size": 64},
+        "trainer": {"steps": 4, "batch_size": 2}, **sections,
+    }  # fmt: skip
+
+
+def latent_batch(size: int = 2, condition: bool = False) -> Batch:
+    generator = torch.Generator().manual_seed(5)
+    image, depth = (torch.randn(size, 4, 8, 8, generator=generator) for _ in range(2))
+    batch = {"image": image, "depth": depth, "mask": torch.ones(size, 1, 8, 8, dtype=torch.bool)}
+    return {**batch, "condition": torch.randn(size, 8, 8, 8, generator=generator)} if condition else batch
+
+
+def fixed_output(recipe: Any, answer: Any) -> list[tuple[Tensor, Any]]:
+    """Replace the network by a function; returns the calls it gets."""
+    calls: list[tuple[Tensor, Any]] = []
+
+    def forward(latents: Tensor, timestep: Any, context: Tensor) -> Tensor:
+        calls.append((latents, timestep))
+        return answer(latents, timestep)
+
+    recipe.model.unet.forward = forward
+    return calls
+
+
+# -- formulas
+
+
+def test_depthfm_loss_by_hand(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthfm", codec_file))
+    assert isinstance(recipe, DepthFMRecipe)
+    batch = latent_batch()
+    calls = fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))
+    loss = recipe(batch, torch.Generator().manual_seed(3))["loss"]
+    generator = torch.Generator().manual_seed(3)
+    noise, t = torch.randn(2, 4, 8, 8, generator=generator), torch.rand(2, generator=generator)
+    x0 = noised(batch["image"], noise, 400)
+    assert float(loss) == pytest.approx(float(((batch["depth"] - x0) ** 2).mean()), rel=1e-5)
+    seen, timestep = calls[0]
+    along = t.view(-1, 1, 1, 1)
+    assert torch.allclose(seen[:, :4], along * batch["depth"] + (1 - along) * x0)  # x_t first
+    assert torch.equal(seen[:, 4:], batch["image"])  # then the clean image
+    assert torch.equal(timestep, t)  # raw, in [0, 1]
+
+
+def test_depthfm_from_noise_forgets_the_image_in_its_start(codec_file: Path) -> None:
+    config = config_for("depthfm", codec_file)
+    set_key(config, "model.noising_step", 1000)
+    recipe = build_recipe(config)
+    batch = latent_batch()
+    fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))
+    loss = recipe(batch, torch.Generator().manual_seed(3))["loss"]
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    assert float(loss) == pytest.approx(float(((batch["depth"] - noise) ** 2).mean()), rel=1e-5)
+
+
+def test_fiffdepth_loss_by_hand(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("fiffdepth", codec_file))
+    assert isinstance(recipe, FiffDepthRecipe)
+    batch = latent_batch()
+    calls = fixed_output(recipe, lambda latents, t: torch.zeros_like(latents))
+    losses = recipe(batch, torch.Generator().manual_seed(3))
+    depth = batch["depth"]
+    gradients = (depth.diff(dim=-1).abs().sum() + depth.diff(dim=-2).abs().sum()) / depth.numel()
+    assert float(losses["depth"]) == pytest.approx(float(depth.abs().mean() + 0.5 * gradients), rel=1e-5)
+    generator = torch.Generator().manual_seed(3)
+    noise, t = torch.randn(depth.shape, generator=generator), torch.randint(1, 1001, (2,), generator=generator)
+    alpha_bar = ddpm_alpha_bar().float()[t - 1].view(-1, 1, 1, 1)
+    blend = 0.5 * batch["image"] + 0.5 * depth
+    velocity = alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * blend
+    assert float(losses["keep"]) == pytest.approx(float((velocity**2).mean()), rel=1e-4)
+    assert float(losses["loss"]) == pytest.approx(float(losses["depth"] + 0.2 * losses["keep"]), rel=1e-5)
+    assert calls[0][1] == 0.0
+    assert torch.equal(calls[1][1], t.float())
+
+
+def test_fiffdepth_teacher_supervises_the_step_beyond(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("fiffdepth", codec_file, loss={"weight_keep": 0.0}))
+    assert isinstance(recipe, FiffDepthRecipe)
+    recipe.teacher = lambda rgb, latents: torch.full_like(latents, 4.0)
+    calls = fixed_output(recipe, lambda latents, t: latents * 0 + (1.0 if t == 0.0 else 3.0))
+    losses = recipe({**latent_batch(), "unlabelled": torch.zeros(1, 4, 8, 8)}, torch.Generator())
+    assert float(losses["teacher"]) == pytest.approx(1.0)  # |3 - 4|
+    assert [t for _, t in calls] == [0.0, 0.0, -1.0]
+    assert float(calls[2][0].mean()) == 1.0  # t = -1 sees what t = 0 said
+
+
+def test_depthmaster_stage1_adds_the_alignment(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthmaster-stage1", codec_file, encoder="codec", loss={"weight_fa": 2.0}))
+    assert isinstance(recipe, DepthMasterStage1)
+    losses = recipe(latent_batch(), torch.Generator())
+    assert float(losses["loss"]) == pytest.approx(float(losses["latent"] + 2.0 * losses["alignment"]), rel=1e-5)
+    assert float(losses["alignment"]) > 0
+    losses["alignment"].backward()
+    assert recipe.model.unet.net.mid_block.resnets[0].conv1.weight.grad is not None
+    assert recipe.codec.vae.decoder.conv_in.weight.grad is None
+
+
+def test_depthmaster_stage2_trains_through_the_frozen_decoder(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthmaster-stage2", codec_file, loss={"weight_gradient": 0.5}))
+    assert isinstance(recipe, DepthMasterStage2)
+    batch = {
+        "rgb": torch.rand(1, 3, 32, 32) * 2 - 1, "target": torch.zeros(1, 1, 32, 32),
+        "known": torch.ones(1, 1, 32, 32, dtype=torch.bool),
+    }  # fmt: skip
+    losses = recipe(batch, torch.Generator())
+    assert float(losses["loss"]) == pytest.approx(float(losses["pixel"] + 0.5 * losses["gradient"]), rel=1e-5)
+    losses["loss"].backward()
+    assert recipe.model.unet.fftblock.fuse.weight.grad is not None
+    assert all(p.grad is None for p in recipe.codec.parameters())
+
+
+def test_a_fourier_block_can_start_as_the_identity_of_its_normalised_input() -> None:
+    from leadline.models.fourier import FourierEnhancement
+
+    block = FourierEnhancement(16)
+    start_as_identity(block)
+    x = torch.randn(2, 16, 5, 7)
+    assert torch.allclose(block(x), block.norm(x), atol=1e-6)
+
+
+def test_the_autoencoder_scale_makes_latents_unit_sized(codec_file: Path) -> None:
+    recipe = AutoencoderRecipe(load_codec_file(codec_file))
+    batch = {"rgb": torch.rand(4, 3, 16, 16) * 2 - 1, "target": torch.rand(4, 1, 16, 16) * 2 - 1}
+    recipe.codec.latent_scale = recipe.measure_scale([batch])
+    pictures = torch.cat([batch["rgb"], batch["target"].expand(-1, 3, -1, -1)])
+    with torch.no_grad():
+        assert float(recipe.codec.encode(pictures).std()) == pytest.approx(1.0, rel=1e-4)
+
+
+# -- warm starts
+
+
+def test_inflation_keeps_the_size_of_activations() -> None:
+    weight = torch.randn(3, 4, 3, 3)
+    wide = inflate(weight, 8)
+    x = torch.randn(1, 4, 5, 5)
+    same = torch.nn.functional.conv2d(torch.cat([x, x], 1), wide)
+    assert torch.allclose(same, torch.nn.functional.conv2d(x, weight), atol=1e-5)
+    with pytest.raises(InputError):
+        inflate(weight, 10)
+
+
+def test_later_models_start_from_earlier_ones(codec_file: Path, tmp_path: Path) -> None:
+    first = build_recipe(config_for("depthmaster-stage1", codec_file))
+    first.export(tmp_path / "first")
+    start = str(tmp_path / "first" / "model.safetensors")
+    second, loaded = build_model({"recipe": "depthfm", "start_from": start})
+    assert loaded is not None
+    assert second.spec.unet["in_channels"] == 8
+    kept = warm_start(second.model, loaded.model)
+    assert kept == []
+    stage2, _ = build_model({"recipe": "depthmaster-stage2", "start_from": start})
+    kept = warm_start(stage2.model, loaded.model)
+    assert kept
+    assert all(name.startswith("fftblock.") for name in kept)
+    assert stage2.codec.latent_scale == 0.7
+    completion, _ = build_model({"recipe": "completion", "start_from": start})
+    assert completion.spec.condition_channels == 8
+    assert completion.spec.unet["in_channels"] == 16
+
+
+# -- configurations
+
+
+def test_configurations_are_checked(codec_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown"):
+        build_recipe({"recipe": "marigold"})
+    with pytest.raises(InputError, match="give start_from"):
+        build_recipe({"recipe": "depthfm"})
+    with pytest.raises(InputError, match=r"trainer\.steps is missing"):
+        trainer_config({"recipe": "depthfm"})
+    with pytest.raises(InputError, match="unknown key 'step'"):
+        trainer_config({"trainer": {"step": 3}})
+    with pytest.raises(InputError, match="is empty"):
+        build_source({"recipe": "depthfm", "data": {}})
+    with pytest.raises(InputError, match="unknown"):
+        build_source({"recipe": "depthfm", "data": {"sets": [{"kind": "nyu", "root": "."}]}})
+    path = tmp_path / "config.yaml"
+    path.write_text("recipe: depthfm\ntrainer: {steps: 5}\n")
+    assert load_config(path, ["trainer.steps=7", "data.latents=[a, b]"])["trainer"]["steps"] == 7
+    with pytest.raises(InputError, match=r"write section\.key=value"):
+        load_config(path, ["trainer.steps"])
+    path.write_text("recipes: depthfm\n")
+    with pytest.raises(InputError, match="unknown section"):
+        load_config(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(tmp_path / "missing.yaml")
+
+
+def test_shipped_configurations_build() -> None:
+    folder = Path(__file__).parents[2] / "config" / "train"
+    paths = sorted(folder.glob("*.yaml"))
+    assert len(paths) >= 5
+    for path in paths:
+        config = load_config(path)
+        assert config["recipe"] in {*factory.RECIPES, "autoencoder", "latents"}
+        if config["recipe"] != "latents":
+            trainer_config(config)
+
+
+# -- learning
+
+
+@pytest.mark.parametrize("recipe_name", ["depthmaster-stage1", "depthfm", "fiffdepth", "completion"])
+def test_200_steps_lower_the_loss(recipe_name: str, codec_file: Path, tmp_path: Path) -> None:
+    """Depth latents that are a fixed rotation of the image latents can be learnt."""
+    recipe = build_recipe(config_for(recipe_name, codec_file))
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(32, 4, 8, 8, generator=generator)
+    mixing = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    group = {"image": image, "depth": torch.einsum("dc,nchw->ndhw", mixing, image), "mask": torch.ones(32, 1, 8, 8).bool()}
+    if recipe_name == "completion":
+        group["condition"] = torch.cat([group["depth"], image], 1)
+    lines: list[str] = []
+    config = TrainerConfig(steps=200, batch_size=8, lr=2e-3, warmup=10, ema=0.98, save_every=0, log_every=20, preview_every=200)
+    train(recipe, LatentSource([group], [1.0]), config, tmp_path / "out", lines.append)
+    losses = [float(line.split("loss ")[1].split()[0]) for line in lines]
+    assert np.mean(losses[-3:]) < 0.75 * losses[0]
+    bundle = load_model(tmp_path / "out" / "model.safetensors")
+    assert bundle.spec.family == recipe.spec.family
+    if recipe_name == "completion":
+        assert isinstance(recipe, CompletionRecipe)
+        with pytest.raises(InputError, match="sparse"):
+            recipe(latent_batch(), torch.Generator())
+
+
+def test_the_autoencoder_learns_and_is_written(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    y, x = np.mgrid[:24, :32].astype(np.float32)
+    depth_m = np.stack([2.0 + y / 8, 3.0 + x / 8])
+    rgb = np.repeat((depth_m * 40).astype(np.uint8)[..., None], 3, axis=-1)
+    np.savez(shards / "a.npz", rgb=rgb, depth_m=depth_m, valid=np.ones(depth_m.shape, dtype=bool))
+    config = {
+        "recipe": "autoencoder",
+        "model": {"block_out_channels": [8, 8, 8], "latent_channels": 4, "norm_num_groups": 4},
+        "data": {"sets": [{"kind": "rendered", "root": str(shards)}], "target": ["log_depth"], "sizes": [[16, 16]]},
+        "trainer": {"steps": 40, "batch_size": 4, "lr": 5e-3, "warmup": 5, "save_every": 0, "log_every": 5},
+    }
+    lines: list[str] = []
+    run(config, tmp_path / "out", lines.append)
+    losses = [float(line.split("l1 ")[1].split()[0]) for line in lines if "l1" in line]
+    assert min(losses[-3:]) < 0.7 * losses[0]
+    codec = load_codec_file(tmp_path / "out" / "codec.safetensors")
+    assert codec.latent_channels == 4
+    assert codec.latent_scale != 1.0
