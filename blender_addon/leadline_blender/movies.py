@@ -18,12 +18,16 @@ from .leadline.errors import InputError
 
 
 class Movie:
-    """Open until :meth:`close`. Main thread only."""
+    """Open until :meth:`close`. Main thread only.
+
+    Only the scene's name is kept: an undo during the run replaces all data-blocks, and with them any reference.
+    """
 
     def __init__(self, path: str) -> None:
         self._folder = tempfile.mkdtemp(prefix="leadline-")
-        self._scene = bpy.data.scenes.new("Leadline Movie")
-        editor = self._scene.sequence_editor_create()
+        scene = bpy.data.scenes.new("Leadline Movie")
+        self._scene_name = scene.name
+        editor = scene.sequence_editor_create()
         strips = editor.strips if hasattr(editor, "strips") else editor.sequences
         try:
             strip = strips.new_movie("film", path, 1, 1)
@@ -36,20 +40,23 @@ class Movie:
         if self.frames < 1 or self.width < 1 or self.height < 1:
             self.close()
             raise InputError(f"Blender finds no frames in {os.path.basename(path)}")
-        render = self._scene.render
+        render = scene.render
         render.resolution_x, render.resolution_y, render.resolution_percentage = self.width, self.height, 100
         render.image_settings.file_format = "PNG"
         render.image_settings.color_mode = "RGB"
         render.image_settings.compression = 0
         render.use_sequencer, render.use_compositing = True, False
-        self._scene.view_settings.view_transform = "Standard"
+        scene.view_settings.view_transform = "Standard"
 
     def frame(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3) of frame ``index`` (from 0)."""
+        scene = bpy.data.scenes.get(self._scene_name)
+        if scene is None:
+            raise InputError("the movie was closed by an undo; start again to go on")
         path = os.path.join(self._folder, "frame.png")
-        self._scene.frame_set(index + 1)
-        self._scene.render.filepath = path
-        bpy.ops.render.render(write_still=True, scene=self._scene.name)
+        scene.frame_set(index + 1)
+        scene.render.filepath = path
+        bpy.ops.render.render(write_still=True, scene=scene.name)
         image = bpy.data.images.load(path)
         try:
             return photos.photo_from_image(image).pixels
@@ -58,8 +65,8 @@ class Movie:
             os.remove(path)
 
     def close(self) -> None:
-        if self._scene is not None:
-            bpy.data.scenes.remove(self._scene)
-            self._scene = None
+        scene = bpy.data.scenes.get(self._scene_name)
+        if scene is not None:
+            bpy.data.scenes.remove(scene)
         if os.path.isdir(self._folder):
             os.rmdir(self._folder)

@@ -12,7 +12,6 @@ from .properties import OPTION_NAMES, MeshOptions, copy_options
 
 def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
     """The mesh options that matter for the chosen result."""
-    layout.prop(options, "result")
     layout.prop(options, "long_edge")
     if options.result != "DISPLACEMENT":
         row = layout.row(heading="Adaptive")
@@ -84,6 +83,7 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
 
     def draw(self, context: bpy.types.Context) -> None:
         self.layout.use_property_split = True
+        self.layout.prop(self, "result")
         draw_mesh_options(self.layout, self, context.active_object.leadline.metric)
 
 

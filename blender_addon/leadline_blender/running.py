@@ -53,7 +53,7 @@ class TaskOperator:
             if task.tick():
                 runtime.show_status(f"{task.line}  |  Esc: stop")
                 runtime.redraw()
-            self.step(context, task)
+            self._step(context, task)
         if task.state is State.RUNNING:
             return {"PASS_THROUGH"}
         return self._leave(self._end(context, task))
@@ -63,8 +63,7 @@ class TaskOperator:
         if task is None:
             return {"CANCELLED"}
         while task.state is State.RUNNING:
-            task.wait(lambda running: self.step(context, running))
-        self.step(context, task)
+            task.wait(lambda running: self._step(context, running))
         return self._end(context, task)
 
     def cancel(self, context: bpy.types.Context) -> None:
@@ -72,6 +71,12 @@ class TaskOperator:
         if self._task is not None:
             self._task.cancel()
         self._leave(set())
+
+    def _step(self, context: bpy.types.Context, task: Task) -> None:
+        try:
+            self.step(context, task)
+        except (LeadlineError, RuntimeError) as error:  # RuntimeError: what Blender raises for files it cannot read
+            task.fail(str(error))
 
     def _start(self, context: bpy.types.Context) -> Task | None:
         self._task = None
@@ -103,7 +108,8 @@ class TaskOperator:
         return {"FINISHED"}
 
     def _fail(self, text: str) -> set[str]:
-        text = text[:1].upper() + text[1:]
+        if text.split(" ")[0].isalpha():  # not an address or a file name
+            text = text[:1].upper() + text[1:]
         runtime.say("ERROR", text)
         # In background mode an ERROR report is raised as an exception by bpy.ops: what a script wants.
         self.report({"ERROR"}, text)

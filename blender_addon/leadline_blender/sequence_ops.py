@@ -15,7 +15,7 @@ from .leadline.geometry import grid_mesh
 from .movies import Movie
 from .properties import copy_options
 from .running import TaskOperator
-from .task import Report, State, Task
+from .task import Report, Task
 
 
 class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
@@ -67,8 +67,6 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
                 pixels = photos.photo_from_image(image).pixels
                 bpy.data.images.remove(image)
             wanted.answer.put(pixels)
-        if task.state is not State.RUNNING:
-            self._close()
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)

@@ -97,6 +97,12 @@ class Task:
         if self.state is State.RUNNING:
             self.state = State.CANCELLED
 
+    def fail(self, error: str) -> None:
+        """Stop because the main thread could not do its part."""
+        self._report.stop.set()
+        if self.state is State.RUNNING:
+            self.state, self.error = State.FAILED, error
+
     def wait(self, while_waiting: Callable[[Task], None] | None = None, interval_s: float = 0.02) -> State:
         """Tick until it ends: for background mode and tests, where nothing else would."""
         while self.state is State.RUNNING:

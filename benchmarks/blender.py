@@ -1,0 +1,121 @@
+"""Blender figures: `python benchmarks/blender.py` (needs the environments of tests/blender/make_envs.sh).
+
+Measured in each Blender that is here, from a depth map in memory to an object in the scene (geometry, mesh data-block,
+32-bit depth and uncertainty images, material, camera), and the plain NumPy geometry beside it. Best of several runs, as
+the machine may be busy. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+VERTICES = 1024
+RUNS = 5
+
+
+def best_ms(work: Callable[[], object], runs: int = RUNS) -> float:
+    """Shortest time of ``runs`` calls, milliseconds."""
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return round(min(times) * 1e3, 1)
+
+
+def scene_values() -> np.ndarray:
+    """Log depth with hills and a box in front, VERTICES².  Enough relief for cuts, no two pixels alike."""
+    y, x = np.mgrid[0:VERTICES, 0:VERTICES]
+    values = (0.4 * np.sin(x / 80) + 0.4 * np.cos(y / 60) + 1e-4 * x).astype(np.float32)
+    values[300:600, 300:600] -= 1.0
+    return values
+
+
+def geometry() -> dict[str, float]:
+    """The geometry alone, in this Python."""
+    from leadline.geometry import Camera, perspective_mesh, relief_mesh, sky_mask
+
+    depth = np.exp(scene_values())
+    camera = Camera.default(VERTICES, VERTICES)
+    rise = depth / depth.max()
+    mesh = perspective_mesh(depth, camera)
+    photo = np.zeros((VERTICES, VERTICES, 3), np.uint8)
+    return {
+        "perspective_ms": best_ms(lambda: perspective_mesh(depth, camera)),
+        "perspective_with_edges_ms": best_ms(lambda: perspective_mesh(depth, camera, edges=True)),
+        "perspective_100k_triangles_ms": best_ms(lambda: perspective_mesh(depth, camera, target_faces=100_000)),
+        "relief_ms": best_ms(lambda: relief_mesh(rise, 2.0, 0.4)),
+        "normals_ms": best_ms(mesh.normals),
+        "sky_ms": best_ms(lambda: sky_mask(rise, photo)),
+    }
+
+
+def inside(module: str) -> None:
+    """Runs in Blender's Python: prints its figures as JSON on the last line."""
+    from importlib import import_module
+
+    import bpy
+
+    bpy.ops.extensions.package_install_files(
+        filepath=os.environ["LEADLINE_ZIP"], repo="user_default", enable_on_install=True
+    )
+    results, photos, depths = (import_module(f"{module}.{name}") for name in ("results", "photos", "depth"))
+    space = import_module(f"{module}.leadline.spaces").Space.LOG_DEPTH
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    values = scene_values()
+    pixels = np.random.default_rng(0).integers(0, 255, (VERTICES, VERTICES, 3), np.uint8)
+    photo = photos.Photo("benchmark", "", pixels)
+    photo.data_block()
+    depth = depths.Depth(values, space, False, "none", 0.1 * np.abs(values))
+    settings = bpy.context.scene.leadline
+    settings.long_edge = 0
+    figures: dict[str, object] = {"blender": bpy.app.version_string, "vertices": VERTICES**2}
+
+    def build() -> None:
+        results.build(bpy.context, photo, depth, settings, results.find_object(bpy.context, "benchmark"))
+        bpy.context.view_layer.update()
+
+    for result in ("PERSPECTIVE", "RELIEF", "DISPLACEMENT"):
+        settings.result = result
+        figures[f"{result.lower()}_ms"] = best_ms(build)
+    bpy.ops.preferences.addon_disable(module=module)
+    print(json.dumps(figures))
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT / "blender_addon"))
+    import build
+
+    report: dict[str, object] = {"cpu_count": os.cpu_count(), "load": os.getloadavg()[0], "machine": platform.machine()}
+    report["geometry"] = geometry()
+    with tempfile.TemporaryDirectory() as folder:
+        archive = build.make_zip("cp311", Path(folder))
+        for python in sorted(ROOT.glob(".venv-bpy*/bin/python")):
+            environment = os.environ | {
+                "LEADLINE_ZIP": str(archive),
+                "BLENDER_USER_RESOURCES": f"{folder}/{python.parts[-3]}",
+            }
+            run = subprocess.run(
+                [str(python), __file__, "--inside"], env=environment, capture_output=True, text=True, check=True
+            )
+            figures = json.loads(run.stdout.strip().splitlines()[-1])
+            report[f"blender {figures.pop('blender')}"] = figures
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    if "--inside" in sys.argv:
+        inside("bl_ext.user_default.leadline_blender")
+    else:
+        main()

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A tour through the add-on in a real Blender window, with real clicks and keys; takes the pictures for the guide.
+
+    blender --factory-startup --window-fullscreen --python gui_tour.py
+
+In a 1600×900 X display with a window manager, xdotool and ImageMagick. Beside this file lie `ext.zip` (the extension for
+that Blender) and `photo.jpg`; a server answers at LEADLINE_TOUR_ADDRESS (tcp://127.0.0.1:5570). Left behind beside this
+file: pictures, and `tour.json` with what was seen; "passed" is true if every step did what it should.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import bpy
+from mathutils import Euler, Vector
+
+HERE = Path(__file__).resolve().parent
+MODULE = "bl_ext.user_default.leadline_blender"
+ADDRESS = os.environ.get("LEADLINE_TOUR_ADDRESS", "tcp://127.0.0.1:5570")
+#: Where the button is in a 1600×900 window with Blender's default layout: plain, and below the custom numbers.
+GENERATE, GENERATE_CUSTOM, VIEWPORT = (1165, 263), (1165, 350), (600, 550)
+seen: list[dict] = []
+
+
+def note(**facts: object) -> None:
+    seen.append(facts)
+    passed = all(value is not False for fact in seen for value in fact.values()) and "end" in facts
+    (HERE / "tour.json").write_text(json.dumps({"passed": passed, "seen": seen}, indent=1, default=str))
+
+
+def picture(name: str) -> None:
+    subprocess.run(["import", "-window", "root", str(HERE / f"blender-{name}.png")], check=True)
+
+
+def click(place: tuple[int, int]) -> None:
+    _input("mousemove", *place, "sleep", 0.3, "mousedown", 1, "mouseup", 1)
+
+
+def press(key: str) -> None:
+    _input("mousemove", *VIEWPORT, "sleep", 0.3, "key", key)
+
+
+def _input(*words: object) -> None:
+    subprocess.Popen(["xdotool", *map(str, words)])
+
+
+def viewport() -> bpy.types.Area:
+    return next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == "VIEW_3D")
+
+
+def sidebar() -> bpy.types.Region:
+    return next(r for r in viewport().regions if r.type == "UI")
+
+
+def panel(**values: object) -> None:
+    """Set the panel's values; the scene is asked for anew, as an undo replaces it."""
+    for name, value in values.items():
+        setattr(bpy.context.scene.leadline, name, value)
+    for region in viewport().regions:
+        region.tag_redraw()
+
+
+def meshes() -> list[str]:
+    return sorted(o.name for o in bpy.data.objects if o.type == "MESH")
+
+
+def look_from(degrees: tuple[float, float], at: tuple[float, float, float], distance: float) -> None:
+    view = viewport().spaces.active.region_3d
+    view.view_perspective = "PERSP"
+    view.view_rotation = Euler((math.radians(degrees[0]), 0, math.radians(degrees[1]))).to_quaternion()
+    view.view_location, view.view_distance = Vector(at), distance
+
+
+def until(true: Callable[[], object], timeout_s: float = 120.0) -> Iterator[float]:
+    end = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < end:
+        yield 0.02
+
+
+def tour() -> Iterator[float]:
+    for thing in list(bpy.data.objects):
+        bpy.data.objects.remove(thing)
+    bpy.ops.extensions.package_install_files(
+        filepath=str(HERE / "ext.zip"), repo="user_default", enable_on_install=True
+    )
+    runtime, task_module = sys.modules[f"{MODULE}.runtime"], sys.modules[f"{MODULE}.task"]
+    note(
+        blender=bpy.app.version_string, python=sys.version.split()[0], enabled=MODULE in bpy.context.preferences.addons
+    )
+    preferences = bpy.context.preferences.addons[MODULE].preferences
+    preferences.place, preferences.address = "REMOTE", ADDRESS
+    viewport().spaces.active.show_region_ui = True
+    viewport().spaces.active.shading.color_type, viewport().spaces.active.shading.light = "TEXTURE", "FLAT"
+    viewport().spaces.active.overlay.show_outline_selected = False
+    panel(source="FILE", filepath=str(HERE / "photo.jpg"), long_edge=768)
+    yield 0.5
+    sidebar().active_panel_category = "Leadline"
+    press("Escape")  # the splash screen
+    yield 1.5
+    bpy.ops.ed.undo_push(message="before")
+    picture("panel")
+
+    # A long run, stopped with Esc.
+    ticks: list[float] = []
+    plain_tick = task_module.Task.tick
+
+    def timed_tick(task: object) -> bool:
+        started = time.perf_counter()
+        changed = plain_tick(task)
+        ticks.append(time.perf_counter() - started)
+        return changed
+
+    task_module.Task.tick = timed_tick
+    panel(quality="CUSTOM", steps=64, ensemble=16, size=448)
+    yield 1.5
+    click(GENERATE_CUSTOM)
+    yield from until(runtime.busy, 20)
+    note(button_starts_it=runtime.busy())
+    yield from until(lambda: runtime.task.fraction > 0.02)
+    yield 1.5
+    picture("progress")
+    note(
+        still_busy=runtime.busy(),
+        stage=runtime.task.stage,
+        ticks=len(ticks),
+        longest_tick_ms=round(max(ticks) * 1e3, 3),
+    )
+    press("Escape")
+    started = time.monotonic()
+    yield from until(lambda: not runtime.busy(), 20)
+    note(escape_stops_it=runtime.task.state.value == "cancelled", after_s=round(time.monotonic() - started, 2))
+    note(nothing_left=not meshes())
+
+    # A run to the end; undone and redone by keyboard.
+    panel(quality="BALANCED")
+    yield 1.5
+    click(GENERATE)
+    yield from until(runtime.busy, 20)
+    yield from until(lambda: meshes() and not runtime.busy())
+    yield 1.5
+    note(generated=bool(meshes()), message=runtime.message[1], camera=bpy.context.scene.camera is not None)
+    press("ctrl+z")
+    yield from until(lambda: not meshes(), 20)
+    note(one_undo_removes_everything=not meshes() and not [o for o in bpy.data.objects if o.type == "CAMERA"])
+    press("ctrl+shift+z")
+    yield from until(meshes, 20)
+    note(redo_brings_it_back=bool(meshes()))
+    yield 1.0
+    press("KP_0")
+    yield 3.0
+    picture("camera")
+    look_from((68, 28), (0, 3.5, 0), 9.0)
+    yield 3.0
+    picture("scene")
+
+    # The same photograph as a displacement: the same object is updated.
+    before = meshes()
+    panel(result="DISPLACEMENT", long_edge=512, height_m=0.5)
+    yield 1.0
+    click(GENERATE)
+    yield from until(runtime.busy, 20)
+    yield from until(lambda: not runtime.busy())
+    yield 1.0
+    thing = bpy.context.view_layer.objects.active
+    note(same_object=meshes() == before, modifier=[m.type for m in thing.modifiers] == ["DISPLACE"])
+    properties = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == "PROPERTIES")
+    properties.spaces.active.context = "MODIFIER"
+    look_from((72, 30), (0, 0, 0), 4.0)
+    yield 3.0
+    picture("displacement")
+
+
+running: Iterator[float] | None = None
+
+
+def drive() -> float | None:
+    global running
+    try:
+        running = running or tour()
+        return next(running)
+    except StopIteration:
+        note(end=True)
+    except Exception:
+        note(failed=False, traceback=traceback.format_exc())
+    bpy.ops.preferences.addon_disable(module=MODULE)
+    bpy.ops.wm.quit_blender()
+    return None
+
+
+bpy.app.timers.register(drive, first_interval=4)
