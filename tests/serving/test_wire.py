@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,17 @@ def test_maps_survive_the_journey(encoding: str, tolerance: float, shape: tuple[
     values = (np.random.default_rng(0).random(shape) * 4 - 2).astype(np.float32)
     info, body = pixels.encode_map(values, encoding)
     assert np.abs(pixels.decode_map(info, body) - values).max() <= tolerance
+
+
+def test_halves_are_the_same_with_and_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    values = np.float32([[1e-3, -2.5, 70000.0, -1e9, 0.1, 65504.0]])
+    monkeypatch.delitem(sys.modules, "torch")
+    _, plain = pixels.encode_map(values, "float16")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    info, quick = pixels.encode_map(values, "float16")
+    assert bytes(plain) == bytes(quick)
+    assert np.isfinite(pixels.decode_map(info, quick)).all()
 
 
 def test_a_constant_map_survives_as_integers() -> None:

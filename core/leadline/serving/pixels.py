@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from typing import Any
 
@@ -38,19 +39,29 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
     """
     height, width = values.shape
     scale, offset = 1.0, 0.0
+    numbers: npt.NDArray[Any] = values
     if encoding in ("uint16", "png16"):
         low, high = float(values.min()), float(values.max())
         scale, offset = max((high - low) / 65535.0, float(np.finfo(np.float32).tiny)), low
-        values = np.rint((values - np.float32(low)) / np.float32(scale)).clip(0, 65535)
+        numbers = np.rint((values - np.float32(low)) / np.float32(scale)).clip(0, 65535)
     elif encoding == "float16":
-        values = np.clip(values, -65504.0, 65504.0)
+        numbers = _halves(values)
     info = MapInfo(encoding, (height, width), scale, offset)
     if encoding == "png16":
-        return info, _write_png(values.astype(np.uint16))
+        return info, _write_png(numbers.astype(np.uint16))
     if out is None:
         out = memoryview(bytearray(map_nbytes(encoding, height, width) or 0))
-    np.copyto(np.frombuffer(out, _RAW[encoding]).reshape(height, width), values, casting="unsafe")
+    np.copyto(np.frombuffer(out, _RAW[encoding]).reshape(height, width), numbers, casting="unsafe")
     return info, out
+
+
+def _halves(values: FloatMap) -> npt.NDArray[np.float16]:
+    """float16, the largest ones instead of infinities. Where torch is loaded, it does this ten times faster."""
+    torch = sys.modules.get("torch")
+    if torch is not None and values.flags.writeable and values.flags.c_contiguous:
+        halves: npt.NDArray[np.float16] = torch.from_numpy(values).clamp(-65504.0, 65504.0).half().numpy()
+        return halves
+    return np.clip(values, -65504.0, 65504.0).astype(np.float16)
 
 
 def decode_map(info: MapInfo, body: Frame) -> FloatMap:

@@ -546,7 +546,7 @@ class Server:
                 if attempt == 49:
                     raise
                 time.sleep(0.1)
-        with contextlib.suppress(OSError, AttributeError):
+        with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
             ctypes.CDLL(None).malloc_trim(0)
 
 
