@@ -149,7 +149,7 @@ class Camera:
         depth_m = points[:, 2]
         with np.errstate(all="ignore"):
             slope = points[:, :2] / depth_m[:, None]
-        seen = np.isfinite(slope).all(axis=1) & (depth_m > 0)
+        seen = np.isfinite(slope).all(axis=1) & (depth_m > 0) & (depth_m < np.inf)
         if not self.is_distorted:
             pixels = slope @ self.matrix[:2, :2].T.astype(slope.dtype) + self.matrix[:2, 2].astype(slope.dtype)
             pixels[~seen] = np.nan

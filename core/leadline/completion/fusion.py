@@ -312,19 +312,20 @@ class _Fusion:
         if len(neighbours) < 5:
             return points, 0
         around = neighbours[:, self._tiles]  # (K, n)
-        corrected = points.value - points.model
-        apart = torch.minimum(
-            (points.value[around] - points.value).abs_(), (corrected[around] - corrected).abs_()
-        ) / self._tolerance(points.value)
-        apart.masked_fill_(around == torch.arange(len(points.value), device=self.device), torch.inf)
-        alone = third_smallest(apart)
-        typical = float(alone.median())
+        unit = self._tolerance(points.value)
+        own = around == torch.arange(len(points.value), device=self.device)
+        candidates = []
+        for value in (points.value, points.value - points.model):
+            apart = ((value[around] - value).abs_() / unit).masked_fill_(own, torch.inf)
+            alone = third_smallest(apart)
+            candidates.append((float(alone.median()), apart, alone))
+        typical, apart, alone = min(candidates, key=lambda candidate: candidate[0])  # with the model, if it explains more
         suspects = float((alone > max(1.0, 8 * typical)).float().mean())
         odds = min((suspects / SUSPECT_SHARE) ** 4, 100.0)
-        reach = max(0.5, 3 * typical)
+        reach = max(0.25, 3 * typical)
         trust = 1.0 / (1.0 + odds * (alone / reach) ** 4)
         if odds > 0.1:
-            trust = self._relax(points, around, apart, trust, max(0.25, 2 * typical))
+            trust = self._relax(points, around, apart, trust, max(0.1, 3 * typical))
         return points._replace(trust=trust), int((trust < 0.5).sum())
 
     def _relax(self, points: Points, around: Tensor, apart: Tensor, trust: Tensor, reach: float) -> Tensor:
@@ -393,8 +394,8 @@ class _Fusion:
     def _sigma(self, estimate: Estimate, model: Tensor, calibration: Calibration | None) -> Tensor:
         if calibration is not None:
             return calibration.sigma(estimate, model)
-        relative = prior_sigma(len(self.sparse))
-        return relative * self._tolerance(estimate.value) / self.options.tolerance
+        possible = self.space.from_depth(_within(self.space.to_depth(estimate.value), self.sparse))
+        return prior_sigma(len(self.sparse)) * self._tolerance(possible) / self.options.tolerance
 
     def _full(self, tiles: Tensor) -> Tensor:
         """(T, C) → (H, W)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,7 @@ def read_points(path: str | Path) -> Floats:
         points = reader(path)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (ValueError, OSError, EOFError, KeyError, TypeError) as error:
+    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is damaged or not a {path.suffix} file: {reason}") from error
     return np.ascontiguousarray(points, dtype=np.float32)
@@ -67,23 +68,24 @@ def _columns(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
-    return _columns(np.load(path, allow_pickle=False))
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise InputError("it is an archive; name it .npz")
+    return _columns(array)
 
 
 def _read_npz(path: Path) -> npt.NDArray[Any]:
-    import zipfile  # noqa: PLC0415
-
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            name = next((wanted for wanted in ("points", "xyz") if wanted in names), names[0] if len(names) == 1 else None)
-            if name is None and set("xyz") <= set(names):
-                return np.stack([np.ravel(archive[axis]) for axis in "xyz"], axis=1)
-            if name is None:
-                raise InputError(f"it holds {', '.join(names) or 'nothing'}; name the points 'points'")
-            return _columns(archive[name])
-    except zipfile.BadZipFile as error:
-        raise InputError("it is damaged") from error
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        raise InputError("it is a single array; name it .npy")
+    with loaded as archive:
+        names = archive.files
+        name = next((wanted for wanted in ("points", "xyz") if wanted in names), names[0] if len(names) == 1 else None)
+        if name is None and set("xyz") <= set(names):
+            return np.stack([np.ravel(archive[axis]) for axis in "xyz"], axis=1)
+        if name is None:
+            raise InputError(f"it holds {', '.join(names) or 'nothing'}; name the points 'points'")
+        return _columns(archive[name])
 
 
 def _read_bin(path: Path) -> npt.NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ class SparseDepth:
 
     def __len__(self) -> int:
         return len(self.depth_m)
+
+    def subset(self, kept: npt.NDArray[np.bool_]) -> SparseDepth:
+        """The points that ``kept``, bool (n,), selects."""
+        return replace(self, u=self.u[kept], v=self.v[kept], depth_m=self.depth_m[kept])
 
     def map(self) -> npt.NDArray[np.float32]:
         """float32 (H, W), 0 where nothing was measured."""

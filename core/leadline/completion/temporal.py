@@ -94,6 +94,11 @@ class TemporalFusion:
         target: Vector = prediction.space.from_depth(sparse.depth_m.astype(np.float64))
         if memory is not None and _contradicts(memory.fit, own, values, target):
             memory, note = None, "contradiction"
+        if memory is not None and len(sparse) < _FEWEST_TO_CONTRADICT:  # too few to vote: the memory tells outliers
+            believed = _believed(memory, values, target, sparse.depth_m)
+            if not believed.any():
+                return self._without_points(rgb, prediction, sparse.subset(believed), memory, thumbnail, note, settings)
+            sparse, values, target = sparse.subset(believed), values[believed], target[believed]
         fit, updated = _joined(memory, own, values, target, thumbnail, prediction.space)
         self._memory = updated
         result = complete(rgb, prediction, sparse, fit=fit, options=self.options, **settings)
@@ -138,6 +143,16 @@ def _contradicts(carried: Fit, own: Fit, values: Vector, target: Vector) -> bool
         return False
     residual = 1.4826 * float(np.median(np.abs(carried.scale * values + carried.shift - target)))
     return residual > _CONTRADICTION * max(own.sigma, carried.sigma, 1e-9)
+
+
+def _believed(
+    memory: _Memory, values: Vector, target: Vector, depth_m: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Which of few points are within six sigma, or a factor of 1.5 in depth, of what the memory expects."""
+    expected = memory.fit.scale * values + memory.fit.shift
+    factor = np.abs(np.log(memory.space.to_depth(expected) / depth_m.astype(np.float64)))
+    result: npt.NDArray[np.bool_] = (np.abs(expected - target) <= 6 * memory.sigma) | (factor <= np.log(1.5))
+    return result
 
 
 def _joined(
