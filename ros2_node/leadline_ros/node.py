@@ -83,14 +83,51 @@ class DepthNode(LifecycleNode):
         service.callback = guarded
 
     def autostart(self) -> None:
-        """Configure and activate, if `auto_activate` says so; what goes wrong is logged and leaves the node alive."""
+        """Begin to load the model, if `auto_activate` says so; the transitions follow when it is there.
+
+        So the node answers its services meanwhile. What goes wrong is logged and leaves it unconfigured.
+        """
         if not self.node_settings.auto_activate:
             return
         try:
-            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and not self.stop.is_set():
+            self._begin_loading()
+            self._autostart_pending = True
+        except LeadlineError as error:
+            self._cannot_configure(error)
+
+    def _continue_autostart(self) -> None:
+        if self.worker is None:  # somebody else configured and cleaned up meanwhile
+            self._autostart_pending = False
+        if not self._autostart_pending or self.worker is None or self.worker.loading:
+            return
+        self._autostart_pending = False
+        if self.worker.model is None:
+            self._release()
+            return
+        try:
+            if self.state_label == "unconfigured":
+                self.trigger_configure()
+            if self.state_label == "inactive":
                 self.trigger_activate()
-        except RCLError as error:  # somebody else changed the state meanwhile
+        except RCLError as error:  # somebody else changed the state in between
             self.get_logger().warning(f"auto-activation stopped: {_first_line(error)}")
+
+    def _begin_loading(self) -> None:
+        """Start the worker and have it load the model.
+
+        Raises:
+            LeadlineError: cv_bridge is asked for and cannot be used.
+        """
+        self.engine = Engine(self)
+        self.worker = StreamWorker(self.engine.process, self._frame_failed, self._load_failed)
+        self.load_error = ""
+        self.worker.min_period_s = _period(self.node_settings)
+        self.worker.start()
+        self.worker.load(self.engine.loader(self.stream_settings))
+
+    def _cannot_configure(self, error: Exception) -> None:
+        self.load_error = _first_line(error)
+        self.get_logger().error(f"cannot configure: {self.load_error}")
 
     @property
     def state_label(self) -> str:
@@ -100,22 +137,16 @@ class DepthNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model in the worker's thread, and warm it up."""
         try:
-            engine = Engine(self)
+            if self.worker is None:
+                self._begin_loading()
         except LeadlineError as error:
-            self.load_error = str(error)
-            self.get_logger().error(f"cannot configure: {error}")
+            self._cannot_configure(error)
             return TransitionCallbackReturn.FAILURE
-        worker: StreamWorker[Any, ImageJob] = StreamWorker(engine.process, self._frame_failed, self._load_failed)
-        self.engine, self.worker, self.load_error = engine, worker, ""
-        worker.min_period_s = _period(self.node_settings)
-        worker.start()
-        worker.load(engine.loader(self.stream_settings))
-        while not worker.wait_loaded(0.05):
+        while self.worker is not None and not self.worker.wait_loaded(0.05):
             self.diagnostics.publish_if_due()
             if self.stop.is_set():
-                self._release()
-                return TransitionCallbackReturn.FAILURE
-        if worker.model is None:
+                break
+        if self.worker is None or self.worker.model is None or self.stop.is_set():
             self._release()
             return TransitionCallbackReturn.FAILURE
         self.outputs = Outputs(self)
@@ -253,15 +284,13 @@ class DepthNode(LifecycleNode):
             if model_changed:
                 self.worker.load(self.engine.loader(stream))
         elif model_changed and node.auto_activate and self.load_error:
-            self._autostart_pending = True
+            self.autostart()
         if self.inputs.is_open and any(getattr(node, n) != getattr(old_node, n) for n in _NEEDS_SUBSCRIPTION):
             self.inputs.open(node.image_transport)
 
     def _housekeeping(self) -> None:
         self._follow_demand()
-        if self._autostart_pending:
-            self._autostart_pending = False
-            self.autostart()
+        self._continue_autostart()
         if self._restore_model_parameters and self.worker is not None and self.worker.model is not None:
             # The parameters must say what runs, and that is still the model before.
             self._restore_model_parameters = False

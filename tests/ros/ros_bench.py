@@ -116,10 +116,10 @@ class Bench:
         self._entities.append((self.node.destroy_subscription, subscription))
         return messages
 
-    def call(self, kind: type, name: str, request: Any, timeout_s: float = 60.0) -> Any:
+    def call(self, kind: type, name: str, request: Any, timeout_s: float = START_TIMEOUT_S) -> Any:
         client = self.node.create_client(kind, name)
         try:
-            assert self.until(client.service_is_ready, 30.0), f"no service {name}"
+            assert self.until(client.service_is_ready, 60.0), f"no service {name}"
             future = client.call_async(request)
             assert self.until(future.done, timeout_s), f"no answer from {name}"
             return future.result()

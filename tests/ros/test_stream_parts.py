@@ -194,3 +194,17 @@ def test_worker_drops_old_frames_keeps_the_old_model_and_reloads_a_broken_one() 
     worker.put(11)
     assert wait_until(lambda: seen[-1] == ("second", 11))
     assert worker.stop()
+
+
+def test_the_manual_names_every_setting_and_topic() -> None:
+    from dataclasses import fields
+    from pathlib import Path
+
+    pytest.importorskip("rclpy", reason="the node's own settings need rclpy: pip install leadline[ros]")
+    from leadline_ros.outputs import TOPICS
+    from leadline_ros.parameters import NodeSettings
+
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "ros2.md").read_text()
+    names = [one.name for table in (StreamSettings, NodeSettings) for one in fields(table)]
+    names += [topic for topic, _ in TOPICS.values()]
+    assert [name for name in names if f"`{name}`" not in manual] == []

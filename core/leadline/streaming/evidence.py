@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from leadline.completion.fit import Fit, fit_scale_and_shift
 from leadline.completion.fusion import complete
 from leadline.completion.lidar import project_points
 from leadline.completion.sparse import SparseDepth
+from leadline.completion.temporal import TemporalFusion
 from leadline.prediction import DepthPrediction
 from leadline.streaming.settings import StreamSettings
 
@@ -43,15 +45,17 @@ class Metric:
 
 
 class ScaleSource:
-    """Finds the metres for each frame of one stream and remembers the last fit."""
+    """Finds the metres for each frame of one stream; scale and shift carry over from frame to frame."""
 
     def __init__(self, device: Any = "cpu") -> None:
         self._device = device
-        self._held: tuple[Fit, int] | None = None
+        self._temporal = TemporalFusion(max_age=sys.maxsize)  # how long is for hold_s to say, in seconds
+        self._measured_ns: int | None = None
 
     def reset(self) -> None:
-        """Forget the last fit."""
-        self._held = None
+        """Forget the frames before."""
+        self._temporal.reset()
+        self._measured_ns = None
 
     def metric(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Metric:
         """The best evidence there is for this frame.
@@ -64,16 +68,14 @@ class ScaleSource:
         reasons = []
         points, reason = measured_points(frame, settings)
         if points is not None and len(points):
-            fit = _fit(raw, points.v, points.u, points.depth_m)
-            if fit.kind == "scale and shift":
-                self._held = (fit, frame.stamp_ns)
-            done = complete(frame.rgb, raw, points, frame.camera, fit=fit, device=self._device)
+            self._measured_ns = frame.stamp_ns
+            done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
             return Metric(done, f"{len(points)} measured points")
         reasons.append(reason or "no points or sparse depth came with the image")
-        held = self._young_fit(frame.stamp_ns, settings)
-        if held is not None:
-            nothing = _no_points(raw.shape)
-            return Metric(complete(frame.rgb, raw, nothing, fit=held, device=self._device), "the fit of a moment ago")
+        if self._remembers(frame.stamp_ns, settings):
+            done = self._temporal.complete(frame.rgb, raw, _no_points(raw.shape), device=self._device)
+            if done.metric:  # not after a cut
+                return Metric(done, "the fit of a moment ago")
         if settings.metric_scale != 0:
             return Metric(raw.aligned(settings.metric_scale, settings.metric_shift), "parameter metric_scale")
         if settings.camera_height_m > 0:
@@ -87,11 +89,14 @@ class ScaleSource:
             reasons.append("neither metric_scale nor camera_height_m is set")
         return Metric(None, reason="; ".join(reasons))
 
-    def _young_fit(self, stamp_ns: int, settings: StreamSettings) -> Fit | None:
-        if self._held is None or settings.hold_s <= 0:
-            return None
-        fit, fitted_ns = self._held
-        return fit if abs(stamp_ns - fitted_ns) <= settings.hold_s * 1e9 else None
+    def _remembers(self, stamp_ns: int, settings: StreamSettings) -> bool:
+        """Whether points came recently enough for their fit to speak for this frame; if not, it is forgotten."""
+        if self._measured_ns is None:
+            return False
+        young = settings.hold_s > 0 and abs(stamp_ns - self._measured_ns) <= settings.hold_s * 1e9
+        if not young:
+            self.reset()
+        return young
 
     @staticmethod
     def _ground(frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Fit | str:

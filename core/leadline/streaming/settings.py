@@ -53,7 +53,7 @@ class StreamSettings:
     hold_s: float = option(
         0.5, "How long the last fitted scale may serve images that have no points of their own.", 0.0, 3600.0
     )
-    lidar_min_range_m: float = option(0.3, "Points nearer than this along the optical axis are ignored.", 0.0, 100.0)
+    lidar_min_range_m: float = option(0.3, "Points nearer to the camera than this are ignored.", 0.0, 100.0)
     lidar_max_range_m: float = option(200.0, "Points farther than this are ignored.", 0.1, 1000.0)
     fixed_frame: str = option(
         "", "Frame that stands still (odom, map): undoes the robot's motion between points and image. Empty: off."
