@@ -41,7 +41,8 @@ Message = list[bytes]
 @contextmanager
 def served(*arguments: str) -> Iterator[tuple[str, int]]:
     """`leadline serve` in a process of its own: address and process id."""
-    command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--log-level=error", *arguments]
+    command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--log-level=error",
+               "--bind=tcp://127.0.0.1:*", *arguments]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert server.stdin is not None

@@ -21,7 +21,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -256,8 +256,8 @@ class Client:
         job = self.submit(image, timeout_s=timeout_s, **options)
         if cancel is None:
             return job.result()
-        while not job.done():
-            if cancel.wait(CANCEL_POLL_S) and not job.done():
+        while not wait([job.future], CANCEL_POLL_S).done:
+            if cancel.is_set():
                 job.cancel()
         return job.result()
 

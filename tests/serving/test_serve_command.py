@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from leadline.checkpoints.catalog import CATALOG, MINI_FOLDER
+from leadline.cli import serve
+from leadline.errors import InputError
+
+RUN = "from leadline.cli.main import main; main()"
+
+
+def test_the_packaged_models_are_served_without_asking() -> None:
+    packaged = {name for name, entry in CATALOG.items() if entry.packaged and (MINI_FOLDER / entry.packaged).exists()}
+    assert packaged <= set(serve._present())
+
+
+def test_models_have_names_that_clients_can_say() -> None:
+    assert serve._named(("depthfm", "mine=/data/a b.safetensors")) == {
+        "depthfm": "depthfm",
+        "mine": "/data/a b.safetensors",
+    }
+    with pytest.raises(InputError, match="twice"):
+        serve._named(("a", "a=b"))
+    with pytest.raises(InputError, match="NAME=/data/x"):
+        serve._named(("/data/x.safetensors",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--bind", "tcp://0.0.0.0:*", "-m", "depthfm-mini"], "can be reached by others"),
+        (["--bind", "nonsense", "-m", "depthfm-mini", "--insecure"], "cannot be bound"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(arguments: list[str], complaint: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, "serve", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 2
+    assert complaint in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_help_is_there() -> None:
+    result = CliRunner().invoke(serve.command, ["--help"], catch_exceptions=False)
+    assert "--keys" in result.output
+    assert "--loader" not in result.output
