@@ -120,7 +120,7 @@ class MeshOptions:
     far_m: FloatProperty(  # type: ignore[valid-type]
         name="Farthest",
         description="How far from the camera the farthest things are",
-        default=8.0,
+        default=6.0,
         min=2e-3,
         soft_max=1000.0,
         unit="LENGTH",

@@ -108,7 +108,7 @@ class TaskOperator:
         return {"FINISHED"}
 
     def _fail(self, text: str) -> set[str]:
-        if text.split(" ")[0].isalpha():  # not an address or a file name
+        if text.split(" ", maxsplit=1)[0].isalpha():  # not an address or a file name
             text = text[:1].upper() + text[1:]
         runtime.say("ERROR", text)
         # In background mode an ERROR report is raised as an exception by bpy.ops: what a script wants.

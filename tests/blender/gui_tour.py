@@ -87,12 +87,23 @@ def until(true: Callable[[], object], timeout_s: float = 120.0) -> Iterator[floa
 
 
 def tour() -> Iterator[float]:
+    yield from prepare()
+    yield from stopped_with_escape()
+    yield from generated_undone_redone()
+    yield from updated_to_displacement()
+
+
+def part(name: str) -> object:
+    return sys.modules[f"{MODULE}.{name}"]
+
+
+def prepare() -> Iterator[float]:
+    """Install, point to the server, show the panel."""
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
     bpy.ops.extensions.package_install_files(
         filepath=str(HERE / "ext.zip"), repo="user_default", enable_on_install=True
     )
-    runtime, task_module = sys.modules[f"{MODULE}.runtime"], sys.modules[f"{MODULE}.task"]
     note(
         blender=bpy.app.version_string, python=sys.version.split()[0], enabled=MODULE in bpy.context.preferences.addons
     )
@@ -107,9 +118,11 @@ def tour() -> Iterator[float]:
     press("Escape")  # the splash screen
     yield 1.5
     bpy.ops.ed.undo_push(message="before")
-    picture("panel")
 
-    # A long run, stopped with Esc.
+
+def stopped_with_escape() -> Iterator[float]:
+    """A long run, with a picture of its progress."""
+    runtime, task_module = part("runtime"), part("task")
     ticks: list[float] = []
     plain_tick = task_module.Task.tick
 
@@ -140,8 +153,11 @@ def tour() -> Iterator[float]:
     note(escape_stops_it=runtime.task.state.value == "cancelled", after_s=round(time.monotonic() - started, 2))
     note(nothing_left=not meshes())
 
-    # A run to the end; undone and redone by keyboard.
-    panel(quality="BALANCED")
+
+def generated_undone_redone() -> Iterator[float]:
+    """A run to the end; undone and redone by keyboard."""
+    runtime = part("runtime")
+    panel(quality="BALANCED", near_m=2.0, far_m=4.5)
     yield 1.5
     click(GENERATE)
     yield from until(runtime.busy, 20)
@@ -155,14 +171,17 @@ def tour() -> Iterator[float]:
     yield from until(meshes, 20)
     note(redo_brings_it_back=bool(meshes()))
     yield 1.0
-    press("KP_0")
+    viewport().spaces.active.region_3d.view_perspective = "CAMERA"
     yield 3.0
     picture("camera")
-    look_from((68, 28), (0, 3.5, 0), 9.0)
+    look_from((72, 24), (0, 2.8, 0), 6.5)
     yield 3.0
     picture("scene")
 
-    # The same photograph as a displacement: the same object is updated.
+
+def updated_to_displacement() -> Iterator[float]:
+    """The same photograph as a displacement: the same object is updated."""
+    runtime = part("runtime")
     before = meshes()
     panel(result="DISPLACEMENT", long_edge=512, height_m=0.5)
     yield 1.0
@@ -179,14 +198,12 @@ def tour() -> Iterator[float]:
     picture("displacement")
 
 
-running: Iterator[float] | None = None
+steps = tour()
 
 
 def drive() -> float | None:
-    global running
     try:
-        running = running or tour()
-        return next(running)
+        return next(steps)
     except StopIteration:
         note(end=True)
     except Exception:

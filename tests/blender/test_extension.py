@@ -25,6 +25,7 @@ from leadline.serving.local import LocalServer
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 INSIDE = HERE / "inside"
+MINI = ROOT / "core" / "leadline" / "checkpoints" / "mini"
 TIMEOUT_S = 900
 FOCAL_35_MM = 35
 
@@ -65,7 +66,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The mini weights' place is taken by random ones: what is tested is Blender, not the depth."""
+    """Random weights, as most checks are about Blender and not about the depth."""
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(tiny_bundle("depthfm"), path)
     return path
@@ -108,30 +109,41 @@ def locked_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.mark.parametrize("version", ["4.2", "4.5", "5.0"])
 def test_in_blender(version, extension, photo, server, locked_server, model, tmp_path):
-    python = blender_python(version)
     address, key_file = locked_server
-    environment = os.environ | {
-        "BLENDER_USER_RESOURCES": str(tmp_path / "user"),
-        "LEADLINE_TEST_ZIP": str(extension),
-        "LEADLINE_TEST_PHOTO": str(photo),
-        "LEADLINE_TEST_ADDRESS": server,
-        "LEADLINE_TEST_LOCKED_ADDRESS": address,
-        "LEADLINE_TEST_KEY_FILE": str(key_file),
-        "LEADLINE_TEST_PYTHON": sys.executable,
-        "LEADLINE_TEST_MODEL": str(model),
-        "LEADLINE_PYTHON": sys.executable,
-    }
+    run_inside(
+        blender_python(version),
+        tmp_path,
+        LEADLINE_TEST_ZIP=str(extension),
+        LEADLINE_TEST_PHOTO=str(photo),
+        LEADLINE_TEST_ADDRESS=server,
+        LEADLINE_TEST_LOCKED_ADDRESS=address,
+        LEADLINE_TEST_KEY_FILE=str(key_file),
+        LEADLINE_TEST_PYTHON=sys.executable,
+        LEADLINE_TEST_MODEL=str(model),
+    )
+
+
+def test_in_blender_with_the_mini_weights(extension, photo, tmp_path):
+    if not (MINI / "depthfm-mini.safetensors").exists():
+        pytest.skip("the mini weights are not here")
+    with LocalServer(sys.executable, ["depthfm-mini"], device="cpu", log_path=tmp_path / "log") as server:
+        run_inside(
+            blender_python("4.2"),
+            tmp_path,
+            "-k",
+            "test_scene_with_its_camera or test_rendering or test_depth_and_uncertainty",
+            LEADLINE_TEST_ZIP=str(extension),
+            LEADLINE_TEST_PHOTO=str(photo),
+            LEADLINE_TEST_ADDRESS=str(server.address),
+        )
+
+
+def run_inside(python: Path, folder: Path, *arguments: str, **variables: str) -> None:
+    """pytest on `inside/` in Blender's Python; its report becomes ours if anything fails."""
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(folder / "user"), **variables}
     environment.pop("PYTHONPATH", None)
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        str(INSIDE),
-        "-c",
-        str(INSIDE / "pytest.ini"),
-        "--basetemp",
-        str(tmp_path / "inside"),
-    ]
+    command = [str(python), "-m", "pytest", str(INSIDE), "-c", str(INSIDE / "pytest.ini"), *arguments]
+    command += ["--basetemp", str(folder / "inside")]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     report = run.stdout[-12_000:] + run.stderr[-3000:]
     print(report)

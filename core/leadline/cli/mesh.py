@@ -39,7 +39,7 @@ def scene_options(function: F) -> F:
             metavar="X Y METRES",
             help="A pixel whose depth was measured; makes the result metric. May be repeated.",
         ),
-        click.option("--far", type=float, default=8.0, show_default=True, help="Assumed farthest distance, metres."),
+        click.option("--far", type=float, default=6.0, show_default=True, help="Assumed farthest distance, metres."),
         click.option("--near", type=float, default=1.5, show_default=True, help="Assumed nearest distance, metres."),
         click.option("--fov", type=float, help="Horizontal field of view, degrees."),
         click.option("--lens-mm", type=float, help="Focal length as for full frame (36 mm along the long edge)."),
