@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,8 +105,6 @@ class AutoencoderRecipe(Recipe):
 
 def save_codec_file(codec: Codec, path: Path) -> None:
     """Write a codec with its config, in float32 (training form; the shipped form is made by ``checkpoints.native``)."""
-    import json  # noqa: PLC0415
-
     config: dict[str, Any] = {k: v for k, v in codec.vae.config.items() if not k.startswith("_")}
     header = {"config": json.dumps(config), "latent_scale": repr(codec.latent_scale)}
     tensors = {name: tensor.detach().float().contiguous() for name, tensor in codec.vae.state_dict().items()}
@@ -112,12 +112,16 @@ def save_codec_file(codec: Codec, path: Path) -> None:
     save_file(tensors, path, metadata=header)
 
 
+def is_codec_file(path: Path) -> bool:
+    """Whether :func:`save_codec_file` wrote it."""
+    if path.suffix != ".safetensors":
+        return False
+    with safe_open(path, framework="pt") as file:
+        return "latent_scale" in (file.metadata() or {})
+
+
 def load_codec_file(path: Path) -> Codec:
     """The inverse of :func:`save_codec_file`, frozen and in eval mode."""
-    import json  # noqa: PLC0415
-
-    from safetensors import safe_open  # noqa: PLC0415
-
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

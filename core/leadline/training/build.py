@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from leadline.checkpoints.bundle import ModelBundle, build
-from leadline.checkpoints.native import load_model
+from leadline.checkpoints.official import load_folder
+from leadline.checkpoints.resolve import resolve
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
 from leadline.models.fourier import FourierEnhancement
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation
-from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file
+from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load_codec_file
 from leadline.training.base import DepthRecipe, warm_start
 from leadline.training.completion import CompletionRecipe
 from leadline.training.config import take
@@ -98,12 +99,12 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
             "noising_step": 400, "fourier": config["recipe"] == "depthmaster-stage2",
         },
     )
-    start = load_model(Path(config["start_from"])) if config.get("start_from") else None
+    start = _start(config.get("start_from"))
     if start is not None:
         codec, prompt = start.codec, start.model.prompt
         unet: dict[str, Any] = dict(section["unet"] or start.spec.unet)
     elif config.get("codec"):
-        codec = load_codec_file(Path(config["codec"]))
+        codec = load_codec(Path(config["codec"]))
         if section["unet"] is None:
             raise InputError("model.unet is missing; describe the network, or give start_from")
         unet = dict(section["unet"])
@@ -136,6 +137,28 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     if start is not None:
         warm_start(bundle.model, start.model)
     return bundle, start
+
+
+def _start(section: Any) -> ModelBundle | None:
+    """The model to start from: a catalog name, any checkpoint on disk, or ``stable_diffusion: FOLDER``."""
+    if section is None:
+        return None
+    if isinstance(section, dict):
+        if set(section) != {"stable_diffusion"}:
+            raise InputError("start_from is a name, a path, or stable_diffusion: FOLDER")
+        return load_folder(Path(section["stable_diffusion"]), family="fiffdepth")  # a plain four-channel network
+    return resolve(section)
+
+
+def load_codec(path: Path) -> Codec:
+    """The autoencoder in a codec file of the autoencoder recipe, or inside a model.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a codec.safetensors or a model")
+    return load_codec_file(path) if is_codec_file(path) else resolve(path).codec
 
 
 def codec_config(block_out_channels: list[int], latent_channels: int, norm_num_groups: int) -> dict[str, Any]:
@@ -208,4 +231,4 @@ def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:
 
 
 def _teacher(section: Any) -> Teacher | None:
-    return None if section is None else ModelTeacher(load_model(Path(section)).model)
+    return None if section is None else ModelTeacher(resolve(section).model)

@@ -26,6 +26,8 @@ class FiffDepthRecipe(DepthRecipe):
         teacher: Gives depth latents of unlabelled pictures; None leaves t = −1 out.
         weight_mae, weight_gm, weight_keep: λ; 1, 0.5 and 0.2 in the paper. ``weight_keep=0`` is its ablation.
         gamma: γ; 0.5 in the paper.
+        keep_share: Share of the batch on which trajectory keeping is computed; 1 in the paper. Its evaluation of the
+            network costs as much as the depth step's, which a small compute budget may want to spend elsewhere.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class FiffDepthRecipe(DepthRecipe):
         weight_gm: float = 0.5,
         weight_keep: float = 0.2,
         gamma: float = 0.5,
+        keep_share: float = 1.0,
     ) -> None:
         super().__init__(bundle)
         self.teacher = teacher
         self.weight_mae, self.weight_gm, self.weight_keep, self.gamma = weight_mae, weight_gm, weight_keep, gamma
+        self.keep_share = keep_share
         self.register_buffer("alpha_bar", ddpm_alpha_bar().float(), persistent=False)
         self.alpha_bar: Tensor
 
@@ -50,7 +54,8 @@ class FiffDepthRecipe(DepthRecipe):
         losses = {"depth": self.depth_loss(d0, depth, mask)}
         loss = losses["depth"]
         if self.weight_keep > 0:
-            losses["keep"] = self.keeping_loss(image, depth, mask, generator)
+            kept = max(1, round(self.keep_share * len(image)))
+            losses["keep"] = self.keeping_loss(image[:kept], depth[:kept], mask[:kept], generator)
             loss = loss + self.weight_keep * losses["keep"]
         unlabelled = self._unlabelled(batch)
         if self.teacher is not None and unlabelled is not None:

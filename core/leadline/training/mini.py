@@ -69,7 +69,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     def trainer(**changes: Any) -> dict[str, Any]:
         return {
-            "batch_size": 24, "warmup": 100, "decay": "cosine", "final_lr_ratio": 0.02, "weight_decay": 0.01,
+            "batch_size": 16, "warmup": 100, "decay": "cosine", "final_lr_ratio": 0.02, "weight_decay": 0.01,
             "ema": 0.999, "precision": "bf16", "save_every": 100, "log_every": 25, "preview_every": 500, **changes,
         }  # fmt: skip
 
@@ -100,51 +100,50 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
     first = str(root / "depthmaster-stage1" / "model.safetensors")
+    second = str(root / "fiffdepth" / "model.safetensors")
+    flow = str(root / "depthfm" / "model.safetensors")
+    often = {"128x192": 0.55, "192x256": 0.2, "96x256": 0.25}
+    small = {"default_size": 256}
     yield (
         "depthmaster-stage1",
         {
             "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "codec": codec,
-            "model": {"default_size": 256, "unet": UNET},
-            "data": {"latents": caches},
-            "trainer": trainer(steps=4000, lr=6e-4, warmup=200, seed=3),
+            "model": {**small, "unet": UNET}, "data": {"latents": caches, "sizes": often},
+            "trainer": trainer(steps=2700, lr=1e-3, seed=3),
         },
     )  # fmt: skip
     yield (
         "fiffdepth",
         {
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": first,
-            "model": {"default_size": 256, "space": "sqrt_disparity"},
-            "data": {"latents": caches, "target": "sqrt_disparity"},
-            "trainer": trainer(steps=800, lr=2e-4, seed=4),
+            "model": {**small, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.125},
+            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
+            "trainer": trainer(steps=1150, lr=5e-4, warmup=30, ema=0.995, seed=4),
         },
     )  # fmt: skip
     yield (
         "depthfm",
         {
-            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": first,
-            "model": {"default_size": 256},
-            "data": {"latents": caches, "target": "log_depth"},
-            "trainer": trainer(steps=1500, lr=4e-4, seed=5),
-        },
-    )  # fmt: skip
-    yield (
-        "completion",
-        {
-            "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE,
-            "start_from": str(root / "depthfm" / "model.safetensors"),
-            "model": {"default_size": 256},
-            "data": {"latents": sparse, "target": "log_depth"},
-            "trainer": trainer(steps=600, lr=4e-4, seed=6),
+            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": second, "model": small,
+            "data": {"latents": caches, "target": "log_depth", "sizes": often},
+            "trainer": trainer(steps=800, lr=6e-4, warmup=30, ema=0.995, seed=5),
         },
     )  # fmt: skip
     yield (
         "depthmaster-stage2",
         {
-            "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
-            "model": {"default_size": 256},
-            "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
+            "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": second,
+            "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": both, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=600, batch_size=6, lr=1e-4, warmup=50, ema=0.99, seed=7),
+            "trainer": trainer(steps=300, batch_size=6, lr=2e-4, warmup=20, ema=0.98, seed=7),
+        },
+    )  # fmt: skip
+    yield (
+        "completion",
+        {
+            "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE, "start_from": flow,
+            "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.7, "192x256": 0.3}},
+            "trainer": trainer(steps=250, lr=6e-4, warmup=20, ema=0.98, seed=6),
         },
     )  # fmt: skip
 

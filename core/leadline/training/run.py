@@ -11,8 +11,15 @@ import torch
 
 from leadline.errors import InputError
 from leadline.training.augment import Augmentation
-from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
-from leadline.training.build import AUTOENCODER, build_dataset, build_recipe, build_source, trainer_config
+from leadline.training.autoencoder import AutoencoderRecipe, save_codec_file
+from leadline.training.build import (
+    AUTOENCODER,
+    build_dataset,
+    build_recipe,
+    build_source,
+    load_codec,
+    trainer_config,
+)
 from leadline.training.config import take
 from leadline.training.latents import CachePlan, target_named, write_cache
 from leadline.training.trainer import step_generator, train
@@ -62,7 +69,7 @@ def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] =
         sparse=section["sparse"],
         seed=section["seed"],
     )
-    codec = load_codec_file(path).to("cuda" if torch.cuda.is_available() else "cpu")
+    codec = load_codec(path).to("cuda" if torch.cuda.is_available() else "cpu")
     share, of = section["worker"]
     dataset = build_dataset(**section["sets"][0])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""The one command behind the shipped weights, and what ships."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from leadline.checkpoints.native import load_model
+from leadline.errors import InputError
+from leadline.training import ablations, mini
+from leadline.training.build import trainer_config
+from leadline.training.config import load_config
+
+MINI = Path(mini.__file__).parents[1] / "checkpoints" / "mini"
+NAMES = ("depthfm-mini", "depthmaster-mini", "fiffdepth-mini", "depthfm-mini-completion")
+
+
+def test_every_stage_is_a_valid_configuration(tmp_path: Path) -> None:
+    import yaml
+
+    names = []
+    for name, config in mini.stages(tmp_path):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config))
+        assert load_config(path) == config
+        if config["recipe"] != mini.LATENTS:
+            assert trainer_config(config).steps > 0
+        if "start_from" in config:
+            assert Path(config["start_from"]).parent.name in names  # what a stage needs comes before it
+        names.append(name)
+
+
+def test_an_ablation_needs_the_first_stage(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `leadline train mini"):
+        ablations.run_ablation("ablation-start", tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_models_load_and_see_depth(name: str) -> None:
+    bundle = load_model(MINI / f"{name}.safetensors")
+    assert bundle.spec.name == name
+    latents = torch.zeros(1, bundle.codec.latent_channels, 8, 8)
+    condition = torch.zeros(1, bundle.spec.condition_channels, 8, 8) if bundle.spec.condition_channels else None
+    noise = torch.zeros_like(latents)
+    with torch.no_grad():
+        decoded = bundle.codec.decode(bundle.model.solve(latents, 1, noise, condition))
+    assert decoded.shape == (1, 1, 64, 64)
+    assert np.isfinite(decoded.numpy()).all()
+
+
+def test_shipped_weights_fit_the_package() -> None:
+    total = sum(path.stat().st_size for path in MINI.glob("*.safetensors"))
+    assert total <= 60e6
+    assert all(path.stat().st_mode & 0o044 for path in MINI.glob("*.safetensors")), "installed files must be readable"
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = tuple(replace(job, height=48, width=64) for job in mini.SCENES)
+    monkeypatch.setattr(mini, "SCENES", tiny)
+    lines: list[str] = []
+    mini.train_mini(tmp_path, quick=True, report=lines.append)
+    assert {path.stem for path in (tmp_path / "packed").glob("*.safetensors")} == {*NAMES, "mini-codec"}
+    lines.clear()
+    mini.train_mini(tmp_path, quick=True, report=lines.append)
+    assert lines.count("finished before") == 6
+    table = ablations.run_ablation("ablation-fourier", tmp_path, quick=True, report=lines.append)
+    assert "no-fourier" in table
