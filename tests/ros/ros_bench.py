@@ -54,7 +54,7 @@ class NodeProcess:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def stop(self, how: signal.Signals = signal.SIGINT, timeout_s: float = 20.0) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout_s: float = 90.0) -> int:
         """Ask it to end; its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(how)
