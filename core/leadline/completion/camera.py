@@ -148,12 +148,15 @@ class Camera:
         points = np.asarray(points_m)
         depth_m = points[:, 2]
         with np.errstate(all="ignore"):
-            slope = points[:, :2] / depth_m[:, None]
-        seen = np.isfinite(slope).all(axis=1) & (depth_m > 0) & (depth_m < np.inf)
+            slope = np.ascontiguousarray(points[:, :2].T) / depth_m
+            seen = np.isfinite(slope[0]) & np.isfinite(slope[1]) & (depth_m > 0) & (depth_m < np.inf)
         if not self.is_distorted:
-            pixels = slope @ self.matrix[:2, :2].T.astype(slope.dtype) + self.matrix[:2, 2].astype(slope.dtype)
+            matrix = self.matrix.astype(slope.dtype)
+            with np.errstate(invalid="ignore", over="ignore"):
+                pixels = (matrix[:2, :2] @ slope + matrix[:2, 2:]).T
             pixels[~seen] = np.nan
             return pixels, depth_m
+        slope = slope.T
         seen &= (slope * slope).sum(axis=1) <= self._reach() ** 2
         pixels = np.full((len(points), 2), np.nan)
         pixels[seen] = self._distort(slope[seen].astype(np.float64))

@@ -41,7 +41,7 @@ class FusionOptions:
     """Constants of the fusion.
 
     Attributes:
-        neighbours: Points that each pixel looks at.
+        neighbours: Points that each pixel looks at; half as many again where points lie in scan lines.
         working_pixels: The regression runs on a grid of about this many pixels (finer where points are dense) and is
             brought to full resolution with the model's own map.
         tolerance: Relative depth difference that starts to count as "another surface".
@@ -276,8 +276,9 @@ class _Fusion:
         tile_y = np.arange(self.rows) * side + (side - 1) / 2
         tile_x = np.arange(self.columns) * side + (side - 1) / 2
         centres = np.stack(np.meshgrid(tile_x, tile_y), axis=-1).reshape(-1, 2)
-        count = min(self.options.neighbours, len(sparse))
-        tree = cKDTree(places, balanced_tree=False, compact_nodes=False)
+        self._tree = tree = cKDTree(places, balanced_tree=False, compact_nodes=False)
+        self.in_lines = self._lie_in_lines(places)
+        count = min(self.options.neighbours * (3 if self.in_lines else 2) // 2, len(sparse))
         distances, indices = tree.query(centres, k=np.arange(1, count + 1))
         bandwidth = distances[:, min(self.options.local.rank, count - 1)].astype(np.float32)
         v = torch.as_tensor(sparse.v, device=self.device)
@@ -298,6 +299,15 @@ class _Fusion:
             torch.as_tensor(np.maximum(bandwidth, 1.0), device=self.device),
             distances[:, 0].astype(np.float32),
         )
+
+    def _lie_in_lines(self, places: npt.NDArray[np.float32]) -> bool:
+        """Whether points are much closer to each other than scattered ones would be: a scanner's lines."""
+        if len(places) < 50:
+            return False
+        some = places[:: max(1, len(places) // 300)]
+        closest = self._tree.query(some, k=2)[0][:, 1]
+        scattered = 0.5 * (self.height * self.width / len(places)) ** 0.5
+        return bool(np.median(closest) < 0.7 * scattered) and scattered > 1.5
 
     def _tolerance(self, values: Tensor) -> Tensor:
         """What the relative tolerance is at these values, in their unit."""
@@ -359,19 +369,24 @@ class _Fusion:
         if trusted.numel() < 5:
             return 1.0, None
         rng = np.random.default_rng(self.options.seed)
-        chosen = rng.permutation(trusted.numel())[: self.options.left_out]
-        chosen_points = trusted[torch.as_tensor(chosen, device=self.device)]
+        count = self.options.left_out // (3 if self.in_lines else 1)
+        chosen = torch.as_tensor(rng.permutation(trusted.numel())[:count], device=self.device)
+        chosen_points = trusted[chosen]
         tiles = self._tiles[chosen_points]
-        around = neighbours[:, tiles]
         x, y = points.x[chosen_points], points.y[chosen_points]
+        around = neighbours[:, tiles]
+        if self.in_lines:
+            # Neighbours sit closer to the points than to the pixels between the lines: leave those out, too. A guard as
+            # wide as a random pixel's distance to its nearest point makes the test as hard as the task.
+            places = np.stack([x.cpu().numpy(), y.cpu().numpy()], axis=1)
+            nearby = self._tree.query(places, k=np.arange(1, min(4 * len(neighbours), len(self.sparse)) + 1))[1]
+            around = torch.as_tensor(np.ascontiguousarray(nearby.T), device=self.device)
         apart = torch.hypot(points.x[around] - x, points.y[around] - y)
         left_out = around == chosen_points
-        closest = apart.masked_fill(left_out, torch.inf).amin(0)
-        if float(closest.median()) < 0.8 * spacing:
-            # Neighbours sit closer to the points than to the pixels between them (scan lines): leave those out, too.
+        if self.in_lines:
             guard = torch.as_tensor(rng.choice(nearest, len(chosen)), device=self.device)
-            guard = torch.minimum(guard, apart.sort(dim=0).values[max(0, len(around) - 6)])
-            left_out = left_out | (apart < guard)
+            left_out |= apart < torch.minimum(guard, apart[-len(neighbours) // 2])
+            left_out |= (~left_out).cumsum(0) > len(neighbours)
         shares = torch.linspace(0, 1, 5, device=self.device)[:, None]
         model = points.model[chosen_points]
         at = Pixels(
@@ -387,7 +402,9 @@ class _Fusion:
         loss = torch.minimum(error / tolerance, torch.ones_like(error)).mean(1)
         best = int(loss.argmin())
         estimate = Estimate(*(part[best] for part in found))
-        return float(shares[best]), calibrate(estimate, model, points.value[chosen_points], spacing)
+        return float(shares[best]), calibrate(
+            estimate, model, points.value[chosen_points], spacing, cautious=self.in_lines
+        )
 
     # -- the result ----------------------------------------------------------------------------------------------
 

@@ -53,22 +53,25 @@ def project_points(
     if size is not None:
         camera = camera.resized(*size)
     xyz = points[:, :3].astype(np.float32, copy=False)
+    columns = np.ascontiguousarray(xyz.T)
     if lidar_to_camera is not None:
         motion = extrinsic(lidar_to_camera).astype(np.float32)
-        xyz = xyz @ motion[:3, :3].T + motion[:3, 3]
-    total = len(xyz)
+        with np.errstate(invalid="ignore", over="ignore"):
+            columns = motion[:3, :3] @ columns
+            columns += motion[:3, 3:]
+    total = columns.shape[1]
     # One comparison drops NaN, what is behind, and most of a full turn's points before anything costly.
-    with np.errstate(invalid="ignore"):
-        ahead = xyz[:, 2] > 0
-        behind = int(np.count_nonzero(xyz[:, 2] <= 0))
-    xyz = xyz[ahead]
-    not_finite = total - behind - len(xyz)
     with np.errstate(invalid="ignore", over="ignore"):
-        squared = np.einsum("ij,ij->i", xyz, xyz)
+        ahead = np.flatnonzero(columns[2] > 0)
+        behind = int(np.count_nonzero(columns[2] <= 0))
+        columns = columns[:, ahead]
+        squared = columns[0] * columns[0] + columns[1] * columns[1] + columns[2] * columns[2]
         in_range = (squared >= min_range_m**2) & (squared <= max_range_m**2)
-    out_of_range = len(xyz) - int(np.count_nonzero(in_range))
+    not_finite = total - behind - len(ahead)
+    out_of_range = len(ahead) - int(np.count_nonzero(in_range))
     if out_of_range:
-        xyz = xyz[in_range]
+        columns = columns[:, in_range]
+    xyz = columns.T
     pixels, depth = camera.project(xyz)
     with np.errstate(invalid="ignore"):
         inside = (

@@ -17,9 +17,10 @@ Vector = npt.NDArray[np.float64]
 FEWEST = 24
 #: Largest number of bins of the calibration, and the fewest left-out points in each.
 _BINS, _PER_BIN = 10, 12
-#: What is left to other pixels of a bin: one sigma covers 68 %, but errors at edges have heavy tails, so sigma is raised
-#: until two sigma cover 95 % as well, as long as one sigma stays under 74 %.
-_ONE_SIGMA, _ONE_SIGMA_MOST, _TWO_SIGMA = 0.683, 0.74, 0.95
+#: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges
+#: have heavy tails, so sigma is raised from the first towards the second until the third is reached.
+PLAIN = (0.66, 0.72, 0.95)
+CAUTIOUS = (0.74, 0.82, 0.97)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _features(estimate: Estimate, model: Tensor, floor: float, spacing: float) -
     ]
 
 
-def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float) -> Calibration | None:
+def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, cautious: bool = False) -> Calibration | None:
     """Learn from left-out points what error to expect.
 
     Args:
@@ -76,6 +77,7 @@ def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float) 
         model: (n,) the fitted model there.
         truth: (n,) what was measured there, in the same unit.
         spacing: Typical distance of a pixel to its nearest point, pixels.
+        cautious: The left-out points are easier than the pixels to come (scan lines: there are none between lines).
 
     Returns:
         None for fewer than :data:`FEWEST` points.
@@ -84,7 +86,7 @@ def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float) 
     if count < FEWEST:
         return None
     error = (estimate.value - truth).abs().double().cpu().numpy()
-    typical = float(np.quantile(error, _ONE_SIGMA))
+    typical = float(np.quantile(error, PLAIN[0]))
     floor = max(0.05 * typical, 1e-9)
     features = np.stack([f.double().cpu().numpy() for f in _features(estimate, model, floor, spacing)], axis=1)
     target = np.log(error + floor)
@@ -95,12 +97,12 @@ def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float) 
     order = np.argsort(score, kind="stable")
     bins = np.array_split(order, int(np.clip(count // _PER_BIN, 1, _BINS)))
     scores = np.array([np.median(score[part]) for part in bins])
-    sigmas = np.maximum.accumulate([_covering(error[part]) for part in bins])
+    sigmas = np.maximum.accumulate([_covering(error[part], CAUTIOUS if cautious else PLAIN) for part in bins])
     distinct = np.concatenate([[True], np.diff(scores) > 1e-6])
     return Calibration(coefficients, floor, spacing, scores[distinct], np.maximum(sigmas[distinct], floor))
 
 
-def _covering(error: Vector) -> float:
+def _covering(error: Vector, shares: tuple[float, float, float]) -> float:
     """The sigma for these absolute errors."""
-    one, most, two = np.quantile(error, [_ONE_SIGMA, _ONE_SIGMA_MOST, _TWO_SIGMA])
+    one, most, two = np.quantile(error, shares)
     return float(np.clip(two / 2, one, most))
