@@ -54,6 +54,12 @@ class TestNative:
         with pytest.raises(CheckpointError, match=r"codec\.safetensors"):
             load_model(tmp_path / "m.safetensors")
 
+    def test_settings_change_the_spec_or_are_refused(self, tmp_path):
+        save_model(tiny_bundle("depthfm"), tmp_path / "m.safetensors")
+        assert leadline.load(tmp_path / "m.safetensors", device="cpu", noising_step=100).spec.noising_step == 100
+        with pytest.raises(CheckpointError, match="no setting 'colour'"):
+            leadline.load(tmp_path / "m.safetensors", colour="red")
+
     def test_spec_is_read_without_weights(self, tmp_path):
         save_model(tiny_bundle("depthfm"), tmp_path / "m.safetensors")
         assert read_spec(tmp_path / "m.safetensors").family == "depthfm"

@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -62,8 +63,8 @@ def save_model(
     _save(tensors, path, dtype, header)
 
 
-def load_model(path: Path) -> ModelBundle:
-    """Read a model that :func:`save_model` wrote.
+def load_model(path: Path, **settings: Any) -> ModelBundle:
+    """Read a model that :func:`save_model` wrote, with ``settings`` of its spec changed.
 
     Raises:
         CheckpointError: Not a Leadline model, damaged, or its shared codec is missing.
@@ -73,7 +74,7 @@ def load_model(path: Path) -> ModelBundle:
         raise CheckpointError(
             f"{path} is not a Leadline model (no description in it); import it with `leadline import`"
         )
-    spec = ModelSpec.from_json(header[_SPEC_KEY])
+    spec = ModelSpec.from_json(header[_SPEC_KEY]).changed(**settings)
     codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
     digests = [file_hash(path)]
     if _CODEC_FILE_KEY in header:

@@ -15,7 +15,6 @@ import json
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def load_depthfm(path: Path, vae: Path, **settings: Any) -> ModelBundle:
         name=path.stem,
         source=str(path.name),
     )
-    return _assemble(_changed(spec, settings), prompt.reshape(1, *prompt.shape[-2:]), tensors, codec_tensors, path)
+    return _assemble(spec.changed(**settings), prompt.reshape(1, *prompt.shape[-2:]), tensors, codec_tensors, path)
 
 
 def ldm_unet_config(hparams: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def load_folder(folder: Path, vae: Path | None = None, **settings: Any) -> Model
         name=folder.name,
         source=folder.name,
     )
-    return _assemble(_changed(spec, settings), empty_prompt(folder), tensors, codec_tensors, folder)
+    return _assemble(spec.changed(**settings), empty_prompt(folder), tensors, codec_tensors, folder)
 
 
 def empty_prompt(folder: Path) -> Tensor:
@@ -186,16 +185,6 @@ def _assemble(
             digest.update(name.encode() + part[name].contiguous().view(torch.uint8).numpy().tobytes())
     bundle.weights_hash = digest.hexdigest()
     return bundle
-
-
-def _changed(spec: ModelSpec, settings: Mapping[str, Any]) -> ModelSpec:
-    changes = dict(settings)
-    if "space" in changes:
-        changes["space"] = Space(changes["space"])
-    try:
-        return replace(spec, **changes)
-    except TypeError as error:
-        raise CheckpointError(f"unknown setting for a checkpoint ({error})") from error
 
 
 def _family_of(folder: Path) -> str:

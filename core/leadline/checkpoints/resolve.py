@@ -23,10 +23,7 @@ def resolve(name_or_path: str | Path, vae: str | Path | None = None, **settings:
     path = Path(name_or_path)
     if path.exists():
         return load_from_disk(path, vae, **settings)
-    weights = locate(str(name_or_path))
-    if settings:
-        raise InputError("settings can be changed only when a checkpoint is loaded from a path or imported")
-    return load_model(weights)
+    return load_model(locate(str(name_or_path)), **settings)
 
 
 def load_from_disk(path: Path, vae: str | Path | None = None, **settings: Any) -> ModelBundle:
@@ -42,7 +39,7 @@ def load_from_disk(path: Path, vae: str | Path | None = None, **settings: Any) -
             f"{path} holds no checkpoint (no unet/config.json in it); give a diffusers folder or a file"
         )
     if path.suffix == ".safetensors":
-        return load_model(path)
+        return load_model(path, **settings)
     if looks_official(path):
         if vae is None:
             raise CheckpointError(

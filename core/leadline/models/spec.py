@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from leadline.errors import CheckpointError
@@ -52,6 +52,19 @@ class ModelSpec:
     source: str = ""
     licence: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def changed(self, **settings: Any) -> ModelSpec:
+        """This spec with other settings; a space may be given by its name.
+
+        Raises:
+            CheckpointError: There is no such setting.
+        """
+        if "space" in settings:
+            settings["space"] = Space(settings["space"])
+        unknown = set(settings) - {f.name for f in fields(self)}
+        if unknown:
+            raise CheckpointError(f"a model has no setting '{sorted(unknown)[0]}'; see leadline.models.ModelSpec")
+        return replace(self, **settings)
 
     def to_json(self) -> str:
         """One JSON object, keys in order."""
