@@ -182,7 +182,7 @@ def clients(options: argparse.Namespace) -> int:
         growth = memory.report()
         with Client(address, timeout_s=60) as client:
             status = client.status(metrics=True)
-    _, after = alone(images, options, min(20.0, seconds / 3))
+    _, after = alone(images[:1], options, min(20.0, seconds / 3))
     ok = next((int(float(line.split()[-1])) for line in status["metrics"].splitlines()
                if line.startswith('leadline_outcomes_total{code="ok"}')), 0)  # fmt: skip
     right = counts["right"]
