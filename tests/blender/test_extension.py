@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 INSIDE = HERE / "inside"
 MINI = ROOT / "core" / "leadline" / "checkpoints" / "mini"
-TIMEOUT_S = 900
+TIMEOUT_S = 1800
 FOCAL_35_MM = 35
 
 sys.path.insert(0, str(ROOT / "blender_addon"))
