@@ -91,7 +91,10 @@ def eth3d(root: Path) -> Depth:
     stored[0] = np.inf
     depth[0] = 0
     write(root / "rgb/office/images/dslr_images/DSC_0219.JPG", picture(*SIZE))
-    write(root / "depth/office_dslr_depth/office/ground_truth_depth/dslr_images/DSC_0219.JPG", stored.astype("<f4").tobytes())
+    write(
+        root / "depth/office_dslr_depth/office/ground_truth_depth/dslr_images/DSC_0219.JPG",
+        stored.astype("<f4").tobytes(),
+    )
     return depth
 
 
@@ -149,7 +152,9 @@ def kitti_completion(root: Path) -> Depth:
     write(folder / f"groundtruth_depth/{drive}_sync_groundtruth_depth_{tail}.png", png16(depth, 256))
     sparse = np.where(np.arange(SIZE[1]) % 4 == 0, depth, 0)
     write(folder / f"velodyne_raw/{drive}_sync_velodyne_raw_{tail}.png", png16(sparse, 256))
-    write(folder / f"intrinsics/{drive}_sync_image_{tail}.txt", "721.5377 0.0 596.5593 0.0 721.5377 149.854 0.0 0.0 1.0")
+    write(
+        folder / f"intrinsics/{drive}_sync_image_{tail}.txt", "721.5377 0.0 596.5593 0.0 721.5377 149.854 0.0 0.0 1.0"
+    )
     return depth
 
 

@@ -62,7 +62,23 @@ def test_table_summary_and_report(data: Path, model: Path, tmp_path: Path) -> No
 
 def test_two_models_of_one_name(data: Path, model: Path, tmp_path: Path) -> None:
     done = leadline(
-        "eval", "-d", "pairs", "--root", data, "-m", model, "-m", model, "--no-baselines", "--size", 32, "--limit", 1, "--no-report", "-o", tmp_path
+        "eval",
+        "-d",
+        "pairs",
+        "--root",
+        data,
+        "-m",
+        model,
+        "-m",
+        model,
+        "--no-baselines",
+        "--size",
+        32,
+        "--limit",
+        1,
+        "--no-report",
+        "-o",
+        tmp_path,
     )
     assert done.exit_code == 0, done.output
     assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["depthfm-tiny", "tiny"]
@@ -70,7 +86,21 @@ def test_two_models_of_one_name(data: Path, model: Path, tmp_path: Path) -> None
 
 def test_compare_puts_the_papers_beside(tmp_path: Path) -> None:
     layouts.kitti(tmp_path / "data")
-    done = leadline("eval", "-d", "kitti", "--root", tmp_path / "data", "-m", "row", "--no-baselines", "-p", "depthmaster", "--no-report", "-o", tmp_path / "a")
+    done = leadline(
+        "eval",
+        "-d",
+        "kitti",
+        "--root",
+        tmp_path / "data",
+        "-m",
+        "row",
+        "--no-baselines",
+        "-p",
+        "depthmaster",
+        "--no-report",
+        "-o",
+        tmp_path / "a",
+    )
     assert done.exit_code == 0, done.output
     compared = leadline("eval", "compare", tmp_path / "a/summary.json", tmp_path / "a")
     assert compared.exit_code == 0, compared.output
@@ -81,11 +111,31 @@ def test_compare_puts_the_papers_beside(tmp_path: Path) -> None:
 
 def test_sweep_over_steps_ensemble_and_noise(data: Path, model: Path, tmp_path: Path) -> None:
     done = leadline(
-        "eval", "sweep", "-m", model, "--root", data, "--limit", 2, "--steps", "1,2", "--noise", "200,400", "--ensemble", "2", "-o", tmp_path
+        "eval",
+        "sweep",
+        "-m",
+        model,
+        "--root",
+        data,
+        "--limit",
+        2,
+        "--steps",
+        "1,2",
+        "--noise",
+        "200,400",
+        "--ensemble",
+        "2",
+        "-o",
+        tmp_path,
     )
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "sweep.json").read_text())
-    assert [(p["steps"], p["ensemble"], p["noise"]) for p in report["points"]] == [(1, 2, 200), (1, 2, 400), (2, 2, 200), (2, 2, 400)]
+    assert [(p["steps"], p["ensemble"], p["noise"]) for p in report["points"]] == [
+        (1, 2, 200),
+        (1, 2, 400),
+        (2, 2, 200),
+        (2, 2, 400),
+    ]
     assert len({p["means"]["abs_rel"] for p in report["points"]}) == 4  # every knob reaches the network
     assert (tmp_path / "sweep.png").stat().st_size > 5000
     bad = leadline("eval", "sweep", "-m", model, "--root", data, "--steps", "one")
@@ -96,7 +146,22 @@ def test_sweep_over_steps_ensemble_and_noise(data: Path, model: Path, tmp_path: 
 
 def test_completion_table(data: Path, model: Path, tmp_path: Path) -> None:
     done = leadline(
-        "eval", "completion", "--root", data, "-m", model, "--pattern", "100", "--size", 32, "--limit", 2, "-o", tmp_path, "--outliers", 0.3
+        "eval",
+        "completion",
+        "--root",
+        data,
+        "-m",
+        model,
+        "--pattern",
+        "100",
+        "--size",
+        32,
+        "--limit",
+        2,
+        "-o",
+        tmp_path,
+        "--outliers",
+        0.3,
     )
     assert done.exit_code == 0, done.output
     assert "pairs: 100 points, 30 % of them wrong" in done.stdout
@@ -155,12 +220,28 @@ class TestPublishedFigures:
             assert "Table" in row.source or "text" in row.source
             assert set(row.scores) <= set(METRICS)
             assert all(0 < value < (4 if name == "error_ratio" else 1) for name, value in row.scores.items())
-        assert not any(row.method.startswith("Depth Anything") and row.source.endswith("Table 2") for row in published_on("diode"))
+        assert not any(
+            row.method.startswith("Depth Anything") and row.source.endswith("Table 2") for row in published_on("diode")
+        )
 
 
 def test_real_frames_reproduce_the_known_floor(eval_dev: Path, tmp_path: Path) -> None:
     """A constant and 'log depth falls with the row' are known on these frames; a change in protocol would show here."""
-    done = leadline("eval", "-d", "pairs", "--root", eval_dev, "-m", "constant", "-m", "row", "--no-baselines", "--no-report", "-o", tmp_path)
+    done = leadline(
+        "eval",
+        "-d",
+        "pairs",
+        "--root",
+        eval_dev,
+        "-m",
+        "constant",
+        "-m",
+        "row",
+        "--no-baselines",
+        "--no-report",
+        "-o",
+        tmp_path,
+    )
     assert done.exit_code == 0, done.output
     models = json.loads((tmp_path / "summary.json").read_text())["models"]
     assert models["constant"]["scored"] == models["row"]["scored"] == 9

@@ -47,14 +47,19 @@ def same(batched: torch.Tensor, single: list[float | None]) -> None:
 
 
 def test_boundary_f1(maps) -> None:
-    expected = [boundary_f1(p, g, v)["boundary_f1"] for p, g, v in zip(maps["predicted"], maps["truth"], maps["valid"], strict=True)]
+    expected = [
+        boundary_f1(p, g, v)["boundary_f1"]
+        for p, g, v in zip(maps["predicted"], maps["truth"], maps["valid"], strict=True)
+    ]
     same(boundary_f1_batch(*tensors(maps, "predicted", "truth", "valid")), expected)
     assert expected[3] is None
 
 
 def test_edges(maps) -> None:
     batched = edge_precision_recall_batch(*tensors(maps, "predicted", "truth", "valid"))
-    single = [edge_precision_recall(p, g, v) for p, g, v in zip(maps["predicted"], maps["truth"], maps["valid"], strict=True)]
+    single = [
+        edge_precision_recall(p, g, v) for p, g, v in zip(maps["predicted"], maps["truth"], maps["valid"], strict=True)
+    ]
     for name in ("edge_precision", "edge_recall"):
         same(batched[name], [one[name] for one in single])
 
@@ -81,9 +86,18 @@ def test_alignment(maps, space: Space) -> None:
 
 def test_pairs(maps) -> None:
     rng = np.random.default_rng(1)
-    pairs = np.stack([rng.integers(0, 24, (4, 9)), rng.integers(0, 31, (4, 9)), rng.integers(0, 24, (4, 9)), rng.integers(0, 31, (4, 9))], -1)
+    pairs = np.stack(
+        [
+            rng.integers(0, 24, (4, 9)),
+            rng.integers(0, 31, (4, 9)),
+            rng.integers(0, 24, (4, 9)),
+            rng.integers(0, 31, (4, 9)),
+        ],
+        -1,
+    )
     near = -maps["predicted"].astype(np.float32)
     expected = [
-        pair_accuracy(DepthPrediction(-n, Space.DEPTH), [tuple(p) for p in one])["pair_accuracy"] for n, one in zip(near, pairs, strict=True)
+        pair_accuracy(DepthPrediction(-n, Space.DEPTH), [tuple(p) for p in one])["pair_accuracy"]
+        for n, one in zip(near, pairs, strict=True)
     ]
     same(pair_accuracy_batch(torch.from_numpy(near), torch.from_numpy(pairs)), expected)

@@ -79,10 +79,14 @@ def test_a_perfect_map_scores_perfectly_in_its_space(space: Space, name: str, da
 
 
 def test_a_map_fitted_in_the_wrong_space_scores_worse_and_is_said_to_be(data: Dataset, tmp_path: Path) -> None:
-    summary = run([Entry("truth", TruthTeller(Space.DISPARITY))], data, get_protocol("marigold"), QUICK, tmp_path / "out")
+    summary = run(
+        [Entry("truth", TruthTeller(Space.DISPARITY))], data, get_protocol("marigold"), QUICK, tmp_path / "out"
+    )
     assert summary["models"]["truth"]["means"]["abs_rel"] > 0.05
     assert summary["models"]["truth"]["space_differs"]
-    assert any("truth speaks disparity, protocol marigold fits in depth" in note for note in summary_table([summary]).notes)
+    assert any(
+        "truth speaks disparity, protocol marigold fits in depth" in note for note in summary_table([summary]).notes
+    )
 
 
 def test_uncertainty_columns_come_with_an_ensemble(data: Dataset, tmp_path: Path) -> None:
@@ -150,7 +154,14 @@ class TestResume:
                 raise Killed
 
         with pytest.raises(Killed):
-            run([Entry("truth", TruthTeller())], data, OWN, Sampling(batch=1), tmp_path / "out", on_outcome=die_after_two)
+            run(
+                [Entry("truth", TruthTeller())],
+                data,
+                OWN,
+                Sampling(batch=1),
+                tmp_path / "out",
+                on_outcome=die_after_two,
+            )
         with open(tmp_path / "out/truth/images.csv", "a") as file:
             file.write("c,,scored,,half a li")  # the line a crash cut off
         again = TruthTeller()
@@ -169,7 +180,22 @@ class TestResume:
 
     def test_rows_survive_the_csv(self, tmp_path: Path) -> None:
         rows = [
-            Row("a, b\nc", "g", "scored", "", 3, 4, 5, 6, 0.1, 1 / 3, -2e-17, "ok", False, {"rmse": 0.1, "abs_rel": 1 / 7}),
+            Row(
+                "a, b\nc",
+                "g",
+                "scored",
+                "",
+                3,
+                4,
+                5,
+                6,
+                0.1,
+                1 / 3,
+                -2e-17,
+                "ok",
+                False,
+                {"rmse": 0.1, "abs_rel": 1 / 7},
+            ),
             Row("ä", status="failed", message='say "no"'),
         ]
         append_rows(tmp_path / "t.csv", rows)
@@ -188,12 +214,18 @@ def test_da2k_and_mattes_run_end_to_end(tmp_path: Path) -> None:
     layouts.da2k(tmp_path / "da2k")
     summary = run([Entry("truth", TruthTeller())], open_dataset("da2k", tmp_path / "da2k"), OWN, QUICK, tmp_path / "a")
     assert summary["models"]["truth"]["means"] == {"pair_accuracy": 1.0}
-    flipped = run([Entry("truth", TruthTeller(scale=-1.0))], open_dataset("da2k", tmp_path / "da2k"), OWN, QUICK, tmp_path / "b")
+    flipped = run(
+        [Entry("truth", TruthTeller(scale=-1.0))], open_dataset("da2k", tmp_path / "da2k"), OWN, QUICK, tmp_path / "b"
+    )
     assert flipped["models"]["truth"]["means"] == {"pair_accuracy": 0.0}
-    flat = run([Entry("flat", Baseline("constant"))], open_dataset("da2k", tmp_path / "da2k"), OWN, QUICK, tmp_path / "c")
+    flat = run(
+        [Entry("flat", Baseline("constant"))], open_dataset("da2k", tmp_path / "da2k"), OWN, QUICK, tmp_path / "c"
+    )
     assert flat["models"]["flat"]["means"] == {"pair_accuracy": 0.0}  # ties are wrong
     layouts.mattes(tmp_path / "mattes")
-    summary = run([Entry("truth", TruthTeller())], open_dataset("mattes", tmp_path / "mattes"), OWN, QUICK, tmp_path / "d")
+    summary = run(
+        [Entry("truth", TruthTeller())], open_dataset("mattes", tmp_path / "mattes"), OWN, QUICK, tmp_path / "d"
+    )
     assert 0 <= summary["models"]["truth"]["means"]["boundary_recall"] < 0.5
     assert summary["assumed_range_m"] == [1.0, 10.0]
     assert write_report(tmp_path / "d", summary).exists()

@@ -22,7 +22,9 @@ DEPTH = layouts.plane(48, 64)
 
 
 class TestPatterns:
-    @pytest.mark.parametrize(("pattern", "points"), [("1", 1), ("500", 500), ("2%", 61), ("half", 48 * 64 // 2), ("99999", 48 * 64)])
+    @pytest.mark.parametrize(
+        ("pattern", "points"), [("1", 1), ("500", 500), ("2%", 61), ("half", 48 * 64 // 2), ("99999", 48 * 64)]
+    )
     def test_counts(self, pattern: str, points: int) -> None:
         sparse = sample(pattern, DEPTH)
         assert np.count_nonzero(sparse) == points

@@ -48,7 +48,9 @@ def command(
     from leadline.streaming.settings import StreamSettings
 
     if vae is not None:
-        raise InputError("--vae is not for bags; give the checkpoint a name first: leadline import PATH --vae ... --as NAME")
+        raise InputError(
+            "--vae is not for bags; give the checkpoint a name first: leadline import PATH --vae ... --as NAME"
+        )
     names = tuple(dict.fromkeys(name.strip() for name in outputs.split(",") if name.strip()))
     if not names or not set(names) <= set(NEW_TOPICS):
         raise InputError(f"--add takes {', '.join(NEW_TOPICS)}, not {outputs!r}")

@@ -31,7 +31,11 @@ UNITS = {"mm": 1000.0, "kitti": 256.0}
 @click.option("--calib", type=click.Path(path_type=Path), help="Camera, and the LiDAR's place: .yaml, .json or .txt.")
 @click.option("--sparse", type=click.Path(path_type=Path), help="Sparse depth instead of points: 16-bit PNG or .npy.")
 @click.option(
-    "--sparse-unit", type=click.Choice(list(UNITS)), default="mm", show_default=True, help="Of a --sparse PNG: mm, 1/256 m."
+    "--sparse-unit",
+    type=click.Choice(list(UNITS)),
+    default="mm",
+    show_default=True,
+    help="Of a --sparse PNG: mm, 1/256 m.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
 @click.option(

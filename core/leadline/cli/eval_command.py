@@ -38,7 +38,13 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _model_options = _options(
-    click.option("-m", "--model", "models", multiple=True, help="Name or checkpoint; repeat for one table.  [default: every mini model]"),
+    click.option(
+        "-m",
+        "--model",
+        "models",
+        multiple=True,
+        help="Name or checkpoint; repeat for one table.  [default: every mini model]",
+    ),
     click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16."),
@@ -50,17 +56,40 @@ _data_options = _options(
     click.option("--limit", type=click.IntRange(1), default=None, help="Use only the first so many frames."),
 )
 _run_options = _options(
-    click.option("-p", "--protocol", default="own", show_default=True, help="own, robust, metric, marigold, depthfm, depthmaster, fiffdepth."),
+    click.option(
+        "-p",
+        "--protocol",
+        default="own",
+        show_default=True,
+        help="own, robust, metric, marigold, depthfm, depthmaster, fiffdepth.",
+    ),
     click.option("--seed", default=0, show_default=True, help="Start noise."),
     click.option("--batch", default=4, show_default=True, type=click.IntRange(1), help="Images at a time."),
-    click.option("-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/DATASET-PROTOCOL]"),
+    click.option(
+        "-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/DATASET-PROTOCOL]"
+    ),
     click.option("--fresh", is_flag=True, help="Forget earlier results in --out instead of going on with them."),
     click.option("--quiet", is_flag=True, help="No progress."),
 )
 _sampling_options = _options(
-    click.option("--steps", type=click.IntRange(1), default=None, help="Euler steps (NFE).  [default: the protocol's, then the model's]"),
-    click.option("--ensemble", type=click.IntRange(1), default=None, help="Members; more than 1 gives uncertainty.  [default: the protocol's, then 1]"),
-    click.option("--size", type=click.IntRange(0), default=None, help="Processing long edge; 0 is native.  [default: the protocol's, then the model's]"),
+    click.option(
+        "--steps",
+        type=click.IntRange(1),
+        default=None,
+        help="Euler steps (NFE).  [default: the protocol's, then the model's]",
+    ),
+    click.option(
+        "--ensemble",
+        type=click.IntRange(1),
+        default=None,
+        help="Members; more than 1 gives uncertainty.  [default: the protocol's, then 1]",
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(0),
+        default=None,
+        help="Processing long edge; 0 is native.  [default: the protocol's, then the model's]",
+    ),
 )
 
 
@@ -74,10 +103,23 @@ _sampling_options = _options(
 )
 @_run_options
 @_sampling_options
-@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Add rows that any model must beat: a constant, and 'depth grows with the row'.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="ray: share the frames out over a cluster.")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Add rows that any model must beat: a constant, and 'depth grows with the row'.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="ray: share the frames out over a cluster.",
+)
 @click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]")
+@click.option(
+    "--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]"
+)
 @click.option("--report/--no-report", default=True, show_default=True, help="Write report.html and PNG pictures.")
 @click.option("--papers", is_flag=True, help="Add the papers' rows to the printed table.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
@@ -142,7 +184,9 @@ def datasets_command() -> None:
 
     for reader in READERS.values():
         rules = reader.rules
-        limits = f"{rules.min_depth_m:g} to {rules.max_depth_m:g} m, crop {rules.crop}, long edge {rules.size or 'native'}"
+        limits = (
+            f"{rules.min_depth_m:g} to {rules.max_depth_m:g} m, crop {rules.crop}, long edge {rules.size or 'native'}"
+        )
         click.echo(f"{reader.name:18}{reader.title}\n{'':18}{reader.layout}\n{'':18}{limits}")
 
 
@@ -152,7 +196,9 @@ def protocols_command() -> None:
     from leadline.evaluation.protocols import PROTOCOLS
 
     for protocol in PROTOCOLS.values():
-        fit = "no fit" if not protocol.aligned else (protocol.space.value if protocol.space else "the model's own space")
+        fit = (
+            "no fit" if not protocol.aligned else (protocol.space.value if protocol.space else "the model's own space")
+        )
         click.echo(f"{protocol.name:14}fit in {fit}\n{'':14}{protocol.source}")
 
 
@@ -189,7 +235,12 @@ def compare_command(summaries: tuple[Path, ...], papers: bool, markdown: bool) -
 @_run_options
 @click.option("--steps", callback=_numbers, metavar="N,N,…", help="Euler steps to try, such as 1,2,4,10.")
 @click.option("--ensemble", callback=_numbers, metavar="N,N,…", help="Ensemble sizes to try.")
-@click.option("--noise", callback=_numbers, metavar="N,N,…", help="DepthFM noise levels to try, in thousandths, such as 100,200,400.")
+@click.option(
+    "--noise",
+    callback=_numbers,
+    metavar="N,N,…",
+    help="DepthFM noise levels to try, in thousandths, such as 100,200,400.",
+)
 @click.option("--size", callback=_numbers, metavar="N,N,…", help="Processing long edges to try.")
 @click.option("--metric", default="delta1", show_default=True, help="What the plot shows.")
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
@@ -222,7 +273,9 @@ def sweep_command(
         return load_at_noise(name, level, device, precision, vae)
 
     with _progress(len(names) * len(list(grid.points())) * len(data), quiet) as advance:
-        report = sweep(names, make, data, get_protocol(protocol), Sampling(seed=seed, batch=batch), grid, out, fresh, advance)
+        report = sweep(
+            names, make, data, get_protocol(protocol), Sampling(seed=seed, batch=batch), grid, out, fresh, advance
+        )
     table = sweep_table(report)
     click.echo(table.markdown() if markdown else table.text())
     click.echo(f"plot: {draw_sweep(report, out / 'sweep.png', metric)}\nnumbers: {out / 'sweep.json'}", err=True)
@@ -231,12 +284,27 @@ def sweep_command(
 @command.command("completion")
 @_model_options
 @_data_options
-@click.option("--pattern", "patterns", multiple=True, help="half, 2%, 500, 16-line, 64-line, given; repeat.  [default: 500, 2%, half, 16-line, 64-line]")
-@click.option("--outliers", default=0.0, show_default=True, type=click.FloatRange(0.0, 0.9), help="Share of the points to spoil first.")
+@click.option(
+    "--pattern",
+    "patterns",
+    multiple=True,
+    help="half, 2%, 500, 16-line, 64-line, given; repeat.  [default: 500, 2%, half, 16-line, 64-line]",
+)
+@click.option(
+    "--outliers",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0.0, 0.9),
+    help="Share of the points to spoil first.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the patterns and the start noise.")
 @click.option("--ensemble", default=4, show_default=True, type=click.IntRange(1), help="Members of the prediction.")
-@click.option("--size", type=click.IntRange(0), default=None, help="Processing long edge; 0 is native.  [default: the model's]")
-@click.option("-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/completion-DATASET]")
+@click.option(
+    "--size", type=click.IntRange(0), default=None, help="Processing long edge; 0 is native.  [default: the model's]"
+)
+@click.option(
+    "-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/completion-DATASET]"
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def completion_command(
@@ -281,7 +349,9 @@ def completion_command(
 @_sampling_options
 @click.option("--seed", default=0, show_default=True, help="Start noise, the same for every frame.")
 @click.option("--limit", type=click.IntRange(2), default=None, help="Use only the first so many frames.")
-@click.option("--still", is_flag=True, help="Camera and scene do not move: compare pixel by pixel, without optical flow.")
+@click.option(
+    "--still", is_flag=True, help="Camera and scene do not move: compare pixel by pixel, without optical flow."
+)
 def flicker_command(
     frames: Path, models: tuple[str, ...], vae: str | None, device: str, precision: str, steps: int | None,
     ensemble: int | None, size: int | None, seed: int, limit: int | None, still: bool,
@@ -304,7 +374,9 @@ def flicker_command(
         maps = [model.predict(image, **options).values for image in images]
         result = flicker(maps, None if still else images)
         change = "–" if result.mean is None else f"{100 * result.mean:.2f} %"
-        click.echo(f"{model.name}: {change} per frame over {len(maps)} frames ({100 * result.followed:.0f} % of the pixels followed)")
+        click.echo(
+            f"{model.name}: {change} per frame over {len(maps)} frames ({100 * result.followed:.0f} % of the pixels followed)"
+        )
 
 
 def _names(models: tuple[str, ...], baselines: bool) -> list[str]:

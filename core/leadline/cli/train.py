@@ -14,14 +14,30 @@ RECIPE_NAMES = (
 
 @click.command()
 @click.argument("recipe", type=click.Choice(RECIPE_NAMES))
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` and ablations need none.")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` and ablations need none."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200."
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of this process.")
 @click.option("--quick", is_flag=True, help="mini, ablations: a few steps of everything, to see that it works.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="mini, ablations: processes of each stage.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="mini, ablations: processes of each stage.",
+)
 def command(
-    recipe: str, config_path: Path | None, out: Path, changes: tuple[str, ...], threads: int | None, quick: bool, processes: int
+    recipe: str,
+    config_path: Path | None,
+    out: Path,
+    changes: tuple[str, ...],
+    threads: int | None,
+    quick: bool,
+    processes: int,
 ) -> None:
     """Train by RECIPE. Run again with the same --out to go on where it stopped.
 

@@ -53,7 +53,9 @@ class Alignment:
     def apply(self, values: Floats, min_depth_m: float = MIN_DEPTH_M, max_depth_m: float = MAX_DEPTH_M) -> Vector:
         """Float64 metres, same shape as ``values``, clipped to the given range."""
         fitted = self.scale * values.astype(np.float64) + self.shift
-        depth: Vector = np.clip(self.space.to_depth(fitted), max(min_depth_m, MIN_DEPTH_M), min(max_depth_m, MAX_DEPTH_M))
+        depth: Vector = np.clip(
+            self.space.to_depth(fitted), max(min_depth_m, MIN_DEPTH_M), min(max_depth_m, MAX_DEPTH_M)
+        )
         return depth
 
 

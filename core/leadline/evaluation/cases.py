@@ -68,7 +68,9 @@ def make_case(sample: Sample, prediction: DepthPrediction, scored: Scored) -> Ca
         rgb,
         _nearest_of_block(scored.depth_m, step),
         _nearest_of_block(measured, step),
-        np.where(_nearest_of_block(measured, step) > 0, _mean_of_block(relative, scored.valid, step), np.nan).astype(np.float32),
+        np.where(_nearest_of_block(measured, step) > 0, _mean_of_block(relative, scored.valid, step), np.nan).astype(
+            np.float32
+        ),
     )
 
 

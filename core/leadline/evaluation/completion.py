@@ -69,7 +69,9 @@ def with_outliers(sparse_m: FloatMap, share: float, seed: int) -> FloatMap:
     return spoiled
 
 
-def score_hidden(predicted_m: npt.NDArray[np.floating], sigma_m: FloatMap | None, truth_m: FloatMap, hidden: npt.NDArray[np.bool_]) -> Scores:
+def score_hidden(
+    predicted_m: npt.NDArray[np.floating], sigma_m: FloatMap | None, truth_m: FloatMap, hidden: npt.NDArray[np.bool_]
+) -> Scores:
     """RMSE (also as a share of the median depth), MAE, REL, i-RMSE, i-MAE and coverage on the hidden points."""
     scores = depth_metrics(predicted_m, truth_m, hidden)
     if sigma_m is not None:
@@ -99,7 +101,10 @@ def methods_for(models: Sequence[Predictor], complete: Complete) -> dict[str, tu
     """Table row → (model it needs, function of (image, prediction, sparse) or of sparse alone)."""
     methods: dict[str, tuple[Predictor | None, Any]] = {name: (None, fill) for name, fill in FILLS.items()}
     for model in models:
-        methods[f"{model.name}: scale and shift"] = (model, lambda _image, prediction, sparse: affine(prediction, sparse))
+        methods[f"{model.name}: scale and shift"] = (
+            model,
+            lambda _image, prediction, sparse: affine(prediction, sparse),
+        )
         methods[f"{model.name}: completion"] = (model, complete)
     return methods
 
@@ -197,7 +202,12 @@ def evaluate_completion(
     summary = {
         "format": COMPLETION_FORMAT,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "dataset": {"name": dataset.name, "title": dataset.reader.title, "root": str(dataset.store.root), "images": len(dataset)},
+        "dataset": {
+            "name": dataset.name,
+            "title": dataset.reader.title,
+            "root": str(dataset.store.root),
+            "images": len(dataset),
+        },
         "models": {m.name: {"weights": getattr(m, "weights_hash", ""), "space": m.space.value} for m in models},
         "sampling": dict(options or {}),
         "seed": seed,
@@ -205,7 +215,9 @@ def evaluate_completion(
         "environment": environment(),
         "means": means,
         "skipped": skipped,
-        "problems": [{"name": r.name, "pattern": r.pattern, "method": r.method, "message": r.message} for r in done if r.message],
+        "problems": [
+            {"name": r.name, "pattern": r.pattern, "method": r.method, "message": r.message} for r in done if r.message
+        ],
     }
     results.write_json(out / "completion.json", summary)
     return summary
@@ -239,7 +251,13 @@ def completion_tables(summary: Mapping[str, Any]) -> dict[str, Table]:
             )
         if summary["dataset"]["name"] == "nyu-completion":
             rows += [
-                [f"{p.method} (DepthFM, Table 5{': ' + p.note if p.note else ''})", "paper", "–", f"{p.scores['rmse']:.3f}", *"–––––"]
+                [
+                    f"{p.method} (DepthFM, Table 5{': ' + p.note if p.note else ''})",
+                    "paper",
+                    "–",
+                    f"{p.scores['rmse']:.3f}",
+                    *"–––––",
+                ]
                 for p in published_on("nyu-completion")
             ]
         title = f"{pattern} points" if pattern.isdigit() else pattern

@@ -46,14 +46,25 @@ METRICS: dict[str, Metric] = {
     "mae": Metric("MAE", "m", "mean |p - g|", _KITTI),
     "irmse": Metric("i-RMSE", "1/km", "1000 sqrt mean (1/p - 1/g)²", _KITTI),
     "imae": Metric("i-MAE", "1/km", "1000 mean |1/p - 1/g|", _KITTI),
-    "boundary_f1": Metric("F1", "", "scale-invariant boundary F1, thresholds 1.05 to 1.25", "Depth Pro (Bochkovskii et al., 2024)", True),
-    "boundary_recall": Metric("R", "", "scale-invariant boundary recall against a matte", "Depth Pro (Bochkovskii et al., 2024)", True),
+    "boundary_f1": Metric(
+        "F1", "", "scale-invariant boundary F1, thresholds 1.05 to 1.25", "Depth Pro (Bochkovskii et al., 2024)", True
+    ),
+    "boundary_recall": Metric(
+        "R", "", "scale-invariant boundary recall against a matte", "Depth Pro (Bochkovskii et al., 2024)", True
+    ),
     "edge_precision": Metric("EP", "", "Sobel edges of p that are edges of g", "Hu et al., WACV 2019", True),
     "edge_recall": Metric("ER", "", "Sobel edges of g that are edges of p", "Hu et al., WACV 2019", True),
     "pair_accuracy": Metric("Acc", "", "point pairs ordered as annotated", "DA-2K (Yang et al., NeurIPS 2024)", True),
-    "error_ratio": Metric("err. ratio", "×", "mean |p - g| where σ is above its median / below it", "DepthFM (Gui et al., 2024), §Uncertainty"),
+    "error_ratio": Metric(
+        "err. ratio",
+        "×",
+        "mean |p - g| where σ is above its median / below it",
+        "DepthFM (Gui et al., 2024), §Uncertainty",
+    ),
     "ause": Metric("AUSE", "", "area between sparsification by σ and by error, AbsRel", "Ilg et al., ECCV 2018"),
-    "calibration_error": Metric("calib.", "", "mean |share inside the p-interval - p|, Gaussian σ", "Kuleshov et al., ICML 2018"),
+    "calibration_error": Metric(
+        "calib.", "", "mean |share inside the p-interval - p|, Gaussian σ", "Kuleshov et al., ICML 2018"
+    ),
     "coverage_1s": Metric("in 1σ", "", "share with |p - g| ≤ σ", "Kuleshov et al., ICML 2018"),
     "coverage_2s": Metric("in 2σ", "", "share with |p - g| ≤ 2σ", "Kuleshov et al., ICML 2018"),
 }

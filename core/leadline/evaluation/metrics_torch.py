@@ -23,7 +23,9 @@ _MIN_DEPTH = 1e-6
 
 def _mask(predicted: Tensor, measured: Tensor, valid: Tensor | None) -> Tensor:
     if predicted.shape != measured.shape or predicted.ndim != 3:
-        raise InputError(f"want two (B, H, W) maps of one size, not {tuple(predicted.shape)} and {tuple(measured.shape)}")
+        raise InputError(
+            f"want two (B, H, W) maps of one size, not {tuple(predicted.shape)} and {tuple(measured.shape)}"
+        )
     mask = torch.isfinite(measured) & (measured > 0) & torch.isfinite(predicted)
     return mask if valid is None else mask & valid
 
@@ -32,9 +34,7 @@ def _precise(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
-def depth_metrics_batch(
-    predicted_m: Tensor, measured_m: Tensor, valid: Tensor | None = None
-) -> dict[str, Tensor]:
+def depth_metrics_batch(predicted_m: Tensor, measured_m: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
     """Depth metrics per image of a batch.
 
     Args:
@@ -94,7 +94,9 @@ def align_batch(values: Tensor, measured_m: Tensor, space: Space, valid: Tensor 
     spread = (dx * dx).sum((1, 2))
     floor = pixels * (1e-12 * torch.maximum(mean_x.abs(), dx.abs().amax((1, 2)))) ** 2
     varies = spread > floor
-    scale = torch.where(varies, (dx * (y - mean_y[:, None, None])).sum((1, 2)) / torch.where(varies, spread, zero + 1), zero)
+    scale = torch.where(
+        varies, (dx * (y - mean_y[:, None, None])).sum((1, 2)) / torch.where(varies, spread, zero + 1), zero
+    )
     return scale, mean_y - scale * mean_x
 
 
@@ -127,7 +129,9 @@ def boundary_f1_batch(predicted_m: Tensor, measured_m: Tensor, valid: Tensor | N
     return torch.where(defined, total / float(RATIO_THRESHOLDS.sum()), torch.nan * one)
 
 
-def edge_precision_recall_batch(predicted_m: Tensor, measured_m: Tensor, valid: Tensor | None = None) -> dict[str, Tensor]:
+def edge_precision_recall_batch(
+    predicted_m: Tensor, measured_m: Tensor, valid: Tensor | None = None
+) -> dict[str, Tensor]:
     """Sobel edge precision and recall, each (B,); as :func:`leadline.evaluation.boundaries.edge_precision_recall`."""
     mask = _mask(predicted_m, measured_m, valid)
     dtype = _precise(predicted_m)

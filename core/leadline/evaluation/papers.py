@@ -77,9 +77,10 @@ FiffDepth            .423 .086 .189
 def _lines(table: str) -> Iterator[tuple[str, list[float | None]]]:
     for line in table.strip().splitlines():
         method, *cells = line.split()
-        yield method.replace("-", " ", 1) if method.startswith("Depth-") else method, [
-            None if cell == "-" else float(cell) for cell in cells
-        ]
+        yield (
+            method.replace("-", " ", 1) if method.startswith("Depth-") else method,
+            [None if cell == "-" else float(cell) for cell in cells],
+        )
 
 
 def _two_columns(table: str, source: str, abs_rel_unit: float) -> Iterator[Published]:
@@ -107,10 +108,18 @@ def _published() -> Iterator[Published]:
         ("DepthFM", 0.3354, 0.4931),
     ):
         scores = {"edge_precision": precision, "edge_recall": recall}
-        yield Published(method, "middlebury", scores, f"{_DEPTHFM}, Table 4", "edge threshold and resolution not stated")
-    yield Published("DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text", "threshold of 'high' not stated")
+        yield Published(
+            method, "middlebury", scores, f"{_DEPTHFM}, Table 4", "edge threshold and resolution not stated"
+        )
     yield Published(
-        "DepthMaster", "kitti", {"abs_rel": 0.082}, f"{_DEPTHMASTER}, text", "from '17.2 % better than Marigold', which has 0.099"
+        "DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text", "threshold of 'high' not stated"
+    )
+    yield Published(
+        "DepthMaster",
+        "kitti",
+        {"abs_rel": 0.082},
+        f"{_DEPTHMASTER}, text",
+        "from '17.2 % better than Marigold', which has 0.099",
     )
     for method, rmse, note in (
         ("NLSPN", 0.092, "500 points"),

@@ -123,7 +123,9 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
-        Protocol("own", None, "least squares in the space in which the model speaks; model's default size", paper_size=False),
+        Protocol(
+            "own", None, "least squares in the space in which the model speaks; model's default size", paper_size=False
+        ),
         Protocol("robust", None, "as `own`, with Tukey biweight IRLS", robust=True, paper_size=False),
         Protocol("metric", None, "no fit: predictions are in metres", aligned=False, paper_size=False),
         Protocol("marigold", Space.DEPTH, f"least squares in depth, ensemble 10: {_MARIGOLD}", ensemble=10),

@@ -45,10 +45,15 @@ def ray_engine(
         count = min(count, len(tasks))
         # Small enough to fit on any node: a worker that fits nowhere would be waited for forever.
         share = 1 / -(-count // gpus) if gpus else 0
-        worker = ray.remote(num_cpus=1 if gpus else max(1, min(2, cpus // count)), num_gpus=share, max_restarts=1)(_Worker)
+        worker = ray.remote(num_cpus=1 if gpus else max(1, min(2, cpus // count)), num_gpus=share, max_restarts=1)(
+            _Worker
+        )
         pool = [worker.remote(make_model) for _ in range(count)]
         waiting = iter(tasks)
-        running = {actor.score.remote(dataset, task, protocol, options, batch): actor for actor, task in zip(pool, waiting, strict=False)}
+        running = {
+            actor.score.remote(dataset, task, protocol, options, batch): actor
+            for actor, task in zip(pool, waiting, strict=False)
+        }
         try:
             while running:
                 (done,), _ = ray.wait(list(running))
@@ -59,7 +64,9 @@ def ray_engine(
                 try:
                     yield from ray.get(done)
                 except ray.exceptions.RayError as error:
-                    raise LeadlineError(f"a Ray worker failed ({str(error).strip().splitlines()[-1]}); run again to go on") from error
+                    raise LeadlineError(
+                        f"a Ray worker failed ({str(error).strip().splitlines()[-1]}); run again to go on"
+                    ) from error
         finally:
             for actor in pool:
                 ray.kill(actor)
@@ -88,5 +95,7 @@ def _connect(address: str | None) -> Any:
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise LeadlineError(f"no Ray cluster at {address or 'this machine'} ({error}); start one, or use --engine local") from error
+            raise LeadlineError(
+                f"no Ray cluster at {address or 'this machine'} ({error}); start one, or use --engine local"
+            ) from error
     return ray

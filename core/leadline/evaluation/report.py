@@ -100,17 +100,27 @@ def write_report(out: Path, summary: Mapping[str, Any]) -> Path:
     errors: dict[str, dict[str, float]] = {}
     for label, model in summary["models"].items():
         rows = read_rows(out / label / "images.csv")
-        found = {name: row.scores["abs_rel"] for name, row in rows.items() if row.status == SCORED and "abs_rel" in row.scores}
+        found = {
+            name: row.scores["abs_rel"]
+            for name, row in rows.items()
+            if row.status == SCORED and "abs_rel" in row.scores
+        }
         if found:
             errors[label] = {name: value for name, value in found.items() if value is not None}
         sections = {}
         for section in ("best", "worst"):
-            cases = [(case, _caption(rows[name].scores)) for name in model[section] if (case := load_case(out / label / "cases", name))]
+            cases = [
+                (case, _caption(rows[name].scores))
+                for name in model[section]
+                if (case := load_case(out / label / "cases", name))
+            ]
             if cases:
                 sections[section] = cases
         if sections:
             figure = draw_cases(f"{label} on {summary['dataset']['title']}: best and worst images", sections)
-            pictures.append((f"Best and worst: {label}", f"cases-{label}.png", _save(figure, out / f"cases-{label}.png")))
+            pictures.append(
+                (f"Best and worst: {label}", f"cases-{label}.png", _save(figure, out / f"cases-{label}.png"))
+            )
     if errors:
         pictures.insert(0, ("Error of every image", "errors.png", _save(draw_errors(errors), out / "errors.png")))
     page = out / "report.html"
@@ -149,13 +159,17 @@ def _page(summary: Mapping[str, Any], table: Table, pictures: list[tuple[str, st
     }
     for label, model in summary["models"].items():
         sampling = ", ".join(f"{k} {v}" for k, v in model["sampling"].items())
-        facts[label] = f"{model['name']}, weights {model['weights'][:12] or 'none'}, {model['precision']} on {', '.join(model['devices'])}, {sampling}"
+        facts[label] = (
+            f"{model['name']}, weights {model['weights'][:12] or 'none'}, {model['precision']} on {', '.join(model['devices'])}, {sampling}"
+        )
     problems = [(label, p) for label, model in summary["models"].items() for p in model["problems"]]
     parts = [
         f"<h1>{html.escape(dataset['title'])}</h1>",
         f"<div class=scroll>{_html_table(table)}</div>",
         "".join(f"<p>{html.escape(note)}</p>" for note in table.notes),
-        "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>",
+        "<dl>"
+        + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items())
+        + "</dl>",
         *(
             f"<h2>{html.escape(title)}</h2><img alt='{html.escape(title)}' src='data:image/png;base64,{data}'>"
             for title, _, data in pictures

@@ -17,7 +17,21 @@ FORMAT = "leadline-eval/1"
 
 SCORED, UNSCORED, FAILED = "scored", "unscored", "failed"
 
-_FACTS = ("name", "group", "status", "message", "width", "height", "pixels", "pairs", "seconds", "scale", "shift", "fit", "metric_truth")
+_FACTS = (
+    "name",
+    "group",
+    "status",
+    "message",
+    "width",
+    "height",
+    "pixels",
+    "pairs",
+    "seconds",
+    "scale",
+    "shift",
+    "fit",
+    "metric_truth",
+)
 COLUMNS = (*_FACTS, *METRICS)
 
 
@@ -166,7 +180,9 @@ def _means(rows: list[Row]) -> tuple[dict[str, float], dict[str, int]]:
     if pairs:
         means["pair_accuracy"] = sum((row.scores.get("pair_accuracy") or 0.0) * row.pairs for row in rows) / pairs
         counts["pair_accuracy"] = pairs
-    return {name: means[name] for name in METRICS if name in means}, {name: counts[name] for name in METRICS if name in counts}
+    return {name: means[name] for name in METRICS if name in means}, {
+        name: counts[name] for name in METRICS if name in counts
+    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -187,7 +203,9 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a summary ({error}); give the summary.json of `leadline eval --out`") from error
+        raise InputError(
+            f"{path} cannot be read as a summary ({error}); give the summary.json of `leadline eval --out`"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a summary of `leadline eval` (format {FORMAT})")
     return content

@@ -82,7 +82,12 @@ Engine = Callable[[Dataset, list[int]], Iterable[Outcome]]
 
 
 def evaluate_frames(
-    model: Predictor, dataset: Dataset, indices: Iterable[int], protocol: EvalProtocol, options: Mapping[str, Any], batch: int = 4
+    model: Predictor,
+    dataset: Dataset,
+    indices: Iterable[int],
+    protocol: EvalProtocol,
+    options: Mapping[str, Any],
+    batch: int = 4,
 ) -> Iterator[Outcome]:
     """Score some frames, batch by batch, reading ahead. Every frame gives one outcome, whatever happens to it."""
     todo = list(indices)
@@ -133,7 +138,9 @@ def _describe(error: Exception) -> str:
     return text if isinstance(error, LeadlineError) else f"{type(error).__name__}: {text}"
 
 
-def _outcome(sample: Sample, made: tuple[DepthPrediction | str, float], dataset: Dataset, protocol: EvalProtocol) -> Outcome:
+def _outcome(
+    sample: Sample, made: tuple[DepthPrediction | str, float], dataset: Dataset, protocol: EvalProtocol
+) -> Outcome:
     prediction, seconds = made
     height, width = sample.image.shape[:2]
     facts: dict[str, Any] = {"width": width, "height": height, "seconds": seconds, "metric_truth": sample.metric}
@@ -146,7 +153,12 @@ def _outcome(sample: Sample, made: tuple[DepthPrediction | str, float], dataset:
     if scored.reason:
         return Outcome(Row(sample.name, sample.group, UNSCORED, scored.reason, **facts))
     if scored.fit is not None:
-        facts |= {"pixels": scored.fit.pixels, "scale": scored.fit.scale, "shift": scored.fit.shift, "fit": scored.fit.status}
+        facts |= {
+            "pixels": scored.fit.pixels,
+            "scale": scored.fit.scale,
+            "shift": scored.fit.shift,
+            "fit": scored.fit.status,
+        }
     row = Row(sample.name, sample.group, SCORED, pairs=len(sample.pairs), **facts, scores=scored.scores)
     return Outcome(row, cases.make_case(sample, prediction, scored))
 
@@ -192,9 +204,16 @@ def run(
     summary: dict[str, Any] = {
         "format": results.FORMAT,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "dataset": {"name": dataset.name, "title": dataset.reader.title, "root": str(dataset.store.root), "images": len(dataset)},
+        "dataset": {
+            "name": dataset.name,
+            "title": dataset.reader.title,
+            "root": str(dataset.store.root),
+            "images": len(dataset),
+        },
         "protocol": protocol.describe(),
-        "rules": {name: (value if value != float("inf") else None) for name, value in asdict(dataset.reader.rules).items()},
+        "rules": {
+            name: (value if value != float("inf") else None) for name, value in asdict(dataset.reader.rules).items()
+        },
         "assumed_range_m": list(ASSUMED_RANGE_M) if dataset.name == "mattes" else None,
         "environment": environment(),
         "models": models,
@@ -239,7 +258,9 @@ def _run_one(
     rows = {name: rows[name] for name in names if name in rows}
     results.rewrite_rows(table, list(rows.values()))
     todo = [index for index, name in enumerate(names) if name not in rows]
-    engine = entry.engine or (lambda data, indices: evaluate_frames(model, data, indices, protocol, options, sampling.batch))
+    engine = entry.engine or (
+        lambda data, indices: evaluate_frames(model, data, indices, protocol, options, sampling.batch)
+    )
     for outcome in engine(dataset, todo):
         rows[outcome.row.name] = outcome.row
         results.append_rows(table, [outcome.row])
@@ -284,7 +305,9 @@ def _claim(folder: Path, identity: Mapping[str, Any], fresh: bool) -> None:
         except (ValueError, AttributeError, OSError):
             found = None
         if found != fingerprint:
-            raise InputError(f"{folder} holds another run (other weights, protocol or options); give another --out, or --fresh")
+            raise InputError(
+                f"{folder} holds another run (other weights, protocol or options); give another --out, or --fresh"
+            )
         return
     (folder / "images.csv").unlink(missing_ok=True)
     cases.keep_only(folder / "cases", set())
@@ -302,7 +325,13 @@ def environment() -> dict[str, Any]:
     """Versions and machine, for the summary."""
     import sys  # noqa: PLC0415
 
-    packages = {"leadline": "leadline", "torch": "torch", "diffusers": "diffusers", "numpy": "numpy", "opencv": "opencv-python-headless"}
+    packages = {
+        "leadline": "leadline",
+        "torch": "torch",
+        "diffusers": "diffusers",
+        "numpy": "numpy",
+        "opencv": "opencv-python-headless",
+    }
     torch = sys.modules.get("torch")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
     return {

@@ -89,7 +89,9 @@ def _score_depth(
         sigma = replace(prediction, space=space, metric=False).aligned(fit.scale, fit.shift).uncertainty
     else:
         if not prediction.metric:
-            raise NotMetricError(f"protocol '{protocol.name}' takes metres, {prediction.model or 'this model'} is relative; use 'own'")
+            raise NotMetricError(
+                f"protocol '{protocol.name}' takes metres, {prediction.model or 'this model'} is relative; use 'own'"
+            )
         predicted = np.clip(prediction.values.astype(np.float64), rules.min_depth_m, cap)
         sigma = prediction.uncertainty
     scores = depth_metrics(predicted, depth_m, valid)

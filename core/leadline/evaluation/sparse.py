@@ -81,7 +81,9 @@ def sample(pattern: str, depth_m: FloatMap, seed: int = 0, intrinsics: Intrinsic
         return keep_lines(depth_m, int(match[1]), intrinsics)
     if re.fullmatch(r"[1-9]\d*", pattern):
         return keep_points(depth_m, int(pattern), seed)
-    raise InputError(f"{pattern!r} is not a pattern; use half, a share like 2%, a number of points like 500, or 64-line")
+    raise InputError(
+        f"{pattern!r} is not a pattern; use half, a share like 2%, a number of points like 500, or 64-line"
+    )
 
 
 def _scipy(module: str) -> Any:
@@ -106,7 +108,9 @@ def fill_linear(sparse_m: FloatMap) -> FloatMap:
     filled = fill_nearest(sparse_m)
     points = np.argwhere(sparse_m > 0)
     try:
-        interpolate = _scipy("scipy.interpolate").LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
+        interpolate = _scipy("scipy.interpolate").LinearNDInterpolator(
+            points, sparse_m[sparse_m > 0].astype(np.float64)
+        )
     except (_scipy("scipy.spatial").QhullError, ValueError):  # fewer than three points, or all in a line
         return filled
     unknown = np.nonzero(sparse_m <= 0)

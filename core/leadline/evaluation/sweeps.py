@@ -22,7 +22,12 @@ from leadline.evaluation.tables import SHOWN, Table, label, show
 SWEEP_FORMAT = "leadline-eval-sweep/1"
 
 #: Knob → what a plot calls it.
-KNOBS = {"steps": "function evaluations (NFE)", "ensemble": "ensemble size", "noise": "noise level (thousandths)", "size": "long edge (px)"}
+KNOBS = {
+    "steps": "function evaluations (NFE)",
+    "ensemble": "ensemble size",
+    "noise": "noise level (thousandths)",
+    "size": "long edge (px)",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class Grid:
 MakeModel = Callable[[str, int | None], Predictor]
 
 
-def load_at_noise(name: str, noising_step: int, device: str = "auto", precision: str = "auto", vae: str | None = None) -> Predictor:
+def load_at_noise(
+    name: str, noising_step: int, device: str = "auto", precision: str = "auto", vae: str | None = None
+) -> Predictor:
     """A DepthFM whose start latent is noised more or less than its checkpoint says (thousandths, below 1000)."""
     from leadline.checkpoints.resolve import resolve  # noqa: PLC0415
     from leadline.estimator import DepthEstimator  # noqa: PLC0415
@@ -94,16 +101,23 @@ def sweep(
             chosen = replace(sampling, **{knob: value for knob, value in point.items() if knob != "noise"})
             title = "-".join([model.name, *(f"{knob}{value}" for knob, value in point.items())])
             settings = {} if noise is None else {"noising_step": noise}
-            summary = run([Entry(title, model, settings=settings)], dataset, protocol, chosen, out / title, fresh, on_outcome)
+            summary = run(
+                [Entry(title, model, settings=settings)], dataset, protocol, chosen, out / title, fresh, on_outcome
+            )
             entry = summary["models"][title]
             points.append(
                 {
                     "model": model.name,
                     **point,
-                    **{key: entry[key] for key in ("means", "counts", "seconds_per_image", "scored", "failed", "weights", "sampling")},
+                    **{
+                        key: entry[key]
+                        for key in ("means", "counts", "seconds_per_image", "scored", "failed", "weights", "sampling")
+                    },
                 }
             )
-            report |= {key: summary[key] for key in ("dataset", "protocol", "rules", "environment")} | {"points": points}
+            report |= {key: summary[key] for key in ("dataset", "protocol", "rules", "environment")} | {
+                "points": points
+            }
             results.write_json(out / "sweep.json", report)
     return report
 

@@ -16,7 +16,16 @@ SHOWN = (
     "pair_accuracy", "error_ratio", "ause", "calibration_error", "coverage_1s", "coverage_2s",
 )  # fmt: skip
 
-_PERCENT = {"delta1", "delta2", "delta3", "pair_accuracy", "coverage_1s", "coverage_2s", "edge_precision", "edge_recall"}
+_PERCENT = {
+    "delta1",
+    "delta2",
+    "delta3",
+    "pair_accuracy",
+    "coverage_1s",
+    "coverage_2s",
+    "edge_precision",
+    "edge_recall",
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,9 @@ class Table:
         lines = [self.header, *self.rows]
         widths = [max(_width(line[i]) for line in lines) for i in range(len(self.header))]
         drawn = [
-            "  ".join(_pad(cell, width, left=not i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+            "  ".join(
+                _pad(cell, width, left=not i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
             for line in lines
         ]
         return "\n".join([drawn[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *drawn[1:], *self.notes])
@@ -93,7 +104,9 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], papers: bool = False, 
                 mark = f" [{sources.index(row.source) + 1}]"
                 lines.append((f"{row.method}{mark}{' *' if row.note else ''}", "paper", row.scores, "–"))
     columns = [metric for metric in SHOWN if any(metric in scores for _, _, scores, _ in lines)]
-    rows = [[name, images, *(show(c, scores.get(c)) for c in columns), seconds] for name, images, scores, seconds in lines]
+    rows = [
+        [name, images, *(show(c, scores.get(c)) for c in columns), seconds] for name, images, scores, seconds in lines
+    ]
     notes = [*_differences(summaries), *_warnings(summaries)]
     notes += [f"[{i + 1}] {source}" for i, source in enumerate(sources)]
     if papers:
@@ -130,13 +143,17 @@ def _warnings(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
                     f"{summary['protocol']['space']}: the raw map is fitted there as it is"
                 )
             if model["failed"] or model["unscored"]:
-                notes.append(f"{name}: {model['failed']} failed, {model['unscored']} without ground truth; see summary.json")
+                notes.append(
+                    f"{name}: {model['failed']} failed, {model['unscored']} without ground truth; see summary.json"
+                )
             if model["family"] == "baseline":
                 continue
             if model["inverted_fits"]:
                 notes.append(f"{name}: in {model['inverted_fits']} images the best fit turns near and far around")
             if model["degenerate_fits"]:
-                notes.append(f"{name}: in {model['degenerate_fits']} images scale could not be told (see 'fit' in images.csv)")
+                notes.append(
+                    f"{name}: in {model['degenerate_fits']} images scale could not be told (see 'fit' in images.csv)"
+                )
             if "means_metric_truth" in model and "abs_rel" in model["means_metric_truth"]:
                 rest = model["means_metric_truth"]
                 notes.append(

@@ -28,7 +28,9 @@ def _middlebury_frames(store: Store) -> Iterator[Frame]:
 def _middlebury_calibration(text: str, name: str) -> tuple[float, float, float, float, float, float]:
     """fx, fy, cx, cy (pixels), disparity offset (pixels), baseline (metres) of a ``calib.txt``."""
     number = r"[-+.\deE]+"
-    camera = re.search(rf"cam0\s*=\s*\[\s*({number})\s+{number}\s+({number})\s*;\s*{number}\s+({number})\s+({number})", text)
+    camera = re.search(
+        rf"cam0\s*=\s*\[\s*({number})\s+{number}\s+({number})\s*;\s*{number}\s+({number})\s+({number})", text
+    )
     offset, baseline = re.search(rf"doffs\s*=\s*({number})", text), re.search(rf"baseline\s*=\s*({number})", text)
     if camera is None or offset is None or baseline is None:
         raise InputError(f"{name} lacks cam0, doffs or baseline; want Middlebury-2014's calib.txt")
@@ -52,13 +54,17 @@ def _ibims_frames(store: Store) -> Iterator[Frame]:
         root = m[0][: m.start(1) - 4]
         parts = (f"{root}{part}/{m[1]}" for part in ("depth", "mask_invalid", "mask_transp", "calib"))
         depth, invalid, transparent, calib = parts
-        yield Frame(m[0], (m[0], f"{depth}.png", f"{invalid}.png", f"{transparent}.png", f"{calib}.txt"), m[1].rsplit("_", 1)[0])
+        yield Frame(
+            m[0], (m[0], f"{depth}.png", f"{invalid}.png", f"{transparent}.png", f"{calib}.txt"), m[1].rsplit("_", 1)[0]
+        )
 
 
 def _ibims(store: Store, frame: Frame) -> Sample:
     rgb, depth, invalid, transparent, calib = frame.files[:5]
     # Despite their names both masks are above 0 where depth can be trusted.
-    valid = (formats.png(store.read(invalid), invalid, 1.0) > 0) & (formats.png(store.read(transparent), transparent, 1.0) > 0)
+    valid = (formats.png(store.read(invalid), invalid, 1.0) > 0) & (
+        formats.png(store.read(transparent), transparent, 1.0) > 0
+    )
     camera = [number for line in formats.numbers(store.read(calib), calib) for number in line]
     if len(camera) != 4:
         raise InputError(f"{calib} holds {len(camera)} numbers; want fx, fy, cx, cy")

@@ -63,7 +63,13 @@ def _pair(store: Store, frame: Frame) -> Sample:
     if isinstance(camera, dict) and {"fx", "fy", "cx", "cy"} <= set(camera):
         intrinsics = (float(camera["fx"]), float(camera["fy"]), float(camera["cx"]), float(camera["cy"]))
     metric = frame.extra.get("metric", True) is not False
-    return Sample(frame.name, formats.rgb(store.read(rgb), rgb), read_depth(store.read(depth), depth), intrinsics=intrinsics, metric=metric)
+    return Sample(
+        frame.name,
+        formats.rgb(store.read(rgb), rgb),
+        read_depth(store.read(depth), depth),
+        intrinsics=intrinsics,
+        metric=metric,
+    )
 
 
 def _matte_frames(store: Store) -> Iterator[Frame]:

@@ -115,7 +115,13 @@ READERS = (
         _vkitti,
         RULES["vkitti2"],
     ),
-    Reader("sintel", "Sintel", "training/{final,clean}/SCENE/frame_N.png, training/depth/SCENE/frame_N.dpt", _sintel_frames, _sintel),
+    Reader(
+        "sintel",
+        "Sintel",
+        "training/{final,clean}/SCENE/frame_N.png, training/depth/SCENE/frame_N.dpt",
+        _sintel_frames,
+        _sintel,
+    ),
     Reader(
         "spring",
         "Spring",

@@ -110,7 +110,9 @@ READERS = (
         _eth3d,
         RULES["eth3d"],
     ),
-    Reader("scannet", "ScanNet", "SCENE/color/N.jpg, SCENE/depth/N.png (mm)", _scannet_frames, _scannet, RULES["scannet"]),
+    Reader(
+        "scannet", "ScanNet", "SCENE/color/N.jpg, SCENE/depth/N.png (mm)", _scannet_frames, _scannet, RULES["scannet"]
+    ),
     Reader(
         "diode",
         "DIODE",
