@@ -381,10 +381,10 @@ class _Link(threading.Thread):
         super().__init__(name="leadline-client", daemon=True)
         self._address, self._keys = address, keys
         self._reconnect_s, self._retries = reconnect_s, retries
-        self._context = zmq.Context()
+        self._zmq = zmq.Context()
         self._inbox = _Inbox()
         self._lock = threading.Lock()
-        self._wake_in, self._wake_out = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        self._wake_in, self._wake_out = self._zmq.socket(zmq.PAIR), self._zmq.socket(zmq.PAIR)
         self._wake_in.bind("inproc://wake")
         self._wake_out.connect("inproc://wake")
         self._waiting: dict[str, _Pending] = {}
@@ -394,7 +394,7 @@ class _Link(threading.Thread):
         try:
             self._open()
         except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
+            self._zmq.destroy(linger=0)
             raise InputError(f"'{address}' is no address; give tcp://host:port or ipc://path") from error
 
     # --- called from any thread
@@ -435,7 +435,7 @@ class _Link(threading.Thread):
             self._close()
             self._wake_in.close(0)
             self._wake_out.close(0)
-            self._context.term()
+            self._zmq.term()
 
     def _turn(self) -> None:
         poller = zmq.Poller()
@@ -451,7 +451,7 @@ class _Link(threading.Thread):
         self._mind_the_time()
 
     def _open(self) -> None:
-        self._socket = socket = self._context.socket(zmq.DEALER)
+        self._socket = socket = self._zmq.socket(zmq.DEALER)
         socket.linger = 0
         socket.sndhwm = 0  # requests in hand are bounded by the server's queue, and the thread must never block
         # No ZMQ_HEARTBEAT_IVL: libzmq 4.3.5 can abort the process over it (see the server). The server's ticks tell more.
