@@ -63,7 +63,9 @@ def main() -> None:
     points = cloud(rng)
     cameras = {
         "pinhole": Camera.pinhole(WIDTH, HEIGHT, 720.0),
-        "plumb_bob": Camera(WIDTH, HEIGHT, Camera.pinhole(WIDTH, HEIGHT, 720.0).matrix, "plumb_bob", np.array([-0.1, 0.01, 0, 0, 0])),
+        "plumb_bob": Camera(
+            WIDTH, HEIGHT, Camera.pinhole(WIDTH, HEIGHT, 720.0).matrix, "plumb_bob", np.array([-0.1, 0.01, 0, 0, 0])
+        ),
     }
     figures: dict[str, object] = {
         "machine": f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch {torch.__version__}"
@@ -83,7 +85,9 @@ def main() -> None:
         lambda: complete(photo, prediction, sparse), arguments.repeat
     )
     if torch.cuda.is_available():
-        figures["complete on cuda"] = measure(lambda: complete(photo, prediction, sparse, device="cuda"), arguments.repeat)
+        figures["complete on cuda"] = measure(
+            lambda: complete(photo, prediction, sparse, device="cuda"), arguments.repeat
+        )
     text = json.dumps(figures, indent=1)
     print(text)
     if arguments.json:

@@ -1,6 +1,6 @@
 """Draws what the demo's topics show: image with LiDAR points, depth, uncertainty, points from above → docs/images/.
 
-    python benchmarks/ros_picture.py --model depthfm-mini
+python benchmarks/ros_picture.py --model depthfm-mini
 """
 
 from __future__ import annotations

@@ -133,7 +133,10 @@ def soak(pid: int, seconds: float) -> dict[str, object]:
         "memory_growth_mb": round(float(slope), 1),
         "diagnostics": len(diagnostics),
         "diagnostics_expected": int(seconds),
-        **{key: last.get(key, "") for key in ("frames processed", "frames failed", "frames dropped", "model median (ms)")},
+        **{
+            key: last.get(key, "")
+            for key in ("frames processed", "frames failed", "frames dropped", "model median (ms)")
+        },
     }
 
 

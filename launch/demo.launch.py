@@ -1,6 +1,6 @@
 """The depth node with a synthetic camera and LiDAR: needs no hardware.
 
-    ros2 launch leadline demo.launch.py
+ros2 launch leadline demo.launch.py
 """
 
 from __future__ import annotations
@@ -36,5 +36,3 @@ def generate_launch_description() -> LaunchDescription:
             OpaqueFunction(function=depth_node),
         ]
     )
-
-

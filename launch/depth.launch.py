@@ -1,7 +1,7 @@
 """Depth from one camera.
 
-    ros2 launch leadline depth.launch.py image:=/camera/image_raw
-    ros2 launch leadline depth.launch.py image:=/front/image_raw namespace:=front camera_height_m:=1.2
+ros2 launch leadline depth.launch.py image:=/camera/image_raw
+ros2 launch leadline depth.launch.py image:=/front/image_raw namespace:=front camera_height_m:=1.2
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Depth from one camera, completed with a LiDAR.
 
-    ros2 launch leadline depth_lidar.launch.py image:=/camera/image_raw points:=/lidar/points
+ros2 launch leadline depth_lidar.launch.py image:=/camera/image_raw points:=/lidar/points
 """
 
 from __future__ import annotations

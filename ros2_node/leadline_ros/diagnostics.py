@@ -141,7 +141,9 @@ class DiagnosticsReporter:
         surroundings = self._node.inputs.surroundings
         if engine is None or not engine.processed:
             return self._status("scale", OK, "no frame yet", {})
-        level, summary = (WARN, f"relative: {engine.not_metric}") if engine.not_metric else (OK, f"metric: {engine.evidence}")
+        level, summary = (
+            (WARN, f"relative: {engine.not_metric}") if engine.not_metric else (OK, f"metric: {engine.evidence}")
+        )
         values = {
             "evidence": engine.evidence or "none",
             "extrinsics": surroundings.extrinsics or "not used",

@@ -131,7 +131,7 @@ class DepthNode(LifecycleNode):
 
     @property
     def state_label(self) -> str:
-        """"unconfigured", "inactive", "active" or "finalized"."""
+        """ "unconfigured", "inactive", "active" or "finalized"."""
         return str(self._state_machine.current_state[1])
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -307,5 +307,3 @@ def _period(settings: NodeSettings) -> float:
 def _first_line(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:300]
-
-

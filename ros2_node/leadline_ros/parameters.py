@@ -18,10 +18,10 @@ from leadline.streaming.settings import StreamSettings, check_options, option
 class NodeSettings:
     """What only a live node has; :class:`StreamSettings` holds the rest."""
 
-    auto_activate: bool = option(True, "Configure and activate at start; False: wait for a lifecycle manager.", read_only=True)
-    image_transport: str = option(
-        "raw", "raw: `image`; compressed: `image/compressed`.", choices=("raw", "compressed")
+    auto_activate: bool = option(
+        True, "Configure and activate at start; False: wait for a lifecycle manager.", read_only=True
     )
+    image_transport: str = option("raw", "raw: `image`; compressed: `image/compressed`.", choices=("raw", "compressed"))
     depth_encoding: str = option(
         "32FC1", "Of `depth`: 32FC1 in metres (REP-118) or 16UC1 in millimetres.", choices=("32FC1", "16UC1")
     )
@@ -77,7 +77,9 @@ def _declare(node: Node, one: Field[Any]) -> Any:
     if meta["choices"]:
         descriptor.additional_constraints = "one of: " + ", ".join(meta["choices"])
     if meta["low"] is not None and isinstance(default, float):
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))
+        ]
     elif meta["low"] is not None:
         descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)]
     value = list(default) or [0.0] if isinstance(default, tuple) else default

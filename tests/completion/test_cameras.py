@@ -176,7 +176,16 @@ def test_extrinsics_in_every_spelling():
 
 
 @pytest.mark.parametrize(
-    "wrong", [2 * np.eye(4), np.diag([1.0, 1, -1, 1]), np.full((4, 4), np.nan), np.eye(3), [], "forward", {"translation": [0, 0, 0]}]
+    "wrong",
+    [
+        2 * np.eye(4),
+        np.diag([1.0, 1, -1, 1]),
+        np.full((4, 4), np.nan),
+        np.eye(3),
+        [],
+        "forward",
+        {"translation": [0, 0, 0]},
+    ],
 )
 def test_non_rigid_extrinsics_are_refused(wrong):
     with pytest.raises(InputError):

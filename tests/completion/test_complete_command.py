@@ -37,7 +37,9 @@ def run(files, *arguments):
 
 
 def test_points_to_metric_files(files):
-    result = run(files, "--points", str(files / "cloud.npy"), "--calib", str(files / "calib.json"), "--npy", "--ply", "--exr")
+    result = run(
+        files, "--points", str(files / "cloud.npy"), "--calib", str(files / "calib.json"), "--npy", "--ply", "--exr"
+    )
     assert result.exit_code == 0, result.output
     out = files / "out"
     depth = np.load(out / "photo.depth.npy")

@@ -42,7 +42,9 @@ def test_one_point_gives_the_scale_and_says_so(space):
     assert (np.diff(moved) * (-1 if space.near_is_high else 1) >= -1e-4).all()  # never inverted
 
 
-@pytest.mark.parametrize("sparse", [np.zeros((HEIGHT, WIDTH), np.float32), np.full((HEIGHT, WIDTH), np.nan, np.float32)])
+@pytest.mark.parametrize(
+    "sparse", [np.zeros((HEIGHT, WIDTH), np.float32), np.full((HEIGHT, WIDTH), np.nan, np.float32)]
+)
 def test_without_points_the_map_stays_relative(sparse):
     relative = model_map(DEPTH, Space.LOG_DEPTH)
     result = complete(IMAGE, relative, sparse)
@@ -115,7 +117,9 @@ def test_thirty_percent_gross_outliers_are_survived(points):
 def test_uncertainty_covers_the_error(points):
     sparse = keep(DEPTH, points, seed=2)
     noisy = sparse * np.exp(np.random.default_rng(0).normal(0, 0.02, sparse.shape)).astype(np.float32)
-    truth = DEPTH * np.exp(np.random.default_rng(9).normal(0, 0.02, sparse.shape)).astype(np.float32)  # another measurement
+    truth = DEPTH * np.exp(np.random.default_rng(9).normal(0, 0.02, sparse.shape)).astype(
+        np.float32
+    )  # another measurement
     result = complete(IMAGE, model_map(DEPTH, Space.LOG_DEPTH, noise=0.3), noisy)
     hidden = sparse == 0
     ratio = (np.abs(result.depth_m - truth) / result.uncertainty)[hidden]
@@ -183,7 +187,9 @@ def test_any_points_give_finite_depth(seed, points, space, flat):
     height, width = rng.integers(8, 40, 2)
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     values = np.zeros((height, width), np.float32) if flat else rng.normal(0, 3, (height, width)).astype(np.float32)
-    model = replace(model_map(np.ones((height, width), np.float32) + rng.random((height, width), np.float32), space), values=values)
+    model = replace(
+        model_map(np.ones((height, width), np.float32) + rng.random((height, width), np.float32), space), values=values
+    )
     sparse = np.zeros((height, width), np.float32)
     at = rng.integers(0, height * width, points)
     sparse.flat[at] = np.exp(rng.uniform(-4, 6, points))

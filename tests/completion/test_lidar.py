@@ -94,7 +94,9 @@ def test_real_frame_projects_to_the_expected_depth(tmp_path):
     stored = np.asarray(archive[archive.files[0]], np.float32)
     stored[:, :4].astype("<f4").tofile(tmp_path / "scan.bin")
     calibration = read_calibration(frame / "calib.json")
-    sparse = project_points(read_points(tmp_path / "scan.bin"), calibration.camera, calibration.lidar_to_camera, occlusion=False)
+    sparse = project_points(
+        read_points(tmp_path / "scan.bin"), calibration.camera, calibration.lidar_to_camera, occlusion=False
+    )
     expected_file = np.load(frame / "expected_depth_native.npz")
     expected = expected_file[expected_file.files[0]]
     found = sparse.map()

@@ -49,7 +49,9 @@ def bench(_bench: Bench) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="session")
-def shared_node(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, _bench: Bench) -> Iterator[NodeProcess]:
+def shared_node(
+    models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, _bench: Bench
+) -> Iterator[NodeProcess]:
     """One node for all tests that leave it as they found it: starting one costs seconds."""
     from ros_bench import NodeProcess
 

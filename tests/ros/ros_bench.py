@@ -88,7 +88,9 @@ class Bench:
         self._entities.clear()
         self.received.clear()
 
-    def until(self, condition: Callable[[], Any], timeout_s: float = 20.0, each: Callable[[], None] | None = None) -> Any:
+    def until(
+        self, condition: Callable[[], Any], timeout_s: float = 20.0, each: Callable[[], None] | None = None
+    ) -> Any:
         """Spin until ``condition`` holds, calling ``each`` at 20 Hz; its value, or the last false one."""
         end, next_call = time.monotonic() + timeout_s, 0.0
         while time.monotonic() < end:
@@ -144,7 +146,9 @@ class Bench:
 
     def set(self, node: str, **values: Any) -> list[tuple[bool, str]]:
         """Set parameters; (accepted, reason) of each."""
-        request = SetParameters.Request(parameters=[Parameter(k, value=v).to_parameter_msg() for k, v in values.items()])
+        request = SetParameters.Request(
+            parameters=[Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+        )
         results = self.call(SetParameters, f"{node}/set_parameters", request).results
         return [(result.successful, result.reason) for result in results]
 

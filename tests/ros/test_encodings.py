@@ -23,7 +23,12 @@ from leadline.streaming.encodings import (
 # Four flat colours in quadrants: demosaicing and chroma subsampling are exact inside them.
 HEIGHT, WIDTH = 32, 48
 SCENE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-SCENE[:16, :24], SCENE[:16, 24:], SCENE[16:, :24], SCENE[16:, 24:] = (200, 40, 30), (30, 180, 60), (50, 60, 210), (90, 90, 90)
+SCENE[:16, :24], SCENE[:16, 24:], SCENE[16:, :24], SCENE[16:, 24:] = (
+    (200, 40, 30),
+    (30, 180, 60),
+    (50, 60, 210),
+    (90, 90, 90),
+)
 #: Far enough from the borders between colours for every interpolation.
 INSIDE = np.zeros((HEIGHT, WIDTH), bool)
 INSIDE[4:12, 4:20] = INSIDE[4:12, 28:44] = INSIDE[20:28, 4:20] = INSIDE[20:28, 28:44] = True

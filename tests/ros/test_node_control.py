@@ -206,7 +206,12 @@ def test_interrupt_during_start_ends_cleanly(spawn, models: dict[str, Path], wai
 
 def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: dict[str, Path]) -> None:
     left = spawn(
-        "--params-file", str(shared_file("config/lidar.yaml")), "-r", "__ns:=/left", model=models["depthfm"], device="cpu"
+        "--params-file",
+        str(shared_file("config/lidar.yaml")),
+        "-r",
+        "__ns:=/left",
+        model=models["depthfm"],
+        device="cpu",
     )
     qos = "qos_overrides./cameras/right/image_raw.subscription.reliability:=reliable"
     right = spawn(
@@ -223,7 +228,9 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
         for side, publisher in publishers.items():
             publisher.publish(image(bench, frame_id=side))
 
-    assert bench.until(lambda: all(len(a) > 2 for a in answers.values()), START_TIMEOUT_S, each=send), left.log + right.log
+    assert bench.until(lambda: all(len(a) > 2 for a in answers.values()), START_TIMEOUT_S, each=send), (
+        left.log + right.log
+    )
     assert all(m.header.frame_id == side for side, a in answers.items() for m in a)
     assert bench.get("/left/depth_node", "sync_tolerance_s") == 0.06  # from the file, in any namespace
     (reader,) = bench.node.get_subscriptions_info_by_topic("/cameras/right/image_raw")

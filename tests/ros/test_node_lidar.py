@@ -23,7 +23,9 @@ def cloud(bench: Bench, points: np.ndarray, frame_id: str, stamp=None) -> PointC
     """A Velodyne-like cloud: x, y, z, intensity in 16 bytes, and a NaN."""
     points = np.vstack([points[:, :4], [[np.nan] * 4]]).astype(np.float32)
     message = PointCloud2(height=1, width=len(points), point_step=16, row_step=16 * len(points), is_dense=False)
-    message.fields = [PointField(name=n, offset=4 * i, datatype=7, count=1) for i, n in enumerate(["x", "y", "z", "intensity"])]
+    message.fields = [
+        PointField(name=n, offset=4 * i, datatype=7, count=1) for i, n in enumerate(["x", "y", "z", "intensity"])
+    ]
     message.header.frame_id, message.header.stamp = frame_id, stamp or bench.now()
     message.data.frombytes(points.tobytes())
     return message
@@ -63,7 +65,9 @@ def test_kitti_frame_is_completed_from_its_own_topics(bench: Bench, shared_node:
         assert np.median(error) < 0.05
         assert (error < 0.05 * expected[measured] + 0.1).mean() > 0.85
         assert (one_sigma[np.isfinite(metres)] > 0).all()
-        scale = bench.until(lambda: status(diagnostics, "scale") if "points" in status(diagnostics, "scale").message else None)
+        scale = bench.until(
+            lambda: status(diagnostics, "scale") if "points" in status(diagnostics, "scale").message else None
+        )
         assert values_of(scale)["extrinsics"] == "parameter extrinsics"
     finally:
         bench.set("/depth_node", extrinsics=[0.0])
@@ -97,7 +101,9 @@ def test_synchronisation_holds_and_lets_go(bench: Bench, shared_node: NodeProces
 
     bench.set("/depth_node", sync_tolerance_s=0.05, hold_s=0.4)
     try:
-        assert bench.until(lambda: "measured points" in evidence() and depth, 30.0, each=lambda: send(0.02)), shared_node.log
+        assert bench.until(lambda: "measured points" in evidence() and depth, 30.0, each=lambda: send(0.02)), (
+            shared_node.log
+        )
         assert bench.until(
             lambda: values_of(status(diagnostics, "scale"))["extrinsics"].startswith("not needed"),
             each=lambda: send(0.02),
@@ -126,7 +132,9 @@ def test_sparse_depth_image_of_another_size(bench: Bench, shared_node: NodeProce
         images.publish(image(bench))
 
     bench.trigger("/depth_node/reset")
-    assert bench.until(lambda: depth and abs(np.median(pixels(depth[-1])) - 3.5) < 0.05, 30.0, each=send), shared_node.log
+    assert bench.until(lambda: depth and abs(np.median(pixels(depth[-1])) - 3.5) < 0.05, 30.0, each=send), (
+        shared_node.log
+    )
 
 
 def test_unknown_place_of_the_lidar_is_said_once(bench: Bench, shared_node: NodeProcess) -> None:

@@ -96,7 +96,9 @@ def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodePr
         infos.publish(camera_info())
         images.publish(image(bench))
 
-    accepted = bench.set("/depth_node", metric_scale=1.0, metric_shift=1.0, ensemble=2, min_depth_m=0.1, max_depth_m=4.0)
+    accepted = bench.set(
+        "/depth_node", metric_scale=1.0, metric_shift=1.0, ensemble=2, min_depth_m=0.1, max_depth_m=4.0
+    )
     assert all(ok for ok, _ in accepted)
     try:
         # One image for which every output is there.
@@ -146,7 +148,12 @@ def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodePr
         np.testing.assert_array_equal(millimetres, np.where(known, np.rint(np.where(known, depth, 0) * 1000), 0))
     finally:
         bench.set(
-            "/depth_node", metric_scale=0.0, metric_shift=0.0, ensemble=1, min_depth_m=0.05, max_depth_m=200.0,
+            "/depth_node",
+            metric_scale=0.0,
+            metric_shift=0.0,
+            ensemble=1,
+            min_depth_m=0.05,
+            max_depth_m=200.0,
             depth_encoding="32FC1",
         )
 

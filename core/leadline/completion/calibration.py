@@ -169,9 +169,7 @@ def _from_kitti(
     return Calibration(camera, motion)
 
 
-def _size(
-    fields: Mapping[str, Any], content: Mapping[str, Any], image_size: tuple[int, int] | None
-) -> tuple[int, int]:
+def _size(fields: Mapping[str, Any], content: Mapping[str, Any], image_size: tuple[int, int] | None) -> tuple[int, int]:
     for source in (fields, content):
         for names in (("image_width", "image_height"), ("width", "height")):
             if all(name in source for name in names):

@@ -25,7 +25,13 @@ DISTORTION_MODELS = {
     "equidistant": (0, 4),
 }
 #: The same models by other common names.
-_ALIASES = {"": "plumb_bob", "none": "plumb_bob", "pinhole": "plumb_bob", "radtan": "plumb_bob", "fisheye": "equidistant"}
+_ALIASES = {
+    "": "plumb_bob",
+    "none": "plumb_bob",
+    "pinhole": "plumb_bob",
+    "radtan": "plumb_bob",
+    "fisheye": "equidistant",
+}
 
 #: Points further out than the image's corner by this factor (tangent of the angle off the axis) are not projected:
 #: distortion polynomials turn back there and would put them into the image.
@@ -57,7 +63,9 @@ class Camera:
         distortion = np.asarray(self.distortion, dtype=np.float64).ravel()
         model = _ALIASES.get(self.model.lower(), self.model.lower())
         if self.width < 1 or self.height < 1:
-            raise InputError(f"a camera image of {self.width}x{self.height} pixels is impossible; check the calibration")
+            raise InputError(
+                f"a camera image of {self.width}x{self.height} pixels is impossible; check the calibration"
+            )
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise InputError(f"intrinsics must be a finite 3x3 matrix, not {matrix.tolist()}")
         if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], [0, 0, 1]) or matrix[1, 0] != 0:
@@ -79,7 +87,9 @@ class Camera:
     @classmethod
     def pinhole(cls, width: int, height: int, focal_px: float) -> Camera:
         """Without distortion, the axis through the middle of the image."""
-        return cls(width, height, np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]]))
+        return cls(
+            width, height, np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
+        )
 
     @classmethod
     def from_info(cls, info: Any, rectified: bool = False) -> Camera:

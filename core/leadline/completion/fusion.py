@@ -103,7 +103,9 @@ def complete(
     rgb = read_image(image)
     height, width = rgb.shape[:2]
     if prediction.shape != (height, width):
-        raise InputError(f"the prediction is {prediction.shape[1]}x{prediction.shape[0]} and the image {width}x{height}")
+        raise InputError(
+            f"the prediction is {prediction.shape[1]}x{prediction.shape[0]} and the image {width}x{height}"
+        )
     if camera is not None:
         camera.check_size(width, height)
     sparse, warnings = points_of(sparse_depth_m, (height, width))
@@ -187,7 +189,14 @@ class _Fusion:
         space: Space,
         options: FusionOptions,
     ) -> None:
-        self.values, self.spread, self.sparse, self.fit, self.space, self.options = values, spread, sparse, fit, space, options
+        self.values, self.spread, self.sparse, self.fit, self.space, self.options = (
+            values,
+            spread,
+            sparse,
+            fit,
+            space,
+            options,
+        )
         self.device = values.device
         self.height, self.width = values.shape
         self.stride = self._choose_stride()
@@ -329,7 +338,9 @@ class _Fusion:
             apart = ((value[around] - value).abs_() / unit).masked_fill_(own, torch.inf)
             alone = third_smallest(apart)
             candidates.append((float(alone.median()), apart, alone))
-        typical, apart, alone = min(candidates, key=lambda candidate: candidate[0])  # with the model, if it explains more
+        typical, apart, alone = min(
+            candidates, key=lambda candidate: candidate[0]
+        )  # with the model, if it explains more
         suspects = float((alone > max(1.0, 8 * typical)).float().mean())
         odds = min((suspects / SUSPECT_SHARE) ** 4, 100.0)
         reach = max(0.25, 3 * typical)
@@ -424,14 +435,14 @@ class _Fusion:
         )
         return full[0, 0, : self.height, : self.width]
 
-    def _finish(
-        self, estimate: Estimate, sigma: Tensor, model: Tensor, points: Points
-    ) -> tuple[Tensor, Tensor]:
+    def _finish(self, estimate: Estimate, sigma: Tensor, model: Tensor, points: Points) -> tuple[Tensor, Tensor]:
         """Full resolution, through the points, metres."""
         if self.stride == 1:
             fused = self._full(estimate.value).clone()
         else:
-            fused = torch.addcmul(self._full(estimate.value - estimate.share * model), self._full(estimate.share), self.map)
+            fused = torch.addcmul(
+                self._full(estimate.value - estimate.share * model), self._full(estimate.share), self.map
+            )
         v, u = points.y.long(), points.x.long()
         fused[v, u] += points.trust * (points.value - fused[v, u])
         depth = _within(self.space.to_depth(fused), self.sparse)

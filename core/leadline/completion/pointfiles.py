@@ -20,7 +20,18 @@ Floats = npt.NDArray[np.float32]
 MAX_POINTS = 50_000_000
 _MAX_HEADER = 64 << 10
 
-_PCD_TYPES = {"F4": "f4", "F8": "f8", "I1": "i1", "I2": "i2", "I4": "i4", "I8": "i8", "U1": "u1", "U2": "u2", "U4": "u4", "U8": "u8"}
+_PCD_TYPES = {
+    "F4": "f4",
+    "F8": "f8",
+    "I1": "i1",
+    "I2": "i2",
+    "I4": "i4",
+    "I8": "i8",
+    "U1": "u1",
+    "U2": "u2",
+    "U4": "u4",
+    "U8": "u8",
+}
 _PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
@@ -117,7 +128,9 @@ def _read_pcd(path: Path) -> npt.NDArray[Any]:
         raise InputError(f"{total} points are out of range")
     formats = [_PCD_TYPES[kind.upper() + size] for kind, size in zip(types, sizes, strict=True)]
     names = [name if name in "xyz" else f"{name}#{i}" for i, name in enumerate(fields)]
-    dtype = np.dtype([(n, "<" + f, (c,)) if c > 1 else (n, "<" + f) for n, f, c in zip(names, formats, counts, strict=True)])
+    dtype = np.dtype(
+        [(n, "<" + f, (c,)) if c > 1 else (n, "<" + f) for n, f, c in zip(names, formats, counts, strict=True)]
+    )
     body = memoryview(content)[stream.tell() :]
     kind = header["DATA"][0].lower() if header["DATA"] else ""
     if kind == "ascii":
@@ -223,7 +236,9 @@ def _read_ply(path: Path) -> npt.NDArray[Any]:
                 raise InputError("its vertices have lists, which no point cloud has")
             if order == "":
                 text = memoryview(b"\n".join(bytes(body).split(b"\n")[skip_lines:]))
-                return _text_columns(text, element.rows, _starts([n for n, _ in element.properties], [1] * len(element.properties)))
+                return _text_columns(
+                    text, element.rows, _starts([n for n, _ in element.properties], [1] * len(element.properties))
+                )
             return _columns(np.frombuffer(body, dtype=dtype, count=element.rows, offset=offset))
         if element.has_list and order != "":
             raise InputError(f"{element.name!r} with lists stands before the vertices; save it with vertices first")
@@ -265,7 +280,9 @@ def write_ply(path: Path, points: npt.NDArray[Any], colours: npt.NDArray[np.uint
     """Points (N, 3) and RGB (N, 3) as binary PLY."""
     vertices = np.empty(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     vertices["xyz"], vertices["rgb"] = points, colours
-    names = [f"property float {axis}" for axis in "xyz"] + [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    names = [f"property float {axis}" for axis in "xyz"] + [
+        f"property uchar {colour}" for colour in ("red", "green", "blue")
+    ]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *names, "end_header", ""]
     write_bytes(path, "\n".join(header).encode("ascii") + vertices.tobytes())
 

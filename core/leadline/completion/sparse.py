@@ -67,7 +67,9 @@ def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> 
         if depth.ndim != 2:
             raise InputError(f"sparse depth is (H, W) metres, not an array of shape {depth.shape}")
         if not np.issubdtype(depth.dtype, np.floating):
-            raise InputError(f"sparse depth must be floating-point metres, not {depth.dtype}; divide millimetres by 1000")
+            raise InputError(
+                f"sparse depth must be floating-point metres, not {depth.dtype}; divide millimetres by 1000"
+            )
         with np.errstate(invalid="ignore"):
             found = np.flatnonzero(depth > 0)
             negative = int(np.count_nonzero(depth < 0))

@@ -72,7 +72,11 @@ class TemporalFusion:
         self._memory = None
 
     def complete(
-        self, image: ImageLike, prediction: DepthPrediction, sparse_depth_m: npt.NDArray[Any] | SparseDepth, **settings: Any
+        self,
+        image: ImageLike,
+        prediction: DepthPrediction,
+        sparse_depth_m: npt.NDArray[Any] | SparseDepth,
+        **settings: Any,
     ) -> DepthPrediction:
         """The next frame; arguments and result as :func:`complete`.
 
@@ -83,7 +87,9 @@ class TemporalFusion:
         sparse, _ = points_of(sparse_depth_m, (rgb.shape[0], rgb.shape[1]))
         thumbnail = _thumbnail(rgb)
         memory, note = self._memory, ""
-        if memory is not None and (memory.space is not prediction.space or _correlation(memory.thumbnail, thumbnail) < _SAME_SCENE):
+        if memory is not None and (
+            memory.space is not prediction.space or _correlation(memory.thumbnail, thumbnail) < _SAME_SCENE
+        ):
             memory, note = None, "cut"
         if len(sparse) == 0:
             return self._without_points(rgb, prediction, sparse, memory, thumbnail, note, settings)
@@ -179,7 +185,9 @@ def _joined(
     sigma = own.sigma if memory is None or len(values) >= _FEWEST_TO_CONTRADICT else memory.sigma
     kept = min(total, _MEMORY_POINTS) * _KEPT
     updated = _Memory(kept, mean_x, mean_y, variance, covariance, sigma, thumbnail, space, 0)
-    if memory is None or covariance <= 0:  # alone, or no slope to be had from both: the frame's own fit, and a memory of it
+    if (
+        memory is None or covariance <= 0
+    ):  # alone, or no slope to be had from both: the frame's own fit, and a memory of it
         spread = max(float(values.var()), 1e-6)
         updated = replace(updated, variance=spread, covariance=own.scale * spread)
         updated = replace(updated, mean_value=float(x.mean()), mean_target=own.scale * float(x.mean()) + own.shift)

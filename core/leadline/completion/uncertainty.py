@@ -69,7 +69,9 @@ def _features(estimate: Estimate, model: Tensor, floor: float, spacing: float) -
     ]
 
 
-def calibrate(estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, cautious: bool = False) -> Calibration | None:
+def calibrate(
+    estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, cautious: bool = False
+) -> Calibration | None:
     """Learn from left-out points what error to expect.
 
     Args:

@@ -148,7 +148,12 @@ def run(
 
 
 def _check_topics(job: BagJob, topics: dict[str, Connection]) -> None:
-    wanted = {job.image: (IMAGE, COMPRESSED), job.points: (CLOUD,), job.sparse_depth: (IMAGE,), job.camera_info: (INFO,)}
+    wanted = {
+        job.image: (IMAGE, COMPRESSED),
+        job.points: (CLOUD,),
+        job.sparse_depth: (IMAGE,),
+        job.camera_info: (INFO,),
+    }
     for topic, kinds in wanted.items():
         if not topic:
             continue

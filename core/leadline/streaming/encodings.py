@@ -123,9 +123,7 @@ def _eight_bit(pixels: Pixels) -> Rgb:
     return np.asarray(eight_bit)
 
 
-def decode_image(
-    encoding: str, height: int, width: int, step: int, data: Any, big_endian: bool = False
-) -> Rgb:
+def decode_image(encoding: str, height: int, width: int, step: int, data: Any, big_endian: bool = False) -> Rgb:
     """Fields of a `sensor_msgs/Image` → RGB uint8 (H, W, 3), contiguous; a view of ``data`` where possible.
 
     Raises:
@@ -187,9 +185,7 @@ def _compressed_size(encoded: npt.NDArray[np.uint8]) -> tuple[int, int]:
         raise InputError("compressed image is no JPEG, PNG or other picture; check the topic") from error
 
 
-def decode_depth(
-    encoding: str, height: int, width: int, step: int, data: Any, big_endian: bool = False
-) -> FloatMap:
+def decode_depth(encoding: str, height: int, width: int, step: int, data: Any, big_endian: bool = False) -> FloatMap:
     """A depth image (`16UC1`/`mono16` in mm, `32FC1` in m) → float32 metres (H, W), 0 = not measured.
 
     Raises:

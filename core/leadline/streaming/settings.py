@@ -68,7 +68,9 @@ class StreamSettings:
     camera_height_m: float = option(
         0.0, "Height of the camera above flat ground, which then gives the scale; 0: unknown.", 0.0, 100.0
     )
-    camera_pitch_deg: float = option(0.0, "How far the camera looks down from level; with camera_height_m.", -45.0, 89.0)
+    camera_pitch_deg: float = option(
+        0.0, "How far the camera looks down from level; with camera_height_m.", -45.0, 89.0
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -91,7 +93,11 @@ class StreamSettings:
 
 
 def _tidy(value: Any) -> Any:
-    return tuple(float(number) for number in value) if isinstance(value, list | tuple) or hasattr(value, "tolist") else value
+    return (
+        tuple(float(number) for number in value)
+        if isinstance(value, list | tuple) or hasattr(value, "tolist")
+        else value
+    )
 
 
 def check_options(settings: Any) -> None:

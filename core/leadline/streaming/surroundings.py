@@ -114,9 +114,7 @@ class Surroundings:
             self.extrinsics = "not needed: the points are in the camera's frame"
             return np.eye(4)
         if settings.fixed_frame:
-            motion = self.transforms.lookup_through(
-                camera_frame, taken_ns, lidar_frame, lidar_ns, settings.fixed_frame
-            )
+            motion = self.transforms.lookup_through(camera_frame, taken_ns, lidar_frame, lidar_ns, settings.fixed_frame)
             if motion is not None:
                 self.extrinsics = f"TF through {settings.fixed_frame}"
                 return motion

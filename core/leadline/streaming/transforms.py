@@ -178,9 +178,7 @@ class TransformTree:
             return None
         return _inverse(from_target[common]) @ from_source[common]
 
-    def lookup_through(
-        self, target: str, target_ns: int, source: str, source_ns: int, fixed: str
-    ) -> Matrix | None:
+    def lookup_through(self, target: str, target_ns: int, source: str, source_ns: int, fixed: str) -> Matrix | None:
         """As :meth:`lookup` between two times, through a frame that stands still: undoes own motion."""
         to_fixed, to_target = self.lookup(fixed, source, source_ns), self.lookup(target, fixed, target_ns)
         return None if to_fixed is None or to_target is None else to_target @ to_fixed
