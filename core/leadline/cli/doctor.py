@@ -19,7 +19,6 @@ _PARTS = (
     ("pyzmq", "server and client", "serve"),
     ("ray", "several machines", "ray"),
     ("accelerate", "training", "train"),
-    ("onnxruntime", "ONNX", "export"),
     ("trimesh", "meshes", "mesh"),
     ("rerun-sdk", "viewer", "view"),
     ("rosbags", "bags", "bag"),

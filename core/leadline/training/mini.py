@@ -22,6 +22,7 @@ from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.training.base import respec
 from leadline.training.build import trainer_config
+from leadline.training.curves import plot_curves
 from leadline.training.run import LATENTS, run
 from leadline.training.trainer import is_finished
 
@@ -174,6 +175,8 @@ def train_mini(
             run_in_processes(settings, root / name, processes)
     report("== packed")
     pack(root, root / "packed")
+    trained = [root / name for name, config in stages(root) if config["recipe"] != LATENTS]
+    plot_curves(trained, root / "curves.png")
 
 
 def render(job: RenderJob, root: Path, count: int | None, workers: int) -> None:
