@@ -127,7 +127,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": second, "model": small,
             "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=800, lr=6e-4, warmup=30, ema=0.995, seed=5),
+            "trainer": trainer(steps=1020, lr=6e-4, warmup=30, ema=0.997, seed=5),
         },
     )  # fmt: skip
     yield (
@@ -136,7 +136,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": second,
             "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": both, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=300, batch_size=6, lr=2e-4, warmup=20, ema=0.98, seed=7),
+            "trainer": trainer(steps=160, batch_size=6, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
     )  # fmt: skip
     yield (
@@ -144,7 +144,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE, "start_from": flow,
             "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.7, "192x256": 0.3}},
-            "trainer": trainer(steps=250, lr=6e-4, warmup=20, ema=0.98, seed=6),
+            "trainer": trainer(steps=460, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
 
