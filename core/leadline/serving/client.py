@@ -391,6 +391,7 @@ class _Link(threading.Thread):
         self._connected = False
         self._away_since: float | None = time.monotonic()
         self._refusal = ""
+        self._let_in = False  # a server that once shook hands and then breaks off is dying, not refusing
         try:
             self._open()
         except zmq.ZMQError as error:
@@ -483,14 +484,17 @@ class _Link(threading.Thread):
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._connected, self._away_since, self._refusal = True, None, ""
+                self._connected, self._away_since, self._refusal, self._let_in = True, None, "", True
                 for pending in list(self._waiting.values()):
                     self._transmit(pending)
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._fail_all(
                     AccessDenied("the server does not know this client's key; `leadline keys add` makes one")
                 )
-            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+            elif (
+                event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+                and not self._let_in
+            ):
                 wants = "refused the keys" if self._keys else "wants keys, or is no Leadline server"
                 self._refusal = f"{self._address} {wants}; check client_keys and server_key"
             elif event == zmq.EVENT_DISCONNECTED:
