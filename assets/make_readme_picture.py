@@ -21,7 +21,7 @@ SIZE = (480, 320)
 
 def main() -> None:
     """Predict, compose, write docs/images/readme.jpg."""
-    model = leadline.load(sys.argv[1] if len(sys.argv) > 1 else "depthfm-mini")
+    model = leadline.load(sys.argv[1] if len(sys.argv) > 1 else "fiffdepth-mini")
     rows = []
     for path in sorted((ASSETS / "demo").glob("*.jpg"), reverse=True):
         image = read_image(path)

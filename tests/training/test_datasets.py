@@ -274,7 +274,10 @@ def test_cached_latents_are_those_of_the_codec(shards: Path, codec: Codec, tmp_p
     assert batch["image"].shape == batch["depth"].shape
     assert batch["image"].shape[:2] == (3, 4)
     assert batch["mask"].shape[1] == 1
-    assert not torch.equal(batch["depth"], read_cache([tmp_path / "cache"], "sqrt_disparity").sample(torch.Generator().manual_seed(0), 3)["depth"])
+    assert not torch.equal(
+        batch["depth"],
+        read_cache([tmp_path / "cache"], "sqrt_disparity").sample(torch.Generator().manual_seed(0), 3)["depth"],
+    )
     with pytest.raises(CheckpointError, match="another codec"):
         write_cache(codec, data, plan, tmp_path / "cache", "codec-2")
     with pytest.raises(InputError, match="no cached 'depth'"):
@@ -289,7 +292,9 @@ def test_sparse_caches_hold_the_condition(shards: Path, codec: Codec, tmp_path: 
 
 
 def test_pixel_batches_are_a_function_of_the_generator(shards: Path) -> None:
-    source = PixelSource([RenderedShards(shards)], [1.0], [(16, 16), (8, 24)], [target_named("sqrt_disparity")], Augmentation())
+    source = PixelSource(
+        [RenderedShards(shards)], [1.0], [(16, 16), (8, 24)], [target_named("sqrt_disparity")], Augmentation()
+    )
     first, again, other = (source.sample(torch.Generator().manual_seed(seed), 2) for seed in (3, 3, 4))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["rgb"].shape != other["rgb"].shape or not torch.equal(first["rgb"], other["rgb"])

@@ -256,11 +256,17 @@ def test_200_steps_lower_the_loss(recipe_name: str, codec_file: Path, tmp_path: 
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(32, 4, 8, 8, generator=generator)
     mixing = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
-    group = {"image": image, "depth": torch.einsum("dc,nchw->ndhw", mixing, image), "mask": torch.ones(32, 1, 8, 8).bool()}
+    group = {
+        "image": image,
+        "depth": torch.einsum("dc,nchw->ndhw", mixing, image),
+        "mask": torch.ones(32, 1, 8, 8).bool(),
+    }
     if recipe_name == "completion":
         group["condition"] = torch.cat([group["depth"], image], 1)
     lines: list[str] = []
-    config = TrainerConfig(steps=200, batch_size=8, lr=2e-3, warmup=10, ema=0.98, save_every=0, log_every=20, preview_every=200)
+    config = TrainerConfig(
+        steps=200, batch_size=8, lr=2e-3, warmup=10, ema=0.98, save_every=0, log_every=20, preview_every=200
+    )
     train(recipe, LatentSource([group], [1.0]), config, tmp_path / "out", lines.append)
     losses = [float(line.split("loss ")[1].split()[0]) for line in lines]
     assert np.mean(losses[-3:]) < 0.75 * losses[0]

@@ -137,6 +137,7 @@ def _save(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype, header: di
     os.close(handle)
     try:
         save_file(stored, temporary, metadata=header)
+        os.chmod(temporary, 0o644)  # mkstemp's files are the owner's alone
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(

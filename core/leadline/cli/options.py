@@ -9,7 +9,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_MODEL = "depthfm-mini"
+DEFAULT_MODEL = "fiffdepth-mini"
 
 
 def model_options(function: F) -> F:

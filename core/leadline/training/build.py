@@ -63,7 +63,11 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     name = config.get("recipe")
     torch.manual_seed(int(config.get("trainer", {}).get("seed", 0)))
     if name == AUTOENCODER:
-        section = take(config.get("model", {}), "model", {"block_out_channels": [16, 32, 64, 96], "latent_channels": 8, "norm_num_groups": 8})
+        section = take(
+            config.get("model", {}),
+            "model",
+            {"block_out_channels": [16, 32, 64, 96], "latent_channels": 8, "norm_num_groups": 8},
+        )
         return AutoencoderRecipe(Codec(codec_config(**section), latent_scale=1.0), **config.get("loss", {}))
     if name not in RECIPES:
         raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, *RECIPES])}")
@@ -95,8 +99,13 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
         config.get("model", {}),
         "model",
         {
-            "unet": None, "space": space.value, "prompt_tokens": 2, "default_size": 768, "default_steps": 1,
-            "noising_step": 400, "fourier": config["recipe"] == "depthmaster-stage2",
+            "unet": None,
+            "space": space.value,
+            "prompt_tokens": 2,
+            "default_size": 768,
+            "default_steps": 1,
+            "noising_step": 400,
+            "fourier": config["recipe"] == "depthmaster-stage2",
         },
     )
     start = _start(config.get("start_from"))
@@ -175,7 +184,12 @@ def codec_config(block_out_channels: list[int], latent_channels: int, norm_num_g
 
 def build_dataset(kind: str, **where: Any) -> RgbdDataset:
     """A data set by kind: "rendered", "hypersim", "vkitti2" or "pairs"."""
-    readers: dict[str, Any] = {"rendered": RenderedShards, "hypersim": Hypersim, "vkitti2": VirtualKitti2, "pairs": PairFolder}
+    readers: dict[str, Any] = {
+        "rendered": RenderedShards,
+        "hypersim": Hypersim,
+        "vkitti2": VirtualKitti2,
+        "pairs": PairFolder,
+    }
     if kind not in readers:
         raise InputError(f"data of kind '{kind}' is unknown; known are {', '.join(readers)}")
     paths = {k: Path(v) if k in ("root", "split_csv") and v is not None else v for k, v in where.items()}
@@ -217,7 +231,9 @@ def _normalisation(name: str, section: Mapping[str, Any]) -> Normalisation:
     default = target_named(name)
     span = section["depth_range_m"]
     clip = default.clip if section["clip"] is None else float(section["clip"])
-    return Normalisation(default.space, clip=clip, depth_range_m=None if span is None else (float(span[0]), float(span[1])))
+    return Normalisation(
+        default.space, clip=clip, depth_range_m=None if span is None else (float(span[0]), float(span[1]))
+    )
 
 
 def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:

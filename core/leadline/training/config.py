@@ -9,7 +9,19 @@ from typing import Any
 from leadline.errors import InputError
 
 #: The sections that a configuration may have.
-SECTIONS = ("recipe", "name", "codec", "start_from", "model", "loss", "data", "trainer", "teacher", "encoder", "licence")
+SECTIONS = (
+    "recipe",
+    "name",
+    "codec",
+    "start_from",
+    "model",
+    "loss",
+    "data",
+    "trainer",
+    "teacher",
+    "encoder",
+    "licence",
+)
 
 
 def load_config(path: Path, changes: Iterable[str] = ()) -> dict[str, Any]:

@@ -18,7 +18,9 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
     for axis, folder in zip(axes[0], folders, strict=True):
         events = EventAccumulator(str(folder / "logs"))
         events.Reload()
-        scalars = sorted(events.Scalars("loss"), key=lambda event: event.step) if "loss" in events.Tags()["scalars"] else []
+        scalars = (
+            sorted(events.Scalars("loss"), key=lambda event: event.step) if "loss" in events.Tags()["scalars"] else []
+        )
         axis.plot([event.step for event in scalars], [event.value for event in scalars], linewidth=1.0)
         axis.set_title(folder.name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)

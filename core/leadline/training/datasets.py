@@ -218,9 +218,7 @@ def _benchmark_crop(image: Pixels) -> Pixels:
     return cast(Pixels, image[image.shape[0] - height :, left : left + width])
 
 
-def _checked(
-    rgb: npt.NDArray[np.uint8], depth_m: npt.NDArray[np.float32], path: Path, far_m: float
-) -> RgbdSample:
+def _checked(rgb: npt.NDArray[np.uint8], depth_m: npt.NDArray[np.float32], path: Path, far_m: float) -> RgbdSample:
     if depth_m.shape != rgb.shape[:2]:
         raise InputError(f"{path} is {depth_m.shape} but its image is {rgb.shape[:2]}; both must have one size")
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= far_m)

@@ -26,7 +26,11 @@ class DepthMasterStage1(DepthRecipe):
     """
 
     def __init__(
-        self, bundle: ModelBundle, encoder: FeatureEncoder | None = None, weight_fa: float = 1.0, hidden: int | None = None
+        self,
+        bundle: ModelBundle,
+        encoder: FeatureEncoder | None = None,
+        weight_fa: float = 1.0,
+        hidden: int | None = None,
     ) -> None:
         super().__init__(bundle)
         self.encoder = encoder if weight_fa > 0 else None
@@ -35,7 +39,11 @@ class DepthMasterStage1(DepthRecipe):
             width, features = bundle.spec.unet["block_out_channels"][-1], self.encoder.channels
             hidden = hidden or features
             self.project = nn.Sequential(  # an MLP over channels, token by token
-                nn.Conv2d(width, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, features, 1)
+                nn.Conv2d(width, hidden, 1),
+                nn.SiLU(),
+                nn.Conv2d(hidden, hidden, 1),
+                nn.SiLU(),
+                nn.Conv2d(hidden, features, 1),
             )
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

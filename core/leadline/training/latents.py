@@ -178,7 +178,12 @@ def read_cache(folders: Sequence[Path], target: str, sizes_weights: Mapping[str,
                     if f"{size}/{target}" not in names:
                         continue
                     group = parts.setdefault(size, {})
-                    for key, name in (("image", "image"), ("depth", target), ("mask", "mask"), ("condition", "condition")):
+                    for key, name in (
+                        ("image", "image"),
+                        ("depth", target),
+                        ("mask", "mask"),
+                        ("condition", "condition"),
+                    ):
                         if f"{size}/{name}" in names:
                             group.setdefault(key, []).append(file.get_tensor(f"{size}/{name}"))
     if not parts:

@@ -149,9 +149,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     )  # fmt: skip
 
 
-def train_mini(
-    root: Path, quick: bool = False, processes: int = 1, report: Callable[[str], None] = print
-) -> None:
+def train_mini(root: Path, quick: bool = False, processes: int = 1, report: Callable[[str], None] = print) -> None:
     """Render, train and pack all mini models below ``root``; run it again to go on where it stopped.
 
     Args:

@@ -53,8 +53,16 @@ def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] =
         config.get("data", {}),
         "data",
         {
-            "sets": [], "targets": ["sqrt_disparity"], "sizes": [[192, 256]], "shares": None, "views": 1,
-            "augmentation": {}, "sparse": False, "seed": 0, "bf16": True, "worker": [0, 1],
+            "sets": [],
+            "targets": ["sqrt_disparity"],
+            "sizes": [[192, 256]],
+            "shares": None,
+            "views": 1,
+            "augmentation": {},
+            "sparse": False,
+            "seed": 0,
+            "bf16": True,
+            "worker": [0, 1],
         },
     )
     if len(section["sets"]) != 1:

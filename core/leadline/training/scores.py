@@ -49,7 +49,11 @@ def score(
 
 
 def score_files(
-    paths: Iterable[Path], held_out: Path, count: int | None = None, steps: Sequence[int] = (1,), size: int | None = None
+    paths: Iterable[Path],
+    held_out: Path,
+    count: int | None = None,
+    steps: Sequence[int] = (1,),
+    size: int | None = None,
 ) -> str:
     """A Markdown table of model files on held-out rendered scenes."""
     data = RenderedShards(held_out, count)

@@ -61,7 +61,9 @@ class DinoV2Encoder(nn.Module):
             raise InputError("DINOv2 needs pixels; train from pictures, not from cached latents")
         # one patch for each 16 pixels, as the paper's grid of H / 16 tokens
         rows, columns = (max(1, side // 16) for side in rgb.shape[-2:])
-        x = functional.interpolate(rgb * 0.5 + 0.5, (rows * self.patch, columns * self.patch), mode="bicubic", antialias=True)
+        x = functional.interpolate(
+            rgb * 0.5 + 0.5, (rows * self.patch, columns * self.patch), mode="bicubic", antialias=True
+        )
         mean, std = (torch.tensor(v, device=x.device, dtype=x.dtype).view(1, 3, 1, 1) for v in (self.MEAN, self.STD))
         tokens: Tensor = self.net(pixel_values=(x - mean) / std).last_hidden_state
         return tokens[:, -rows * columns :].transpose(1, 2).unflatten(-1, (rows, columns))

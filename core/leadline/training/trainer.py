@@ -196,7 +196,12 @@ def _rate(config: TrainerConfig, step: int) -> float:
 
 
 def _log(
-    writer: Any, config: TrainerConfig, step: int, seconds: float, losses: dict[str, float], report: Callable[[str], None]
+    writer: Any,
+    config: TrainerConfig,
+    step: int,
+    seconds: float,
+    losses: dict[str, float],
+    report: Callable[[str], None],
 ) -> None:
     done = step + 1
     if not config.log_every or (done % config.log_every and done != config.steps):
