@@ -104,6 +104,14 @@ def test_bad_files_are_named_and_the_rest_is_done(model, pictures, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_what_a_shell_pattern_takes_along_is_skipped(model, pictures, tmp_path):
+    (pictures / "notes.json").write_text("{}")
+    done = leadline("predict", *sorted(pictures.glob("*.*")), "-o", tmp_path / "out", "-m", model, "--ensemble", 1)
+    assert done.returncode == 0, done.stderr
+    assert "notes.json skipped" in done.stderr
+    assert len(list((tmp_path / "out").glob("*.depth.png"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -117,6 +117,9 @@ def _jobs(inputs: tuple[str, ...], output: Path) -> Iterator[Job]:
     found: dict[Path, Path] = {}
     for given in inputs:
         path = Path(given)
+        if len(inputs) > 1 and path.is_file() and path.suffix.lower() not in readable:  # a shell's * takes everything
+            click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
+            continue
         if path.is_dir():
             inside = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in readable and f.is_file()]
             if not inside:
