@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import GOLDEN
 from safetensors.torch import load_file, save_file
 from tiny import tiny_bundle, tiny_estimator
 

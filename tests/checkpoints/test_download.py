@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN
+from places import GOLDEN
 
 import leadline
 from leadline import CheckpointError

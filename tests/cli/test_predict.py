@@ -217,7 +217,7 @@ class TestOtherCommands:
         assert {"depthfm", "depthmaster", "fiffdepth"} <= {json.loads(line)["name"] for line in lines}
 
     def test_import_then_predict_by_name(self, tmp_path, pictures):
-        from conftest import GOLDEN
+        from places import GOLDEN
 
         home = {"LEADLINE_HOME": str(tmp_path / "home")}
         done = leadline("import", GOLDEN / "fiffdepth", "--as", "mine", **home)

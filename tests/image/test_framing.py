@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import GOLDEN
 from safetensors.torch import load_file
 
 from leadline import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import GOLDEN
+from places import GOLDEN
 from safetensors.torch import load_file
 from tolerances import OFFICIAL, OFFICIAL_FOURIER
 
