@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def eval_dev() -> Path:
     if not (folder / "meta.json").exists():
         pytest.skip("the real RGB-D frames are not here (set LEADLINE_EVAL_DEV)")
     return folder
+
+
+@pytest.fixture
+def inference_mode() -> Iterator[None]:
+    """No gradients. (As a decorator on a class, torch.inference_mode would hide its tests from pytest.)"""
+    with torch.inference_mode():
+        yield
 
 
 @pytest.fixture

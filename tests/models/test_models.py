@@ -18,7 +18,7 @@ from leadline.models.unet import DepthUNet
 FAMILIES = ["depthfm", "depthmaster", "fiffdepth"]
 
 
-@torch.inference_mode()
+@pytest.mark.usefixtures("inference_mode")
 class TestUNetAgainstDiffusers:
     """Our forward pass gives what diffusers' own forward pass gives."""
 
@@ -44,7 +44,7 @@ class TestUNetAgainstDiffusers:
         torch.testing.assert_close(ours(latents, torch.tensor([0.25, 0.5]), context), expected, atol=1e-5, rtol=1e-4)
 
 
-@torch.inference_mode()
+@pytest.mark.usefixtures("inference_mode")
 class TestCodec:
     def test_grey_is_the_mean_of_three_channels(self):
         torch.manual_seed(0)

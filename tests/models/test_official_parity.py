@@ -50,7 +50,7 @@ def one_step(request):
     )
 
 
-@torch.inference_mode()
+@pytest.mark.usefixtures("inference_mode")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("prefix", "scaling"), ATTENTION)
 class TestDepthFM:
@@ -120,7 +120,7 @@ def _steps(estimator, golden, prefix) -> int:
     raise AssertionError("no step count reproduces the ensemble's latents")
 
 
-@torch.inference_mode()
+@pytest.mark.usefixtures("inference_mode")
 class TestOneStep:
     def test_prompt_is_two_tokens(self, one_step):
         estimator, golden = one_step
@@ -154,7 +154,7 @@ class TestOneStep:
         assert_official(prediction.values, golden[f"e2e_res{size}_depth"])
 
 
-@torch.inference_mode()
+@pytest.mark.usefixtures("inference_mode")
 class TestDepthMaster:
     @pytest.fixture(scope="class")
     def depthmaster(self):
