@@ -125,8 +125,6 @@ def test_in_blender(version, extension, photo, server, locked_server, model, tmp
 
 
 def test_in_blender_with_the_mini_weights(extension, photo, tmp_path):
-    if not (MINI / "depthfm-mini.safetensors").exists():
-        pytest.skip("the mini weights are not here")
     with LocalServer(sys.executable, ["depthfm-mini"], device="cpu", log_path=tmp_path / "log") as server:
         run_inside(
             blender_python("4.2"),
