@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.resolve import resolve
+from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.devices import choose_devices, choose_precision, precision_name
 from leadline.errors import InputError
 from leadline.framing import (
@@ -29,6 +30,7 @@ from leadline.framing import (
 from leadline.image import ImageLike, read_image
 from leadline.models import Codec, DepthModel
 from leadline.models.folding import fold, sharing_copy
+from leadline.models.small_decoder import SmallDecoder
 from leadline.prediction import DepthPrediction
 from leadline.spaces import Space
 from leadline.views import views
@@ -45,6 +47,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     vae: str | Path | None = None,
+    decoder: str | Path = "full",
     **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
@@ -55,6 +58,8 @@ def load(
         device: "auto", "cpu", "cuda", "cuda:1", "mps", or several with commas.
         precision: "auto", "fp32", "fp16" or "bf16".
         vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
+        decoder: "full", "small" (the mini models': many times faster, a little less exact) or the file of a small
+            decoder distilled from this model's codec.
         **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
             ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
 
@@ -63,7 +68,8 @@ def load(
         InputError: Device or precision cannot be used here.
     """
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
-    return DepthEstimator(resolve(name_or_path, vae=vae, **settings), device=device, precision=precision)
+    bundle = resolve(name_or_path, vae=vae, **settings)
+    return DepthEstimator(bundle, device=device, precision=precision, decoder=decoder)
 
 
 class DepthEstimator:
@@ -75,16 +81,24 @@ class DepthEstimator:
         precision: See :func:`load`.
         fold_constants: Compute once what a fixed prompt and timestep make constant (exact; see
             :mod:`leadline.models.folding`). ``bundle`` itself is never changed.
+        decoder: See :func:`load`.
     """
 
     def __init__(
-        self, bundle: ModelBundle, device: str = "auto", precision: str = "auto", fold_constants: bool = True
+        self,
+        bundle: ModelBundle,
+        device: str = "auto",
+        precision: str = "auto",
+        fold_constants: bool = True,
+        decoder: str | Path = "full",
     ) -> None:
         self.devices = choose_devices(device)
         self.dtype = choose_precision(precision, self.devices[0])
-        self.weights_hash = bundle.weights_hash
         self.bundle = bundle
-        self._replicas = [_Replica(bundle, device, self.dtype, fold_constants) for device in self.devices]
+        small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
+        self._replicas = [_Replica(bundle, device, self.dtype, fold_constants, small) for device in self.devices]
+        self.decoder = "full" if small is None else "small"
+        self.weights_hash = bundle.weights_hash if small is None else small.fingerprint(bundle.weights_hash)
         self.spec = bundle.spec
 
     @property
@@ -137,6 +151,7 @@ class DepthEstimator:
         seed: int | Sequence[int] = 0,
         noise: Any = None,
         framing: FramingMode = "pad",
+        out: Sequence[Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Any:
         """Depth of an image, or of each image in a list or batch.
@@ -152,6 +167,8 @@ class DepthEstimator:
             seed: Start noise, the same on every device; one number for all images or one for each.
             noise: Start noise itself instead of a seed, (C, h, w), (ensemble, C, h, w) or (images, ensemble, C, h, w).
             framing: "pad", or "official" to resize exactly as the authors' scripts do.
+            out: Arrays that become the predictions' ``values``, one for each image: float32 (H, W) of the image's
+                size, contiguous. For maps that belong somewhere, such as memory shared with another process.
             on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
 
         Returns:
@@ -166,6 +183,8 @@ class DepthEstimator:
         steps = self._check(steps, ensemble, size)
         size = self.default_size if size is None else size
         framed = [self._frame(one, size, framing) for one in rgb]
+        if out is not None and [getattr(one, "shape", None) for one in out] != [one.full for one in framed]:
+            raise InputError("out needs one float32 array of each image's height and width")
         starts = self._start_noise(framed, ensemble, seed, noise)
 
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -178,7 +197,10 @@ class DepthEstimator:
         def run(job: tuple[_Replica, list[int]]) -> None:
             replica, indices = job
             started = time.perf_counter()
-            maps = replica.run([framed[i] for i in indices], [starts[i] for i in indices], steps, ensemble, progress)
+            places = [None if out is None else out[i] for i in indices]
+            maps = replica.run(
+                [framed[i] for i in indices], [starts[i] for i in indices], steps, ensemble, progress, places
+            )
             seconds = (time.perf_counter() - started) / len(indices)
             for i, (values, spread, retried) in zip(indices, maps, strict=True):
                 results[i] = DepthPrediction(
@@ -196,6 +218,7 @@ class DepthEstimator:
                         "framing": framing,
                         "device": str(replica.device),
                         "precision": "fp32 (retried)" if retried else precision_name(self.dtype),
+                        "decoder": self.decoder,
                         "weights": self.weights_hash[:12],
                         "seconds": round(seconds, 4),
                     },
@@ -258,18 +281,34 @@ class DepthEstimator:
 class _Replica:
     """A bundle on one device. Every image of a run has the same network size."""
 
-    def __init__(self, bundle: ModelBundle, device: torch.device, dtype: torch.dtype, fold_constants: bool) -> None:
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        device: torch.device,
+        dtype: torch.dtype,
+        fold_constants: bool,
+        small: SmallDecoder | None,
+    ) -> None:
         self.device = device
         self.dtype = dtype
-        self._original = bundle
+        self._original, self._small = bundle, small
         model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
         if fold_constants:
             fold(model)
         self.model = model.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.codec = codec.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decoder: Codec | SmallDecoder = self.codec
+        if small is not None:
+            self.decoder = sharing_copy(small).to(device, dtype)
 
     def run(
-        self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress
+        self,
+        framed: list[Framed],
+        noise: list[Tensor | None],
+        steps: int,
+        ensemble: int,
+        progress: _Progress,
+        places: Sequence[Any],
     ) -> list[tuple[Any, Any, bool]]:
         """(values, spread or None, whether it took a float32 retry) for each image."""
         maps = self._maps(framed, noise, steps, ensemble, progress)
@@ -280,11 +319,14 @@ class _Replica:
                 "to avoid the detour)",
                 stacklevel=4,
             )
-            exact = _Replica(self._original, self.device, torch.float32, fold_constants=True)
+            exact = _Replica(self._original, self.device, torch.float32, True, self._small)
             maps = exact._maps(framed, noise, steps, ensemble, _Progress(None, 1))
         if not bool(torch.isfinite(maps).all()):
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
-        return [(*self._combine(one, frame), retried) for one, frame in zip(maps, framed, strict=True)]
+        return [
+            (*self._combine(one, frame, place), retried)
+            for one, frame, place in zip(maps, framed, places, strict=True)
+        ]
 
     @torch.inference_mode()
     def _maps(
@@ -306,7 +348,7 @@ class _Replica:
             part = latents[first : first + at_once]
             start = None if starts is None else starts[first : first + at_once].to(self.device, self.dtype)
             depth_latents = self.model.solve(part, steps, start, on_step=progress.solving(len(part)))
-            maps.append(self.model.finish(self.codec.decode(depth_latents)))
+            maps.append(self.model.finish(self.decoder.decode(depth_latents)))
             progress.decoded(len(part))
         members = torch.cat(maps).unflatten(0, (len(framed), ensemble)).squeeze(2)
         if not self.model.stochastic:
@@ -319,14 +361,18 @@ class _Replica:
         return self.codec.encode(images)
 
     @torch.inference_mode()
-    def _combine(self, members: Tensor, framed: Framed) -> tuple[Any, Any]:
+    def _combine(self, members: Tensor, framed: Framed, place: Any) -> tuple[Any, Any]:
         """Members (ensemble, h, w) to mean and standard deviation at the image's size, float32 NumPy."""
         mean = members.mean(0, keepdim=True)[None]
-        values = framed.restore(mean)[0, 0].cpu().numpy()
+        if place is None:
+            values = np.ascontiguousarray(framed.restore(mean)[0, 0].cpu().numpy())
+        else:
+            framed.restore(mean, torch.from_numpy(place)[None, None])
+            values = place
         if len(members) == 1:
-            return np.ascontiguousarray(values), None
+            return values, None
         spread = framed.restore(members.std(0, keepdim=True)[None])[0, 0].clamp_min(0).cpu().numpy()
-        return np.ascontiguousarray(values), np.ascontiguousarray(spread)
+        return values, np.ascontiguousarray(spread)
 
 
 class _Progress:

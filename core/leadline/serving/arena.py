@@ -6,6 +6,7 @@ holds it, however that process ends. Where there is no such memory (not Linux), 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from bisect import insort
@@ -54,6 +55,9 @@ class Arena:
         self.descriptor = descriptor
         self.size = size
         self._map = mmap.mmap(descriptor, size)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         self._view = memoryview(self._map)
 
     @classmethod

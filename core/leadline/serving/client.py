@@ -35,6 +35,7 @@ from zmq.utils.monitor import recv_monitor_message
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.prediction import DepthPrediction
 from leadline.serving import pixels, wire
+from leadline.serving.frames import next_message, send_message
 from leadline.serving.keys import ClientKeys, load_client_keys
 from leadline.serving.wire import Camera, Progress
 from leadline.spaces import Space
@@ -439,10 +440,7 @@ class _Link(threading.Thread):
             self._zmq.term()
 
     def _turn(self) -> None:
-        poller = zmq.Poller()
-        for socket in (self._wake_in, self._socket, self._monitor):
-            poller.register(socket, zmq.POLLIN)
-        ready = dict(poller.poll(200 if self._waiting else 1000))
+        ready = dict(self._poller.poll(200 if self._waiting else 1000))
         if self._socket in ready:
             self._hear()
         if self._monitor in ready:
@@ -463,6 +461,9 @@ class _Link(threading.Thread):
             socket.curve_publickey = self._keys.public.encode()
             socket.curve_secretkey = self._keys.secret.encode()
         self._monitor = socket.get_monitor_socket()
+        self._poller = zmq.Poller()
+        for waited_for in (self._wake_in, socket, self._monitor):
+            self._poller.register(waited_for, zmq.POLLIN)
         try:
             socket.connect(self._address)
         except zmq.ZMQError:
@@ -532,14 +533,10 @@ class _Link(threading.Thread):
             return
         pending.sends += 1
         pending.heard = time.monotonic()
-        self._socket.send_multipart(pending.frames, copy=False)
+        send_message(self._socket, pending.frames)
 
     def _hear(self) -> None:
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
+        while (frames := next_message(self._socket)) is not None:
             try:
                 self._dispatch([frame.buffer for frame in frames])
             except wire.WireError as error:

@@ -32,7 +32,8 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
         values: The map.
         encoding: ``float32``; ``float16``; ``uint16``, linear from the map's minimum to its maximum; ``png16``, the
             same in a PNG.
-        out: Where to put the bytes of an encoding of known size; exactly :func:`map_nbytes` long.
+        out: Where to put the bytes of an encoding of known size; exactly :func:`map_nbytes` long. If they are there
+            already, because the map was made there, nothing is copied.
 
     Returns:
         What the result's header says, and the bytes (``out`` if it was used).
@@ -51,7 +52,9 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
         return info, _write_png(numbers.astype(np.uint16))
     if out is None:
         out = memoryview(bytearray(map_nbytes(encoding, height, width) or 0))
-    np.copyto(np.frombuffer(out, _RAW[encoding]).reshape(height, width), numbers, casting="unsafe")
+    target: npt.NDArray[Any] = np.frombuffer(out, _RAW[encoding]).reshape(height, width)
+    if numbers.__array_interface__ != target.__array_interface__:
+        np.copyto(target, numbers, casting="unsafe")
     return info, out
 
 

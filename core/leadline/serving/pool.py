@@ -13,6 +13,7 @@ import zmq
 from leadline.serving import pixels
 from leadline.serving.arena import Allocator, Arena
 from leadline.serving.batching import Ticket
+from leadline.serving.frames import next_message, send_message
 from leadline.serving.launch import Launcher, Running
 from leadline.serving.logs import log
 from leadline.serving.metrics import Metrics
@@ -157,11 +158,8 @@ class Pool:
 
     def hear(self, now: float) -> None:
         """Take in everything the workers said."""
-        while True:
-            try:
-                name, head, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
+        while (message := next_message(self.socket)) is not None:
+            name, head, *frames = message
             slot = next((s for s in self.slots if s.name == name.bytes.decode(errors="replace")), None)
             if slot is not None:  # else: an occupant that was already given up
                 self._take(slot, json.loads(head.bytes), frames, now)
@@ -239,14 +237,18 @@ class Pool:
         elif op == "result" and header["index"] in batch.left:
             batch.left.discard(header["index"])
             self._result(batch, header, frames)
-        elif op == "idle":
-            slot.state, slot.batch, slot.failures = "idle", None, 0
-            slot.models = frozenset(header["models"])
-            self.metrics.observe("model_seconds", header["seconds"])
-            for room in batch.rooms:
-                self._give_back(room)
-            if batch.left:  # a worker that answers less than it was asked
-                self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
+        if "idle" in header:
+            self._rest(slot, batch, header["idle"])
+
+    def _rest(self, slot: Slot, batch: Batch, report: dict[str, Any]) -> None:
+        """The worker is done with its batch."""
+        slot.state, slot.batch, slot.failures = "idle", None, 0
+        slot.models = frozenset(report["models"])
+        self.metrics.observe("model_seconds", report["seconds"])
+        for room in batch.rooms:
+            self._give_back(room)
+        if batch.left:  # a worker that answers less than it was asked
+            self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
     def _result(self, batch: Batch, header: dict[str, Any], frames: list[Any]) -> None:
         bodies, rooms = [], []
@@ -278,7 +280,7 @@ class Pool:
         maps = 2 if request.ensemble > 1 or request.sparse is not None else 1
         rooms = [self._take_room(nbytes, batch) for _ in range(maps)] if nbytes is not None else []
         return {
-            "image": asdict(request.image),
+            "image": {"encoding": request.image.encoding, "shape": request.image.shape},
             "sparse": None if request.sparse is None else asdict(request.sparse),
             "seed": request.seed,
             "reply": request.reply,
@@ -310,7 +312,7 @@ class Pool:
     def _send(self, slot: Slot, header: dict[str, Any], frames: Sequence[Any] = ()) -> bool:
         try:
             parts = [slot.name.encode(), json.dumps(header).encode(), *frames]
-            self.socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+            send_message(self.socket, parts, zmq.NOBLOCK)
         except zmq.ZMQError:
             return False
         return True

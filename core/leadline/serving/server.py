@@ -27,6 +27,7 @@ from leadline.serving import pixels, wire
 from leadline.serving.access import ZAP_ENDPOINT, Doorkeeper, answer, is_local
 from leadline.serving.arena import Arena
 from leadline.serving.batching import Batcher, RateLimiter, Ticket
+from leadline.serving.frames import next_message, send_message
 from leadline.serving.keys import KeyRing, new_pair
 from leadline.serving.launch import Launcher, LocalLauncher
 from leadline.serving.logs import log
@@ -38,6 +39,8 @@ from leadline.serving.worker import WorkerConfig
 #: A client with a request in hand hears from the server at least this often.
 TICK_S = 1.0
 LONGEST_SLEEP_S = 0.1
+#: Workers are looked after at most this often.
+TEND_EVERY_S = 0.02
 #: A request that was with this many workers when they died is given up.
 MAX_ATTEMPTS = 2
 WARNING = 30
@@ -132,6 +135,7 @@ class Server:
         self._rates = RateLimiter(config.limits.rate_per_s, config.limits.burst)
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._swept = self._began
+        self._tended = -math.inf
         self._context: zmq.Context[Any] = zmq.Context()
         try:
             self._open(launcher, workers_bind)
@@ -177,6 +181,13 @@ class Server:
             secret=front_keys[1] if front_keys is not None else None,
         )
         self._page = MetricsPage(config.metrics_port) if config.metrics_port is not None else None
+        self._watch()
+
+    def _watch(self) -> None:
+        """What to wait for."""
+        self._poller = zmq.Poller()
+        for socket in (self._socket, self._pool.socket, self._zap, self._door.monitor):
+            self._poller.register(socket, zmq.POLLIN)
 
     def _bind(self, address: str) -> None:
         """Open the clients' socket."""
@@ -246,13 +257,10 @@ class Server:
 
     def _turn(self) -> None:
         now = self._clock()
-        poller = zmq.Poller()
-        for socket in (self._socket, self._pool.socket, self._zap, self._door.monitor):
-            poller.register(socket, zmq.POLLIN)
         sleep_s = LONGEST_SLEEP_S
         if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
             sleep_s = min(sleep_s, max(0.0, ready - now))
-        ready_sockets = dict(poller.poll(math.ceil(sleep_s * 1000)))
+        ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
         if self._zap in ready_sockets:
             self._authenticate()
         if self._door.monitor in ready_sockets:
@@ -262,7 +270,9 @@ class Server:
         if self._socket in ready_sockets:
             self._hear()
         now = self._clock()
-        self._pool.tend(now)
+        if now - self._tended >= TEND_EVERY_S:
+            self._tended = now
+            self._pool.tend(now)
         self._feed(now)
         self._tell(now)
         if now - self._swept > TICK_S / 2:
@@ -272,10 +282,9 @@ class Server:
 
     def _hear(self) -> None:
         for _ in range(64):  # then the workers get their turn
-            try:
-                route, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if (message := next_message(self._socket)) is None:
                 return
+            route, *frames = message
             try:
                 self._receive(route, frames)
             except Exception:  # a mistake of ours must not be every client's
@@ -490,7 +499,7 @@ class Server:
     def _send(self, route: bytes, header: Mapping[str, Any], bodies: Sequence[Any] = ()) -> bool:
         """Whether the client is still there."""
         try:
-            self._socket.send_multipart([route, *wire.pack(header, bodies)], zmq.NOBLOCK, copy=False)
+            send_message(self._socket, [route, *wire.pack(header, bodies)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             self.metrics.count("undelivered_total")
             return error.errno == zmq.EAGAIN and header["op"] == "progress"  # it is only slow: the next one will do
@@ -546,6 +555,7 @@ class Server:
                 if attempt == 49:
                     raise
                 time.sleep(0.1)
+        self._watch()
         with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
             ctypes.CDLL(None).malloc_trim(0)
 

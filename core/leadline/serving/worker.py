@@ -24,6 +24,7 @@ from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.prediction import DepthPrediction
 from leadline.serving import pixels
 from leadline.serving.arena import Arena
+from leadline.serving.frames import receive_message, send_message
 from leadline.serving.logs import configure, log
 from leadline.serving.model_cache import ModelCache, is_out_of_memory
 
@@ -92,7 +93,7 @@ class Worker:
         self._load: Callable[..., Any] = _imported(config.loader)
         budget = config.memory_bytes or default_budget(config.device)
         self._models = ModelCache(self._load_model, budget, memory_in_use)
-        self._batch = -1
+        self._batch, self._unanswered = -1, 0
         self._stop_asked = False
 
     def serve(self) -> None:
@@ -129,7 +130,7 @@ class Worker:
 
     def _run(self, header: dict[str, Any], frames: list[Any]) -> None:
         self._batch, self._stop_asked, self._told = header["batch"], False, 0.0
-        started = time.monotonic()
+        self._unanswered, self._began = len(header["jobs"]), time.monotonic()
         jobs = []
         for index, job_header in enumerate(header["jobs"]):
             job = _Job(index, job_header, [self._body(place, frames) for place in job_header["bodies"]])
@@ -143,8 +144,8 @@ class Worker:
                 self._fail([job], "bad_image", f"the image cannot be decoded ({type(error).__name__})")
         if jobs:
             self._compute(header, jobs)
-        seconds = time.monotonic() - started
-        self._send({"op": "idle", "batch": self._batch, "models": self._models.names, "seconds": seconds})
+        if self._unanswered:
+            self._send({"op": "idle", "batch": self._batch, "idle": self._report()})
 
     def _compute(self, header: dict[str, Any], jobs: list[_Job]) -> None:
         name = header["model"]
@@ -183,9 +184,29 @@ class Worker:
             ensemble=header["ensemble"],
             size=header["size"],
             seed=[job.seed for job in jobs],
+            out=self._places(jobs),
             on_progress=self._on_progress,
         )
         return predictions
+
+    def _places(self, jobs: list[_Job]) -> list[Any] | None:
+        """Shared memory for the model to write its maps to, if what it writes is what travels, for the whole batch."""
+        places = []
+        for job in jobs:
+            shape = job.rgb.shape[:2]
+            room = self._room(job, 0, shape)
+            if room is None or job.header["reply"] != "float32" or len(job.bodies) > 1:
+                return None
+            places.append(np.frombuffer(room, "<f4").reshape(shape))
+        return places
+
+    def _room(self, job: _Job, index: int, shape: tuple[int, ...]) -> memoryview | None:
+        """Shared memory for map ``index`` of a job's answer, if the front could spare it."""
+        rooms = job.header["rooms"]
+        nbytes = pixels.map_nbytes(job.header["reply"], *shape)
+        if self._arena is None or index >= len(rooms) or rooms[index] is None or rooms[index][1] != nbytes:
+            return None
+        return self._arena.view(*rooms[index])
 
     def _answer(self, job: _Job, prediction: DepthPrediction, seconds: float, batch: int) -> None:
         try:
@@ -206,16 +227,15 @@ class Worker:
         infos: list[dict[str, Any]] = []
         places: list[list[Any]] = []
         frames: list[Any] = []
-        for values, room in zip(maps, [*job.header["rooms"], None, None], strict=False):
-            fits = room is not None and room[1] == pixels.map_nbytes(job.header["reply"], *values.shape)
-            out = self._arena.view(*room) if fits and self._arena is not None else None
+        for index, values in enumerate(maps):
+            out = self._room(job, index, values.shape)
             info, body = pixels.encode_map(values, job.header["reply"], out)
             infos.append(asdict(info))
             if out is None:
                 places.append(["frame", len(frames)])
                 frames.append(body)
             else:
-                places.append(["arena", *room])
+                places.append(["arena", *job.header["rooms"][index]])
         result = {
             "values": infos[0],
             "uncertainty": infos[1] if len(infos) > 1 else None,
@@ -225,7 +245,7 @@ class Worker:
             "meta": _plain({**prediction.meta, "model_seconds": round(seconds, 6), "batch": batch}),
         }
         header = {"op": "result", "batch": self._batch, "index": job.index, "result": result, "bodies": places}
-        self._send(header, frames)
+        self._outcome(header, frames)
 
     def _image(self, job: _Job) -> Any:
         from leadline.image import read_image  # noqa: PLC0415  (Pillow: 50 ms that the import of this module saves)
@@ -260,15 +280,25 @@ class Worker:
 
     def _fail(self, jobs: list[_Job], code: str, message: str) -> None:
         for job in jobs:
-            self._send(
+            self._outcome(
                 {"op": "failed", "batch": self._batch, "index": job.index, "code": code, "message": message[:1000]}
             )
 
+    def _outcome(self, header: dict[str, Any], frames: Sequence[Any] = ()) -> None:
+        """What became of one job; with the batch's last one, the front also hears that we are free."""
+        self._unanswered -= 1
+        if self._unanswered == 0:
+            header["idle"] = self._report()
+        self._send(header, frames)
+
+    def _report(self) -> dict[str, Any]:
+        return {"models": self._models.names, "seconds": time.monotonic() - self._began}
+
     def _send(self, header: dict[str, Any], frames: Sequence[Any] = ()) -> None:
-        self._socket.send_multipart([json.dumps(header).encode(), *frames], copy=False)
+        send_message(self._socket, [json.dumps(header).encode(), *frames])
 
     def _receive(self) -> tuple[dict[str, Any], list[Any]]:
-        head, *frames = self._socket.recv_multipart(copy=False)
+        head, *frames = receive_message(self._socket)
         return json.loads(head.bytes), frames
 
 
