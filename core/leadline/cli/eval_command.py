@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.options import decoder_option
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ _sampling_options = _options(
 )
 @_run_options
 @_sampling_options
+@decoder_option
 @click.option(
     "--baselines/--no-baselines",
     default=True,
@@ -142,8 +144,8 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _evaluate(
-    *, models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
-    limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool, steps: int | None,
+    *, models: tuple[str, ...], vae: str | None, device: str, precision: str, decoder: str, dataset: str, root: Path,
+    split: Path | None, limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool, steps: int | None,
     ensemble: int | None, size: int | None, baselines: bool, engine: str, ray_address: str | None, workers: int | None,
     report: bool, papers: bool, markdown: bool,
 ) -> None:  # fmt: skip
@@ -158,7 +160,7 @@ def _evaluate(
     out = out or Path("eval") / f"{dataset}-{protocol}"
     entries: list[Entry] = []
     for name in _names(models, baselines and rules.aligned):
-        make = partial(_load, name, device, precision, vae)
+        make = partial(_load, name, device, precision, vae, decoder)
         model = make()
         shared = None
         if engine == "ray" and name not in BASELINES:
@@ -394,14 +396,14 @@ def _mini_models() -> list[str]:
     return sorted(p.stem for p in folder.glob("*-mini.safetensors"))
 
 
-def _load(name: str, device: str, precision: str, vae: str | None) -> Predictor:
+def _load(name: str, device: str, precision: str, vae: str | None, decoder: str = "full") -> Predictor:
     from leadline.evaluation.baselines import Baseline
 
     if name in BASELINES:
         return Baseline(name)
     from leadline.estimator import load
 
-    return load(name, device, precision, vae)
+    return load(name, device, precision, vae, decoder)
 
 
 def _label(name: str, model: Predictor, taken: list[str]) -> str:

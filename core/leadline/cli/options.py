@@ -46,3 +46,12 @@ def inference_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+decoder_option = click.option(
+    "--decoder",
+    default="full",
+    show_default=True,
+    metavar="full|small|FILE",
+    help="small: many times faster to decode, a little less exact (docs/performance.md).",
+)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import inference_options, model_options
+from leadline.cli.options import decoder_option, inference_options, model_options
 from leadline.errors import InputError, LeadlineError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Settings:
     size: int | None
     seed: int
     precision: str
+    decoder: str
     framing: str
     npy: bool
     exr: bool
@@ -65,6 +66,7 @@ class Settings:
     show_default=True,
     help="official: resize exactly as the authors' scripts.",
 )
+@decoder_option
 @click.option("--npy", is_flag=True, help="Also write the raw float32 map (and its uncertainty) as .npy.")
 @click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR.")
 @click.option("--controlnet", is_flag=True, help="Also write the 8-bit near-is-bright map that depth ControlNets take.")
@@ -72,8 +74,8 @@ class Settings:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
-    inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, overwrite: bool,
-    as_json: bool, show: bool, **options: Any,
+    inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
+    overwrite: bool, as_json: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
 
@@ -83,8 +85,10 @@ def command(
     jobs = list(_jobs(inputs, output))
     from leadline.estimator import load
 
-    estimator = load(model, device=device, precision=precision, vae=vae)
-    settings = Settings(estimator.name, estimator.weights_hash[:12], precision=precision, **options)
+    estimator = load(model, device=device, precision=precision, vae=vae, decoder=decoder)
+    settings = Settings(
+        estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
+    )
     failures = 0
     with _progress(len(jobs), quiet=as_json) as advance:
         for job in jobs:

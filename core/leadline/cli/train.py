@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 RECIPE_NAMES = (
-    "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "latents", "mini",
-    "ablation-start", "ablation-trajectory", "ablation-fourier",
+    "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "small-decoder",
+    "latents", "mini", "ablation-start", "ablation-trajectory", "ablation-fourier",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2, 
 from leadline.training.fiffdepth import FiffDepthRecipe
 from leadline.training.latents import read_cache, target_named
 from leadline.training.normalisation import Normalisation
+from leadline.training.small_decoder import SmallDecoderRecipe
 from leadline.training.sources import BatchSource, PixelSource
 from leadline.training.teachers import CodecFeatures, DinoV2Encoder, FeatureEncoder, ModelTeacher, Teacher
 from leadline.training.trainer import Recipe, TrainerConfig
@@ -40,6 +41,7 @@ RECIPES: dict[str, tuple[str, Space]] = {
     "completion": ("depthfm", Space.LOG_DEPTH),
 }
 AUTOENCODER = "autoencoder"
+SMALL_DECODER = "small-decoder"
 PROMPT_SEED = 20
 
 
@@ -69,8 +71,12 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
             {"block_out_channels": [16, 32, 64, 96], "latent_channels": 8, "norm_num_groups": 8},
         )
         return AutoencoderRecipe(Codec(codec_config(**section), latent_scale=1.0), **config.get("loss", {}))
+    if name == SMALL_DECODER:
+        if not config.get("codec"):
+            raise InputError("codec is missing; give a model, or the codec.safetensors of an autoencoder training")
+        return SmallDecoderRecipe(load_codec(Path(config["codec"])), **config.get("loss", {}))
     if name not in RECIPES:
-        raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, *RECIPES])}")
+        raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, SMALL_DECODER, *RECIPES])}")
     bundle, start = build_model(config)
     loss = dict(config.get("loss", {}))
     recipe: DepthRecipe

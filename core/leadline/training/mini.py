@@ -1,7 +1,7 @@
 """Everything behind the mini weights, in order: `leadline train mini`.
 
-Scenes are rendered, the autoencoder is trained on them, latents are cached, DepthMaster's first stage is trained from
-scratch, and the other models start from it. Every stage finds what is finished and goes on from there.
+Scenes are rendered, the autoencoder is trained on them, latents are cached, FiffDepth is trained from scratch, and the
+other models start from it. Every stage finds what is finished and goes on from there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
+from leadline.checkpoints.small_decoders import MINI_DECODER, load_small_decoder, save_small_decoder
 from leadline.training.base import respec
 from leadline.training.build import trainer_config
 from leadline.training.curves import plot_curves
@@ -28,7 +29,7 @@ from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
 LICENCE = "Apache-2.0"
-SIZES = [[128, 192], [192, 256], [96, 256]]
+SIZES = [[128, 192], [192, 256], [96, 256], [96, 320]]
 
 UNET: dict[str, Any] = {
     "sample_size": 32, "block_out_channels": [64, 96, 160], "layers_per_block": 1,
@@ -41,7 +42,7 @@ UNET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RenderJob:
-    """A set of rendered scenes: folder name, number, size, seed, and how many crops of each are cached."""
+    """A set of rendered scenes: folder name, number, size, seed, layout, and how many crops of each are cached."""
 
     folder: str
     count: int
@@ -50,13 +51,17 @@ class RenderJob:
     seed: int
     views: int
     min_scale: float
-    shares: tuple[float, float, float]
+    shares: tuple[float, float, float, float]
+    layout: str | None = None
 
 
 #: What the shipped weights were trained on.
 SCENES = (
-    RenderJob("scenes-large", 1000, 192, 256, seed=1, views=3, min_scale=0.6, shares=(0.4, 0.35, 0.25)),
-    RenderJob("scenes-small", 3000, 144, 192, seed=2, views=2, min_scale=0.7, shares=(0.5, 0.25, 0.25)),
+    RenderJob("scenes-large", 3000, 192, 256, seed=1, views=3, min_scale=0.6, shares=(0.3, 0.5, 0.2, 0.0)),
+    RenderJob("scenes-small", 8000, 144, 192, seed=2, views=2, min_scale=0.7, shares=(0.6, 0.15, 0.25, 0.0)),
+    RenderJob(
+        "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7), layout="street"
+    ),
 )
 
 
@@ -66,7 +71,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     caches = [str(root / f"latents-{job.folder}") for job in SCENES]
     sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
     large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
-    both = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES]
+    scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES[:2]]
 
     def trainer(**changes: Any) -> dict[str, Any]:
         return {
@@ -100,51 +105,59 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
+    trunk = str(root / "fiffdepth" / "model.safetensors")
     first = str(root / "depthmaster-stage1" / "model.safetensors")
-    second = str(root / "fiffdepth" / "model.safetensors")
     flow = str(root / "depthfm" / "model.safetensors")
-    often = {"128x192": 0.55, "192x256": 0.2, "96x256": 0.25}
+    often = {"128x192": 0.5, "192x256": 0.25, "96x256": 0.15, "96x320": 0.1}
     small = {"default_size": 256}
-    yield (
-        "depthmaster-stage1",
-        {
-            "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "codec": codec,
-            "model": {**small, "unet": UNET}, "data": {"latents": caches, "sizes": often},
-            "trainer": trainer(steps=2700, lr=1e-3, seed=3),
-        },
-    )  # fmt: skip
     yield (
         "fiffdepth",
         {
-            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": first,
-            "model": {**small, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.125},
+            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
+            "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=1150, lr=5e-4, warmup=30, ema=0.995, seed=4),
+            "trainer": trainer(steps=6500, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
         "depthfm",
         {
-            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": second, "model": small,
+            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=1020, lr=6e-4, warmup=30, ema=0.997, seed=5),
+            "trainer": trainer(steps=3500, batch_size=32, lr=8e-4, seed=5),
+        },
+    )  # fmt: skip
+    yield (
+        "depthmaster-stage1",
+        {
+            "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "start_from": trunk,
+            "model": small, "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
+            "trainer": trainer(steps=700, batch_size=32, lr=4e-4, warmup=30, ema=0.995, seed=4),
         },
     )  # fmt: skip
     yield (
         "depthmaster-stage2",
         {
-            "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": second,
+            "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
             "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
-            "data": {"sets": both, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=160, batch_size=6, lr=2e-4, warmup=20, ema=0.98, seed=7),
+            "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
+            "trainer": trainer(steps=400, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
+        },
+    )  # fmt: skip
+    yield (
+        "small-decoder",
+        {
+            "recipe": "small-decoder", "codec": codec,
+            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": {"128x192": 1.0}},
+            "trainer": trainer(steps=900, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
         },
     )  # fmt: skip
     yield (
         "completion",
         {
             "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE, "start_from": flow,
-            "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.7, "192x256": 0.3}},
-            "trainer": trainer(steps=460, lr=6e-4, warmup=20, ema=0.99, seed=6),
+            "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.6, "192x256": 0.4}},
+            "trainer": trainer(steps=900, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
 
@@ -182,6 +195,8 @@ def render(job: RenderJob, root: Path, count: int | None, workers: int) -> None:
     command = [sys.executable, "-m", "leadline.training.scenes", "--count", str(count or job.count)]
     command += ["--height", str(job.height), "--width", str(job.width), "--seed", str(job.seed)]
     command += ["--out", str(root / job.folder), "--workers", str(workers)]
+    if job.layout is not None:
+        command += ["--layout", job.layout]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
@@ -214,6 +229,9 @@ def pack(root: Path, out: Path) -> None:
         bundle = load_model(root / name / "model.safetensors")
         pack_model(bundle, out / f"{bundle.spec.name}.safetensors")
     save_codec(bundle, out / CODEC_FILE)
+    save_small_decoder(
+        load_small_decoder(root / "small-decoder" / "small-decoder.safetensors"), out / MINI_DECODER.name
+    )
 
 
 def pack_model(bundle: ModelBundle, path: Path) -> None:
