@@ -29,6 +29,7 @@ from leadline.framing import (
 )
 from leadline.image import ImageLike, read_image
 from leadline.models import Codec, DepthModel
+from leadline.models.blocks import placed, streamline
 from leadline.models.folding import fold, sharing_copy
 from leadline.models.small_decoder import SmallDecoder
 from leadline.prediction import DepthPrediction
@@ -295,8 +296,11 @@ class _Replica:
         model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
         if fold_constants:
             fold(model)
-        self.model = model.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codec = codec.to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.codec = placed(model, device, dtype), placed(codec, device, dtype)
+        if fold_constants:
+            exact = device.type == "cpu" and dtype == torch.float32
+            streamline(self.model, winograd=exact)
+            streamline(self.codec if small is None else self.codec.vae.encoder, winograd=exact)
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)
@@ -324,8 +328,7 @@ class _Replica:
         if not bool(torch.isfinite(maps).all()):
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
         return [
-            (*self._combine(one, frame, place), retried)
-            for one, frame, place in zip(maps, framed, places, strict=True)
+            (*self._combine(one, frame, place), retried) for one, frame, place in zip(maps, framed, places, strict=True)
         ]
 
     @torch.inference_mode()
@@ -337,7 +340,7 @@ class _Replica:
         at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (pixels.shape[-1] * pixels.shape[-2]))
         if self.model.stochastic:  # one encode per image, whatever the ensemble
             latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
-            latents = latents.repeat_interleave(ensemble, dim=0)
+            latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)
             starts = torch.cat([one for one in noise if one is not None])
         else:
             seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
