@@ -43,7 +43,7 @@ def decode_points(
     data: Any,
     big_endian: bool = False,
 ) -> Points:
-    """Fields of a `sensor_msgs/PointCloud2` → finite points, float32 (N, 3), contiguous; N may be 0.
+    """Fields of a `sensor_msgs/PointCloud2` → finite points, float32 (N, 3), N may be 0; each axis lies in one piece.
 
     Any field order and numeric type, organised or not, padded rows; points with NaN or Inf are dropped.
 
@@ -71,18 +71,12 @@ def decode_points(
     if flat.size < row_step * (height - 1) + width * point_step:
         raise InputError(f"point cloud data has {flat.size} bytes where {row_step * height} were announced")
     strides = (row_step, point_step)
-    native = "<f4" if np.little_endian else ">f4"
-    if formats == [native] * 3 and offsets == [offsets[0] + 4 * i for i in range(3)]:
-        xyz = np.ndarray((height, width, 3), native, flat, offsets[0], (*strides, 4)).reshape(-1, 3)
-    else:
-        columns = [
-            np.ndarray((height, width), kind, flat, offset, strides).reshape(-1)
-            for kind, offset in zip(formats, offsets, strict=True)
-        ]
-        xyz = np.stack(columns, axis=1).astype(np.float32)
-    xyz = np.ascontiguousarray(xyz, dtype=np.float32)
-    finite = np.isfinite(xyz)
-    return xyz if finite.all() else xyz[finite.all(axis=1)]
+    columns = np.empty((3, height * width), np.float32)
+    for column, kind, offset in zip(columns, formats, offsets, strict=True):
+        with np.errstate(over="ignore"):
+            column.reshape(height, width)[:] = np.ndarray((height, width), kind, flat, offset, strides)
+    finite = np.isfinite(columns)
+    return (columns if finite.all() else columns[:, finite.all(axis=0)]).T
 
 
 def cloud_from_depth(depth_m: FloatMap, rays: FloatMap, rgb: Rgb, stride: int = 1) -> npt.NDArray[np.float32]:

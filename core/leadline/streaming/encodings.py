@@ -208,13 +208,14 @@ def with_limits(depth_m: FloatMap, min_depth_m: float, max_depth_m: float) -> Fl
 
     The input is not changed; it is returned itself when nothing lies outside.
     """
-    beyond, too_near = depth_m > max_depth_m, depth_m < min_depth_m
-    if not (beyond.any() or too_near.any()):
+    nearest, farthest = depth_m.min(), depth_m.max()  # NaN if there is any, and then nothing is known of the others
+    if nearest >= min_depth_m and farthest <= max_depth_m:
         return depth_m
-    limited = depth_m.copy()
-    np.copyto(limited, np.float32(np.inf), where=beyond)  # several times faster than assigning to a mask
-    np.copyto(limited, np.float32(-np.inf), where=too_near)
-    return limited
+    limited: Any = cv2.threshold(depth_m, max_depth_m, np.inf, cv2.THRESH_BINARY)[1]  # beyond +Inf, else 0 ...
+    np.add(limited, depth_m, out=limited)  # ... to be added: several times faster than assigning to a mask
+    if not nearest >= min_depth_m:
+        np.copyto(limited, np.float32(-np.inf), where=depth_m < min_depth_m)
+    return np.asarray(limited, np.float32)
 
 
 def encode_compressed_depth(depth_m: FloatMap, min_depth_m: float, max_depth_m: float) -> bytes:

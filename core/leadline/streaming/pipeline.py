@@ -137,17 +137,13 @@ def published(metric: DepthPrediction, settings: StreamSettings) -> tuple[FloatM
     """Depth and uncertainty by REP-117, from finite metres."""
     depth_m, sigma_m = metric.depth_m, metric.uncertainty
     if sigma_m is not None and settings.max_relative_uncertainty > 0:
-        depth_m = _blank(depth_m, sigma_m > settings.max_relative_uncertainty * depth_m)
+        unsure = sigma_m > settings.max_relative_uncertainty * depth_m
+        if unsure.any():
+            depth_m = depth_m.copy()
+            np.copyto(depth_m, np.float32(np.nan), where=unsure)
     depth_m = with_limits(depth_m, settings.min_depth_m, settings.max_depth_m)
     if sigma_m is not None:
-        sigma_m = _blank(sigma_m, ~np.isfinite(depth_m))
+        with np.errstate(invalid="ignore"):
+            zero_or_nan = depth_m - depth_m  # NaN where depth is not finite
+        sigma_m = np.add(sigma_m, zero_or_nan, out=zero_or_nan)
     return depth_m, sigma_m
-
-
-def _blank(values: FloatMap, where: npt.NDArray[np.bool_]) -> FloatMap:
-    """``values`` with NaN at some places; ``values`` itself if there are none."""
-    if not where.any():
-        return values
-    blanked = values.copy()
-    np.copyto(blanked, np.float32(np.nan), where=where)
-    return blanked

@@ -57,9 +57,9 @@ def parse_extrinsics(numbers: Sequence[float]) -> Matrix | None:
     rotation = matrix[:3, :3]
     rigid = (
         np.isfinite(matrix).all()
-        and np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+        and np.abs(rotation @ rotation.T - np.eye(3)).max() <= 1e-3
         and np.linalg.det(rotation) > 0
-        and np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6)
+        and np.abs(matrix[3] - [0.0, 0.0, 0.0, 1.0]).max() <= 1e-6
     )
     if not rigid:
         raise InputError("extrinsics are no rigid motion: the 3x3 must be a rotation, the last row 0 0 0 1")
