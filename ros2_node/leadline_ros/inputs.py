@@ -84,7 +84,9 @@ class Inputs:
         """Subscribe; again with another transport if asked."""
         self.close()
         kind = Image if transport == "raw" else CompressedImage
-        self._subscribe(kind, self.image_topic(transport), self._take_image, depth=1)
+        # 2, not 1: where the machine is busy, an image waits that the next would push out before we could take it.
+        # Ours to drop: the callback only keeps the newest, and counts the others.
+        self._subscribe(kind, self.image_topic(transport), self._take_image, depth=2)
         self._subscribe(CameraInfo, self.info_topic(), self._take_info, depth=1)
         self._subscribe(PointCloud2, "points", self._take_points, depth=2)
         self._subscribe(Image, "sparse_depth", self._take_sparse, depth=2)
