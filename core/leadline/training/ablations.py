@@ -19,8 +19,9 @@ from leadline.training.run import run
 from leadline.training.scores import score_files
 from leadline.training.trainer import is_finished
 
-HELD_OUT = RenderJob("scenes-held-out", 100, 192, 256, seed=9999, views=1, min_scale=1.0, shares=(0.0, 1.0, 0.0))
-STEPS = 300
+HELD_OUT = RenderJob("scenes-held-out", 100, 192, 256, seed=9999, views=1, min_scale=1.0, shares=(0.0, 1.0, 0.0, 0.0))
+#: What makes the variants short.
+SHORT = {"trainer.steps": 300, "trainer.warmup": 30, "trainer.lr": 4e-4, "trainer.ema": 0.99}
 
 #: Name → (stage it varies, {variant: changes}, numbers of steps scored).
 ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]], tuple[int, ...]]] = {
@@ -61,13 +62,11 @@ def run_ablation(
     if not (root / "depthmaster-stage1" / "model.safetensors").exists():
         raise InputError(f"{root} holds no finished depthmaster-stage1; run `leadline train mini --out {root}` first")
     render(HELD_OUT, root, 4 if quick else None, processes)
-    base = dict(stages(root))[stage]
+    base = started(dict(stages(root))[stage], root)
     paths = []
     for variant, changes in variants.items():
         config = copy.deepcopy(base)
-        set_key(config, "trainer.steps", STEPS)
-        set_key(config, "trainer.warmup", 30)
-        for key, value in changes.items():
+        for key, value in {**SHORT, **changes}.items():
             set_key(config, key, value)
         config = shortened(config) if quick else config
         out = root / name / variant
@@ -84,3 +83,12 @@ def run_ablation(
     (root / name / "table.md").write_text(table + "\n")
     report(table)
     return table
+
+
+def started(config: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The configuration, going on from the finished FiffDepth network where it would begin from scratch."""
+    if "start_from" in config:
+        return config
+    kept = {key: value for key, value in config.items() if key != "codec"}
+    kept["model"] = {key: value for key, value in config["model"].items() if key != "unet"}
+    return {**kept, "start_from": str(root / "fiffdepth" / "model.safetensors")}
