@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := serve,train,eval,import,mesh,bag,ros,ray,dev
+EXTRAS := serve,train,eval,bench,onnx,import,mesh,bag,ros,ray,dev
 STAMP  := $(VENV)/.installed
 
 .PHONY: setup demo test lint types blender-envs bench extension clean
@@ -33,7 +33,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/leadline bench
 
 extension: setup
 	$(BIN)/python blender_addon/build.py

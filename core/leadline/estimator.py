@@ -19,6 +19,7 @@ from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.devices import choose_devices, choose_precision, precision_name
 from leadline.errors import InputError
+from leadline.execution.memory import MemoryBudget, parse_bytes
 from leadline.framing import (
     Framed,
     FramingMode,
@@ -49,6 +50,7 @@ def load(
     precision: str = "auto",
     vae: str | Path | None = None,
     decoder: str | Path = "full",
+    memory_budget: str | int | None = None,
     **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
@@ -61,6 +63,8 @@ def load(
         vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
         decoder: "full", "small" (the mini models': many times faster, a little less exact) or the file of a small
             decoder distilled from this model's codec.
+        memory_budget: What the process may take ("4GB", or bytes), on CUDA what it may take of the GPU: fewer members
+            run at once. None: a fixed number of pixels at once for each kind of device.
         **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
             ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
 
@@ -70,7 +74,7 @@ def load(
     """
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
     bundle = resolve(name_or_path, vae=vae, **settings)
-    return DepthEstimator(bundle, device=device, precision=precision, decoder=decoder)
+    return DepthEstimator(bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget)
 
 
 class DepthEstimator:
@@ -83,6 +87,7 @@ class DepthEstimator:
         fold_constants: Compute once what a fixed prompt and timestep make constant (exact; see
             :mod:`leadline.models.folding`). ``bundle`` itself is never changed.
         decoder: See :func:`load`.
+        memory_budget: See :func:`load`.
     """
 
     def __init__(
@@ -92,12 +97,16 @@ class DepthEstimator:
         precision: str = "auto",
         fold_constants: bool = True,
         decoder: str | Path = "full",
+        memory_budget: str | int | None = None,
     ) -> None:
         self.devices = choose_devices(device)
         self.dtype = choose_precision(precision, self.devices[0])
         self.bundle = bundle
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
         self._replicas = [_Replica(bundle, device, self.dtype, fold_constants, small) for device in self.devices]
+        if memory_budget is not None:
+            for replica in self._replicas:
+                replica.limit_memory(parse_bytes(memory_budget))
         self.decoder = "full" if small is None else "small"
         self.weights_hash = bundle.weights_hash if small is None else small.fingerprint(bundle.weights_hash)
         self.spec = bundle.spec
@@ -304,6 +313,12 @@ class _Replica:
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)
+        self._budget: MemoryBudget | None = None
+
+    def limit_memory(self, total_bytes: int) -> None:
+        """Run only as many members at once as fit into ``total_bytes``."""
+        originals = (self._original.model, self._original.codec) if self.device.type == "cpu" else ()
+        self._budget = MemoryBudget.of(total_bytes, self.model, self.codec, *originals)
 
     def run(
         self,
@@ -337,7 +352,10 @@ class _Replica:
     ) -> Tensor:
         """float32 (images, ensemble, h, w) in the model's space, on the device."""
         pixels = torch.stack([one.pixels for one in framed])
-        at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (pixels.shape[-1] * pixels.shape[-2]))
+        height, width = pixels.shape[-2:]
+        at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (height * width))
+        if self._budget is not None:
+            at_once = self._budget.at_once(height, width, len(framed) * ensemble)
         if self.model.stochastic:  # one encode per image, whatever the ensemble
             latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
             latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)

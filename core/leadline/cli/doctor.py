@@ -22,6 +22,7 @@ _PARTS = (
     ("trimesh", "meshes", "mesh"),
     ("rerun-sdk", "viewer", "view"),
     ("rosbags", "bags", "bag"),
+    ("onnxruntime", "exporting", "onnx"),
 )
 
 

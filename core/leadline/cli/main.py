@@ -24,6 +24,8 @@ COMMANDS = {
     "models": "List the models and which weights are here.",
     "pull": "Download official weights.",
     "import": "Turn an official checkpoint on disk into a Leadline model.",
+    "bench": "Speed and memory beside the official schedule.",
+    "export": "A model as an ONNX file.",
     "doctor": "Say what is installed and what would be used.",
 }
 

@@ -70,11 +70,13 @@ class Settings:
 @click.option("--npy", is_flag=True, help="Also write the raw float32 map (and its uncertainty) as .npy.")
 @click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR.")
 @click.option("--controlnet", is_flag=True, help="Also write the 8-bit near-is-bright map that depth ControlNets take.")
+@click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer members at once.")
 @click.option("--overwrite", is_flag=True, help="Do files again that an earlier run finished.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
+    memory_budget: str | None,
     overwrite: bool, as_json: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
@@ -85,7 +87,7 @@ def command(
     jobs = list(_jobs(inputs, output))
     from leadline.estimator import load
 
-    estimator = load(model, device=device, precision=precision, vae=vae, decoder=decoder)
+    estimator = load(model, device=device, precision=precision, vae=vae, decoder=decoder, memory_budget=memory_budget)
     settings = Settings(
         estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
     )

@@ -45,6 +45,18 @@ class Enlargement(nn.Module):
         self.plain = plain
         self.fast = Winograd(plain.conv, enlarge=True)
 
+    @staticmethod
+    def can_replace(block: nn.Module) -> bool:
+        """Whether ``block`` is an ``Upsample2D`` that only enlarges and convolves."""
+        return (
+            isinstance(block, Upsample2D)
+            and block.norm is None
+            and block.interpolate
+            and not block.use_conv_transpose
+            and block.use_conv
+            and block.name == "conv"
+        )
+
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
         """(N, C, h, w) → (N, out, 2h, 2w), or of ``output_size``."""
         if output_size is None or tuple(output_size) == (2 * x.shape[-2], 2 * x.shape[-1]):
@@ -72,10 +84,10 @@ def streamline(module: nn.Module, winograd: bool) -> None:
         module: What to rewrite.
         winograd: Whether 3×3 convolutions go through :class:`~leadline.models.winograd.Winograd` (float32, CPU).
     """
-    _replace(module, lambda child: Residual(child) if _is_plain_residual(child) else None)
+    replace_modules(module, lambda child: Residual(child) if _is_plain_residual(child) else None)
     if winograd:
-        _replace(module, lambda child: Enlargement(child) if _is_plain_enlargement(child) else None)
-        _replace(module, lambda child: Winograd(child) if suits(child) else None)  # type: ignore[arg-type]
+        replace_modules(module, lambda child: Enlargement(child) if _deserves_enlargement(child) else None)
+        replace_modules(module, lambda child: Winograd(child) if suits(child) else None)  # type: ignore[arg-type]
 
 
 def _is_plain_residual(block: nn.Module) -> bool:
@@ -90,23 +102,15 @@ def _is_plain_residual(block: nn.Module) -> bool:
     )
 
 
-def _is_plain_enlargement(block: nn.Module) -> bool:
-    return (
-        isinstance(block, Upsample2D)
-        and block.norm is None
-        and block.interpolate
-        and not block.use_conv_transpose
-        and block.use_conv
-        and block.name == "conv"
-        and suits(block.conv, enlarge=True)
-    )
+def _deserves_enlargement(block: nn.Module) -> bool:
+    return Enlargement.can_replace(block) and suits(block.conv, enlarge=True)  # type: ignore[arg-type]
 
 
-def _replace(root: nn.Module, choose: Callable[[nn.Module], nn.Module | None]) -> None:
+def replace_modules(root: nn.Module, choose: Callable[[nn.Module], nn.Module | None]) -> None:
     """Put ``choose(child)`` in the place of every module for which it is not None; what it holds is left alone."""
     for name, child in root.named_children():
         new = choose(child)
         if new is not None:
             setattr(root, name, new)
         elif not isinstance(child, Enlargement):
-            _replace(child, choose)
+            replace_modules(child, choose)

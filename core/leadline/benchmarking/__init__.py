@@ -1,0 +1,1 @@
+"""Speed and memory, ours beside the official schedule, at equal output: what `leadline bench` runs."""

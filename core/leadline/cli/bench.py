@@ -1,0 +1,95 @@
+"""`leadline bench`: speed and memory beside the official schedule, at equal output."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from leadline.cli.options import DEFAULT_MODEL
+from leadline.errors import InputError
+
+#: Without options: every mini model, and one case of the published size.
+MINI_MODELS = ("depthfm-mini", "depthmaster-mini", "fiffdepth-mini")
+DEFAULT_OFFICIAL = DEFAULT_MODEL.replace("mini", "official")
+#: The official schedule and ours must agree to this in float32.
+EQUAL = 1e-4
+
+
+@click.command()
+@click.option(
+    "-m", "--model", "models", multiple=True,
+    help="A model's name, or depthfm-official, depthmaster-official, fiffdepth-official: the published sizes with random "
+    f"weights.  [default: the mini models, and {DEFAULT_OFFICIAL} at the smallest size]",
+)  # fmt: skip
+@click.option("--size", "sizes", type=int, multiple=True, default=[256], show_default=True, help="Side in pixels.")
+@click.option(
+    "--steps", type=int, multiple=True, default=[1, 4], show_default=True, help="Network evaluations (DepthFM)."
+)
+@click.option("--ensemble", type=int, multiple=True, default=[1, 4], show_default=True, help="Members (DepthFM).")
+@click.option("--repeat", default=3, show_default=True, help="Runs of each side; the best counts.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--precision", default="auto", show_default=True)
+@click.option("--threads", default=0, help="CPU threads.  [default: PyTorch's choice]")
+@click.option(
+    "--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
+    help="cpu: processor seconds; with --threads 1 on a machine that others use, too.",
+)  # fmt: skip
+@click.option("--memory/--no-memory", default=True, help="Measure peak memory, in a process for each side.")
+@click.option("-o", "--output", default="out/bench", show_default=True, type=click.Path(path_type=Path),
+              help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
+def command(
+    models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
+    device: str, precision: str, threads: int, clock: str, memory: bool, output: Path,
+) -> None:  # fmt: skip
+    """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
+
+    Both sides take the same weights and, for DepthFM, the same noise; DepthMaster and FiffDepth have one step and one
+    member.
+    """
+    from dataclasses import replace
+
+    if find_spec("matplotlib") is None:
+        raise InputError("the plot needs matplotlib; pip install 'leadline[bench]'")
+    import torch
+
+    from leadline.benchmarking.measure import OFFICIAL_MODELS, Case, measure_in_child, peak_memory_mb
+    from leadline.benchmarking.report import as_markdown, as_record, plot, this_machine
+    from leadline.checkpoints.resolve import resolve
+    from leadline.output import write_json
+
+    if threads:
+        torch.set_num_threads(threads)
+
+    def cases_of(model: str) -> list[Case]:
+        family = model.removesuffix("-official") if model in OFFICIAL_MODELS else resolve(model).spec.family
+        grid = [(s, e) for s in steps for e in ensemble] if family == "depthfm" else [(1, 1)]
+        return [
+            Case(model, size, s, e, device, precision, threads, repeat, clock)  # type: ignore[arg-type]
+            for size in sizes
+            for s, e in grid
+        ]
+
+    cases = [case for model in models or MINI_MODELS for case in cases_of(model)]
+    if not models:
+        cases.append(replace(cases_of(DEFAULT_OFFICIAL)[0], repeat=1))
+    rows = []
+    for case in cases:
+        click.echo(f"{case.model} at {case.size}², {case.steps} step(s), {case.ensemble} member(s) …", err=True)
+        row = measure_in_child(case)
+        if memory:
+            row = replace(row, reference_mb=peak_memory_mb(case, "reference"), ours_mb=peak_memory_mb(case, "ours"))
+        click.echo(f"  {row.ours_s:.3g} s, {row.ratio:.2f}× the official schedule's speed", err=True)
+        rows.append(row)
+    machine = this_machine(device, precision, clock)  # type: ignore[arg-type]
+    table = as_markdown(machine, rows)
+    write_json(output / "bench.json", as_record(machine, rows))
+    (output / "bench.md").write_text(table)
+    plot(output / "bench.png", machine, rows)
+    click.echo(table)
+    different = [row for row in rows if machine.precision == "fp32" and row.difference > EQUAL]
+    if different:
+        raise click.ClickException(
+            f"{different[0].case.model} differs by {different[0].difference:.0e}, more than {EQUAL:.0e}"
+        )

@@ -1,0 +1,1 @@
+"""Running models elsewhere and within limits: memory budgets, exported graphs."""

@@ -1,0 +1,118 @@
+"""A whole model as one function of tensors, image to map, ready to be exported."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, silu
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.models.blocks import Enlargement, replace_modules
+from leadline.models.folding import fold, sharing_copy
+from leadline.models.fourier import FourierEnhancement
+
+
+class DepthGraph(nn.Module):
+    """Image (and start noise) to the model's raw map: encode, every step, decode.
+
+    Args:
+        bundle: The model; it is not changed.
+        height, width: Size of the images, multiples of the model's ``pad_multiple``.
+        steps: Network evaluations, unrolled.
+    """
+
+    def __init__(self, bundle: ModelBundle, height: int, width: int, steps: int = 1) -> None:
+        super().__init__()
+        self.model, self.codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
+        fold(self.model)
+        self.steps = steps
+        with torch.no_grad():
+            cells = height // self.codec.factor, width // self.codec.factor
+            middle = self.model.unet.fftblock
+            if isinstance(middle, FourierEnhancement):
+                halvings = len(bundle.spec.unet["block_out_channels"]) - 1
+                grid = (-(-side // 2**halvings) for side in cells)
+                self.model.unet.fftblock = MatrixFourier(middle, *grid)
+            for module in (self.model, self.codec):
+                replace_modules(module, lambda child: _Enlarged(child) if Enlargement.can_replace(child) else None)
+            example = torch.zeros(1, self.codec.latent_channels, *cells)
+            self.model.solve(example, steps, example if self.model.stochastic else None)  # fills the step tables
+
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """RGB (N, 3, H, W) in [0, 1] and noise (N, C, h, w), for DepthFM only → (N, H, W) in the model's space."""
+        latents = self.codec.encode(image * 2.0 - 1.0)
+        depth_latents = self.model.solve(latents, self.steps, noise)
+        return self.model.finish(self.codec.decode(depth_latents))[:, 0]
+
+
+class MatrixFourier(nn.Module):
+    """Fourier Enhancement with the transforms as matrix products, for one grid size: exporters know no FFT.
+
+    Args:
+        block: The block whose weights it shares.
+        height, width: The middle block's grid.
+    """
+
+    def __init__(self, block: FourierEnhancement, height: int, width: int) -> None:
+        super().__init__()
+        self.block = block
+        rows, columns = _frequencies(height, height), _frequencies(width, width // 2 + 1)
+        for name, angle in (("rows", rows), ("columns", columns)):
+            self.register_buffer(f"{name}_cos", torch.cos(angle).float(), persistent=False)
+            self.register_buffer(f"{name}_sin", _exact_sine(angle).float(), persistent=False)
+        twice = torch.full((width // 2 + 1, 1), 2.0)  # the other half of the spectrum is this half's mirror image
+        twice[0] = 1.0
+        if width % 2 == 0:
+            twice[-1] = 1.0
+        self.register_buffer("twice", twice, persistent=False)
+        self.scale = 1.0 / math.sqrt(height * width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) → (N, C, h, w) for the grid it was made for."""
+        block = self.block
+        x = block.norm(features)
+        spatial = block.conv_s2(silu(block.conv_s1(x))) + x
+        first = silu(block.conv_f1(x))
+        real, imaginary = self._forward_transform(first)
+        amplitude = silu(block.conv_f2(torch.sqrt(real**2 + imaginary**2)))
+        phase = silu(block.conv_f4(torch.atan2(imaginary, real)))
+        back = self._backward_transform(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
+        return block.fuse(torch.cat([spatial, block.conv_f3(back + first)], dim=1))
+
+    def _forward_transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        along_cos, along_sin = x @ self.columns_cos.T, x @ self.columns_sin.T  # type: ignore[operator, union-attr]
+        real = self.rows_cos @ along_cos - self.rows_sin @ along_sin  # type: ignore[operator]
+        imaginary = -(self.rows_cos @ along_sin + self.rows_sin @ along_cos)  # type: ignore[operator]
+        return real * self.scale, imaginary * self.scale + 0.0  # + 0: a negative zero would turn the phase by 2 pi
+
+    def _backward_transform(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        down_real = self.rows_cos.T @ real - self.rows_sin.T @ imaginary  # type: ignore[operator, union-attr]
+        down_imaginary = self.rows_sin.T @ real + self.rows_cos.T @ imaginary  # type: ignore[operator, union-attr]
+        weighted_cos, weighted_sin = self.columns_cos * self.twice, self.columns_sin * self.twice  # type: ignore[operator]
+        return (down_real @ weighted_cos - down_imaginary @ weighted_sin) * self.scale
+
+
+def _frequencies(length: int, count: int) -> Tensor:
+    """Angles 2 pi u m / length (count, length), float64."""
+    turns = torch.outer(torch.arange(count), torch.arange(length)) % length
+    return 2.0 * math.pi * turns.double() / length
+
+
+def _exact_sine(angle: Tensor) -> Tensor:
+    """Sines that are exactly 0 at half and whole turns: there a real spectrum must stay real."""
+    sine = torch.sin(angle)
+    return torch.where(sine.abs() < 1e-12, torch.zeros_like(sine), sine)
+
+
+class _Enlarged(nn.Module):
+    """A diffusers ``Upsample2D`` without its branches on the batch size, which graphs cannot have."""
+
+    def __init__(self, plain: nn.Module) -> None:
+        super().__init__()
+        self.conv = plain.conv
+
+    def forward(self, x: Tensor, output_size: tuple[int, int] | None = None) -> Tensor:
+        size = output_size or (2 * x.shape[-2], 2 * x.shape[-1])
+        return self.conv(interpolate(x, size=tuple(size), mode="nearest"))  # type: ignore[operator]
