@@ -21,7 +21,10 @@ from leadline.training.trainer import is_finished
 
 HELD_OUT = RenderJob("scenes-held-out", 100, 192, 256, seed=9999, views=1, min_scale=1.0, shares=(0.0, 1.0, 0.0, 0.0))
 #: What makes the variants short.
-SHORT = {"trainer.steps": 300, "trainer.warmup": 30, "trainer.lr": 4e-4, "trainer.ema": 0.99}
+SHORT = {"trainer.steps": 300, "trainer.warmup": 30, "trainer.lr": 4e-4, "trainer.ema": 0.99, "trainer.batch_size": 16}
+#: Pixel losses run the decoder, forwards and back.
+PIXELS = {"trainer.steps": 100, "trainer.batch_size": 8, "trainer.lr": 2e-4}
+SCORED = 40
 
 #: Name → (stage it varies, {variant: changes}, numbers of steps scored).
 ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]], tuple[int, ...]]] = {
@@ -37,7 +40,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]], tuple[int, ...]]] = {
     ),
     "ablation-fourier": (
         "depthmaster-stage2",
-        {"fourier": {"model.fourier": True}, "no-fourier": {"model.fourier": False}},
+        {"fourier": {"model.fourier": True, **PIXELS}, "no-fourier": {"model.fourier": False, **PIXELS}},
         (1,),
     ),
 }
@@ -79,7 +82,7 @@ def run_ablation(
         paths.append(out / "model.safetensors")
     if name == "ablation-fourier":
         paths.insert(0, root / "depthmaster-stage1" / "model.safetensors")
-    table = score_files(paths, root / HELD_OUT.folder, 4 if quick else None, steps)
+    table = score_files(paths, root / HELD_OUT.folder, 4 if quick else SCORED, steps)
     (root / name / "table.md").write_text(table + "\n")
     report(table)
     return table

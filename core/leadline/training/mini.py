@@ -101,7 +101,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         }  # fmt: skip
         yield f"latents-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
     data = {
-        "sets": large, "targets": [], "sizes": SIZES[:2], "views": 2, "sparse": True, "seed": 9,
+        "sets": large, "targets": [], "sizes": SIZES[:2], "views": 1, "sparse": True, "seed": 9,
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
@@ -116,7 +116,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=6500, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "trainer": trainer(steps=6300, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
@@ -124,7 +124,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=3500, batch_size=32, lr=8e-4, seed=5),
+            "trainer": trainer(steps=2400, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (
@@ -141,7 +141,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
             "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=400, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
+            "trainer": trainer(steps=240, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
     )  # fmt: skip
     yield (
