@@ -46,12 +46,12 @@ def overhead() -> dict[str, Any]:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
     from std_msgs.msg import Header
 
+    from leadline.allocator import keep_large_blocks
     from leadline.streaming.evidence import measured_points
     from leadline.streaming.messages import rgb_of
     from leadline.streaming.pipeline import published
     from leadline.streaming.settings import StreamSettings
     from leadline.streaming.surroundings import Surroundings
-    from leadline_ros.allocator import keep_large_blocks
     from leadline_ros.messages import image_message
 
     keep_large_blocks()
@@ -172,7 +172,7 @@ def _read(seconds: float) -> None:
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
-    from leadline_ros.allocator import keep_large_blocks
+    from leadline.allocator import keep_large_blocks
 
     keep_large_blocks()
     rclpy.init()

@@ -32,7 +32,7 @@ class ReadyMap:
     """An estimator that does nothing but write its map."""
 
     name, family, space = "ready", "depthfm", Space.LOG_DEPTH
-    default_steps, default_size, stochastic = 1, 64, True
+    default_steps, default_size, stochastic, nbytes = 1, 64, True, 0
 
     def __init__(self) -> None:
         self._maps: dict[tuple[int, int], Any] = {}

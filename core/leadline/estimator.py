@@ -147,6 +147,14 @@ class DepthEstimator:
         return self._replicas[0].codec
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the weights on its devices; those that several parts share count once."""
+        modules = [part for replica in self._replicas for part in (replica.model, replica.codec, replica.decoder)]
+        tensors = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
+        storages = {(one.device, one.untyped_storage().data_ptr()): one.untyped_storage().nbytes() for one in tensors}
+        return sum(storages.values())
+
+    @property
     def stochastic(self) -> bool:
         """Whether members of an ensemble come from noise (True) or from flips and shifts (False)."""
         return self.model.stochastic

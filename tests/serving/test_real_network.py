@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import leadline
-from leadline.serving.client import Client, Refused
+from leadline.serving.client import Client, Refused, ServerError
 from leadline.serving.server import Server, ServerConfig
 
 pytest.importorskip("torch")
@@ -76,3 +76,25 @@ def test_what_the_model_refuses_the_client_hears(address: str, image: np.ndarray
         with pytest.raises(leadline.Cancelled):
             job.result(240)
         assert client.predict(image, model="depthfm", steps=1).shape == (48, 64)
+
+
+def test_a_model_that_needs_sparse_depth_as_input_is_refused_in_words() -> None:
+    models = {"needy": "depthfm-mini-completion"}
+    server = Server(ServerConfig("tcp://127.0.0.1:*", models, device="cpu", threads=1, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        with Client(server.address, timeout_s=240) as client, pytest.raises(ServerError, match="take sparse depth"):
+            client.predict(np.zeros((48, 64, 3), np.uint8))
+    finally:
+        server.stop()
+        thread.join(30)
+
+
+def test_a_model_says_how_large_it_is() -> None:
+    from tiny import tiny_estimator
+
+    estimator = tiny_estimator("depthfm", seed=1)
+    tensors = [one for part in (estimator.model, estimator.codec) for one in (*part.parameters(), *part.buffers())]
+    assert estimator.nbytes == sum({one.data_ptr(): 4 * one.numel() for one in tensors}.values())
+    assert estimator.nbytes > 1_000_000

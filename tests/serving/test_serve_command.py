@@ -15,7 +15,16 @@ RUN = "from leadline.cli.main import main; main()"
 
 def test_the_packaged_models_are_served_without_asking() -> None:
     packaged = {name for name, entry in CATALOG.items() if entry.packaged and (MINI_FOLDER / entry.packaged).exists()}
-    assert packaged <= set(serve._present())
+    assert packaged - {"depthfm-mini-completion"} <= set(serve._present())
+    assert "depthfm-mini-completion" not in serve._present()  # it needs more than an image
+
+
+def test_what_the_front_imports_has_no_torch() -> None:
+    ask = (
+        "import sys, leadline.serving.server, leadline.cli.serve as s; print(len(s._present()), 'torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == [str(len(serve._present())), "False"]
 
 
 def test_models_have_names_that_clients_can_say() -> None:

@@ -220,6 +220,10 @@ def test_sparse_depth_makes_it_metric(client: Client) -> None:
     turned = points[:, [2, 0, 1]] * [1, -1, -1]  # x forward, y left, z up
     camera = Camera(50, 50, 31.5, 23.5, points_to_camera=(0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0, 0, 0, 1))
     from_points = client.predict(image, sparse=(turned, camera))
+    assert from_points.metric
+    assert from_points.meta["completion"]["points"] == len(points)
+    assert from_points.uncertainty is not None
+    assert (from_points.uncertainty > 0).all()
     assert np.median(np.abs(from_points.depth_m / depth_m - 1)) < 0.05
 
     with pytest.raises(Refused):

@@ -34,6 +34,7 @@ class CatalogEntry:
         sha256: Of the downloaded file, where its authors published one or we verified it.
         size_mb: About, for the progress bar and the disk check.
         how_to_get: What to tell people when there is nothing to download.
+        takes_sparse_depth: Whether it needs measured depth beside the image, so that the image alone gives nothing useful.
     """
 
     name: str
@@ -47,6 +48,7 @@ class CatalogEntry:
     sha256: str | None = None
     size_mb: int | None = None
     how_to_get: str | None = None
+    takes_sparse_depth: bool = False
 
     @property
     def downloadable(self) -> bool:
@@ -73,7 +75,7 @@ CATALOG: dict[str, CatalogEntry] = {
         ),
         CatalogEntry(
             "depthfm-mini-completion", "depthfm", "small model that takes sparse depth, ships with the package",
-            _MINI_LICENCE, packaged="depthfm-mini-completion.safetensors",
+            _MINI_LICENCE, packaged="depthfm-mini-completion.safetensors", takes_sparse_depth=True,
         ),
         CatalogEntry(
             "depthfm", "depthfm", "official DepthFM v1 (Gui et al., AAAI 2025)",

@@ -152,10 +152,8 @@ def _named(models: tuple[str, ...]) -> dict[str, str]:
 
 
 def _present() -> dict[str, str]:
-    """Models whose weights are on this machine. (`resolve.available` knows, too, but brings torch into this process.)"""
-    from leadline.checkpoints.cache import cached_models, model_path
-    from leadline.checkpoints.catalog import CATALOG, MINI_FOLDER
+    """Models whose weights are on this machine and that need no more than an image."""
+    from leadline.checkpoints.catalog import CATALOG
+    from leadline.checkpoints.present import available
 
-    files = {name: MINI_FOLDER / e.packaged if e.packaged else model_path(name) for name, e in CATALOG.items()}
-    here = [name for name, file in files.items() if file.exists()]
-    return {name: name for name in [*here, *(path.stem for path in cached_models())]}
+    return {name: name for name in available() if name not in CATALOG or not CATALOG[name].takes_sparse_depth}

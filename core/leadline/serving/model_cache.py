@@ -16,14 +16,13 @@ class ModelCache:
     """Loaded models by name.
 
     Args:
-        load: Makes the estimator of a name.
+        load: Makes the estimator of a name; its ``nbytes`` is what it takes.
         budget_bytes: What all of them may take; the one in use stays even if it alone takes more.
-        in_use: Bytes of the device that this process holds now; the difference over a load is a model's size.
     """
 
-    def __init__(self, load: Callable[[str], Any], budget_bytes: int, in_use: Callable[[], int]) -> None:
-        self._load, self._budget, self._in_use = load, budget_bytes, in_use
-        self._models: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+    def __init__(self, load: Callable[[str], Any], budget_bytes: int) -> None:
+        self._load, self._budget = load, budget_bytes
+        self._models: OrderedDict[str, Any] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
@@ -33,13 +32,11 @@ class ModelCache:
     def get(self, name: str) -> Any:
         """The estimator, loaded if need be."""
         if name not in self._models:
-            before = self._in_use()
-            estimator = self.with_room(lambda: self._load(name))
-            self._models[name] = (estimator, max(0, self._in_use() - before))
+            self._models[name] = self.with_room(lambda: self._load(name))
         self._models.move_to_end(name)
-        while len(self._models) > 1 and sum(size for _, size in self._models.values()) > self._budget:
+        while len(self._models) > 1 and sum(one.nbytes for one in self._models.values()) > self._budget:
             self._drop_oldest()
-        return self._models[name][0]
+        return self._models[name]
 
     def with_room(self, action: Callable[[], T], keep: str | None = None) -> T:
         """Do something; if memory runs out, let the least recently used model go and try again.

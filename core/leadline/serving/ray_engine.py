@@ -52,10 +52,12 @@ class _Actor:
     """Runs a worker in its process."""
 
     def serve(self, config: WorkerConfig) -> None:
+        from leadline.allocator import keep_large_blocks  # noqa: PLC0415
         from leadline.serving.logs import configure  # noqa: PLC0415
         from leadline.serving.worker import Worker  # noqa: PLC0415
 
         configure(config.log_style, config.log_level)
+        keep_large_blocks()
         Worker(config).serve()
 
 

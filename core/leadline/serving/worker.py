@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from leadline.allocator import keep_large_blocks
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.prediction import DepthPrediction
 from leadline.serving import pixels
@@ -42,7 +43,7 @@ class WorkerConfig:
         models: Name → what the loader takes.
         loader: ``module:function``; called as ``function(source, device=, precision=)``, returns an estimator.
         megapixels: Largest image, decoded.
-        memory_bytes: Budget for loaded models; 0: most of the GPU's memory, or half of the machine's.
+        memory_bytes: Budget for the weights of loaded models; 0: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
         keys: Server's public, own public, own secret, for fronts on other machines; None without.
     """
@@ -92,7 +93,7 @@ class Worker:
         self._socket.connect(config.endpoint)
         self._load: Callable[..., Any] = _imported(config.loader)
         budget = config.memory_bytes or default_budget(config.device)
-        self._models = ModelCache(self._load_model, budget, memory_in_use)
+        self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
         self._stop_asked = False
 
@@ -114,7 +115,14 @@ class Worker:
         self._tell("load", 0.0)
         started = time.monotonic()
         estimator = self._load(self.config.models[name], device=self.config.device, precision=self.config.precision)
-        log("model loaded", model=name, seconds=round(time.monotonic() - started, 2))
+        spec = getattr(estimator, "spec", None)
+        if spec is not None and spec.condition_channels:
+            raise InputError(
+                "it was trained to take sparse depth as input and sees too little in an image alone; "
+                "any other model completes sparse depth here"
+            )
+        log("model loaded", model=name, megabytes=round(estimator.nbytes / 1e6, 1),
+            seconds=round(time.monotonic() - started, 2))  # fmt: skip
         info = {
             "name": name,
             "family": estimator.family,
@@ -330,18 +338,6 @@ def default_budget(device: str) -> int:
     return int(0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else 1 << 62
 
 
-def memory_in_use() -> int:
-    """Bytes that this process holds: on its GPUs if it uses any, else of the machine (Linux; elsewhere 0)."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return sum(torch.cuda.memory_allocated(i) for i in range(torch.cuda.device_count()))
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
 def _plain(meta: Any) -> Any:
     """Metadata as JSON knows it."""
     if isinstance(meta, dict):
@@ -372,6 +368,7 @@ def main() -> None:
     config = WorkerConfig(**json.loads(sys.stdin.readline()))
     configure(config.log_style, config.log_level)
     threading.Thread(target=_leave_with_input, daemon=True).start()
+    keep_large_blocks()  # a batch's activations, faulted in page by page, cost what batching gains
     Worker(config).serve()
     os._exit(0)  # torch takes its time to leave, and nothing of this process is worth that
 

@@ -1,4 +1,4 @@
-"""Large messages without a page fault per page."""
+"""Large blocks of memory without a page fault per page."""
 
 from __future__ import annotations
 
