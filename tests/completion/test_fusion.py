@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from leadline.completion import Camera, SparseDepth, complete
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.errors import InputError, NotMetricError
+from leadline.evaluation.completion import with_outliers
 from leadline.evaluation.sparse import fill_linear, fill_nearest
 from leadline.spaces import Space
 
@@ -103,11 +104,8 @@ def test_thirty_percent_gross_outliers_are_survived(points):
     model = model_map(DEPTH, Space.LOG_DEPTH, noise=0.1)
     rng = np.random.default_rng(1)
     sparse = keep(DEPTH, points) * np.exp(rng.normal(0, 0.02, DEPTH.shape)).astype(np.float32)
-    found = np.flatnonzero(sparse)
-    wrong = rng.choice(found, int(0.3 * len(found)), replace=False)
-    spoiled, without = sparse.copy(), sparse.copy()
-    spoiled.flat[wrong] = rng.uniform(DEPTH.min(), DEPTH.max(), len(wrong))
-    without.flat[wrong] = 0
+    spoiled = with_outliers(sparse, 0.3, seed=1)
+    without = np.where(spoiled == sparse, sparse, np.float32(0))
     hidden = sparse == 0
     clean, survived = (complete(IMAGE, model, points_m).depth_m[hidden] for points_m in (without, spoiled))
     assert rmse(survived, DEPTH[hidden]) < 1.15 * rmse(clean, DEPTH[hidden])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -152,8 +153,8 @@ class Camera:
             points_m: (N, 3), metres.
 
         Returns:
-            ``(pixels, depth_m)``: (N, 2) as (u, v), NaN for points that are not finite, not in front of the camera, or so
-            far off the axis that the distortion model does not reach them; and z (N,).
+            ``(pixels, depth_m)``: (N, 2) as (u, v), NaN for points that are not finite, not in front of the camera, or (with
+            distortion) well outside of what the image shows, where the model would fold them back into it; and z (N,).
         """
         points = np.asarray(points_m)
         depth_m = points[:, 2]
@@ -166,10 +167,13 @@ class Camera:
                 pixels = (matrix[:2, :2] @ slope + matrix[:2, 2:]).T
             pixels[~seen] = np.nan
             return pixels, depth_m
-        slope = slope.T
-        seen &= (slope * slope).sum(axis=1) <= self._reach() ** 2
+        low, high, reach = self._view
+        with np.errstate(invalid="ignore", over="ignore"):
+            x, y = slope
+            seen &= (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1]) & (x * x + y * y <= reach * reach)
+        chosen = np.flatnonzero(seen)
         pixels = np.full((len(points), 2), np.nan)
-        pixels[seen] = self._distort(slope[seen].astype(np.float64))
+        pixels[chosen] = self._distort(slope.take(chosen, axis=1).T.astype(np.float64))
         return pixels, depth_m
 
     def unproject(self, pixels: Floats, depth_m: Floats) -> Matrix:
@@ -265,11 +269,16 @@ class Camera:
         sides = [(u, 0 * u), (u, 0 * u + self.height - 1), (0 * v, v), (0 * v + self.width - 1, v)]
         return np.vstack([np.stack(side, axis=1) for side in sides])
 
-    def _reach(self) -> float:
-        """Largest tangent of the angle off the axis that the image shows, with a margin."""
-        edge = np.linalg.norm(self._undistort(self._border()), axis=1)
-        edge = edge[np.isfinite(edge)]
-        return float(_CORNER_MARGIN * edge.max()) if edge.size else 0.0
+    @cached_property
+    def _view(self) -> tuple[Matrix, Matrix, float]:
+        """What the image shows, with a margin: lowest and highest x/z, y/z, and the largest tangent off the axis."""
+        edge = self._undistort(self._border())
+        edge = edge[np.isfinite(edge).all(axis=1)]
+        if not edge.size:
+            return np.zeros(2), np.zeros(2), 0.0
+        low, high = edge.min(axis=0), edge.max(axis=0)
+        margin = (_CORNER_MARGIN - 1) * (high - low)
+        return low - margin, high + margin, float(_CORNER_MARGIN * np.linalg.norm(edge, axis=1).max())
 
 
 _MISSING = object()

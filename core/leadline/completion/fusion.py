@@ -15,6 +15,7 @@ from torch import Tensor
 from leadline.completion.camera import Camera
 from leadline.completion.fit import Fit, fit_scale_and_shift
 from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
+from leadline.completion.outliers import trust
 from leadline.completion.sparse import SparseDepth, points_of
 from leadline.completion.uncertainty import Calibration, calibrate
 from leadline.errors import InputError
@@ -27,10 +28,6 @@ Rgb = npt.NDArray[np.uint8]
 
 #: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
 _RANGE_FACTOR = 4.0
-#: Share of points that stand apart from their neighbours which is clearly more than real scenes have (up to 3 %).
-SUSPECT_SHARE = 0.08
-#: Among outliers a point is not trusted, or fully trusted, if this share of its surroundings agrees with it.
-SUPPORT, SUPPORT_PASSES = (0.15, 0.35), 4
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
 _PRIOR_SIGMA = {1: 0.5, 2: 0.35, 3: 0.3}
 _PRIOR_SIGMA_REST = 0.25
@@ -166,16 +163,6 @@ def _within(depth: Tensor, sparse: SparseDepth) -> Tensor:
     return depth.clamp_(float(sparse.depth_m.min()) / _RANGE_FACTOR, float(sparse.depth_m.max()) * _RANGE_FACTOR)
 
 
-def third_smallest(rows: Tensor) -> Tensor:
-    """(K, n) with K ≥ 3 → (n,): the third smallest number of each column."""
-    first, second, third = (torch.full_like(rows[0], torch.inf) for _ in range(3))
-    for row in rows:
-        first, rest = torch.minimum(first, row), torch.maximum(first, row)
-        second, rest = torch.minimum(second, rest), torch.maximum(second, rest)
-        third = torch.minimum(third, rest)
-    return third
-
-
 class _Fusion:
     """One image's fusion. All maps of the working grid are laid out (T, C): pixel of the tile, tile."""
 
@@ -288,7 +275,7 @@ class _Fusion:
         self._tree = tree = cKDTree(places, balanced_tree=False, compact_nodes=False)
         self.in_lines = self._lie_in_lines(places)
         count = min(self.options.neighbours * (3 if self.in_lines else 2) // 2, len(sparse))
-        distances, indices = tree.query(centres, k=np.arange(1, count + 1))
+        distances, indices = tree.query(centres, k=np.arange(1, count + 1), workers=torch.get_num_threads())
         bandwidth = distances[:, min(self.options.local.rank, count - 1)].astype(np.float32)
         v = torch.as_tensor(sparse.v, device=self.device)
         u = torch.as_tensor(sparse.u, device=self.device)
@@ -323,49 +310,10 @@ class _Fusion:
         return self.options.tolerance * self.space.to_depth(values) / self.space.depth_slope(values)
 
     def _judge(self, points: Points, neighbours: Tensor) -> tuple[Points, int]:
-        """Trust in each point, from how well the few neighbours that agree best with it do agree.
-
-        Real scenes have points of their own (a pole, a finger), so how far a point may stand apart depends on how many
-        stand apart: only a share that no clean scene has makes loners suspect.
-        """
-        if len(neighbours) < 5:
-            return points, 0
-        around = neighbours[:, self._tiles]  # (K, n)
+        """Points with their trust, and how many are not trusted."""
         unit = self._tolerance(points.value)
-        own = around == torch.arange(len(points.value), device=self.device)
-        candidates = []
-        for value in (points.value, points.value - points.model):
-            apart = ((value[around] - value).abs_() / unit).masked_fill_(own, torch.inf)
-            alone = third_smallest(apart)
-            candidates.append((float(alone.median()), apart, alone))
-        typical, apart, alone = min(
-            candidates, key=lambda candidate: candidate[0]
-        )  # with the model, if it explains more
-        suspects = float((alone > max(1.0, 8 * typical)).float().mean())
-        odds = min((suspects / SUSPECT_SHARE) ** 4, 100.0)
-        reach = max(0.25, 3 * typical)
-        trust = 1.0 / (1.0 + odds * (alone / reach) ** 4)
-        if odds > 0.1:
-            trust = self._relax(points, around, apart, trust, max(0.1, 3 * typical))
-        return points._replace(trust=trust), int((trust < 0.5).sum())
-
-    def _relax(self, points: Points, around: Tensor, apart: Tensor, trust: Tensor, reach: float) -> Tensor:
-        """Trust among many outliers: the share of a point's trusted surroundings that supports it, repeatedly."""
-        dx, dy = points.x[around] - points.x, points.y[around] - points.y
-        squared = dx * dx + dy * dy
-        closeness = 1.0 / (1.0 + squared / squared.median(dim=0).values.clamp_min(1.0))
-        colour = (points.guide[:, around] - points.guide[:, None]).square().sum(0)
-        closeness *= torch.exp(-0.5 / self.options.local.colour**2 * colour) + 0.05
-        closeness.masked_fill_(torch.isinf(apart), 0.0)
-        agreeing = closeness * torch.exp(-(apart / reach).square())
-        for _ in range(SUPPORT_PASSES):
-            company = trust[around]
-            support = (agreeing * company).sum(0) / ((closeness * company).sum(0) + 1e-6)
-            trust = ((support - SUPPORT[0]) / (SUPPORT[1] - SUPPORT[0])).clamp_(0.0, 1.0)
-        # Edges and slopes: whoever continues a trusted neighbour is trusted.
-        closest = apart.masked_fill(trust[around] < 0.5, torch.inf).amin(0)
-        trust = torch.maximum(trust, (1.5 - 2 * closest / reach).clamp_(0.0, 1.0))
-        return trust
+        believed = trust(points, neighbours, self._tiles, unit, self.options.local.colour)
+        return points._replace(trust=believed), int((believed < 0.5).sum())
 
     def _leave_out(
         self,
@@ -446,5 +394,6 @@ class _Fusion:
         v, u = points.y.long(), points.x.long()
         fused[v, u] += points.trust * (points.value - fused[v, u])
         depth = _within(self.space.to_depth(fused), self.sparse)
-        slope = self.space.depth_slope(self.space.from_depth(depth))
-        return depth, self._full(sigma) * slope
+        rough = _within(self.space.to_depth(estimate.value), self.sparse)
+        relative = sigma * self.space.depth_slope(self.space.from_depth(rough)) / rough
+        return depth, self._full(relative) * depth

@@ -17,6 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+#: Tiles at once: what is computed on the way then stays in the processor's cache.
+_AT_ONCE = 2048
+
 
 @dataclass(frozen=True)
 class LocalOptions:
@@ -91,6 +94,33 @@ def regress(
         options: Constants.
         left_out: bool (K, C), neighbours that do not count.
     """
+    tiles = neighbours.shape[1]
+    tolerance = tolerance.expand_as(pixels.model)
+    parts = [
+        _regress(
+            Pixels(*(field[..., part] for field in pixels)),
+            points,
+            neighbours[:, part],
+            bandwidth[part],
+            tolerance[:, part],
+            options,
+            None if left_out is None else left_out[:, part],
+        )
+        for part in (slice(first, first + _AT_ONCE) for first in range(0, tiles, _AT_ONCE))
+    ]
+    return Estimate(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
+
+
+def _regress(
+    pixels: Pixels,
+    points: Points,
+    neighbours: Tensor,
+    bandwidth: Tensor,
+    tolerance: Tensor,
+    options: LocalOptions,
+    left_out: Tensor | None,
+) -> Estimate:
+    """:func:`regress` for a few tiles."""
 
     def of(table: Tensor) -> Tensor:
         return table[neighbours][:, None, :]
@@ -116,14 +146,13 @@ def regress(
     def mean(weights: Tensor, numbers: Tensor) -> Tensor:
         return (weights * numbers).sum(0)
 
-    weight /= weight.sum(0)
-    centre = mean(weight, value)
+    centre = mean(weight, value) / weight.sum(0)
     inverse_tolerance = 1.0 / tolerance
     base = weight
     for _ in range(options.passes):
-        weight = base / (1.0 + ((value - centre) * inverse_tolerance).square())
-        weight /= weight.sum(0)
-        centre = mean(weight, value)
+        weight = base / (value - centre).mul_(inverse_tolerance).square_().add_(1.0)
+        centre = mean(weight, value) / weight.sum(0)
+    weight = weight / weight.sum(0)
     dm = dm * (inverse_tolerance * 2)
     wx, wy, wm = weight * dx, weight * dy, weight * dm
     mx, my, mm = wx.sum(0), wy.sum(0), wm.sum(0)
