@@ -11,15 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leadline.conditioning import fill_nearest, sparse_condition
 from leadline.errors import CheckpointError, InputError
 from leadline.models import Codec
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation, augment, nearest, random_crop
 from leadline.training.build import codec_config
-from leadline.training.conditions import sparse_condition, thin_out
+from leadline.training.conditions import thin_out
 from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdSample, VirtualKitti2, ray_to_plane
 from leadline.training.latents import CachePlan, read_cache, target_named, write_cache
-from leadline.training.normalisation import Normalisation, fill_nearest, latent_mask
+from leadline.training.normalisation import Normalisation, latent_mask
 from leadline.training.sources import PixelSource
 
 

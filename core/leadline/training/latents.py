@@ -14,13 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leadline.conditioning import as_picture, sparse_condition
 from leadline.errors import CheckpointError, InputError
 from leadline.models import Codec
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation, augment
-from leadline.training.conditions import sparse_condition, thin_out
+from leadline.training.conditions import thin_out
 from leadline.training.datasets import RgbdDataset, RgbdSample
-from leadline.training.normalisation import SKY_BEYOND, Normalisation, as_picture, latent_mask
+from leadline.training.normalisation import SKY_BEYOND, Normalisation, latent_mask
 from leadline.training.sources import LatentSource, image_to_tensor
 
 
@@ -106,7 +107,7 @@ def _pictures(sample: RgbdSample, plan: CachePlan, rng: np.random.Generator) -> 
         if sample.sky is not None:
             target[sample.sky] = 1.5
         pictures["log_depth"] = as_picture(np.where(known, target, sparse.dense))
-        pictures["condition"] = torch.stack([as_picture(sparse.dense.clip(-1.5, 1.5)), as_picture(sparse.distance)])
+        pictures["condition"] = sparse.pictures()
         return pictures
     for name, normalisation in plan.targets.items():
         pictures[name] = as_picture(normalisation(sample.depth_m, sample.valid, sample.sky))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from torch.nn import functional
 
+from leadline.conditioning import fill_nearest
 from leadline.errors import InputError
 from leadline.spaces import Space
 
@@ -74,23 +73,6 @@ class Normalisation:
         return fill_nearest(values, known)
 
 
-def fill_nearest(values: FloatMap, known: BoolMap) -> FloatMap:
-    """(H, W) with every unknown pixel replaced by the nearest known one (Euclidean)."""
-    if known.all():
-        return values
-    _, labels = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    lookup = np.zeros(int(labels.max()) + 1, dtype=np.float32)
-    lookup[labels[known]] = values[known]
-    return lookup[labels]
-
-
 def latent_mask(known: Tensor, factor: int) -> Tensor:
     """Cells whose pixels are all known: (N, 1, H, W) bool → (N, 1, H / factor, W / factor) bool."""
     return functional.max_pool2d((~known).float(), factor) < 0.5
-
-
-def as_picture(normalised: FloatMap) -> Tensor:
-    """(H, W) to (3, H, W): the grey picture that the autoencoder sees."""
-    return torch.from_numpy(np.ascontiguousarray(normalised)).expand(3, -1, -1)
