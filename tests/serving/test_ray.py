@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,3 +60,18 @@ def test_a_killed_actor_loses_nothing(launcher: Any, start: Callable[..., Server
             for one in asked:
                 one.result(120)
         assert server.metrics.value("worker_losses_total") >= 1
+
+
+def test_the_command_starts_a_cluster_answers_and_ends(image: np.ndarray) -> None:
+    command = [sys.executable, "-c", "from leadline.cli.main import main; main()", "serve", "--engine=ray",
+               "--ray-host=127.0.0.1", "--bind=tcp://127.0.0.1:*", "--model=m={}", "--loader=stand_in:load", "--announce",
+               "--end-with-stdin"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "RAY_USAGE_STATS_ENABLED": "0"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        announced = next(line for line in server.stdout if line.startswith(b"{"))
+        with Client(json.loads(announced)["listening"], timeout_s=200) as client:
+            np.testing.assert_array_equal(client.predict(image, seed=4).values, expected(image, 4))
+        server.stdin.close()
+        assert server.wait(60) == 0

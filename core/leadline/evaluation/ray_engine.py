@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -92,6 +93,8 @@ def _connect(address: str | None) -> Any:
     except ImportError as error:
         raise LeadlineError("--engine ray needs Ray; pip install 'leadline[ray]'") from error
     if not ray.is_initialized():
+        # Ray's workers run at niceness 15 by default: beside anything else on the machine they hardly get to run.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -7,6 +7,7 @@ a local worker process and connects to the front by itself, encrypted with keys 
 from __future__ import annotations
 
 import contextlib
+import os
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +33,8 @@ class RayLauncher:
             ray: Any = import_module("ray")
         except ImportError as error:
             raise InputError("Ray is not installed; run: pip install 'leadline[ray]'") from error
+        # Ray's workers run at niceness 15 by default: beside anything else on the machine they hardly get to run.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         try:
             ray.init(address=address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
         except Exception as error:
