@@ -40,6 +40,10 @@ from leadline.views import views
 #: Called with a stage ("encode", "solve", "decode") and the fraction done of the whole call; may raise to stop it.
 OnProgress = Callable[[str, float], None]
 
+#: What a model sees besides the photograph, once it is known how that is framed: float32 (K, 3, h, w) pictures in [-1, 1] of
+#: the size of ``Framed.pixels``. A model takes as many as it was trained with (sparse depth and distance: 2).
+Condition = Callable[[Framed], Tensor]
+
 #: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
 PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
 
@@ -170,6 +174,7 @@ class DepthEstimator:
         noise: Any = None,
         framing: FramingMode = "pad",
         out: Sequence[Any] | None = None,
+        condition: Condition | None = None,
         on_progress: OnProgress | None = None,
     ) -> Any:
         """Depth of an image, or of each image in a list or batch.
@@ -187,6 +192,8 @@ class DepthEstimator:
             framing: "pad", or "official" to resize exactly as the authors' scripts do.
             out: Arrays that become the predictions' ``values``, one for each image: float32 (H, W) of the image's
                 size, contiguous. For maps that belong somewhere, such as memory shared with another process.
+            condition: For models trained with more than the photograph, and only for them; the same for all images.
+                Sparse depth: see :func:`leadline.completion.predict_with_sparse`.
             on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
 
         Returns:
@@ -204,6 +211,7 @@ class DepthEstimator:
         if out is not None and [getattr(one, "shape", None) for one in out] != [one.full for one in framed]:
             raise InputError("out needs one float32 array of each image's height and width")
         starts = self._start_noise(framed, ensemble, seed, noise)
+        beside = [self._condition(one, condition) for one in framed]
 
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, one in enumerate(framed):
@@ -216,9 +224,12 @@ class DepthEstimator:
             replica, indices = job
             started = time.perf_counter()
             places = [None if out is None else out[i] for i in indices]
-            maps = replica.run(
-                [framed[i] for i in indices], [starts[i] for i in indices], steps, ensemble, progress, places
+            shown, begun, extra = (
+                [framed[i] for i in indices],
+                [starts[i] for i in indices],
+                [beside[i] for i in indices],
             )
+            maps = replica.run(shown, begun, extra, steps, ensemble, progress, places)
             seconds = (time.perf_counter() - started) / len(indices)
             for i, (values, spread, retried) in zip(indices, maps, strict=True):
                 results[i] = DepthPrediction(
@@ -268,6 +279,29 @@ class DepthEstimator:
         if framing != "official":
             raise InputError(f"framing '{framing}' is unknown; use 'pad' or 'official'")
         return (frame_official_depthfm if self.family == "depthfm" else frame_official_one_step)(rgb, size)
+
+    def _condition(self, framed: Framed, condition: Condition | None) -> Tensor | None:
+        """Pictures (K, 3, h, w) for the model, or None for a model that takes none."""
+        wanted = self.spec.condition_channels // self.codec.latent_channels
+        if condition is None and not wanted:
+            return None
+        if not wanted:
+            raise InputError(
+                f"{self.name} takes nothing but the image; use a completion model (depthfm-mini-completion)"
+            )
+        if condition is None:
+            raise InputError(
+                f"{self.name} needs sparse depth beside the image; use leadline complete --method depthfm, or "
+                "leadline.completion.complete_with()"
+            )
+        if not self.stochastic:
+            raise InputError(f"{self.name} is not of the DepthFM family; only that takes sparse depth beside the image")
+        pictures = condition(framed)
+        if pictures.shape != (wanted, *framed.pixels.shape):
+            raise InputError(
+                f"the condition is {tuple(pictures.shape)}, {self.name} needs {(wanted, *framed.pixels.shape)} here"
+            )
+        return pictures
 
     def _start_noise(
         self, framed: list[Framed], ensemble: int, seed: int | Sequence[int], noise: Any
@@ -332,13 +366,14 @@ class _Replica:
         self,
         framed: list[Framed],
         noise: list[Tensor | None],
+        extra: list[Tensor | None],
         steps: int,
         ensemble: int,
         progress: _Progress,
         places: Sequence[Any],
     ) -> list[tuple[Any, Any, bool]]:
         """(values, spread or None, whether it took a float32 retry) for each image."""
-        maps = self._maps(framed, noise, steps, ensemble, progress)
+        maps = self._maps(framed, noise, extra, steps, ensemble, progress)
         retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
         if retried:
             warnings.warn(
@@ -347,7 +382,7 @@ class _Replica:
                 stacklevel=4,
             )
             exact = _Replica(self._original, self.device, torch.float32, True, self._small)
-            maps = exact._maps(framed, noise, steps, ensemble, _Progress(None, 1))
+            maps = exact._maps(framed, noise, extra, steps, ensemble, _Progress(None, 1))
         if not bool(torch.isfinite(maps).all()):
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
         return [
@@ -356,7 +391,13 @@ class _Replica:
 
     @torch.inference_mode()
     def _maps(
-        self, framed: list[Framed], noise: list[Tensor | None], steps: int, ensemble: int, progress: _Progress
+        self,
+        framed: list[Framed],
+        noise: list[Tensor | None],
+        extra: list[Tensor | None],
+        steps: int,
+        ensemble: int,
+        progress: _Progress,
     ) -> Tensor:
         """float32 (images, ensemble, h, w) in the model's space, on the device."""
         pixels = torch.stack([one.pixels for one in framed])
@@ -368,15 +409,18 @@ class _Replica:
             latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
             latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)
             starts = torch.cat([one for one in noise if one is not None])
+            given = [one for one in extra if one is not None]
+            conditions = self._encode_condition(given).repeat_interleave(ensemble, dim=0) if given else None
         else:
             seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
             latents = torch.cat([self._encode(part, progress) for part in seen.split(at_once)])
-            starts = None
+            starts = conditions = None
         maps = []
         for first in range(0, len(latents), at_once):
             part = latents[first : first + at_once]
             start = None if starts is None else starts[first : first + at_once].to(self.device, self.dtype)
-            depth_latents = self.model.solve(part, steps, start, on_step=progress.solving(len(part)))
+            beside = None if conditions is None else conditions[first : first + at_once]
+            depth_latents = self.model.solve(part, steps, start, beside, on_step=progress.solving(len(part)))
             maps.append(self.model.finish(self.decoder.decode(depth_latents)))
             progress.decoded(len(part))
         members = torch.cat(maps).unflatten(0, (len(framed), ensemble)).squeeze(2)
@@ -388,6 +432,14 @@ class _Replica:
         progress.report("encode")
         images = normalise(pixels, self.device, self.dtype).contiguous(memory_format=torch.channels_last)
         return self.codec.encode(images)
+
+    def _encode_condition(self, pictures: list[Tensor]) -> Tensor:
+        """Pictures (K, 3, H, W) of each image to latents (images, K·C, h, w), one picture's after the other's."""
+        parts = []
+        for one in pictures:
+            seen = one.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+            parts.append(self.codec.encode(seen).flatten(0, 1))
+        return torch.stack(parts)
 
     @torch.inference_mode()
     def _combine(self, members: Tensor, framed: Framed, place: Any) -> tuple[Any, Any]:

@@ -41,7 +41,16 @@ UNITS = {"mm": 1000.0, "kitti": 256.0}
 @click.option(
     "--png-unit", type=click.Choice(list(UNITS)), default="mm", show_default=True, help="Of the depth PNG: mm, 1/256 m."
 )
-@click.option("--method", type=click.Choice(["fusion", "scale"]), default="fusion", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["fusion", "scale", "depthfm"]),
+    default="fusion",
+    show_default=True,
+    help="depthfm: a network that sees the points itself (model depthfm-mini-completion).",
+)
+@click.option(
+    "--uncorrected", is_flag=True, help="--method depthfm: the network's metres as they are, not through the points."
+)
 @click.option("--resize-calib", is_flag=True, help="The image was resized (not cropped) after calibration: follow it.")
 @click.option("--no-occlusion", is_flag=True, help="Keep points that a nearer surface hides from the camera.")
 @click.option("--max-range", type=float, default=None, help="Ignore points farther than this, metres.")
@@ -53,7 +62,7 @@ UNITS = {"mm": 1000.0, "kitti": 256.0}
 def command(
     image: Path, points: Path | None, calib: Path | None, sparse: Path | None, sparse_unit: str, output: Path,
     png_unit: str, method: str, resize_calib: bool, no_occlusion: bool, max_range: float | None, npy: bool, exr: bool,
-    ply: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
+    ply: bool, uncorrected: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
 ) -> None:  # fmt: skip
     """Dense metric depth from IMAGE and --points with --calib, or --sparse.
 
@@ -73,12 +82,18 @@ def command(
     size = (rgb.shape[1], rgb.shape[0])
     calibration = None if calib is None else _calibration(calib, size, resize_calib)
     measured = _measured(points, sparse, calibration, UNITS[sparse_unit], not no_occlusion, max_range)
-    from leadline.completion import complete
+    if uncorrected and method != "depthfm":
+        raise InputError("--uncorrected is for --method depthfm; for scale and shift alone say --method scale")
+    from leadline.completion import FusionOptions, complete_with
     from leadline.estimator import load
 
+    if method == "depthfm" and _unset("model"):
+        model = "depthfm-mini-completion"
     estimator = load(model, device=device, precision=precision, vae=vae)
-    prediction = estimator.predict(rgb, **options)
-    result = complete(rgb, prediction, measured, None if calibration is None else calibration.camera, method)
+    camera = None if calibration is None else calibration.camera
+    result = complete_with(
+        estimator, rgb, measured, camera, method, options=FusionOptions(through_points=not uncorrected), **options
+    )
     report = result.meta["completion"]
     stem = output / image.stem
     record = {"input": str(image), "model": result.model, "metric": result.metric, "completion": report}
@@ -91,6 +106,13 @@ def command(
     if not result.metric:
         raise InputError(f"no usable point in {points or sparse}; {stem}.preview.png is relative depth")
     click.echo(json.dumps({"points": report["points"], "output": f"{stem}.json"}))
+
+
+def _unset(name: str) -> bool:
+    """Whether an option was left at its default."""
+    from click.core import ParameterSource
+
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.DEFAULT
 
 
 def _calibration(path: Path, size: tuple[int, int], resize: bool) -> Calibration:

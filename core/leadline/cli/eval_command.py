@@ -319,7 +319,7 @@ def completion_command(
     Compares `leadline.complete` with nearest neighbour, linear interpolation, morphological filling, and scale and shift
     alone. Each model predicts once per image; times are of the completion only.
     """
-    from leadline.completion import complete
+    from leadline.completion import complete, complete_with
     from leadline.evaluation.completion import DEFAULT_PATTERNS, completion_tables, evaluate_completion
     from leadline.evaluation.datasets import open_dataset
 
@@ -336,10 +336,14 @@ def completion_command(
             done += 1
             advance("completion", done, 0, result)
 
-        summary = evaluate_completion(loaded, complete, data, out, patterns, options, seed, outliers, step)
+        summary = evaluate_completion(
+            loaded, complete, data, out, patterns, options, seed, outliers, step, complete_with
+        )
     for title, table in completion_tables(summary).items():
         click.echo(f"\n**{title}**\n\n{table.markdown()}" if markdown else f"\n{title}\n{table.text()}")
-    click.echo("\n* milliseconds of the completion itself on this machine, without the network")
+    click.echo(
+        "\n* milliseconds of the completion itself on this machine, without the network (with it for models that see the points)"
+    )
     for one in summary["skipped"]:
         click.echo(f"left out: {one['name']}: {one['message']}", err=True)
     click.echo(f"numbers: {out / 'completion.json'}", err=True)

@@ -8,6 +8,7 @@
 
 from leadline.completion.calibration import Calibration, extrinsic, read_calibration
 from leadline.completion.camera import Camera
+from leadline.completion.conditioned import complete_with, predict_with_sparse
 from leadline.completion.fusion import FusionOptions, complete
 from leadline.completion.lidar import project_points
 from leadline.completion.pointfiles import read_points
@@ -21,7 +22,9 @@ __all__ = [
     "SparseDepth",
     "TemporalFusion",
     "complete",
+    "complete_with",
     "extrinsic",
+    "predict_with_sparse",
     "project_points",
     "read_calibration",
     "read_points",

@@ -30,7 +30,8 @@ class Fit:
         scale: Positive; 0 if the map tells nothing about the points.
         shift: In the unit of the space.
         sigma: Robust standard deviation of the points around the fit, in the unit of the space.
-        kind: ``"scale and shift"``, ``"scale"`` (of depth; one point, or points of one value) or ``"constant"``.
+        kind: ``"scale and shift"``, ``"scale"`` (of depth; one point, or points of one value), ``"constant"``, ``"carried over"`` (from
+            frames before) or ``"condition"`` (a completion model's own).
         inliers: Share of points within 3 sigma.
     """
 
@@ -84,6 +85,12 @@ def _scale_alone(values: Vector, target: Vector, space: Space) -> tuple[float, f
     if not usable.any():
         return 0.0, float(np.median(target))
     return float(np.median(target[usable] / values[usable])), 0.0
+
+
+def judged(values: Floats, depth_m: Floats, space: Space, scale: float, shift: float, kind: str) -> Fit:
+    """A given scale and shift as a :class:`Fit`: with its spread around points (n,), depth in metres."""
+    target: Vector = space.from_depth(depth_m.astype(np.float64))
+    return _judged(values.astype(np.float64), target, scale, shift, kind)
 
 
 def _judged(values: Vector, target: Vector, scale: float, shift: float, kind: str) -> Fit:

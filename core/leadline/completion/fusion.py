@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.camera import Camera
-from leadline.completion.fit import Fit, fit_scale_and_shift
+from leadline.completion.fit import Fit, fit_scale_and_shift, judged
 from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
 from leadline.completion.outliers import trust
 from leadline.completion.sparse import SparseDepth, points_of
@@ -26,6 +26,8 @@ from leadline.spaces import Space
 FloatMap = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
+#: What :func:`complete` knows.
+METHODS = ("fusion", "scale", "depthfm")
 #: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
 _RANGE_FACTOR = 4.0
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
@@ -45,6 +47,7 @@ class FusionOptions:
         left_out: Points left out to learn the model's share and the uncertainty.
         guide_blur_px: Blur of the guide image, in pixels of an image 640 wide.
         seed: For the choice of left-out points and the robust fit.
+        through_points: Method "depthfm": correct the network's metres by the points around. False: leave them as they are.
     """
 
     neighbours: int = 16
@@ -53,6 +56,7 @@ class FusionOptions:
     left_out: int = 2000
     guide_blur_px: float = 1.5
     seed: int = 0
+    through_points: bool = True
     local: LocalOptions = field(default_factory=LocalOptions)
 
 
@@ -80,7 +84,8 @@ def complete(
         sparse_depth_m: (H, W) metres at the image's resolution, 0 or NaN where nothing was measured; or a
             :class:`SparseDepth`.
         camera: If given, its size must be the image's.
-        method: ``"fusion"``; ``"scale"`` for the fit of scale and shift alone.
+        method: ``"fusion"``; ``"scale"`` for the fit of scale and shift alone; ``"depthfm"`` for a map that a completion model
+            made with these points (:func:`leadline.completion.predict_with_sparse`): its metres are its own, not fitted.
         fit: Use this scale and shift instead of fitting them (streams carry them over).
         options: Constants.
         device: Where to compute; the result is NumPy in any case.
@@ -95,8 +100,10 @@ def complete(
     """
     started = perf_counter()
     options = options or FusionOptions()
-    if method not in ("fusion", "scale"):
-        raise InputError(f"completion method {method!r} is not known; use 'fusion' or 'scale'")
+    if method not in METHODS:
+        raise InputError(f"completion method {method!r} is not known; use {', '.join(map(repr, METHODS))}")
+    if method == "depthfm":
+        fit = fit or _own_metres(prediction)
     rgb = read_image(image)
     height, width = rgb.shape[:2]
     if prediction.shape != (height, width):
@@ -113,6 +120,13 @@ def complete(
         warnings.append("no points: the map is relative, not metric")
         return replace(prediction, meta={**prediction.meta, "completion": report})
     at_points = prediction.values[sparse.v, sparse.u]
+    if method == "depthfm" and fit is not None and len(sparse):
+        fit = judged(at_points, sparse.depth_m, space, fit.scale, fit.shift, fit.kind)
+        flat = judged(
+            at_points, sparse.depth_m, space, 0.0, float(np.median(space.from_depth(sparse.depth_m))), "constant"
+        )
+        if fit.sigma > flat.sigma:
+            warnings.append("the network's metres are farther from the points than one constant depth is")
     if fit is None:
         fit = fit_scale_and_shift(at_points, sparse.depth_m, space, options.seed)
     if fit.kind == "constant":
@@ -122,7 +136,8 @@ def complete(
     report.update(status="metric", scale=fit.scale, shift=fit.shift, fitted_in=space.value, fit=fit.kind)
     values = torch.as_tensor(prediction.values, device=device)
     spread = None if prediction.uncertainty is None else torch.as_tensor(prediction.uncertainty, device=device)
-    if method == "scale" or len(sparse) == 0:
+    uncorrected = method == "scale" or (method == "depthfm" and not options.through_points)
+    if uncorrected or len(sparse) == 0:
         depth, sigma = _scaled(values, spread, sparse, fit, space)
         report["uncertainty"] = "fit"
     else:
@@ -136,6 +151,17 @@ def complete(
         model=prediction.model,
         meta={**prediction.meta, "completion": report},
     )
+
+
+def _own_metres(prediction: DepthPrediction) -> Fit:
+    """The scale and shift that a conditioned map brings along."""
+    own = prediction.meta.get("condition")
+    if own is None or prediction.space is not Space.LOG_DEPTH:
+        raise InputError(
+            f"method 'depthfm' needs a map made with sparse depth, and this one of {prediction.model or 'another model'} was "
+            "not; use complete_with() or predict_with_sparse() and a completion model"
+        )
+    return Fit(float(own["half_range"]), float(own["centre"]), 0.0, "condition", 1.0)
 
 
 def _scaled(

@@ -97,10 +97,29 @@ def _pattern_points(one: Sample, truth_m: FloatMap, pattern: str, seed: int) -> 
     return sparse, (truth_m > 0) & (sparse == 0)
 
 
-def methods_for(models: Sequence[Predictor], complete: Complete) -> dict[str, tuple[Predictor | None, Any]]:
-    """Table row → (model it needs, function of (image, prediction, sparse) or of sparse alone)."""
+def sees_points(model: Predictor) -> bool:
+    """Whether the network itself takes sparse depth, so that it runs anew for every pattern."""
+    spec = getattr(model, "spec", None)
+    return spec is not None and spec.condition_channels > 0
+
+
+def methods_for(
+    models: Sequence[Predictor], complete: Complete, complete_with: Callable[..., DepthPrediction] | None = None
+) -> dict[str, tuple[Predictor | None, Any]]:
+    """Table row → (model it needs, function of (image, prediction, sparse) or of sparse alone).
+
+    For a model that sees the points the function is of (image, model, sparse, options).
+    """
     methods: dict[str, tuple[Predictor | None, Any]] = {name: (None, fill) for name, fill in FILLS.items()}
     for model in models:
+        if sees_points(model):
+            if complete_with is None:
+                raise InputError(f"{model.name} sees sparse depth itself; this table cannot run it")
+            methods[f"{model.name}: method depthfm"] = (
+                model,
+                lambda image, model, sparse, options: complete_with(model, image, sparse, method="depthfm", **options),
+            )
+            continue
         methods[f"{model.name}: scale and shift"] = (
             model,
             lambda _image, prediction, sparse: affine(prediction, sparse),
@@ -130,7 +149,9 @@ def evaluate_image(
                 continue
             try:
                 arguments: tuple[Any, ...] = (sparse,)
-                if model is not None:
+                if model is not None and sees_points(model):
+                    arguments = (one.image, model, sparse, options)
+                elif model is not None:
                     if model.name not in predictions:
                         predictions[model.name] = model.predict(one.image, **options)
                     arguments = (one.image, predictions[model.name], sparse)
@@ -153,22 +174,25 @@ def evaluate_completion(
     seed: int = 0,
     outliers: float = 0.0,
     on_result: Callable[[Result], None] | None = None,
+    complete_with: Callable[..., DepthPrediction] | None = None,
 ) -> dict[str, Any]:
     """Run the protocol on every metric frame and write ``out``/completion.csv and ``out``/completion.json.
 
     Args:
-        models: Each gives two rows: scale and shift alone, and ``complete``.
+        models: Each gives two rows: scale and shift alone, and ``complete``. A model that sees the points gives one, by
+            ``complete_with``, whose time includes the network.
         complete: ``leadline.completion.complete``.
         patterns: See :func:`leadline.evaluation.sparse.sample`, and ``"given"``.
         options: For ``predict``: steps, ensemble, size, seed.
         seed: Of the patterns.
         outliers: Share of the points that are spoiled first.
         on_result: Called after every result.
+        complete_with: ``leadline.completion.complete_with``, for models that see the points.
 
     Returns:
         The summary: ``means[pattern][method]``, counts, and what went wrong.
     """
-    methods = methods_for(models, complete)
+    methods = methods_for(models, complete, complete_with)
     done: list[Result] = []
     skipped = []
     for index, frame in enumerate(dataset.frames):

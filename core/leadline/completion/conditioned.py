@@ -1,0 +1,109 @@
+"""The second way to complete: a network that was trained with sparse depth beside the photograph (DepthFM's appendix)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from leadline.completion.camera import Camera
+from leadline.completion.fusion import FusionOptions, complete
+from leadline.completion.sparse import SparseDepth, points_of
+from leadline.conditioning import SparseCondition, sparse_condition
+from leadline.errors import InputError
+from leadline.estimator import DepthEstimator
+from leadline.framing import Framed
+from leadline.image import ImageLike, read_image
+from leadline.prediction import DepthPrediction
+
+FloatMap = npt.NDArray[np.float32]
+
+
+def takes_sparse_depth(estimator: Any) -> bool:
+    """Whether a loaded model was trained with sparse depth."""
+    spec = getattr(estimator, "spec", None)
+    return spec is not None and spec.condition_channels > 0
+
+
+def complete_with(
+    estimator: DepthEstimator,
+    image: ImageLike,
+    sparse_depth_m: npt.NDArray[Any] | SparseDepth,
+    camera: Camera | None = None,
+    method: str = "fusion",
+    *,
+    options: FusionOptions | None = None,
+    device: str | torch.device = "cpu",
+    **prediction: Any,
+) -> DepthPrediction:
+    """Run the model and complete its map, by whichever method.
+
+    Args:
+        estimator: For ``method="depthfm"`` a completion model, for the others any that needs nothing but the image.
+        image, sparse_depth_m, camera, method, options, device: See :func:`leadline.completion.complete`.
+        **prediction: For :meth:`~leadline.DepthEstimator.predict`: steps, ensemble, size, seed.
+
+    Raises:
+        InputError: The model is not one for the method, or see :func:`leadline.completion.complete`. Without a point
+            a completion model has nothing to work from and this is an error, too.
+    """
+    rgb = read_image(image)
+    if method == "depthfm":
+        made = predict_with_sparse(estimator, rgb, sparse_depth_m, **prediction)
+    elif takes_sparse_depth(estimator):
+        raise InputError(
+            f"{estimator.name} sees sparse depth itself: use method 'depthfm', or another model for {method!r}"
+        )
+    else:
+        made = estimator.predict(rgb, **prediction)
+    return complete(rgb, made, sparse_depth_m, camera, method, options=options, device=device)
+
+
+def predict_with_sparse(
+    estimator: DepthEstimator, image: ImageLike, sparse_depth_m: npt.NDArray[Any] | SparseDepth, **prediction: Any
+) -> DepthPrediction:
+    """A completion model's map of an image and sparse depth.
+
+    Returns:
+        Normalised log depth, not metric yet; ``meta["condition"]`` has the numbers ``centre`` and ``half_range`` with
+        which :func:`leadline.completion.complete` makes metres of it: ln z = centre + half_range · value.
+
+    Raises:
+        InputError: The model takes no sparse depth, there is no point, or sizes differ.
+    """
+    if not takes_sparse_depth(estimator):
+        raise InputError(
+            f"method 'depthfm' needs a model trained with sparse depth, which {getattr(estimator, 'name', 'this one')} is "
+            "not; use depthfm-mini-completion"
+        )
+    rgb = read_image(image)
+    sparse, _ = points_of(sparse_depth_m, (rgb.shape[0], rgb.shape[1]))
+    if len(sparse) == 0:
+        raise InputError(
+            "there is no usable point, and a completion model completes nothing without one; use method 'fusion'"
+        )
+    made: list[SparseCondition] = []
+
+    def condition(framed: Framed) -> Tensor:
+        made.append(framed_condition(sparse, framed))
+        return made[0].pictures()
+
+    result: DepthPrediction = estimator.predict(rgb, condition=condition, **prediction)
+    scale = {"centre": made[0].centre, "half_range": made[0].half_range}
+    return replace(result, meta={**result.meta, "condition": scale})
+
+
+def framed_condition(sparse: SparseDepth, framed: Framed) -> SparseCondition:
+    """The condition at the size at which the network works: points drawn there from their coordinates, nearest first."""
+    height, width = framed.pixels.shape[1:]
+    content = framed.content or (height, width)
+    rows = ((sparse.v + 0.5) * content[0] / sparse.size[0]).astype(np.int64)
+    columns = ((sparse.u + 0.5) * content[1] / sparse.size[1]).astype(np.int64)
+    drawn: FloatMap = np.full((height, width), np.inf, dtype=np.float32)
+    np.minimum.at(drawn, (rows, columns), sparse.depth_m)
+    drawn[np.isinf(drawn)] = 0.0
+    return sparse_condition(drawn)
