@@ -98,3 +98,18 @@ def test_a_model_says_how_large_it_is() -> None:
     tensors = [one for part in (estimator.model, estimator.codec) for one in (*part.parameters(), *part.buffers())]
     assert estimator.nbytes == sum({one.data_ptr(): 4 * one.numel() for one in tensors}.values())
     assert estimator.nbytes > 1_000_000
+
+
+def test_maps_are_written_where_they_are_wanted(image: np.ndarray) -> None:
+    from tiny import tiny_estimator
+
+    for family in FAMILIES:
+        estimator = tiny_estimator(family, seed=1)
+        for size in (0, None):  # 0: the network's own size, so that nothing is resized
+            plain = estimator.predict(image, size=size, ensemble=2)
+            place = np.full(image.shape[:2], np.nan, np.float32)
+            (written,) = estimator.predict([image], size=size, ensemble=2, out=[place])
+            assert written.values is place
+            np.testing.assert_allclose(place, plain.values, atol=1e-5)
+        with pytest.raises(leadline.InputError, match="out needs"):
+            estimator.predict([image], out=[place.T])

@@ -448,13 +448,14 @@ class Server:
         header = {"op": "result", "id": ticket.request.id, **result}
         queued = (ticket.data.started or now) - ticket.arrived
         header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
+        delivered = self._send(ticket.data.route, header, bodies)  # first of all: somebody waits
         self._forget(ticket)
         self.metrics.count("outcomes_total", 'code="ok"')
         self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
         self.metrics.observe("request_seconds", now - ticket.arrived)
         log("done", client=ticket.client, job=ticket.request.id, model=ticket.request.model,
             queue_s=round(queued, 4), total_s=round(now - ticket.arrived, 4))  # fmt: skip
-        if not self._send(ticket.data.route, header, bodies):
+        if not delivered:
             return []
         return [body.tracker for body in bodies if body.tracker is not None]
 
