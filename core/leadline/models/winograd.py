@@ -31,7 +31,7 @@ POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
 MIN_CHANNELS = {False: 128, True: 32}
 #: Weights grow fourfold (elevenfold with an enlargement). Layers beyond this many bytes stay direct: they are the ones
 #: that see few pixels.
-MAX_WEIGHT_BYTES = {False: 64 << 20, True: 192 << 20}
+MAX_WEIGHT_BYTES = 192 << 20
 #: Transformed tiles at once, in bytes: they stay in the processor's cache.
 CHUNK_BYTES = 8 << 20
 
@@ -139,7 +139,7 @@ def suits(conv: nn.Module, enlarge: bool = False) -> bool:
     products = 4 * (WINDOW - 1) ** 2 if enlarge else WINDOW**2
     weight_bytes = 4 * products * conv.in_channels * conv.out_channels
     return (
-        min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS[enlarge] and weight_bytes <= MAX_WEIGHT_BYTES[enlarge]
+        min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS[enlarge] and weight_bytes <= MAX_WEIGHT_BYTES
     )
 
 
