@@ -124,7 +124,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=2400, batch_size=32, lr=8e-4, seed=5),
+            "trainer": trainer(steps=3300, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (
@@ -141,7 +141,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
             "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=240, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
+            "trainer": trainer(steps=600, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
     )  # fmt: skip
     yield (
@@ -149,7 +149,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "small-decoder", "codec": codec,
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": {"128x192": 1.0}},
-            "trainer": trainer(steps=900, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
+            "trainer": trainer(steps=500, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
         },
     )  # fmt: skip
     yield (
@@ -157,7 +157,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE, "start_from": flow,
             "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.6, "192x256": 0.4}},
-            "trainer": trainer(steps=900, lr=6e-4, warmup=20, ema=0.99, seed=6),
+            "trainer": trainer(steps=800, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
 
