@@ -55,6 +55,12 @@ class MatrixFourier(nn.Module):
         height, width: The middle block's grid.
     """
 
+    rows_cos: Tensor
+    rows_sin: Tensor
+    columns_cos: Tensor
+    columns_sin: Tensor
+    twice: Tensor
+
     def __init__(self, block: FourierEnhancement, height: int, width: int) -> None:
         super().__init__()
         self.block = block
@@ -82,15 +88,15 @@ class MatrixFourier(nn.Module):
         return block.fuse(torch.cat([spatial, block.conv_f3(back + first)], dim=1))
 
     def _forward_transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        along_cos, along_sin = x @ self.columns_cos.T, x @ self.columns_sin.T  # type: ignore[operator, union-attr]
-        real = self.rows_cos @ along_cos - self.rows_sin @ along_sin  # type: ignore[operator]
-        imaginary = -(self.rows_cos @ along_sin + self.rows_sin @ along_cos)  # type: ignore[operator]
+        along_cos, along_sin = x @ self.columns_cos.T, x @ self.columns_sin.T
+        real = self.rows_cos @ along_cos - self.rows_sin @ along_sin
+        imaginary = -(self.rows_cos @ along_sin + self.rows_sin @ along_cos)
         return real * self.scale, imaginary * self.scale + 0.0  # + 0: a negative zero would turn the phase by 2 pi
 
     def _backward_transform(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        down_real = self.rows_cos.T @ real - self.rows_sin.T @ imaginary  # type: ignore[operator, union-attr]
-        down_imaginary = self.rows_sin.T @ real + self.rows_cos.T @ imaginary  # type: ignore[operator, union-attr]
-        weighted_cos, weighted_sin = self.columns_cos * self.twice, self.columns_sin * self.twice  # type: ignore[operator]
+        down_real = self.rows_cos.T @ real - self.rows_sin.T @ imaginary
+        down_imaginary = self.rows_sin.T @ real + self.rows_cos.T @ imaginary
+        weighted_cos, weighted_sin = self.columns_cos * self.twice, self.columns_sin * self.twice
         return (down_real @ weighted_cos - down_imaginary @ weighted_sin) * self.scale
 
 

@@ -93,7 +93,8 @@ def streamline(module: nn.Module, winograd: bool) -> None:
 def _is_plain_residual(block: nn.Module) -> bool:
     return (
         isinstance(block, ResnetBlock2D)
-        and block.time_embedding_norm == "default"
+        and (block.time_embedding_norm == "default" or block.time_emb_proj is None)  # "group" without time is the same
+        and block.time_embedding_norm in ("default", "group")
         and block.output_scale_factor == 1.0
         and block.upsample is None
         and block.downsample is None

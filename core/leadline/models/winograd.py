@@ -60,6 +60,11 @@ class Winograd(nn.Module):
         enlarge: Enlarge by 2 (nearest neighbour) first.
     """
 
+    weight: Tensor
+    bias: Tensor
+    inward: Tensor
+    outward: Tensor
+
     def __init__(self, conv: nn.Conv2d, enlarge: bool = False) -> None:
         super().__init__()
         self.out_channels = conv.out_channels
@@ -96,7 +101,7 @@ class Winograd(nn.Module):
 
     def _chunks(self, count: int, down: int, across: int) -> Iterator[tuple[slice, slice]]:
         """Images and rows of tiles to do at once."""
-        channels = max(self.weight.shape[-2:])  # type: ignore[union-attr]
+        channels = max(self.weight.shape[-2:])
         rows = max(1, CHUNK_BYTES // (4 * WINDOW**2 * channels * across))
         together = max(1, rows // down)
         for first in range(0, count, together):
@@ -118,16 +123,16 @@ class Winograd(nn.Module):
     def _multiply(self, tiles: Tensor, target: Tensor) -> None:
         """From tiles to their outputs, written into ``target``."""
         size = tiles.shape[2:5]
-        windows = (self.inward @ tiles.reshape(WINDOW**2, -1)).view(WINDOW, WINDOW, size.numel(), -1)  # type: ignore[operator]
+        windows = (self.inward @ tiles.reshape(WINDOW**2, -1)).view(WINDOW, WINDOW, size.numel(), -1)
         phases = self._phases()
         for index, (y, x) in enumerate(phases):
-            weight = self.weight[index]  # type: ignore[index]
+            weight = self.weight[index]
             span = weight.shape[0]
             products = windows.new_empty(span, span, size.numel(), self.out_channels)
             for i in range(span):
                 torch.bmm(windows[y + i, x : x + span], weight[i], out=products[i])
-            outputs = self.outward[index] @ products.view(span * span, -1)  # type: ignore[index]
-            torch.add(outputs.view(TILE, TILE, *size, -1), self.bias, out=target[:, :, y, x])  # type: ignore[arg-type]
+            outputs = self.outward[index] @ products.view(span * span, -1)
+            torch.add(outputs.view(TILE, TILE, *size, -1), self.bias, out=target[:, :, y, x])
 
 
 def suits(conv: nn.Module, enlarge: bool = False) -> bool:
@@ -138,9 +143,7 @@ def suits(conv: nn.Module, enlarge: bool = False) -> bool:
         return False
     products = 4 * (WINDOW - 1) ** 2 if enlarge else WINDOW**2
     weight_bytes = 4 * products * conv.in_channels * conv.out_channels
-    return (
-        min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS[enlarge] and weight_bytes <= MAX_WEIGHT_BYTES
-    )
+    return min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS[enlarge] and weight_bytes <= MAX_WEIGHT_BYTES
 
 
 def _phase_filters(weight: Tensor) -> list[Tensor]:
