@@ -97,7 +97,8 @@ class Winograd(nn.Module):
             target = grid[members, rows].permute(2, 5, 3, 6, 0, 1, 4, 7)  # (4, 4, phase, phase, n, rows, across, out)
             self._multiply(tiles, target)
         whole = grid.view(count, down * TILE * scale, across * TILE * scale, self.out_channels)
-        return whole[:, : height * scale, : width * scale].permute(0, 3, 1, 2)
+        dense = whole[:, : height * scale, : width * scale].contiguous()  # attention wants rows without gaps
+        return dense.permute(0, 3, 1, 2)
 
     def _chunks(self, count: int, down: int, across: int) -> Iterator[tuple[slice, slice]]:
         """Images and rows of tiles to do at once."""
