@@ -405,16 +405,18 @@ class _Replica:
         at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (height * width))
         if self._budget is not None:
             at_once = self._budget.at_once(height, width, len(framed) * ensemble)
+        starts: Tensor | None = None
+        conditions: Tensor | None = None
         if self.model.stochastic:  # one encode per image, whatever the ensemble
             latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
             latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)
             starts = torch.cat([one for one in noise if one is not None])
             given = [one for one in extra if one is not None]
-            conditions = self._encode_condition(given).repeat_interleave(ensemble, dim=0) if given else None
+            if given:
+                conditions = self._encode_condition(given).repeat_interleave(ensemble, dim=0)
         else:
             seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
             latents = torch.cat([self._encode(part, progress) for part in seen.split(at_once)])
-            starts = conditions = None
         maps = []
         for first in range(0, len(latents), at_once):
             part = latents[first : first + at_once]

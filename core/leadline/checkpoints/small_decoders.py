@@ -23,6 +23,7 @@ def save_small_decoder(decoder: SmallDecoder, path: Path, dtype: torch.dtype = t
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in decoder.state_dict().items()}
     save_file(tensors, path, metadata={_KEY: json.dumps({"codec": decoder.codec, **decoder.spec.as_dict()})})
+    path.chmod(0o644)  # safetensors leaves files that only their owner reads
 
 
 def load_small_decoder(path: Path) -> SmallDecoder:

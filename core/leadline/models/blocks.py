@@ -46,7 +46,7 @@ class Enlargement(nn.Module):
         self.fast = Winograd(plain.conv, enlarge=True)
 
     @staticmethod
-    def can_replace(block: nn.Module) -> bool:
+    def can_replace(block: Any) -> bool:
         """Whether ``block`` is an ``Upsample2D`` that only enlarges and convolves."""
         return (
             isinstance(block, Upsample2D)

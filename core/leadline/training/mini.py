@@ -147,7 +147,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield (
         "small-decoder",
         {
-            "recipe": "small-decoder", "codec": codec,
+            "recipe": "small-decoder", "codec": codec, "loss": {"width": 48, "blocks": 3},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": {"128x192": 1.0}},
             "trainer": trainer(steps=500, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
         },
@@ -157,7 +157,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "completion", "name": "depthfm-mini-completion", "licence": LICENCE, "start_from": flow,
             "model": small, "data": {"latents": sparse, "target": "log_depth", "sizes": {"128x192": 0.6, "192x256": 0.4}},
-            "trainer": trainer(steps=800, lr=6e-4, warmup=20, ema=0.99, seed=6),
+            "trainer": trainer(steps=500, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
 
