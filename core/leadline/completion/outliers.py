@@ -17,7 +17,7 @@ from leadline.completion.local import Points
 FEWEST = 5
 #: Relative-depth tolerances (in units of the fusion's): a neighbour agrees within the first; in the last passes within some
 #: multiple of what close neighbours differ by, at least this; it counts for the plane within the last.
-_AGREES, _TIMES, _LEAST, _NEAR_PLANE = 1.0, 4.0, 0.3, 0.4
+_AGREES, _TIMES, _LEAST, _NEAR_PLANE = 1.0, 2.5, 0.1, 0.4
 #: Support at which half of the trust is lost when many points are wrong, in the first and the last passes; width of the change.
 _SUPPORT, _SOFTNESS = (0.36, 0.36, 0.2, 0.2), 0.2
 #: Shares of unsupported points that clean scenes stay below, and from which on the full support is asked for. Real scenes have
@@ -25,6 +25,8 @@ _SUPPORT, _SOFTNESS = (0.36, 0.36, 0.2, 0.2), 0.2
 _CLEAN, _SPOILED = 0.02, 0.08
 #: A point with less support than this is unsupported; so many points are looked at first.
 _UNSUPPORTED, _SAMPLE = 0.2, 2000
+#: Residual and values both count unless neighbours differ this many times less in one of them.
+_BOTH = 1.3
 #: Slopes are drawn towards flat by the ridge (distances in units of the neighbours' root mean square).
 _RIDGE = 0.15
 #: Least weight of a neighbour of another colour.
@@ -82,18 +84,15 @@ class _Surroundings:
         self.around = around
         scale = middle.rsqrt()
         self.x, self.y = x.mul_(scale), y.mul_(scale)
-        self.differences = [
+        differences = [
             (values[around] - values[chosen]).div_(unit) for values in (points.value - points.model, points.value)
         ]
-
-        self.narrow = [self._narrow(difference, own) for difference in self.differences]
-
-    @staticmethod
-    def _narrow(difference: Tensor, own: Tensor) -> float:
-        """The tolerance that noise and texture need: a multiple of the median point's third smallest difference."""
-        size = difference.abs().masked_fill_(own, torch.inf)
-        third = torch.topk(size, 3, dim=0, largest=False).values[2]
-        return min(max(_TIMES * float(third.median()), _LEAST), _AGREES)
+        usual = [_usual(difference, own) for difference in differences]
+        told = [apart <= _BOTH * min(usual) for apart in usual]
+        self.differences = [difference for difference, counts in zip(differences, told, strict=True) if counts]
+        self.narrow = [
+            min(max(_TIMES * apart, _LEAST), _AGREES) for apart, counts in zip(usual, told, strict=True) if counts
+        ]
 
     def support(self, trusted: Tensor, narrow: bool) -> Tensor:
         """(m,) the weighted share of trusted neighbours that agree, in [0, 1]."""
@@ -124,3 +123,9 @@ class _Surroundings:
         slope_x, slope_y = (yy * on_x - xy * on_y) * inverse, (xx * on_y - xy * on_x) * inverse
         flat = difference - slope_x * self.x - slope_y * self.y
         return (weight * flat.div_(reach).square_().neg_().exp_()).sum(0)
+
+
+def _usual(difference: Tensor, own: Tensor) -> float:
+    """What noise and texture do to close neighbours: the median point's third smallest difference."""
+    size = difference.abs().masked_fill_(own, torch.inf)
+    return float(torch.topk(size, 3, dim=0, largest=False).values[2].median())
