@@ -31,9 +31,10 @@ def test_unprojecting_undoes_projecting(name):
     assert np.allclose(z, depth)
 
 
-def test_projection_is_opencvs():
+@pytest.mark.parametrize("name", ["plumb_bob", "rational"])
+def test_projection_is_opencvs(name):
     points = np.random.default_rng(1).uniform([-1, -1, 4], [1, 1, 9], (200, 3))
-    camera = CAMERAS["plumb_bob"]
+    camera = CAMERAS[name]
     expected, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), K, camera.distortion)
     assert np.allclose(camera.project(points)[0], expected[:, 0], atol=1e-9)
 

@@ -239,6 +239,8 @@ class Camera:
         """(N, 2) x/z, y/z → pixels."""
         if len(slopes) == 0:
             return np.zeros((0, 2))
+        if self.model != "equidistant" and self.distortion.size <= 8:
+            return self._distort_radially(slopes)
         points = np.hstack([slopes, np.ones((len(slopes), 1))])[:, None]
         zero = np.zeros(3)
         if self.model == "equidistant":
@@ -246,6 +248,19 @@ class Camera:
         else:
             pixels, _ = cv2.projectPoints(points, zero, zero, self.matrix, self._coefficients())
         return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+
+    def _distort_radially(self, slopes: Matrix) -> Matrix:
+        """``cv2.projectPoints`` for up to eight coefficients, to its rounding, ten times faster: it also fills a Jacobian."""
+        k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(self._coefficients().ravel(), (0, 8))[:8]
+        x, y = slopes.T
+        r2 = x * x + y * y
+        stretch = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        if k4 or k5 or k6:
+            stretch /= 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+        xy = 2 * x * y
+        bent = np.stack([x * stretch + p1 * xy + p2 * (r2 + 2 * x * x), y * stretch + p2 * xy + p1 * (r2 + 2 * y * y)])
+        focal = np.array([[self.matrix[0, 0]], [self.matrix[1, 1]]])
+        return np.ascontiguousarray((focal * bent + self.matrix[:2, 2:]).T)
 
     def _undistort(self, pixels: Matrix) -> Matrix:
         """(N, 2) pixels → x/z, y/z, converged to well under a thousandth of a pixel."""

@@ -50,7 +50,7 @@ class FusionOptions:
         through_points: Method "depthfm": correct the network's metres by the points around. False: leave them as they are.
     """
 
-    neighbours: int = 16
+    neighbours: int = 14
     working_pixels: int = 65_000
     tolerance: float = 0.2
     left_out: int = 2000
