@@ -46,15 +46,16 @@ class Enlargement(nn.Module):
         self.fast = Winograd(plain.conv, enlarge=True)
 
     @staticmethod
-    def can_replace(block: Any) -> bool:
+    def can_replace(block: nn.Module) -> bool:
         """Whether ``block`` is an ``Upsample2D`` that only enlarges and convolves."""
+        inside: Any = block
         return (
             isinstance(block, Upsample2D)
-            and block.norm is None
-            and block.interpolate
-            and not block.use_conv_transpose
-            and block.use_conv
-            and block.name == "conv"
+            and inside.norm is None
+            and inside.interpolate
+            and not inside.use_conv_transpose
+            and inside.use_conv
+            and inside.name == "conv"
         )
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
