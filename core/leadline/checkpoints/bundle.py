@@ -63,4 +63,6 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
             raise CheckpointError(
                 f"the {what} does not fit: {name} is {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
             )
-    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    # Copies, for their alignment: sums in a convolution depend on it in the last digit, and a file's tensors lie anywhere.
+    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
+    module.load_state_dict(copies, assign=True)

@@ -87,7 +87,7 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
         digests.append(file_hash(codec_path))
     if "prompt" not in tensors:
         raise CheckpointError(f"{path} has no prompt embedding in it; import it again")
-    bundle = build_empty(spec, tensors["prompt"].float())
+    bundle = build_empty(spec, tensors["prompt"].to(torch.float32, copy=True))
     fill_unet(
         bundle,
         {k.removeprefix("unet."): v for k, v in tensors.items() if k.startswith("unet.")},
