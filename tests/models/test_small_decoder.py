@@ -22,6 +22,8 @@ from leadline.estimator import DepthEstimator, load
 from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
 from leadline.training.run import run
 
+DEMO = Path(__file__).parents[2] / "assets" / "demo"
+
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_a_cell_becomes_factor_pixels(factor: int) -> None:
@@ -71,15 +73,14 @@ def test_fingerprints_survive_half_precision() -> None:
 
 @pytest.mark.parametrize("name", ["depthfm-mini", "depthmaster-mini", "fiffdepth-mini"])
 def test_the_shipped_one_is_close_to_the_full_decoder(name: str) -> None:
-    """On a smooth picture: a fiftieth of the map's range on average."""
-    y, x = np.mgrid[:128, :192]
-    rgb = np.stack([x, y, 255 - y], -1).clip(0, 255).astype(np.uint8)
-    full = load(name).predict(rgb, size=192)
-    small = load(name, decoder="small").predict(rgb, size=192)
+    """On a photograph: a twentieth of the map's range on average, at most."""
+    rgb = DEMO / "living_room.jpg"
+    full = load(name).predict(rgb)
+    small = load(name, decoder="small").predict(rgb)
     assert small.meta["decoder"] == "small"
     assert small.meta["weights"] != full.meta["weights"]
     difference = np.abs(small.values - full.values).mean()
-    assert 0 < difference < 0.02 * np.ptp(full.values) + 1e-3
+    assert 0 < difference < 0.05 * np.ptp(full.values)
 
 
 def test_the_shipped_one_is_small_and_of_the_shipped_codec() -> None:

@@ -83,7 +83,7 @@ class MatrixFourier(nn.Module):
         first = silu(block.conv_f1(x))
         real, imaginary = self._forward_transform(first)
         amplitude = silu(block.conv_f2(torch.sqrt(real**2 + imaginary**2)))
-        phase = silu(block.conv_f4(torch.atan2(imaginary, real)))
+        phase = silu(block.conv_f4(_angle(real, imaginary)))
         back = self._backward_transform(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
         return block.fuse(torch.cat([spatial, block.conv_f3(back + first)], dim=1))
 
@@ -91,7 +91,7 @@ class MatrixFourier(nn.Module):
         along_cos, along_sin = x @ self.columns_cos.T, x @ self.columns_sin.T
         real = self.rows_cos @ along_cos - self.rows_sin @ along_sin
         imaginary = -(self.rows_cos @ along_sin + self.rows_sin @ along_cos)
-        return real * self.scale, imaginary * self.scale + 0.0  # + 0: a negative zero would turn the phase by 2 pi
+        return real * self.scale, imaginary * self.scale
 
     def _backward_transform(self, real: Tensor, imaginary: Tensor) -> Tensor:
         down_real = self.rows_cos.T @ real - self.rows_sin.T @ imaginary
@@ -122,3 +122,9 @@ class _Enlarged(nn.Module):
     def forward(self, x: Tensor, output_size: tuple[int, int] | None = None) -> Tensor:
         size = output_size or (2 * x.shape[-2], 2 * x.shape[-1])
         return self.conv(interpolate(x, size=tuple(size), mode="nearest"))  # type: ignore[operator]
+
+
+def _angle(real: Tensor, imaginary: Tensor) -> Tensor:
+    """The phase; of a real negative number always +π, whatever the sign of its zero."""
+    along = torch.where(real < 0, torch.full_like(real, math.pi), torch.zeros_like(real))
+    return torch.where(imaginary == 0, along, torch.atan2(imaginary, real))
