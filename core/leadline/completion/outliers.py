@@ -2,8 +2,9 @@
 
 A point's neighbours say on which local plane their majority lies; the point is supported by those that agree with it once
 the slope of that plane is taken out. What supports nothing but itself loses its trust and with it its say about others, which
-is repeated a few times. Agreement is judged twice, in the residual of the fitted model and in the points' own values, and the
-mean of both counts: the model tells a step in the scene from a wrong point where it is right, the values where it is not.
+is repeated a few times. Agreement is judged in the residual of the fitted model, which tells a step in the scene from a wrong
+point where the model is right, and in the points' own values. Where neighbours agree clearly better in one of them, that
+one decides; otherwise the mean of both.
 """
 
 from __future__ import annotations
