@@ -90,6 +90,16 @@ def test_depthfm_loss_by_hand(codec_file: Path) -> None:
     assert torch.equal(timestep, t)  # raw, in [0, 1]
 
 
+def test_depthfm_may_train_more_at_its_start(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthfm", codec_file, loss={"start_share": 0.5}))
+    calls = fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))
+    recipe(latent_batch(), torch.Generator().manual_seed(3))
+    assert calls[0][1][0] == 0.0
+    assert calls[0][1][1] > 0.0
+    with pytest.raises(InputError, match="share of the samples"):
+        build_recipe(config_for("depthfm", codec_file, loss={"start_share": 1.5}))
+
+
 def test_depthfm_from_noise_forgets_the_image_in_its_start(codec_file: Path) -> None:
     config = config_for("depthfm", codec_file)
     set_key(config, "model.noising_step", 1000)
@@ -217,6 +227,9 @@ def test_configurations_are_checked(codec_file: Path, tmp_path: Path) -> None:
         build_recipe({"recipe": "depthfm"})
     with pytest.raises(InputError, match=r"trainer\.steps is missing"):
         trainer_config({"recipe": "depthfm"})
+    with pytest.raises(InputError, match=r"trainer\.lr is a number, not 'fast'"):
+        trainer_config({"trainer": {"steps": 1, "lr": "fast"}})
+    assert trainer_config({"trainer": {"steps": 1, "lr": "7e-4"}}).lr == 7e-4  # as YAML reads it
     with pytest.raises(InputError, match="unknown key 'step'"):
         trainer_config({"trainer": {"step": 3}})
     with pytest.raises(InputError, match="is empty"):

@@ -213,6 +213,21 @@ def test_augmentation_moves_picture_and_depth_together() -> None:
         assert np.isin(out.depth_m, depth_m).all()  # nearest neighbour: no new depths
 
 
+def test_a_frame_is_plain_and_leaves_the_depth() -> None:
+    rgb = np.random.default_rng(0).integers(60, 90, (48, 64, 3), dtype=np.uint8)
+    depth_m = np.ones((48, 64), dtype=np.float32)
+    sample = RgbdSample(rgb, depth_m, np.ones_like(depth_m, dtype=bool))
+    how = Augmentation(min_scale=1.0, flip=False, colour=0.0, frame=1.0)
+    for seed in range(8):
+        out = augment(sample, (48, 64), how, np.random.default_rng(seed))
+        rim = np.concatenate([out.rgb[0], out.rgb[-1], out.rgb[:, 0], out.rgb[:, -1]])
+        assert (rim == rim[0]).all()
+        assert np.array_equal(out.rgb[2:-2, 3:-3], rgb[2:-2, 3:-3])
+        assert np.array_equal(out.depth_m, depth_m)
+    unframed = augment(sample, (48, 64), Augmentation(1.0, False, 0.0), np.random.default_rng(0))
+    assert np.array_equal(unframed.rgb, rgb)
+
+
 def test_nearest_is_centre_exact() -> None:
     assert nearest(np.arange(9)[None].repeat(2, 0), (1, 3)).tolist() == [[1, 4, 7]]
 

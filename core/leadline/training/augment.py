@@ -21,11 +21,14 @@ class Augmentation:
         min_scale: The crop's longest side, as a share of the largest crop with that aspect, is at least this.
         flip: Whether to mirror half of the samples.
         colour: Strength of the colour changes; 0 for none, 1 for strong ones.
+        frame: Share of pictures that get a plain white, black or grey rim of 0.5 to 4 % of their size, as scans and
+            rectified photographs have. The depth behind it stays.
     """
 
     min_scale: float = 0.6
     flip: bool = True
     colour: float = 1.0
+    frame: float = 0.0
 
 
 def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> RgbdSample:
@@ -44,7 +47,21 @@ def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: n
         sky = None if sky is None else sky[:, ::-1]
     if how.colour > 0:
         rgb = recolour(rgb, how.colour, rng)
+    if how.frame > 0 and rng.random() < how.frame:
+        rgb = framed(rgb, rng)
     return RgbdSample(np.ascontiguousarray(rgb), depth_m, valid, sky)
+
+
+def framed(rgb: Image, rng: np.random.Generator) -> Image:
+    """With a plain rim, of its own width on every side: uint8 (H, W, 3)."""
+    level = int(rng.choice([255, 255, 0, 0, int(rng.integers(256))]))
+    widths = rng.uniform(0.005, 0.04, 4) * np.array([*rgb.shape[:2], *rgb.shape[:2]])
+    top, left, bottom, right = (max(1, round(float(width))) for width in widths)
+    inside = rgb[top : rgb.shape[0] - bottom, left : rgb.shape[1] - right]
+    rim = (level, level, level)
+    return np.asarray(
+        cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=rim), dtype=np.uint8
+    )
 
 
 def random_crop(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
@@ -53,7 +53,18 @@ def trainer_config(config: Mapping[str, Any]) -> TrainerConfig:
         raise InputError(f"unknown key '{unknown[0]}' in trainer")
     if "steps" not in section:
         raise InputError("trainer.steps is missing; say how many steps to train")
-    return TrainerConfig(**section)
+    kinds = get_type_hints(TrainerConfig)
+    return TrainerConfig(
+        **{key: _number(key, value) if kinds[key] is float else value for key, value in section.items()}
+    )
+
+
+def _number(key: str, value: Any) -> float:
+    """YAML reads 7e-4 as text: it knows 7.0e-4 only."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"trainer.{key} is a number, not '{value}'") from None
 
 
 def build_recipe(config: Mapping[str, Any]) -> Recipe:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
+from leadline.errors import InputError
 from leadline.models.depthfm import DepthFM, noised
 from leadline.training.base import DepthRecipe
 from leadline.training.losses import squared_error
@@ -22,10 +23,15 @@ class DepthFMRecipe(DepthRecipe):
     Args:
         bundle: A DepthFM; its ``spec.noising_step`` is t_s in thousandths. 1000 leaves nothing of the image in x_0: the
             "noise → depth" baseline of the paper's ablation.
+        start_share: Share of the samples whose t is 0, the only time a one-step prediction asks for; the rest is
+            uniform. 0 in the paper.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
+    def __init__(self, bundle: ModelBundle, start_share: float = 0.0) -> None:
         super().__init__(bundle)
+        if not 0.0 <= start_share <= 1.0:
+            raise InputError(f"start_share is a share of the samples, from 0 to 1, not {start_share}")
+        self.start_share = start_share
         if not isinstance(bundle.model, DepthFM):
             raise TypeError(f"this recipe trains DepthFM, not {bundle.model.family}")
         self.flow = bundle.model
@@ -34,6 +40,7 @@ class DepthFMRecipe(DepthRecipe):
         image, depth, mask = self.latents(batch)
         noise = torch.randn(image.shape, generator=generator).to(image)
         t = torch.rand(len(image), generator=generator).to(image)
+        t[: round(self.start_share * len(image))] = 0.0
         x0 = noised(image, noise, self.spec.noising_step)
         along = t.view(-1, 1, 1, 1)
         xt = along * depth + (1.0 - along) * x0

@@ -62,6 +62,20 @@ SCENES = (
     RenderJob(
         "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7), layout="street"
     ),
+    RenderJob(
+        "scenes-cellar", 1500, 144, 192, seed=21, views=3, min_scale=0.6, shares=(0.6, 0.2, 0.2, 0.0), layout="cellar"
+    ),
+    RenderJob(
+        "scenes-still-life",
+        1500,
+        144,
+        192,
+        seed=22,
+        views=3,
+        min_scale=0.6,
+        shares=(0.65, 0.25, 0.1, 0.0),
+        layout="still_life",
+    ),
 )
 
 
@@ -97,7 +111,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         data = {
             "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
             "sizes": SIZES, "shares": list(job.shares), "views": job.views, "seed": job.seed,
-            "augmentation": {"min_scale": job.min_scale, "colour": 0.7},
+            "augmentation": {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15},
         }  # fmt: skip
         yield f"latents-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
     data = {

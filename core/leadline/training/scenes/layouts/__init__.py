@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..scene import Scene
+from .clutter import cellar, still_life
 from .nature import landscape, lawn
 from .rooms import corridor, library, room, workshop
 from .streets import facade, square, street
@@ -28,6 +29,8 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "shelf_bin": (0.05, shelf_bin),
     "landscape": (0.04, landscape),
     "lawn": (0.04, lawn),
+    "cellar": (0.0, cellar),  # by name only
+    "still_life": (0.0, still_life),
 }
 
 
