@@ -1,6 +1,6 @@
 """What the server costs: its round trip minus the model's time, against a bare ROUTER/DEALER echo of the same bytes.
 
-    python benchmarks/serving.py [--rounds 60] [--transport tcp] [--height 1080 --width 1920]
+    python benchmarks/serving.py [--rounds 60] [--transport tcp] [--height 1080 --width 1920] [--messages]
 
 Both run in one process each besides this one, and rounds alternate between them, so that other load on the machine
 falls on both. The model is a stand-in that returns a ready map: what is measured is everything else.
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--transport", choices=["tcp", "ipc"], default="tcp")
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--width", type=int, default=1920)
+    parser.add_argument("--messages", action="store_true", help="pixels in messages even though memory could be shared")
     parser.add_argument("--reply", choices=["float32", "float16"], default="float32")
     options = parser.parse_args()
     image = np.random.default_rng(0).integers(0, 256, (options.height, options.width, 3), np.uint8)
@@ -95,7 +96,7 @@ def main() -> None:
         bare = context.socket(zmq.DEALER)
         bare.linger = 0
         bare.connect(bound.get(timeout=20))
-        with Client(address, timeout_s=60) as client:
+        with Client(address, timeout_s=60, share=not options.messages) as client:
             served_s, model_s, bare_s = [], [], []
             for _ in range(5):
                 client.predict(image, reply=options.reply)

@@ -209,7 +209,10 @@ def valid_message(rng: random.Random) -> Message:
         request = wire.Status(f"s{rng.randrange(9)}", rng.random() < 0.1)
     elif kind == 2:
         request = wire.Cancel(f"p{rng.randrange(99)}")
-    bodies = [rng.randbytes(8 * 8 * 3)] if isinstance(request, Predict) else []
+    elif kind == 3:  # as if it had borrowed memory
+        image = ImageInfo("raw", (8, 8, 3), at=64 * rng.randrange(4))
+        request = Predict(f"p{rng.randrange(99)}", image, session="s" * 20, block=rng.randint(1, 3), maps_at=(256,))
+    bodies = [rng.randbytes(8 * 8 * 3)] if isinstance(request, Predict) and request.block is None else []
     return [bytes(frame) for frame in wire.pack(wire.request_header(request), bodies)]
 
 
@@ -241,13 +244,35 @@ def raw_nonsense(rng: random.Random, address: str) -> None:
         raw.sendall((greeting if rng.random() < 0.5 else b"") + rng.randbytes(rng.randrange(500)))
 
 
+def raw_wishes(rng: random.Random, path: str) -> None:
+    """Bytes for the socket that lends memory."""
+    wish = bytearray(b'{"session": "ssssssssssssssssssss", "nbytes": 65536}')
+    for _ in range(rng.randint(0, 2)):
+        wish[rng.randrange(len(wish))] = rng.randrange(256)
+    with suppress(OSError), closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as raw:
+        raw.connect(path)
+        raw.send(bytes(wish) if rng.random() < 0.7 else rng.randbytes(rng.randrange(1, 500)))
+        if rng.random() < 0.3:
+            raw.send(b"more")
+
+
+def lending_at(address: str) -> str | None:
+    """Where the server lends memory, if it does."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as asking:
+        asking.connect(address)
+        asking.send_multipart([bytes(frame) for frame in wire.pack({"op": "hello", "id": "1"})])
+        path: str | None = json.loads(asking.recv_multipart()[1])["blocks"]
+        return path
+
+
 def fuzz(options: argparse.Namespace) -> int:
     """The server still answers, rightly, and has not grown."""
     rng = random.Random(options.seed)
-    image = photograph(0, 64, 64)
+    image = photograph(0, 192, 256)  # large enough for shared memory
     arguments = ["--model=ready", "--loader=serving:load", "--rate=1000000", "--queue-per-client=64"]
     with served(*arguments) as (address, pid), Client(address, timeout_s=30) as honest, zmq.Context() as context:
         truth = honest.predict(image).values
+        lending = lending_at(address)
         memory = Memory(pid)
         memory.start()
         slowest, answered, heard = 0.0, 0, 0
@@ -266,6 +291,8 @@ def fuzz(options: argparse.Namespace) -> int:
                 heard += 1
             if number % 500 == 0:
                 raw_nonsense(rng, address)
+                if lending is not None:
+                    raw_wishes(rng, lending)
             if time.monotonic() - asked > 0.5:
                 asked = time.monotonic()
                 assert (honest.predict(image).values == truth).all()
@@ -279,7 +306,16 @@ def fuzz(options: argparse.Namespace) -> int:
     print(f"{options.messages} mutated messages in {seconds:.0f} s, {heard} replies to them; {answered} honest requests between "
           f"them answered rightly, the slowest in {1e3 * slowest:.0f} ms")  # fmt: skip
     for line in status["metrics"].splitlines():
-        if line.startswith(("leadline_malformed", "leadline_worker_losses", "leadline_outcomes", "leadline_refused")):
+        if line.startswith(
+            (
+                "leadline_malformed",
+                "leadline_worker_losses",
+                "leadline_outcomes",
+                "leadline_refused",
+                "leadline_shared",
+                "leadline_lent",
+            )
+        ):
             print(f"  {line}")
     print(f"status: {status['waiting']} waiting, {status['running']} running")
     return 0 if growth <= 0.05 and status["workers"][0]["state"] == "idle" else 1

@@ -72,6 +72,16 @@ class Arena:
         except OSError:
             return None
 
+    @classmethod
+    def of_process(cls, pid: int, descriptor: int, size: int) -> Arena:
+        """The block behind a descriptor of another process of this user.
+
+        Raises:
+            OSError: It cannot be had.
+        """
+        with open(f"/proc/{pid}/fd/{descriptor}", "r+b", buffering=0) as file:
+            return cls(file.fileno(), size)
+
     def view(self, offset: int, nbytes: int) -> memoryview:
         """The bytes [offset, offset + nbytes)."""
         return self._view[offset : offset + nbytes]

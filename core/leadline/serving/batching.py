@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from leadline.serving.shared import Block
 from leadline.serving.wire import Limits, Predict, WireError
 
 
@@ -26,6 +27,7 @@ class Ticket:
         arrived: When, on the server's clock.
         deadline: When nobody cares any more.
         attempts: Workers that died with it.
+        block: Lent memory that it uses; kept for as long as the ticket is.
         data: The server's own.
     """
 
@@ -36,6 +38,7 @@ class Ticket:
     arrived: float
     deadline: float
     attempts: int = 0
+    block: Block | None = None
     data: Any = None
 
     @property

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import socket
 import threading
 import time
 import uuid
@@ -23,7 +25,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,8 +37,10 @@ from zmq.utils.monitor import recv_monitor_message
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.prediction import DepthPrediction
 from leadline.serving import pixels, wire
+from leadline.serving.access import is_local
 from leadline.serving.frames import next_message, send_message
 from leadline.serving.keys import ClientKeys, load_client_keys
+from leadline.serving.shared import WORTH_BYTES, Loan, Room, ask, receive
 from leadline.serving.wire import Camera, Progress
 from leadline.spaces import Space
 
@@ -66,6 +70,8 @@ DEFAULT_ADDRESS = "tcp://127.0.0.1:5570"
 #: A server with a request of ours in hand speaks every second; so long a silence means that it hangs.
 SILENCE_S = 6.0
 CANCEL_POLL_S = 0.03
+#: Id of the ``hello`` by which the link itself learns of shared memory.
+_LOAN = "loan"
 
 
 class ServingError(LeadlineError):
@@ -185,6 +191,8 @@ class Client:
             the server's key as well.
         reconnect_s: How long a server may be away, at the beginning or between, before requests fail.
         retries: How often a request is sent again because the connection broke or the server fell silent.
+        share: Pass pixels through shared memory if the server runs on this machine and offers it. Results then are
+            views of it; while many of them are kept, further ones travel in messages.
 
     Raises:
         InputError: The address or a key is malformed.
@@ -199,12 +207,13 @@ class Client:
         client_keys: ClientKeys | tuple[str, str] | str | Path | None = None,
         reconnect_s: float = 5.0,
         retries: int = 3,
+        share: bool = True,
     ) -> None:
         self.address = address
         self.timeout_s = timeout_s
         self._session = uuid.uuid4().hex
         keys = load_client_keys(server_key, client_keys)
-        self._link = _Link(address, keys, reconnect_s, retries)
+        self._link = _Link(address, keys, reconnect_s, retries, self._session if share else None)
         self._link.start()
 
     def __enter__(self) -> Client:
@@ -308,12 +317,8 @@ class Client:
         Raises:
             InputError: The image is of no kind that can be sent.
         """
-        image_info, image_body = _image(image)
-        bodies = [image_body]
-        sparse_info = None
-        if sparse is not None:
-            sparse_info, sparse_body = _sparse(sparse)
-            bodies.append(sparse_body)
+        image_info, pixels_or_file = _image(image)
+        sparse_info, sparse_body = _sparse(sparse) if sparse is not None else (None, None)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         request = wire.Predict(
             id=_new_id(),
@@ -331,8 +336,9 @@ class Client:
             progress=on_progress is not None,
         )
         job = Job(request.id, self._cancel, on_progress)
-        shape = None if image_info.shape is None else image_info.shape[:2]
-        self._link.send(_Pending(job, wire.pack(wire.request_header(request), bodies), timeout_s, shape))
+        bodies = [pixels_or_file] if sparse is None else [pixels_or_file, sparse_body]
+        lent = _Lent.of(self._link.loan, request, pixels_or_file)
+        self._link.send(_Pending(job, request, timeout_s, bodies, lent))
         return job
 
     def _cancel(self, job: Job) -> None:
@@ -343,9 +349,57 @@ class Client:
     def _ask(self, request: wire.Hello | wire.Status, timeout_s: float | None) -> Mapping[str, Any]:
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         job = Job(request.id, self._cancel, None)
-        self._link.send(_Pending(job, wire.pack(wire.request_header(request)), timeout_s))
+        self._link.send(_Pending(job, request, timeout_s))
         header: Mapping[str, Any] = job.future.result()
         return header
+
+
+@dataclass(frozen=True)
+class _Lent:
+    """The part of a loan that a request uses: its image, and room for its maps."""
+
+    loan: Loan
+    image: Room
+    maps: tuple[Room, ...]
+
+    @classmethod
+    def of(cls, loan: Loan | None, request: wire.Predict, image: Any) -> _Lent | None:
+        """The image copied to where the server sees it; None if there is no loan, no room or no need."""
+        need = _need_bytes(request)
+        if loan is None or not need:
+            return None
+        rooms = [loan.take(nbytes) for nbytes in need]
+        if any(room is None for room in rooms):
+            return None
+        place, *maps = [room for room in rooms if room is not None]
+        np.copyto(np.frombuffer(place.memory, np.uint8).reshape(image.shape), image)
+        return cls(loan, place, tuple(maps))
+
+    def apply_to(self, request: wire.Predict) -> wire.Predict:
+        """The request, as one that says where everything is."""
+        return replace(
+            request,
+            block=self.loan.number,
+            image=replace(request.image, at=self.image.offset),
+            maps_at=tuple(room.offset for room in self.maps),
+        )
+
+    def map_at(self, offset: int) -> memoryview:
+        """What the server wrote to one of our rooms."""
+        for room in self.maps:
+            if room.offset == offset:
+                return memoryview(room.memory)
+        raise wire.WireError(f"the server put a map at {offset}, where it was not asked to")
+
+
+def _need_bytes(request: wire.Predict) -> list[int]:
+    """Shared memory that a request could use: for image and maps; empty if it is not worth it."""
+    shape = request.image.shape
+    if shape is None or math.prod(shape) < WORTH_BYTES:
+        return []
+    nbytes = pixels.map_nbytes(request.reply, *shape[:2])
+    maps = 0 if nbytes is None else 2 if request.ensemble > 1 or request.sparse is not None else 1
+    return [math.prod(shape), *[nbytes or 0] * maps]
 
 
 @dataclass
@@ -353,12 +407,26 @@ class _Pending:
     """A request that has no outcome yet."""
 
     job: Job
-    frames: list[Any]
+    request: wire.Request
     timeout_s: float
-    shape: tuple[int, int] | None = None
+    bodies: list[Any] = field(default_factory=list)
+    lent: _Lent | None = None
     deadline: float = 0.0
     heard: float = 0.0
     sends: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """(H, W) of the image, if it is known here."""
+        image = self.request.image if isinstance(self.request, wire.Predict) else None
+        return None if image is None or image.shape is None else image.shape[:2]
+
+    def message(self, loan: Loan | None) -> list[Any]:
+        """What to send: over shared memory the first time, if it still is ours, else everything in frames."""
+        request, bodies = self.request, self.bodies
+        if isinstance(request, wire.Predict) and self.lent is not None and self.lent.loan is loan and not self.sends:
+            request, bodies = self.lent.apply_to(request), bodies[1:]
+        return wire.pack(wire.request_header(request), [_contiguous(body) for body in bodies])
 
 
 @dataclass
@@ -378,8 +446,14 @@ class _Link(threading.Thread):
     with its old id; the server recognises those it is already working on.
     """
 
-    def __init__(self, address: str, keys: ClientKeys | None, reconnect_s: float, retries: int) -> None:
+    def __init__(
+        self, address: str, keys: ClientKeys | None, reconnect_s: float, retries: int, session: str | None
+    ) -> None:
         super().__init__(name="leadline-client", daemon=True)
+        # Shared memory: the loan, whether hello was asked for it, the connection over which it will come.
+        self.loan: Loan | None = None
+        self._asked, self._need_bytes = False, 0
+        self._asking: socket.socket | None = None
         self._address, self._keys = address, keys
         self._reconnect_s, self._retries = reconnect_s, retries
         self._zmq = zmq.Context()
@@ -398,6 +472,7 @@ class _Link(threading.Thread):
         except zmq.ZMQError as error:
             self._zmq.destroy(linger=0)
             raise InputError(f"'{address}' is no address; give tcp://host:port or ipc://path") from error
+        self._session = session if is_local(address) else None
 
     # --- called from any thread
 
@@ -447,6 +522,9 @@ class _Link(threading.Thread):
             self._watch()
         if self._wake_in in ready:
             self._take_orders()
+        if self._asking is not None and self._asking.fileno() in ready:
+            self._poller.unregister(self._asking.fileno())
+            self.loan, self._asking = receive(self._asking), None
         self._mind_the_time()
 
     def _open(self) -> None:
@@ -471,6 +549,7 @@ class _Link(threading.Thread):
             raise
 
     def _close(self) -> None:
+        self._return_loan()
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)
@@ -523,6 +602,40 @@ class _Link(threading.Thread):
             gone = self._waiting.pop(id_, None)
             if gone is not None and gone.sends and self._connected:
                 self._socket.send_multipart(frames)
+            self._abandon(gone)
+
+    # Rooms of a loan are used again once the server is known to be done with them. Where it may not be, as it still
+    # finishes a step of what nobody wants any more, the whole loan is given back, and another one asked for.
+
+    def _abandon(self, pending: _Pending | None) -> None:
+        """We do not wait for this one any more, but the server may still be at it."""
+        if pending is not None and pending.lent is not None and pending.lent.loan is self.loan:
+            self._return_loan()
+
+    def _return_loan(self) -> None:
+        if self._asking is not None:
+            self._poller.unregister(self._asking.fileno())
+            self._asking.close()
+        if self.loan is not None:
+            self.loan.end()
+        self.loan, self._asking, self._asked = None, None, False
+
+    def _seek_loan(self, request: wire.Request) -> None:
+        """Ask for shared memory, once, when a request comes that is worth it: until it is there, messages do."""
+        if self._session is None or self._asked or not isinstance(request, wire.Predict):
+            return
+        self._need_bytes = sum(_need_bytes(request))
+        if self._need_bytes:
+            self._asked = True
+            send_message(self._socket, wire.pack(wire.request_header(wire.Hello(_LOAN))))
+
+    def _borrow(self, hello: Mapping[str, Any]) -> None:
+        path, limits = hello.get("blocks"), hello.get("limits")
+        most_bytes = limits.get("block_bytes") if isinstance(limits, dict) else None
+        if self.loan is None and self._asking is None and isinstance(path, str) and isinstance(most_bytes, int):
+            self._asking = ask(path, self._session or "", self._need_bytes, most_bytes)
+            if self._asking is not None:
+                self._poller.register(self._asking.fileno(), zmq.POLLIN)
 
     def _transmit(self, pending: _Pending) -> None:
         if pending.sends > self._retries:
@@ -531,9 +644,11 @@ class _Link(threading.Thread):
                 ServerUnreachable(f"{self._address} took this request {pending.sends} times and never answered it")
             )
             return
+        frames = pending.message(self.loan)
         pending.sends += 1
         pending.heard = time.monotonic()
-        send_message(self._socket, pending.frames)
+        send_message(self._socket, frames)
+        self._seek_loan(pending.request)
 
     def _hear(self) -> None:
         while (frames := next_message(self._socket)) is not None:
@@ -545,6 +660,9 @@ class _Link(threading.Thread):
 
     def _dispatch(self, frames: Sequence[Any]) -> None:
         reply = wire.read_reply(frames)
+        if reply.id == _LOAN and isinstance(reply, wire.Info):
+            self._borrow(reply.header)
+            return
         pending = self._waiting.get(reply.id or "")
         if pending is None:
             return
@@ -552,14 +670,21 @@ class _Link(threading.Thread):
         if isinstance(reply, Progress):
             pending.job._tell(reply)
             return
+        if isinstance(reply, wire.Failure) and reply.code == "no_block" and pending.lent is not None:
+            self._abandon(pending)
+            self._transmit(pending)
+            return
         del self._waiting[pending.job.id]
         if isinstance(reply, wire.Failure):
+            if reply.code in ("cancelled", "deadline"):
+                self._abandon(pending)
             pending.job._finish(_as_exception(reply))
         elif isinstance(reply, wire.Info):
             pending.job._finish(reply.header)
         else:
             try:
-                prediction = _as_prediction(reply, frames[2:])
+                prediction = _as_prediction(reply, frames[2:], pending.lent)
+                pending.lent = None  # the image's room is free before anybody hears of the result
                 if pending.shape not in (None, prediction.shape):
                     raise wire.WireError(f"the image is {pending.shape}, the map {prediction.shape}")
                 pending.job._finish(prediction)
@@ -571,6 +696,7 @@ class _Link(threading.Thread):
         for id_, pending in list(self._waiting.items()):
             if now >= pending.deadline:
                 del self._waiting[id_]
+                self._abandon(pending)
                 pending.job._finish(self._refused() or TimedOut(f"no result within {pending.timeout_s:g} s"))
         if not self._waiting:
             return
@@ -587,6 +713,7 @@ class _Link(threading.Thread):
 
     def _fail_all(self, error: ServingError) -> None:
         for pending in self._waiting.values():
+            self._abandon(pending)
             pending.job._finish(error)
         self._waiting.clear()
 
@@ -606,11 +733,20 @@ def _as_exception(failure: wire.Failure) -> LeadlineError:
     return kinds.get(failure.code, ServerError)(failure.code, failure.message)
 
 
-def _as_prediction(result: wire.Result, bodies: Sequence[Any]) -> DepthPrediction:
+def _as_prediction(result: wire.Result, bodies: Sequence[Any], lent: _Lent | None) -> DepthPrediction:
+    carried = iter(bodies)
+
+    def decoded(info: wire.MapInfo) -> npt.NDArray[np.float32]:
+        if info.at is None:
+            return pixels.decode_map(info, next(carried))
+        if lent is None:
+            raise wire.WireError("the server put a map into shared memory that it was not given")
+        return pixels.decode_map(info, lent.map_at(info.at))
+
     return DepthPrediction(
-        values=pixels.decode_map(result.values, bodies[0]),
+        values=decoded(result.values),
         space=Space(result.space),
-        uncertainty=None if result.uncertainty is None else pixels.decode_map(result.uncertainty, bodies[1]),
+        uncertainty=None if result.uncertainty is None else decoded(result.uncertainty),
         metric=result.metric,
         model=result.model,
         meta=result.meta,
@@ -634,9 +770,13 @@ def _image(image: Image) -> tuple[wire.ImageInfo, Any]:
     rgb = image[:, :, None] if image.ndim == 2 else image
     if rgb.ndim != 3 or rgb.shape[2] not in (1, 3, 4):
         raise InputError(f"an image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {image.shape}")
-    rgb = np.ascontiguousarray(rgb[:, :, :3] if rgb.shape[2] == 4 else rgb)
+    rgb = rgb[:, :, :3]
     height, width, channels = rgb.shape
-    return wire.ImageInfo("raw", (height, width, channels)), rgb.data
+    return wire.ImageInfo("raw", (height, width, channels)), rgb
+
+
+def _contiguous(body: Any) -> Any:
+    return np.ascontiguousarray(body).data if isinstance(body, np.ndarray) else body
 
 
 def _sparse(sparse: Sparse) -> tuple[wire.SparseInfo, Any]:

@@ -19,6 +19,7 @@ _KNOWN: Mapping[str, tuple[str, str, tuple[float, ...]]] = {
     "outcomes_total": ("counter", "How predict requests ended, by code", ()),
     "malformed_total": ("counter", "Messages that broke the protocol", ()),
     "refused_connections_total": ("counter", "Handshakes refused", ()),
+    "shared_requests_total": ("counter", "Predict requests whose pixels were in shared memory", ()),
     "received_bytes_total": ("counter", "Bytes of request bodies", ()),
     "sent_bytes_total": ("counter", "Bytes of result bodies", ()),
     "undelivered_total": ("counter", "Replies whose client was gone or does not read", ()),
@@ -30,6 +31,7 @@ _KNOWN: Mapping[str, tuple[str, str, tuple[float, ...]]] = {
     "queue_seconds": ("histogram", "Waiting per request", SECONDS),
     "request_seconds": ("histogram", "Arrival to result per request", SECONDS),
     "queue_length": ("gauge", "Requests that wait", ()),
+    "lent_bytes": ("gauge", "Shared memory lent to clients on this machine", ()),
     "workers_ready": ("gauge", "Workers that are up", ()),
 }
 

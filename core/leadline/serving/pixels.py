@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.serving.wire import Frame, MapInfo, WireError
+from leadline.serving.wire import Frame, MapInfo, WireError, reply_itemsize
 
 FloatMap = npt.NDArray[np.float32]
 
@@ -22,7 +22,8 @@ _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 
 
 def map_nbytes(encoding: str, height: int, width: int) -> int | None:
     """Bytes of an encoded map, or None if that depends on its content."""
-    return height * width * np.dtype(_RAW[encoding]).itemsize if encoding in _RAW else None
+    itemsize = reply_itemsize(encoding)
+    return None if itemsize is None else height * width * itemsize
 
 
 def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -> tuple[MapInfo, Frame]:
@@ -68,7 +69,7 @@ def _halves(values: FloatMap) -> npt.NDArray[np.float16]:
 
 
 def decode_map(info: MapInfo, body: Frame) -> FloatMap:
-    """Bytes to a float32 (H, W) map; a read-only view of ``body`` if it holds float32 already.
+    """Bytes to a float32 (H, W) map; a view of ``body`` if it holds float32 already.
 
     Raises:
         WireError: The bytes are no such map, or the map has NaN or infinite values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -49,6 +50,7 @@ class Slot:
     batch: Batch | None = None
     models: frozenset[str] = frozenset()
     pid: int | None = None
+    shares: bool = True
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
@@ -147,6 +149,17 @@ class Pool:
         if not self._send(slot, header, frames):
             self._lose(slot, "its connection broke")
 
+    @property
+    def shares(self) -> bool:
+        """Whether, as far as is known, every worker sees the blocks that are lent to clients."""
+        return self.arena is not None and all(slot.shares for slot in self.slots)
+
+    def forget(self, block: int) -> None:
+        """A lent block is used no more."""
+        for slot in self.slots:
+            if slot.state in ("idle", "busy"):
+                self._send(slot, {"op": "forget", "block": block})
+
     def stop(self, ticket: Ticket, now: float) -> None:
         """A running ticket is wanted no more. Its worker stops once that is true of the whole batch."""
         for slot in self.slots:
@@ -218,7 +231,7 @@ class Pool:
     def _take(self, slot: Slot, header: dict[str, Any], frames: list[Any], now: float) -> None:
         op = header["op"]
         if op == "ready":
-            slot.state, slot.pid, slot.stillborn = "idle", header["pid"], 0
+            slot.state, slot.pid, slot.stillborn, slot.shares = "idle", header["pid"], 0, header["shares"]
             log("worker ready", worker=slot.index, pid=slot.pid, seconds=round(now - slot.started_at, 2))
             return
         if op == "loaded":
@@ -252,9 +265,11 @@ class Pool:
 
     def _result(self, batch: Batch, header: dict[str, Any], frames: list[Any]) -> None:
         bodies, rooms = [], []
-        for place in header["bodies"]:
+        for name, place in zip(("values", "uncertainty"), header["bodies"], strict=False):
             if place[0] == "frame":
                 bodies.append(frames[place[1]])
+            elif place[0] == "block":
+                header["result"][name]["at"] = place[4]
             elif self.arena is not None:
                 bodies.append(zmq.Frame(self.arena.view(place[1], place[2]), copy=False, track=True))
                 rooms.append(place[1])
@@ -265,8 +280,10 @@ class Pool:
             self._leaving.append((trackers, rooms))
 
     def _job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> dict[str, Any]:
-        request = ticket.request
-        places = []
+        request, block = ticket.request, ticket.block
+        places: list[list[Any]] = []
+        if block is not None and request.image.at is not None and request.image.shape is not None:
+            places.append(block.place(request.image.at, math.prod(request.image.shape)))
         for body in ticket.data.bodies:
             room = self._take_room(len(body), batch)
             if room is None:
@@ -278,14 +295,18 @@ class Pool:
                 places.append(["arena", room, len(body)])
         nbytes = pixels.map_nbytes(request.reply, *ticket.shape)
         maps = 2 if request.ensemble > 1 or request.sparse is not None else 1
-        rooms = [self._take_room(nbytes, batch) for _ in range(maps)] if nbytes is not None else []
+        rooms: list[list[Any] | None] = []
+        if nbytes is not None:
+            rooms += [block.place(at, nbytes) for at in request.maps_at[:maps]] if block is not None else []
+            arena = [self._take_room(nbytes, batch) for _ in range(maps - len(rooms))]
+            rooms += [None if room is None else ["arena", room, nbytes] for room in arena]
         return {
             "image": {"encoding": request.image.encoding, "shape": request.image.shape},
             "sparse": None if request.sparse is None else asdict(request.sparse),
             "seed": request.seed,
             "reply": request.reply,
             "bodies": places,
-            "rooms": [None if room is None else (room, nbytes) for room in rooms],
+            "rooms": rooms,
         }
 
     def _take_room(self, nbytes: int, batch: Batch) -> int | None:

@@ -33,6 +33,7 @@ from leadline.serving.launch import Launcher, LocalLauncher
 from leadline.serving.logs import log
 from leadline.serving.metrics import Metrics, MetricsPage
 from leadline.serving.pool import Pool
+from leadline.serving.shared import ALIGNMENT, Block, Lender
 from leadline.serving.wire import Limits, WireError
 from leadline.serving.worker import WorkerConfig
 
@@ -64,6 +65,7 @@ class ServerConfig:
         insecure: Allow an address that others can reach without keys.
         memory_bytes: For loaded models, per worker; 0: see :class:`~leadline.serving.worker.WorkerConfig`.
         arena_bytes: Memory shared with local workers.
+        lend_bytes: Memory lent to clients on this machine, all together; 0: none.
         spare_bytes: What the front may hold besides the queue before it drops all connections.
         drain_s: How long a graceful end may take.
         hang_s: How long a worker may take to stop between steps before it is killed.
@@ -84,6 +86,7 @@ class ServerConfig:
     insecure: bool = False
     memory_bytes: int = 0
     arena_bytes: int = 1 << 30
+    lend_bytes: int = 1 << 30
     spare_bytes: int = 512 << 20
     drain_s: float = 30.0
     hang_s: float = 30.0
@@ -154,6 +157,10 @@ class Server:
         self._bind(config.bind)
         self._folder = None if remote else tempfile.TemporaryDirectory(prefix="leadline-workers-")
         arena = None if remote else Arena.create(config.arena_bytes)
+        self._lender = None
+        if arena is not None and self._folder is not None:
+            path = f"{self._folder.name}/blocks"
+            self._lender = Lender.create(path, config.limits.block_bytes, config.lend_bytes)
         devices = config.device.split(",") if config.replicas > 1 else [config.device]
         self._pool = Pool(
             context=self._context,
@@ -167,6 +174,7 @@ class Server:
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
                 arena=None if arena is None else (arena.descriptor, arena.size),
+                front=os.getpid(),
                 keys=(front_keys[0], *worker_keys) if front_keys is not None and worker_keys is not None else None,
                 log_style=config.log_style,
                 log_level=config.log_level,
@@ -188,6 +196,8 @@ class Server:
         self._poller = zmq.Poller()
         for socket in (self._socket, self._pool.socket, self._zap, self._door.monitor):
             self._poller.register(socket, zmq.POLLIN)
+        if self._lender is not None:
+            self._poller.register(self._lender.fileno(), zmq.POLLIN)
 
     def _bind(self, address: str) -> None:
         """Open the clients' socket."""
@@ -244,6 +254,8 @@ class Server:
         for ticket in list(self._tickets.values()):
             self._fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
         self._pool.close()
+        if self._lender is not None:
+            self._lender.close()
         self._socket.disable_monitor()
         self._door.monitor.close(0)
         self._socket.close(linger=1000)
@@ -267,6 +279,11 @@ class Server:
             self._watch_the_door()
         if self._pool.socket in ready_sockets:
             self._pool.hear(self._clock())
+        if self._lender is not None:
+            if self._lender.fileno() in ready_sockets:
+                self._lender.attend()
+            while self._lender.gone:
+                self._pool.forget(self._lender.gone.popleft())
         if self._socket in ready_sockets:
             self._hear()
         now = self._clock()
@@ -340,13 +357,29 @@ class Server:
                 wire.check_pixels(*shape, self.limits, request.id)
             except WireError as error:
                 raise WireError(str(error), "bad_image", request.id) from error
+        block = None if request.block is None else self._block(request, shape)
         nbytes = sum(len(body) for body in bodies)
         work = _Work(key, route, bodies, told=now - TICK_S + LONGEST_SLEEP_S)
-        ticket = Ticket(client, request, shape, nbytes, now, now + (request.deadline_s or 0.0), data=work)
+        deadline = now + (request.deadline_s or 0.0)
+        ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work)
         for old in self._batcher.admit(ticket):
             self._end(old, wire.Failure(old.request.id, "superseded", "a newer request of the stream took its place"))
         self._tickets[key] = ticket
+        self.metrics.count("shared_requests_total", by=block is not None)
         self.metrics.count("received_bytes_total", by=nbytes)
+
+    def _block(self, request: wire.Predict, shape: tuple[int, int]) -> Block:
+        """The lent block of a request, which holds everything that the request says is in it."""
+        block = None
+        if self._lender is not None and self._pool.shares:
+            block = self._lender.find(request.block or 0, request.session)
+        if block is None:
+            raise WireError("this block was not lent; send the image as a body", "no_block", request.id)
+        wanted = [(request.image.at or 0, math.prod(request.image.shape or ()))]
+        wanted += [(at, pixels.map_nbytes(request.reply, *shape) or 0) for at in request.maps_at]
+        if not all(block.holds(*one) for one in wanted):
+            raise WireError(f"image.at and maps_at are multiples of {ALIGNMENT} with room in the block", id=request.id)
+        return block
 
     def _key(self, client: str, route: bytes, request: wire.Predict | wire.Cancel) -> tuple[str, str]:
         """What tells a request from all others: a session where the client has one, else its connection. Clients with
@@ -376,6 +409,7 @@ class Server:
                     "models": models,
                     "default_model": next(iter(self.config.models)),
                     "limits": asdict(self.limits),
+                    "blocks": self._lender.path if self._lender is not None and self._pool.shares else None,
                     "encodings": {"image": wire.IMAGE_ENCODINGS, "reply": wire.REPLY_ENCODINGS},
                     "tick_s": TICK_S,
                 },
@@ -531,6 +565,7 @@ class Server:
         self._swept = now
         self._rates.forget(now)
         self.metrics.set("queue_length", len(self._batcher))
+        self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
         self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
         if self._page is not None:
             self._page.text = self.metrics.render()

@@ -36,6 +36,7 @@ ERROR_CODES = {
     "bad_request": "the message breaks the protocol or a limit",
     "unknown_model": "no model of this name is served",
     "bad_image": "the image or the sparse depth cannot be read",
+    "no_block": "the block of shared memory is not known (any more)",
     "bad_option": "the model does not take this option",
     "busy": "the queue is full; try again later",
     "rate_limited": "too many requests per second from this client",
@@ -87,6 +88,7 @@ class Limits:
         rate_per_s: Messages per second and client, on average.
         burst: Messages that a client may send at once.
         deadline_s: Longest deadline; also the default.
+        block_bytes: Largest block of memory lent to a client on the same machine.
     """
 
     image_bytes: int = 128 * 1024 * 1024
@@ -101,6 +103,7 @@ class Limits:
     rate_per_s: float = 200.0
     burst: int = 400
     deadline_s: float = 600.0
+    block_bytes: int = 256 * 1024 * 1024
 
     @property
     def frame_bytes(self) -> int:
@@ -110,10 +113,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """The image body. ``shape`` is (H, W, 3 or 1) for ``raw`` (uint8, row by row); encoded images bring their own."""
+    """The image. ``shape`` is (H, W, 3 or 1) for ``raw`` (uint8, row by row); encoded images bring their own.
+
+    It is the first body, or if ``at`` is not None (raw only) begins there in the request's block of shared memory.
+    """
 
     encoding: str
     shape: tuple[int, int, int] | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,9 @@ class Predict:
     latest: str | None = None
     deadline_s: float | None = None
     progress: bool = True
+    #: Number of a block of shared memory, if the image is in one; where in it values (and uncertainty) are wanted.
+    block: int | None = None
+    maps_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,12 +193,16 @@ Request: TypeAlias = Predict | Hello | Status | Cancel
 
 @dataclass(frozen=True)
 class MapInfo:
-    """One map in a ``result``: ``value = scale * number + offset`` for the 16-bit integer encodings."""
+    """One map in a ``result``: ``value = scale * number + offset`` for the 16-bit integer encodings.
+
+    It is a body, or if ``at`` is not None begins there in the request's block.
+    """
 
     encoding: str
     shape: tuple[int, int]
     scale: float = 1.0
     offset: float = 0.0
+    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -315,12 +329,13 @@ def _predict(f: _Fields, limits: Limits) -> Predict:
             raise image.error(f"image.shape ends in {channels}; an image has 1 or 3 channels")
         shape = (height, width, channels)
         check_pixels(height, width, limits, f.id)
+    at = image.optional_integer("at", 0, limits.block_bytes) if encoding == "raw" else None
     image.finish()
     sparse = f.record("sparse") if "sparse" in f.left else None
     sparse_info = None if sparse is None else _sparse(sparse, limits)
-    return Predict(
+    request = Predict(
         id=f.id or "",
-        image=ImageInfo(encoding, shape),
+        image=ImageInfo(encoding, shape, at),
         sparse=sparse_info,
         session=f.optional_text("session", _SESSION),
         model=f.optional_text("model", _NAME),
@@ -332,7 +347,19 @@ def _predict(f: _Fields, limits: Limits) -> Predict:
         latest=f.optional_text("latest", _ID),
         deadline_s=f.optional_number("deadline_s", 0.0, limits.deadline_s),
         progress=f.boolean("progress", True),
+        block=f.optional_integer("block", 1, 1 << 53),
+        maps_at=tuple(f.integers("maps_at", MAX_BODIES, limits.block_bytes)),
     )
+    if (request.block is None) != (at is None) or (request.maps_at and request.block is None):
+        raise f.error("block and image.at go together, and maps_at only with them")
+    if request.maps_at and reply_itemsize(request.reply) is None:
+        raise f.error(f"maps_at is for maps of known size; {request.reply} has none")
+    return request
+
+
+def reply_itemsize(encoding: str) -> int | None:
+    """Bytes per pixel of an encoding of maps; None if they depend on the content."""
+    return {"float32": 4, "float16": 2, "uint16": 2}.get(encoding)
 
 
 def _sparse(f: _Fields, limits: Limits) -> SparseInfo:
@@ -380,17 +407,19 @@ def check_pixels(height: int, width: int, limits: Limits, id: str | None = None)
 
 
 def _check_bodies(request: Request, lengths: list[int], limits: Limits) -> None:
-    wanted = 0 if not isinstance(request, Predict) else 1 + (request.sparse is not None)
+    wanted = 0 if not isinstance(request, Predict) else (request.image.at is None) + (request.sparse is not None)
     if len(lengths) != wanted:
         raise WireError(f"the message has {len(lengths)} bodies, its header announces {wanted}", id=request.id)
     if not isinstance(request, Predict):
         return
-    if lengths[0] > limits.image_bytes:
-        raise WireError(f"the image has {lengths[0]} bytes; the limit is {limits.image_bytes}", id=request.id)
-    if request.image.shape is not None and lengths[0] != math.prod(request.image.shape):
-        raise WireError(f"image.shape {list(request.image.shape)} needs {math.prod(request.image.shape)} bytes, not {lengths[0]}", id=request.id)  # fmt: skip
-    if request.sparse is not None and lengths[1] != 4 * math.prod(request.sparse.shape):
-        raise WireError(f"sparse.shape {list(request.sparse.shape)} needs {4 * math.prod(request.sparse.shape)} bytes, not {lengths[1]}", id=request.id)  # fmt: skip
+    shape = request.image.shape
+    image_bytes = lengths[0] if request.image.at is None else math.prod(shape or ())
+    if image_bytes > limits.image_bytes:
+        raise WireError(f"the image has {image_bytes} bytes; the limit is {limits.image_bytes}", id=request.id)
+    if shape is not None and image_bytes != math.prod(shape):
+        raise WireError(f"image.shape {list(shape)} needs {math.prod(shape)} bytes, not {image_bytes}", id=request.id)
+    if request.sparse is not None and lengths[-1] != 4 * math.prod(request.sparse.shape):
+        raise WireError(f"sparse.shape {list(request.sparse.shape)} needs {4 * math.prod(request.sparse.shape)} bytes, not {lengths[-1]}", id=request.id)  # fmt: skip
 
 
 def read_reply(frames: Sequence[Frame]) -> Reply:
@@ -421,12 +450,13 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
     if uncertainty is not None and uncertainty.shape != values.shape:
         raise f.error("values and uncertainty differ in shape")
     result = Result(f.id, values, space, metric, f.sentence("model"), uncertainty, meta)
-    for info, body in zip([values, uncertainty], [*frames[2:], None], strict=False):
-        plain = {"float32": 4, "float16": 2, "uint16": 2}.get(info.encoding) if info is not None else None
-        if info is not None and plain is not None and (body is None or len(body) != plain * math.prod(info.shape)):
-            raise f.error(f"a {info.encoding} map of {list(info.shape)} needs {plain * math.prod(info.shape)} bytes")
-    if len(frames) - 2 != 1 + (uncertainty is not None):
+    carried = [info for info in (values, uncertainty) if info is not None and info.at is None]
+    if len(frames) - 2 != len(carried):
         raise f.error(f"a result with {len(frames) - 2} bodies")
+    for info, body in zip(carried, frames[2:], strict=True):
+        itemsize = reply_itemsize(info.encoding)
+        if itemsize is not None and len(body) != itemsize * math.prod(info.shape):
+            raise f.error(f"a {info.encoding} map of {list(info.shape)} needs {itemsize * math.prod(info.shape)} bytes")
     return result
 
 
@@ -438,6 +468,7 @@ def _map(f: _Fields) -> MapInfo:
         (height, width),
         f.number("scale", -1e30, 1e30, 1.0),
         f.number("offset", -1e30, 1e30, 0.0),
+        f.optional_integer("at", 0, 1 << 53),
     )
 
 
@@ -537,6 +568,16 @@ class _Fields:
         if not all(_is_number(one) and abs(one) <= 1e9 for one in value):
             raise self.error(f"{self.path}{key} is a list of numbers up to 1e9")
         return tuple(float(one) for one in value)
+
+    def integers(self, key: str, most: int, high: int) -> list[int]:
+        value = self.left.pop(key, None)
+        value = [] if value is None else value
+        if not isinstance(value, list | tuple) or len(value) > most:
+            raise self.error(f"{self.path}{key} is a list of up to {most} whole numbers")
+        for one in value:
+            if not isinstance(one, int) or isinstance(one, bool) or not 0 <= one <= high:
+                raise self.error(f"{self.path}{key} holds whole numbers from 0 to {high}")
+        return list(value)
 
     def shape(self, key: str, length: int, largest: int) -> tuple[int, ...]:
         value = self.left.pop(key, None)

@@ -45,6 +45,7 @@ class WorkerConfig:
         megapixels: Largest image, decoded.
         memory_bytes: Budget for the weights of loaded models; 0: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
+        front: Process whose descriptors of lent blocks are opened here.
         keys: Server's public, own public, own secret, for fronts on other machines; None without.
     """
 
@@ -57,9 +58,14 @@ class WorkerConfig:
     megapixels: float
     memory_bytes: int = 0
     arena: tuple[int, int] | None = None
+    front: int | None = None
     keys: tuple[str, str, str] | None = None
     log_style: str = "json"
     log_level: str = "info"
+
+
+class BlockError(LeadlineError):
+    """A lent block cannot be opened."""
 
 
 @dataclass
@@ -82,6 +88,7 @@ class Worker:
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
         self._arena = Arena(*config.arena) if config.arena is not None else None
+        self._blocks: dict[int, Arena] = {}
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
@@ -99,7 +106,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run until the front says ``exit``."""
-        self._send({"op": "ready", "pid": os.getpid()})
+        self._send({"op": "ready", "pid": os.getpid(), "shares": self._sees_blocks()})
         try:
             while True:
                 header, bodies = self._receive()
@@ -107,6 +114,8 @@ class Worker:
                     return
                 if header["op"] == "run":
                     self._run(header, bodies)
+                elif header["op"] == "forget":
+                    self._blocks.pop(header["block"], None)
         finally:
             self._socket.close(1000)
             self._context.term()
@@ -141,10 +150,13 @@ class Worker:
         self._unanswered, self._began = len(header["jobs"]), time.monotonic()
         jobs = []
         for index, job_header in enumerate(header["jobs"]):
-            job = _Job(index, job_header, [self._body(place, frames) for place in job_header["bodies"]])
+            job = _Job(index, job_header, [])
             try:
+                job.bodies = [self._place(place, frames) for place in job_header["bodies"]]
                 job.rgb = self._image(job)
                 jobs.append(job)
+            except BlockError as error:
+                self._fail([job], "no_block", f"the worker cannot reach the block ({error})")
             except InputError as error:
                 self._fail([job], "bad_image", str(error))
             except Exception as error:
@@ -212,9 +224,9 @@ class Worker:
         """Shared memory for map ``index`` of a job's answer, if the front could spare it."""
         rooms = job.header["rooms"]
         nbytes = pixels.map_nbytes(job.header["reply"], *shape)
-        if self._arena is None or index >= len(rooms) or rooms[index] is None or rooms[index][1] != nbytes:
+        if index >= len(rooms) or rooms[index] is None or rooms[index][-1] != nbytes:
             return None
-        return self._arena.view(*rooms[index])
+        return self._memory(rooms[index])
 
     def _answer(self, job: _Job, prediction: DepthPrediction, seconds: float, batch: int) -> None:
         try:
@@ -243,7 +255,7 @@ class Worker:
                 places.append(["frame", len(frames)])
                 frames.append(body)
             else:
-                places.append(["arena", *job.header["rooms"][index]])
+                places.append(job.header["rooms"][index])
         result = {
             "values": infos[0],
             "uncertainty": infos[1] if len(infos) > 1 else None,
@@ -263,11 +275,32 @@ class Worker:
             return read_image(np.frombuffer(body, np.uint8).reshape(info["shape"]), self.config.megapixels)
         return read_image(bytes(body), self.config.megapixels)
 
-    def _body(self, place: list[Any], frames: list[Any]) -> Any:
-        if place[0] == "frame":
-            return frames[place[1]].buffer
-        assert self._arena is not None
-        return self._arena.view(place[1], place[2])
+    def _place(self, place: list[Any], frames: list[Any]) -> Any:
+        return frames[place[1]].buffer if place[0] == "frame" else self._memory(place)
+
+    def _memory(self, place: list[Any]) -> memoryview:
+        """Part of the arena, or of a block that the front lent to a client."""
+        kind, *where = place
+        if kind == "arena":
+            assert self._arena is not None
+            return self._arena.view(*where)
+        number, descriptor, size, offset, nbytes = where
+        if number not in self._blocks:
+            try:
+                self._blocks[number] = Arena.of_process(self.config.front or 0, descriptor, size)
+            except OSError as error:
+                raise BlockError(error.strerror) from error
+        return self._blocks[number].view(offset, nbytes)
+
+    def _sees_blocks(self) -> bool:
+        """Whether this process may open the front's descriptors; some ways to lock up a server forbid it."""
+        if self.config.front is None or self.config.arena is None:
+            return False
+        try:
+            Arena.of_process(self.config.front, *self.config.arena)
+        except OSError:
+            return False
+        return True
 
     # --- the line to the front
 
@@ -276,6 +309,8 @@ class Worker:
             header, _ = self._receive()
             if header["op"] == "exit" or (header["op"] == "stop" and header["batch"] == self._batch):
                 self._stop_asked = True
+            elif header["op"] == "forget":
+                self._blocks.pop(header["block"], None)
         if self._stop_asked:
             raise Cancelled("every client of this batch went away")
         now = time.monotonic()
