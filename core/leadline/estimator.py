@@ -19,6 +19,7 @@ from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.devices import choose_devices, choose_precision, precision_name
 from leadline.errors import InputError
+from leadline.execution.compiling import CompileMode, compile_stages
 from leadline.execution.memory import MemoryBudget, parse_bytes
 from leadline.framing import (
     Framed,
@@ -55,6 +56,7 @@ def load(
     vae: str | Path | None = None,
     decoder: str | Path = "full",
     memory_budget: str | int | None = None,
+    compiled: CompileMode = "off",
     **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
@@ -69,6 +71,8 @@ def load(
             decoder distilled from this model's codec.
         memory_budget: What the process may take ("4GB", or bytes), on CUDA what it may take of the GPU: fewer members
             run at once. None: a fixed number of pixels at once for each kind of device.
+        compiled: "graphs" or "kernels" to run through torch.compile, with or without CUDA graphs: for streams of frames of
+            one size. The first prediction of every size takes minutes; :meth:`DepthEstimator.warm_up` has it done early.
         **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
             ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
 
@@ -78,7 +82,9 @@ def load(
     """
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
     bundle = resolve(name_or_path, vae=vae, **settings)
-    return DepthEstimator(bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget)
+    return DepthEstimator(
+        bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget, compiled=compiled
+    )
 
 
 class DepthEstimator:
@@ -92,6 +98,7 @@ class DepthEstimator:
             :mod:`leadline.models.folding`). ``bundle`` itself is never changed.
         decoder: See :func:`load`.
         memory_budget: See :func:`load`.
+        compiled: See :func:`load`.
     """
 
     def __init__(
@@ -102,12 +109,15 @@ class DepthEstimator:
         fold_constants: bool = True,
         decoder: str | Path = "full",
         memory_budget: str | int | None = None,
+        compiled: CompileMode = "off",
     ) -> None:
         self.devices = choose_devices(device)
         self.dtype = choose_precision(precision, self.devices[0])
         self.bundle = bundle
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
-        self._replicas = [_Replica(bundle, device, self.dtype, fold_constants, small) for device in self.devices]
+        self._replicas = [
+            _Replica(bundle, device, self.dtype, fold_constants, small, compiled) for device in self.devices
+        ]
         if memory_budget is not None:
             for replica in self._replicas:
                 replica.limit_memory(parse_bytes(memory_budget))
@@ -263,6 +273,17 @@ class DepthEstimator:
         done = [result for result in results if result is not None]
         return done if many else done[0]
 
+    def warm_up(self, height: int, width: int, *, steps: int | None = None, ensemble: int | None = None) -> float:
+        """Predict once for a blank image of the size that is to come; returns the seconds that took.
+
+        Args:
+            height, width: Of the images to come, pixels.
+            steps, ensemble: As :meth:`predict` will get them.
+        """
+        started = time.perf_counter()
+        self.predict(np.zeros((height, width, 3), dtype=np.uint8), steps=steps, ensemble=ensemble)
+        return time.perf_counter() - started
+
     def _check(self, steps: int | None, ensemble: int, size: int | None) -> int:
         steps = self.default_steps if steps is None else steps
         if steps < 1 or (steps > 1 and not self.stochastic):
@@ -340,6 +361,7 @@ class _Replica:
         dtype: torch.dtype,
         fold_constants: bool,
         small: SmallDecoder | None,
+        compiled: CompileMode = "off",
     ) -> None:
         self.device = device
         self.dtype = dtype
@@ -355,6 +377,10 @@ class _Replica:
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)
+        if compiled != "off":
+            stages: list[tuple[torch.nn.Module, str]]
+            stages = [(self.codec, "encode"), (self.model.unet, "body"), (self.decoder, "decode")]
+            compile_stages(stages, device, compiled)
         self._budget: MemoryBudget | None = None
 
     def limit_memory(self, total_bytes: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from leadline.cli.options import DEFAULT_MODEL
+from leadline.cli.options import DEFAULT_MODEL, compile_option
 from leadline.errors import InputError
 
 #: Without options: every mini model, and one case of the published size.
@@ -36,12 +36,13 @@ EQUAL = 1e-4
     "--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
     help="cpu: processor seconds; with --threads 1 on a machine that others use, too.",
 )  # fmt: skip
+@compile_option
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory, in a process for each side.")
 @click.option("-o", "--output", default="out/bench", show_default=True, type=click.Path(path_type=Path),
               help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
-    device: str, precision: str, threads: int, clock: str, memory: bool, output: Path,
+    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, output: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
 
@@ -66,7 +67,7 @@ def command(
         family = model.removesuffix("-official") if model in OFFICIAL_MODELS else resolve(model).spec.family
         grid = [(s, e) for s in steps for e in ensemble] if family == "depthfm" else [(1, 1)]
         return [
-            Case(model, size, s, e, device, precision, threads, repeat, clock)  # type: ignore[arg-type]
+            Case(model, size, s, e, device, precision, threads, repeat, clock, compiled)  # type: ignore[arg-type]
             for size in sizes
             for s, e in grid
         ]
@@ -74,6 +75,7 @@ def command(
     cases = [case for model in models or MINI_MODELS for case in cases_of(model)]
     if not models:
         cases.append(replace(cases_of(DEFAULT_OFFICIAL)[0], repeat=1))
+    machine = this_machine(device, precision, clock)  # type: ignore[arg-type]
     rows = []
     for case in cases:
         click.echo(f"{case.model} at {case.size}², {case.steps} step(s), {case.ensemble} member(s) …", err=True)
@@ -81,12 +83,11 @@ def command(
         if memory:
             row = replace(row, reference_mb=peak_memory_mb(case, "reference"), ours_mb=peak_memory_mb(case, "ours"))
         click.echo(f"  {row.ours_s:.3g} s, {row.ratio:.2f}× the official schedule's speed", err=True)
-        rows.append(row)
-    machine = this_machine(device, precision, clock)  # type: ignore[arg-type]
-    table = as_markdown(machine, rows)
-    write_json(output / "bench.json", as_record(machine, rows))
-    (output / "bench.md").write_text(table)
-    plot(output / "bench.png", machine, rows)
+        rows.append(row)  # written at once: a later case may not fit into this machine
+        table = as_markdown(machine, rows)
+        write_json(output / "bench.json", as_record(machine, rows))
+        (output / "bench.md").write_text(table)
+        plot(output / "bench.png", machine, rows)
     click.echo(table)
     different = [row for row in rows if machine.precision == "fp32" and row.difference > EQUAL]
     if different:

@@ -48,6 +48,14 @@ def inference_options(function: F) -> F:
     return function
 
 
+compile_option = click.option(
+    "--compile",
+    "compiled",
+    type=click.Choice(["off", "graphs", "kernels"]),
+    default="off",
+    show_default=True,
+    help="Run through torch.compile, with or without CUDA graphs: for many frames of one size. Starting takes minutes.",
+)
 decoder_option = click.option(
     "--decoder",
     default="full",

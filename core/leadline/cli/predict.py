@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import decoder_option, inference_options, model_options
+from leadline.cli.options import compile_option, decoder_option, inference_options, model_options
 from leadline.errors import InputError, LeadlineError
 
 if TYPE_CHECKING:
     from leadline.estimator import DepthEstimator
+    from leadline.execution.compiling import CompileMode
     from leadline.prediction import DepthPrediction
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
@@ -67,6 +68,7 @@ class Settings:
     help="official: resize exactly as the authors' scripts.",
 )
 @decoder_option
+@compile_option
 @click.option("--npy", is_flag=True, help="Also write the raw float32 map (and its uncertainty) as .npy.")
 @click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR.")
 @click.option("--controlnet", is_flag=True, help="Also write the 8-bit near-is-bright map that depth ControlNets take.")
@@ -76,7 +78,7 @@ class Settings:
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
-    memory_budget: str | None,
+    compiled: CompileMode, memory_budget: str | None,
     overwrite: bool, as_json: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
@@ -87,7 +89,15 @@ def command(
     jobs = list(_jobs(inputs, output))
     from leadline.estimator import load
 
-    estimator = load(model, device=device, precision=precision, vae=vae, decoder=decoder, memory_budget=memory_budget)
+    estimator = load(
+        model,
+        device=device,
+        precision=precision,
+        vae=vae,
+        decoder=decoder,
+        memory_budget=memory_budget,
+        compiled=compiled,
+    )
     settings = Settings(
         estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
     )
