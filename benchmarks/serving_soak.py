@@ -32,6 +32,7 @@ import zmq
 
 from leadline.serving import wire
 from leadline.serving.client import Busy, Client
+from leadline.serving.shared import ask
 from leadline.serving.wire import ImageInfo, Predict
 
 SERVE = "from leadline.cli.main import main; main()"
@@ -273,6 +274,7 @@ def fuzz(options: argparse.Namespace) -> int:
     with served(*arguments) as (address, pid), Client(address, timeout_s=30) as honest, zmq.Context() as context:
         truth = honest.predict(image).values
         lending = lending_at(address)
+        loan = ask(lending, "s" * 20, 1 << 16, 1 << 20) if lending is not None else None  # open to the end
         memory = Memory(pid)
         memory.start()
         slowest, answered, heard = 0.0, 0, 0
@@ -303,6 +305,8 @@ def fuzz(options: argparse.Namespace) -> int:
         assert (honest.predict(image).values == truth).all()
         status = honest.status(metrics=True)
         growth = memory.report()
+        if loan is not None:
+            loan.close()
     print(f"{options.messages} mutated messages in {seconds:.0f} s, {heard} replies to them; {answered} honest requests between "
           f"them answered rightly, the slowest in {1e3 * slowest:.0f} ms")  # fmt: skip
     for line in status["metrics"].splitlines():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import urlopen
 
@@ -20,10 +21,12 @@ import zmq
 from stand_in import expected
 
 import leadline
+from leadline.serving import wire
 from leadline.serving.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
 from leadline.serving.metrics import MetricsPage
 from leadline.serving.server import Server
 from leadline.serving.wire import TAG, Limits
+from leadline.serving.worker import own_device
 
 
 def test_hello_says_what_there_is(client: Client) -> None:
@@ -122,6 +125,27 @@ def test_deadlines_hold_in_the_queue_and_at_work(client: Client, image: np.ndarr
         with pytest.raises(TimedOut):
             job.result(5.0)
     assert _until(lambda: client.status()["running"] == 0, 3.0)
+
+
+def test_a_deadline_holds_while_progress_is_told(server: Server, image: np.ndarray) -> None:
+    header = wire.request_header(
+        wire.Predict("late", wire.ImageInfo("raw", (48, 64, 3)), model="slow", steps=60, deadline_s=0.7)
+    )
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.rcvtimeo = 0, 20000
+        dealer.connect(server.address)
+        started = time.monotonic()
+        dealer.send_multipart(wire.pack(header, [image.tobytes()]))
+        replies = [wire.read_reply(dealer.recv_multipart())]
+        while isinstance(replies[-1], wire.Progress):
+            replies.append(wire.read_reply(dealer.recv_multipart()))
+    assert isinstance(replies[-1], wire.Failure)
+    assert replies[-1].code == "deadline"
+    assert 0.6 < time.monotonic() - started < 2.0  # not the 6 s of its steps
+
+
+def test_a_client_may_wait_longer_than_the_server_allows(client: Client, image: np.ndarray) -> None:
+    np.testing.assert_array_equal(client.predict(image, timeout_s=1e6).values, expected(image))
 
 
 def test_latest_only(client: Client, image: np.ndarray) -> None:
@@ -347,6 +371,17 @@ def test_replicas_share_the_work(start: Callable[..., Server], image: np.ndarray
         assert _until(lambda: [w["state"] for w in client.status()["workers"]] == ["busy", "busy"], 2.0)
         for seed, job in enumerate(jobs):
             np.testing.assert_array_equal(job.result(20.0).values, expected(image, seed))
+
+
+def test_replicas_without_a_named_device_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spread(count: int, device: str) -> list[str]:
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: count)))
+        return [own_device(device, index) for index in range(3)]
+
+    assert spread(2, "auto") == ["cuda:0", "cuda:1", "cuda:0"]
+    assert spread(2, "cuda:1") == ["cuda:1"] * 3
+    assert spread(1, "auto") == spread(0, "auto") == ["auto"] * 3
+    assert spread(4, "cpu") == ["cpu"] * 3
 
 
 def test_a_graceful_end_finishes_what_is_in_hand(start: Callable[..., Server], image: np.ndarray) -> None:

@@ -53,6 +53,14 @@ requests = st.one_of(
         deadline_s=st.none() | st.floats(0, 600),
         progress=st.booleans(),
     ),
+    st.builds(
+        Predict,
+        id=st.uuids().map(lambda u: u.hex),
+        image=st.builds(ImageInfo, st.just("raw"), st.just((4, 6, 3)), st.integers(0, 1 << 20)),
+        session=st.uuids().map(lambda u: u.hex),
+        block=st.integers(1, 1 << 40),
+        maps_at=st.lists(st.integers(0, 1 << 20), max_size=2).map(tuple),
+    ),
 )
 
 
@@ -60,7 +68,8 @@ requests = st.one_of(
 def test_what_is_written_is_what_is_read(request: wire.Request) -> None:
     bodies = []
     if isinstance(request, Predict):
-        bodies.append(BODY)
+        if request.image.at is None:
+            bodies.append(BODY)
         if request.sparse is not None:
             bodies.append(bytes(4 * int(np.prod(request.sparse.shape))))
     assert wire.read_request(wire.pack(wire.request_header(request), bodies), LIMITS) == request
@@ -86,7 +95,7 @@ def test_any_json_is_refused_in_words(header: Any) -> None:
 @given(st.data())
 def test_a_field_of_the_wrong_kind_is_accepted_or_refused_but_never_more(data: st.DataObject) -> None:
     fields = ["op", "id", "image", "model", "session", "sparse", "steps", "ensemble", "size", "seed", "reply", "latest",
-              "deadline_s", "progress"]  # fmt: skip
+              "deadline_s", "progress", "block", "maps_at"]  # fmt: skip
     header = predict(**{data.draw(st.sampled_from(fields)): data.draw(json_values)})
     try:
         request = read(header, BODY)
@@ -100,6 +109,7 @@ def test_a_field_of_the_wrong_kind_is_accepted_or_refused_but_never_more(data: s
         assert isinstance(request, Predict)
         assert 1 <= request.ensemble <= LIMITS.ensemble
         assert request.image == RAW
+        assert request.block is None
 
 
 @pytest.mark.parametrize(
@@ -118,6 +128,12 @@ def test_a_field_of_the_wrong_kind_is_accepted_or_refused_but_never_more(data: s
         ({"model": "../../secret"}, "model is missing or not of the form"),
         ({"sparse": {"kind": "points", "shape": [5, 3]}}, "need the camera"),
         ({"sparse": {"kind": "map", "shape": [4, 6]}}, "has 1 bodies, its header announces 2"),
+        ({"block": 1}, "go together"),
+        ({"maps_at": [64]}, "go together"),
+        ({"block": 0}, "whole number from 1"),
+        ({"image": {"encoding": "raw", "shape": [4, 6, 3], "at": -64}}, "whole number from 0"),
+        ({"image": {"encoding": "png", "at": 0}, "block": 1}, "unknown field 'image.at'"),
+        ({"image": {"encoding": "raw", "shape": [4, 6, 3], "at": 0}, "block": 1}, "announces 0"),
     ],
 )
 def test_the_refusal_names_the_field(changes: dict[str, Any], complaint: str) -> None:

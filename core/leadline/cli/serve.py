@@ -65,6 +65,13 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
     "--memory-gb", default=0.0, help="For loaded models, per worker.  [default: 80 % of the GPU, half of the machine]"
 )
 @click.option(
+    "--lend-gb",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="Shared memory for clients on this machine, all together; 0: pixels travel in messages.",
+)
+@click.option(
     "--keys",
     is_flag=False,
     flag_value=str(KEY_RING),
@@ -89,7 +96,7 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
 def command(
     models: tuple[str, ...], engine: str, ray_address: str | None, ray_host: str | None, gpus_per_worker: float | None,
     max_batch: int, window_ms: float, queue: int | None, queue_per_client: int | None, rate: float | None,
-    megapixels: float | None, memory_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
+    megapixels: float | None, memory_gb: float, lend_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
 ) -> None:  # fmt: skip
     """Answer depth requests of many programs with one GPU.
 
@@ -117,6 +124,7 @@ def command(
         window_s=window_ms / 1000.0,
         limits=limits,
         memory_bytes=int(memory_gb * 1e9),
+        lend_bytes=int(lend_gb * 2**30),
         keys=default_folder() if keys == KEY_RING else keys,
         **rest,
     )

@@ -154,10 +154,6 @@ class Batcher:
         self._forget(now)
         return batch
 
-    def expired(self, now: float) -> list[Ticket]:
-        """Waiting tickets whose deadline passed; they stay until removed."""
-        return [ticket for ticket in self._waiting if ticket.deadline <= now]
-
     def waiting(self) -> list[Ticket]:
         """All waiting tickets by arrival."""
         return list(self._waiting)

@@ -332,7 +332,7 @@ class Client:
             seed=seed,
             reply=reply,
             latest=latest,
-            deadline_s=timeout_s,
+            deadline_s=timeout_s if timeout_s <= wire.Limits.deadline_s else None,
             progress=on_progress is not None,
         )
         job = Job(request.id, self._cancel, on_progress)

@@ -206,7 +206,7 @@ class Pool:
 
     def _start(self, slot: Slot, now: float) -> None:
         slot.name = f"worker-{slot.index}-{secrets.token_hex(8)}"
-        config = replace(self.template, name=slot.name, endpoint=self.bound, device=slot.device)
+        config = replace(self.template, name=slot.name, endpoint=self.bound, device=slot.device, index=slot.index)
         slot.running = self.launcher.launch(config)
         slot.state, slot.started_at, slot.models, slot.pid = "starting", now, frozenset(), None
         self.metrics.count("worker_starts_total")

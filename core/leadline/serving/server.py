@@ -170,6 +170,7 @@ class Server:
                 models=dict(config.models),
                 loader=config.loader,
                 device="",
+                spread=config.replicas > 1,
                 precision=config.precision,
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
@@ -290,6 +291,7 @@ class Server:
         if now - self._tended >= TEND_EVERY_S:
             self._tended = now
             self._pool.tend(now)
+            self._end_late(now)
         self._feed(now)
         self._tell(now)
         if now - self._swept > TICK_S / 2:
@@ -435,8 +437,6 @@ class Server:
     # --- work
 
     def _feed(self, now: float) -> None:
-        for ticket in self._batcher.expired(now):
-            self._drop(ticket, _late(ticket))
         if self._pool.is_hopeless():
             for ticket in self._batcher.waiting():
                 self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
@@ -451,15 +451,16 @@ class Server:
             self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch))
             self._pool.run(slot, batch)
 
+    def _end_late(self, now: float) -> None:
+        for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
+            reason = f"no result within {ticket.request.deadline_s or 0.0:g} s"
+            self._drop(ticket, wire.Failure(ticket.request.id, "deadline", reason))
+
     def _tell(self, now: float) -> None:
         """Queue position or stage, so that clients know that we and they are alive."""
         for ticket in list(self._tickets.values()):
             work = ticket.data
-            if now - work.told < TICK_S:
-                continue
-            if work.started is not None and ticket.deadline <= now:
-                self._drop(ticket, _late(ticket))
-            else:
+            if now - work.told >= TICK_S:
                 self._tell_one(ticket, now)
 
     def _tell_one(self, ticket: Ticket, now: float) -> None:
@@ -622,10 +623,6 @@ def private_bytes() -> int:
     except OSError:
         return 0
     return int(line.split()[1]) * 1024
-
-
-def _late(ticket: Ticket) -> wire.Failure:
-    return wire.Failure(ticket.request.id, "deadline", f"no result within {ticket.request.deadline_s or 0.0:g} s")
 
 
 def _stop_with_stdin(server: Server) -> None:

@@ -607,4 +607,5 @@ def is_model_name(name: str) -> bool:
 
 def with_defaults(request: Predict, model: str, limits: Limits) -> Predict:
     """The request with the server's default model and deadline filled in."""
-    return replace(request, model=request.model or model, deadline_s=request.deadline_s or limits.deadline_s)
+    deadline_s = limits.deadline_s if request.deadline_s is None else request.deadline_s
+    return replace(request, model=request.model or model, deadline_s=deadline_s)

@@ -42,6 +42,8 @@ class WorkerConfig:
         endpoint: Of the front.
         models: Name → what the loader takes.
         loader: ``module:function``; called as ``function(source, device=, precision=)``, returns an estimator.
+        index: Which of the workers it is, from 0.
+        spread: There are several workers: take the GPU of this index if the device names none.
         megapixels: Largest image, decoded.
         memory_bytes: Budget for the weights of loaded models; 0: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
@@ -56,6 +58,8 @@ class WorkerConfig:
     device: str
     precision: str
     megapixels: float
+    index: int = 0
+    spread: bool = False
     memory_bytes: int = 0
     arena: tuple[int, int] | None = None
     front: int | None = None
@@ -99,7 +103,8 @@ class Worker:
             self._socket.curve_secretkey = secret
         self._socket.connect(config.endpoint)
         self._load: Callable[..., Any] = _imported(config.loader)
-        budget = config.memory_bytes or default_budget(config.device)
+        self._device = own_device(config.device, config.index) if config.spread else config.device
+        budget = config.memory_bytes or default_budget(self._device)
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
         self._stop_asked = False
@@ -123,7 +128,7 @@ class Worker:
     def _load_model(self, name: str) -> Any:
         self._tell("load", 0.0)
         started = time.monotonic()
-        estimator = self._load(self.config.models[name], device=self.config.device, precision=self.config.precision)
+        estimator = self._load(self.config.models[name], device=self._device, precision=self.config.precision)
         spec = getattr(estimator, "spec", None)
         if spec is not None and spec.condition_channels:
             raise InputError(
@@ -365,11 +370,19 @@ def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], bod
     return complete(rgb, prediction, project_points(numbers, camera, wire["points_to_camera"]), camera)
 
 
+def own_device(device: str, index: int) -> str:
+    """The device of worker ``index``: of several GPUs its own, unless ``device`` names one."""
+    torch = sys.modules.get("torch")
+    if torch is None or device not in ("auto", "cuda") or torch.cuda.device_count() < 2:
+        return device
+    return f"cuda:{index % torch.cuda.device_count()}"
+
+
 def default_budget(device: str) -> int:
     """Bytes for loaded models when nobody says: 80 % of the GPU's memory, half of the machine's on a CPU."""
     torch = sys.modules.get("torch")
     if torch is not None and device != "cpu" and torch.cuda.is_available():
-        return int(0.8 * torch.cuda.mem_get_info()[1])
+        return int(0.8 * torch.cuda.mem_get_info(device if ":" in device else None)[1])
     return int(0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else 1 << 62
 
 
