@@ -86,7 +86,9 @@ class DepthPipeline:
         """
         from leadline.estimator import load  # noqa: PLC0415  (torch)
 
-        return cls(load(settings.model, device=settings.device, precision=settings.precision), settings)
+        compiled: Any = settings.compile  # one of its choices
+        estimator = load(settings.model, device=settings.device, precision=settings.precision, compiled=compiled)
+        return cls(estimator, settings)
 
     def warm_up(self, settings: StreamSettings) -> None:
         """Run once on grey, so that the first real frame is not the slow one."""

@@ -13,7 +13,7 @@ from leadline.errors import InputError
 from leadline.streaming.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
-MODEL_FIELDS = ("model", "device", "precision")
+MODEL_FIELDS = ("model", "device", "precision", "compile")
 
 
 def option(
@@ -38,6 +38,11 @@ class StreamSettings:
     model: str = option("depthfm-mini", "Model: a name that `leadline models` lists, or a path on disk.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
     precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
+    compile: str = option(
+        "off",
+        "Compile the network, with or without CUDA graphs: faster frames on a GPU, minutes to start.",
+        choices=("off", "graphs", "kernels"),
+    )
     steps: int = option(0, "Network evaluations per frame; 0: the model's default.", 0, 100)
     ensemble: int = option(1, "Members averaged per frame; 2 or more also measure the model's own spread.", 1, 32)
     size: int = option(-1, "Long edge for processing in pixels; 0: native, -1: the model's default.", -1, 4096)

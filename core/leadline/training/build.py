@@ -54,9 +54,10 @@ def trainer_config(config: Mapping[str, Any]) -> TrainerConfig:
     if "steps" not in section:
         raise InputError("trainer.steps is missing; say how many steps to train")
     kinds = get_type_hints(TrainerConfig)
-    return TrainerConfig(
-        **{key: _number(key, value) if kinds[key] is float else value for key, value in section.items()}
-    )
+    values: dict[str, Any] = {
+        key: _number(key, value) if kinds[key] is float else value for key, value in section.items()
+    }
+    return TrainerConfig(**values)
 
 
 def _number(key: str, value: Any) -> float:
