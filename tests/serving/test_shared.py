@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import zmq
 from stand_in import expected
+from test_resilience import server_process
 
 import leadline
 from leadline.serving.client import Client
@@ -143,6 +145,37 @@ client.submit(image, steps=60).result()
         until(lambda: server._lender is not None and server._lender.held_bytes == 0)
         until(lambda: not maps_blocks(worker))
         np.testing.assert_array_equal(client.predict(picture(1), steps=1).values, expected(picture(1), steps=1))
+
+
+def test_a_killed_server_that_comes_back_finishes_the_request(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/server"
+    with Client(address, timeout_s=60, reconnect_s=30) as client:
+        with server_process(f"--bind={address}", model={"step_s": 0.2}) as (process, _):
+            with_loan(client)
+            loan = client._link.loan
+            job = client.submit(picture(1), steps=4, seed=8)
+            until(lambda: client.status()["running"] == 1)
+            process.kill()
+        with server_process(f"--bind={address}"):
+            np.testing.assert_array_equal(job.result(40).values, expected(picture(1), 8, 4))
+            with_loan(client)
+            assert client._link.loan is not loan
+
+
+def test_threads_share_a_loan_and_never_cross(start: Callable[..., Server]) -> None:
+    server = start()
+    with Client(server.address, timeout_s=60) as client:
+        with_loan(client)
+
+        def ask_often(number: int) -> None:
+            for seed in range(number * 100, number * 100 + 15):
+                np.testing.assert_array_equal(
+                    client.predict(picture(seed), seed=seed).values, expected(picture(seed), seed)
+                )
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(ask_often, range(8)))
+        assert shared(server) > 60
 
 
 def test_a_request_whose_block_is_unknown_is_sent_again_in_messages(

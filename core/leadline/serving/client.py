@@ -676,7 +676,7 @@ class _Link(threading.Thread):
             return
         del self._waiting[pending.job.id]
         if isinstance(reply, wire.Failure):
-            if reply.code in ("cancelled", "deadline"):
+            if reply.code in ("cancelled", "deadline", "shutting_down"):
                 self._abandon(pending)
             pending.job._finish(_as_exception(reply))
         elif isinstance(reply, wire.Info):
