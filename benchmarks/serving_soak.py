@@ -62,23 +62,30 @@ class Memory(threading.Thread):
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
         self._ended = threading.Event()
-        self.samples: list[float] = []
+        self.samples: list[tuple[float, float]] = []  # the process itself, its children
 
     def run(self) -> None:
         while not self._ended.wait(1.0):
             with suppress(psutil.Error):
-                family = [self._process, *self._process.children(recursive=True)]
-                self.samples.append(sum(one.memory_full_info().uss for one in family) / 1e6)
+                children = sum(_private_mb(one) for one in self._process.children(recursive=True))
+                self.samples.append((_private_mb(self._process), children))
 
     def report(self) -> float:
         """Print the course; the relative change from the second fifth to the last."""
         self._ended.set()
         self.join()
-        fifth = max(1, len(self.samples) // 5)
-        early, late = np.mean(self.samples[fifth : 2 * fifth]), np.mean(self.samples[-fifth:])
-        print(f"memory: {early:.0f} MB early, {late:.0f} MB late ({100 * (late / early - 1):+.1f} %), "
-              f"{max(self.samples):.0f} MB at most")  # fmt: skip
-        return float(late / early - 1)
+        fifths = [part.mean(0) for part in np.array_split(np.array(self.samples), 5)]
+        course = ", ".join(f"{front:.0f} + {workers:.0f}" for front, workers in fifths)
+        growth = float(fifths[-1].sum() / fifths[1].sum() - 1)
+        most = max(sum(sample) for sample in self.samples)
+        print(
+            f"memory, front + workers, by fifths of the run: {course} MB ({100 * growth:+.1f} %), {most:.0f} MB at most"
+        )
+        return growth
+
+
+def _private_mb(process: psutil.Process) -> float:
+    return float(process.memory_full_info().uss / 1e6)
 
 
 # --- many clients
