@@ -23,6 +23,7 @@ from test_resilience import server_process
 
 import leadline
 from leadline.serving.client import Client
+from leadline.serving.keys import KeyRing
 from leadline.serving.server import Server
 from leadline.serving.shared import Lender, Loan, ask, receive
 
@@ -197,6 +198,16 @@ def test_without_it_everything_travels_in_messages(start: Callable[..., Server],
             np.testing.assert_array_equal(one.predict(picture(1)).values, expected(picture(1)))
         assert client._link.loan is None
     assert shared(server) == 0
+
+
+def test_clients_with_keys_borrow_too(start: Callable[..., Server], tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "ring")
+    ring.add("ana", tmp_path / "ana.json")
+    server = start(keys=ring.folder)
+    with Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30) as ana:
+        with_loan(ana)
+        np.testing.assert_array_equal(ana.predict(picture(1)).values, expected(picture(1)))
+    assert shared(server) == 1
 
 
 def test_a_client_of_bare_sockets(start: Callable[..., Server]) -> None:

@@ -142,6 +142,24 @@ def test_the_refusal_names_the_field(changes: dict[str, Any], complaint: str) ->
     assert caught.value.id == "job-1"
 
 
+def test_maps_of_a_result_are_bodies_or_in_the_block() -> None:
+    def result(values_at: int | None, uncertainty_at: int | None, *bodies: bytes) -> wire.Reply:
+        values = {"encoding": "float16", "shape": [2, 3], "at": values_at}
+        header = {"op": "result", "id": "1", "values": values, "uncertainty": {**values, "at": uncertainty_at},
+                  "space": "depth", "model": "m"}  # fmt: skip
+        return wire.read_reply([wire.TAG, json.dumps(header).encode(), *bodies])
+
+    body = bytes(12)
+    for at in ((None, None, body, body), (0, None, body), (None, 64, body), (0, 64)):
+        read_back = result(*at)
+        assert isinstance(read_back, wire.Result)
+        assert read_back.uncertainty is not None
+        assert (read_back.values.at, read_back.uncertainty.at) == at[:2]
+    for at in ((None, None, body), (0, None), (0, 64, body), (0, None, body[1:]), (-64, 64)):
+        with pytest.raises(WireError):
+            result(*at)
+
+
 @pytest.mark.parametrize(
     "header",
     [b"[" * 16000, b'{"a":' * 3000, b'{"op":1e999}', b'{"op":NaN}', b"9" * 16000, b"\xff\xfe{}", b'"' + b"x" * 20000],
