@@ -372,8 +372,8 @@ class _Replica:
         self.model, self.codec = placed(model, device, dtype), placed(codec, device, dtype)
         if fold_constants:
             exact = device.type == "cpu" and dtype == torch.float32
-            streamline(self.model, winograd=exact)
-            streamline(self.codec if small is None else self.codec.vae.encoder, winograd=exact)
+            streamline(self.model, exact_cpu=exact)
+            streamline(self.codec if small is None else self.codec.vae.encoder, exact_cpu=exact)
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)

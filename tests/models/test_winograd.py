@@ -68,7 +68,7 @@ def test_whole_networks_with_every_convolution_replaced(family, monkeypatch):
     model, codec = sharing_copy(plain.model), sharing_copy(plain.codec)
     fold(model)
     for module in (model, codec):
-        blocks.streamline(module, winograd=True)
+        blocks.streamline(module, exact_cpu=True)
     assert any(isinstance(module, blocks.Enlargement) for module in codec.modules())
     assert not any("ResnetBlock2D" in type(module).__name__ for module in [*model.modules(), *codec.modules()])
     rgb, noise = torch.rand(2, 3, 72, 48) * 2 - 1, torch.randn(2, 4, 9, 6)  # 9 is odd: it halves to 5 and comes back
@@ -82,7 +82,7 @@ def test_whole_networks_with_every_convolution_replaced(family, monkeypatch):
 @torch.inference_mode()
 def test_the_input_is_left_alone():
     codec = sharing_copy(build(tiny_spec("fiffdepth"), torch.randn(1, 2, 16)).codec)
-    blocks.streamline(codec, winograd=False)
+    blocks.streamline(codec, exact_cpu=False)
     rgb, latents = torch.rand(1, 3, 32, 32), torch.randn(1, 4, 4, 4)
     copies = rgb.clone(), latents.clone()
     assert torch.equal(codec.encode(rgb), codec.encode(rgb))

@@ -11,6 +11,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from leadline.models.group_norm import SteadyGroupNorm
 from leadline.models.winograd import Winograd, suits
 
 
@@ -78,15 +79,17 @@ def placed(module: M, device: torch.device, dtype: torch.dtype) -> M:
 
 
 @torch.no_grad()
-def streamline(module: nn.Module, winograd: bool) -> None:
+def streamline(module: nn.Module, exact_cpu: bool) -> None:
     """Rewrite a folded model or a codec in place; results differ by rounding only.
 
     Args:
         module: What to rewrite.
-        winograd: Whether 3×3 convolutions go through :class:`~leadline.models.winograd.Winograd` (float32, CPU).
+        exact_cpu: Whether it runs in float32 on a CPU: there 3×3 convolutions go through
+            :class:`~leadline.models.winograd.Winograd`, and normalisations keep the digits that PyTorch's kernel loses.
     """
     replace_modules(module, lambda child: Residual(child) if _is_plain_residual(child) else None)
-    if winograd:
+    if exact_cpu:
+        replace_modules(module, lambda child: SteadyGroupNorm(child) if SteadyGroupNorm.can_replace(child) else None)  # type: ignore[arg-type]
         replace_modules(module, lambda child: Enlargement(child) if _deserves_enlargement(child) else None)
         replace_modules(module, lambda child: Winograd(child) if suits(child) else None)  # type: ignore[arg-type]
 
