@@ -130,15 +130,15 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=6300, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "trainer": trainer(steps=9900, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
         "depthfm",
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
-            "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=3300, batch_size=32, lr=8e-4, seed=5),
+            "loss": {"start_share": 0.5}, "data": {"latents": caches, "target": "log_depth", "sizes": often},
+            "trainer": trainer(steps=6000, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (
