@@ -19,7 +19,7 @@ LOG_SCALE = 1.0
 #: Points under which the scale is drawn towards the one that a single point gives.
 _FEW = 8
 #: Points the robust fit looks at; more add time and nothing else.
-_FITTED = 500
+_FITTED = 300
 
 
 @dataclass(frozen=True)

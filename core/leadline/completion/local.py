@@ -1,8 +1,8 @@
 """Locally weighted regression: what the points around a pixel, its colour and the model say about its value.
 
 Around every pixel the K nearest points are fitted by ``value = c + gx·dx + gy·dy + b·dm`` where ``dm`` is the difference of
-the model's map. A point counts more if it is near (relative to how dense the points are there), of the pixel's colour, and
-trusted; two reweighting passes let the majority decide at an edge. Ridge terms draw the plane towards flat and ``b`` towards
+the model's map. A point counts more if it is near (relative to how dense the points are there) and of the pixel's
+colour; two reweighting passes let the majority decide at an edge. Ridge terms draw the plane towards flat and ``b`` towards
 a given share of the model. (Locally weighted regression: Cleveland, JASA 1979; weights of place and colour: Tomasi &
 Manduchi, ICCV 1998; reweighting: Cauchy's function as in Holland & Welsch, 1977.)
 
@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Tiles at once: what is computed on the way then stays in the processor's cache.
-_AT_ONCE = 2048
+#: Pixels at once: what is computed on the way then stays in the processor's cache.
+_AT_ONCE = 16384
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,13 @@ class LocalOptions:
 
 
 class Points(NamedTuple):
-    """Measured points, each (n,): place in pixels, guide colour (3, n), value and model's value, trust in [0, 1]."""
+    """Measured points, each (n,): place in pixels, guide colour (3, n), value and model's value."""
 
     x: Tensor
     y: Tensor
     guide: Tensor
     value: Tensor
     model: Tensor
-    trust: Tensor
 
 
 class Pixels(NamedTuple):
@@ -94,7 +93,7 @@ def regress(
         options: Constants.
         left_out: bool (K, C), neighbours that do not count.
     """
-    tiles = neighbours.shape[1]
+    tiles, at_once = neighbours.shape[1], max(1, _AT_ONCE // len(pixels.model))
     tolerance = tolerance.expand_as(pixels.model)
     parts = [
         _regress(
@@ -106,7 +105,7 @@ def regress(
             options,
             None if left_out is None else left_out[:, part],
         )
-        for part in (slice(first, first + _AT_ONCE) for first in range(0, tiles, _AT_ONCE))
+        for part in (slice(first, first + at_once) for first in range(0, tiles, at_once))
     ]
     return Estimate(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
 
@@ -125,51 +124,52 @@ def _regress(
     def of(table: Tensor) -> Tensor:
         return table[neighbours][:, None, :]
 
-    scale = 1.0 / (options.reach * bandwidth + 0.1)
-    dx, dy = (of(points.x) - pixels.x) * scale, (of(points.y) - pixels.y) * scale
-    apart = torch.addcmul(dx * dx, dy, dy)
-    nearest = apart if left_out is None else apart.masked_fill(left_out[:, None, :], torch.inf)
-    distance = nearest.amin(0).sqrt() / scale
-    closeness = 1.0 / (1.0 + apart)
-    colour = torch.zeros_like(closeness)
-    for channel in range(len(points.guide)):
-        difference = of(points.guide[channel]) - pixels.guide[channel]
-        colour.addcmul_(difference, difference)
-    trust = points.trust[neighbours]
-    if left_out is not None:
-        trust = trust.masked_fill(left_out, 0.0)
-    weight = colour.mul_(-0.5 / options.colour**2).exp_().add_(options.floor).mul_(closeness).mul_(closeness)
-    weight.mul_(trust[:, None, :]).add_(1e-12 * (trust[:, None, :] + 1e-6))
-    dm = of(points.model) - pixels.model
-    value = of(points.value) - pixels.share * dm
-
     def mean(weights: Tensor, numbers: Tensor) -> Tensor:
         return (weights * numbers).sum(0)
 
+    scale = 1.0 / (options.reach * bandwidth + 0.1)
+    dx = of(points.x) * scale - pixels.x * scale
+    dy = of(points.y) * scale - pixels.y * scale
+    apart = torch.addcmul(dx * dx, dy, dy)
+    nearest = apart if left_out is None else apart.masked_fill(left_out[:, None, :], torch.inf)
+    distance = nearest.amin(0).sqrt() / scale
+    apart.add_(1.0)
+    per_colour = 0.5**0.5 / options.colour
+    colour = torch.zeros_like(apart)
+    for ours, theirs in zip(pixels.guide * per_colour, points.guide * per_colour, strict=True):
+        difference = of(theirs) - ours
+        colour.addcmul_(difference, difference, value=-1.0)
+    weight = colour.exp_().add_(options.floor).div_(apart).div_(apart).add_(1e-12)
+    if left_out is not None:
+        weight.masked_fill_(left_out[:, None, :], 1e-18)
+    # Values in units of the tolerance, differences of the model in units of half of it.
+    unit = 1.0 / tolerance
+    dm = of(points.model) * (2.0 * unit) - pixels.model * (2.0 * unit)
+    value = torch.addcmul(of(points.value) * unit, dm, 0.5 * pixels.share, value=-1.0)
     centre = mean(weight, value) / weight.sum(0)
-    inverse_tolerance = 1.0 / tolerance
-    base = weight
+    base, one = weight, torch.ones((), dtype=value.dtype, device=value.device)
     for _ in range(options.passes):
-        weight = base / (value - centre).mul_(inverse_tolerance).square_().add_(1.0)
+        off = value - centre
+        weight = base / torch.addcmul(one, off, off)
         centre = mean(weight, value) / weight.sum(0)
     weight = weight / weight.sum(0)
-    dm = dm * (inverse_tolerance * 2)
-    wx, wy, wm = weight * dx, weight * dy, weight * dm
-    mx, my, mm = wx.sum(0), wy.sum(0), wm.sum(0)
     residual = value - centre
+    wx, wy, wm, wr = weight * dx, weight * dy, weight * dm, weight * residual
+    mx, my, mm = wx.sum(0), wy.sum(0), wm.sum(0)
     xx = mean(wx, dx) - mx * mx + options.slope_ridge
     xy = mean(wx, dy) - mx * my
     xm = mean(wx, dm) - mx * mm
     yy = mean(wy, dy) - my * my + options.slope_ridge
     ym = mean(wy, dm) - my * mm
     mm2 = mean(wm, dm) - mm * mm + options.model_ridge
-    px, py, pm = mean(wx, residual), mean(wy, residual), mean(wm, residual)
+    px, py, pm = mean(wr, dx), mean(wr, dy), mean(wr, dm)
     gx, gy, b = solve3(xx, xy, xm, yy, ym, mm2, px, py, pm)
-    variance = mean(weight, residual.square()) - gx * px - gy * py - b * pm
+    variance = mean(wr, residual) - gx * px - gy * py - b * pm
     # Without ringing: no estimate leaves the range of what the neighbours say.
     low, high = value.amin(0), value.amax(0)
     estimate = torch.minimum(torch.maximum(centre - gx * mx - gy * my - b * mm, low), high)
-    return Estimate(estimate, pixels.share + b * (inverse_tolerance * 2), variance.clamp_min_(0).sqrt_(), distance)
+    spread = variance.clamp_min_(0).sqrt_()
+    return Estimate(estimate * tolerance, pixels.share + 2.0 * b, spread * tolerance, distance)
 
 
 def solve3(

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from leadline.completion.local import Estimate
-
-Vector = npt.NDArray[np.float64]
 
 #: Left-out points under which there is nothing to learn from.
 FEWEST = 24
@@ -19,8 +15,8 @@ FEWEST = 24
 _BINS, _PER_BIN = 10, 12
 #: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges
 #: have heavy tails, so sigma is raised from the first towards the second until the third is reached.
-PLAIN = (0.65, 0.71, 0.95)
-CAUTIOUS = (0.73, 0.89, 0.985)
+PLAIN = (0.65, 0.72, 0.95)
+CAUTIOUS = (0.66, 0.8, 0.97)
 
 
 @dataclass(frozen=True)
@@ -37,11 +33,11 @@ class Calibration:
         scores, sigmas: (bins,) ascending; sigma between them is interpolated.
     """
 
-    coefficients: Vector
-    floor: float
+    coefficients: Tensor
+    floor: Tensor
     spacing: float
-    scores: Vector
-    sigmas: Vector
+    scores: Tensor
+    sigmas: Tensor
 
     def sigma(self, estimate: Estimate, model: Tensor) -> Tensor:
         """One standard deviation in the unit of the estimate, same shape."""
@@ -49,18 +45,17 @@ class Calibration:
         for coefficient, feature in zip(
             self.coefficients, _features(estimate, model, self.floor, self.spacing), strict=True
         ):
-            score = score + float(coefficient) * feature
-        knots = torch.as_tensor(self.scores, dtype=score.dtype, device=score.device)
-        sigmas = torch.as_tensor(self.sigmas, dtype=score.dtype, device=score.device)
+            score.addcmul_(coefficient, feature)
+        knots, sigmas = self.scores, self.sigmas
         if len(knots) == 1:
             return sigmas.expand_as(score).clone()
-        score = score.clamp_(float(self.scores[0]), float(self.scores[-1]))
+        score = torch.minimum(torch.maximum(score, knots[0]), knots[-1])
         left = torch.searchsorted(knots, score.contiguous(), right=True).sub_(1).clamp_(0, len(knots) - 2)
         part = (score - knots[left]) / (knots[left + 1] - knots[left])
         return torch.lerp(sigmas[left], sigmas[left + 1], part)
 
 
-def _features(estimate: Estimate, model: Tensor, floor: float, spacing: float) -> list[Tensor]:
+def _features(estimate: Estimate, model: Tensor, floor: Tensor, spacing: float) -> list[Tensor]:
     return [
         torch.ones_like(estimate.value),
         torch.log(estimate.spread + floor),
@@ -87,24 +82,24 @@ def calibrate(
     count = truth.numel()
     if count < FEWEST:
         return None
-    error = (estimate.value - truth).abs().double().cpu().numpy()
-    typical = float(np.quantile(error, PLAIN[0]))
-    floor = max(0.05 * typical, 1e-9)
-    features = np.stack([f.double().cpu().numpy() for f in _features(estimate, model, floor, spacing)], axis=1)
-    target = np.log(error + floor)
-    ridge = np.diag([0.0, 1.0, 1.0, 1.0]) * 0.02 * count
-    coefficients = np.linalg.solve(features.T @ features + ridge + 1e-9 * np.eye(4), features.T @ target)
-    coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the three ever lessens an error
+    error = (estimate.value - truth).abs()
+    floor = (0.05 * torch.quantile(error, PLAIN[0])).clamp_min(1e-9)
+    features = torch.stack(_features(estimate, model, floor, spacing), dim=1).double()
+    target = torch.log(error + floor).double()
+    ridge = torch.tensor([0.0, 0.02, 0.02, 0.02], dtype=torch.float64, device=error.device) * count + 1e-9
+    coefficients = torch.linalg.solve(features.T @ features + torch.diag(ridge), features.T @ target)
+    coefficients[1:].clamp_min_(0.0)  # none of the three ever lessens an error
     score = features @ coefficients
-    order = np.argsort(score, kind="stable")
-    bins = np.array_split(order, int(np.clip(count // _PER_BIN, 1, _BINS)))
-    scores = np.array([np.median(score[part]) for part in bins])
-    sigmas = np.maximum.accumulate([_covering(error[part], CAUTIOUS if cautious else PLAIN) for part in bins])
-    distinct = np.concatenate([[True], np.diff(scores) > 1e-6])
-    return Calibration(coefficients, floor, spacing, scores[distinct], np.maximum(sigmas[distinct], floor))
+    bins = torch.tensor_split(torch.argsort(score, stable=True), min(max(count // _PER_BIN, 1), _BINS))
+    scores = torch.stack([score[part].median() for part in bins]).float()
+    shares = torch.tensor(CAUTIOUS if cautious else PLAIN, dtype=error.dtype, device=error.device)
+    sigmas = torch.stack([_covering(torch.quantile(error[part], shares)) for part in bins]).cummax(0).values
+    distinct = torch.ones_like(scores, dtype=torch.bool)
+    distinct[1:] = scores.diff() > 1e-6
+    return Calibration(coefficients.float(), floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
 
 
-def _covering(error: Vector, shares: tuple[float, float, float]) -> float:
-    """The sigma for these absolute errors."""
-    one, most, two = np.quantile(error, shares)
-    return float(np.clip(two / 2, one, most))
+def _covering(quantiles: Tensor) -> Tensor:
+    """The sigma for errors of which these are the quantiles of :data:`PLAIN` or :data:`CAUTIOUS`."""
+    one, most, two = quantiles
+    return torch.minimum(torch.maximum(two / 2, one), most)
