@@ -10,13 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from leadline.checkpoints.native import load_model
+from leadline.checkpoints.native import load_model, save_model
 from leadline.errors import InputError
 from leadline.models.depthfm import noised
 from leadline.training import build as factory
 from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
 from leadline.training.base import inflate, warm_start
-from leadline.training.build import build_model, build_recipe, build_source, codec_config, trainer_config
+from leadline.training.build import (
+    RECIPES,
+    build_model,
+    build_recipe,
+    build_source,
+    codec_config,
+    trained_space,
+    trainer_config,
+)
 from leadline.training.completion import CompletionRecipe
 from leadline.training.config import load_config, set_key
 from leadline.training.depthfm import DepthFMRecipe
@@ -215,6 +223,27 @@ def test_later_models_start_from_earlier_ones(codec_file: Path, tmp_path: Path) 
     completion, _ = build_model({"recipe": "completion", "start_from": start})
     assert completion.spec.condition_channels == 8
     assert completion.spec.unet["in_channels"] == 16
+
+
+def test_a_model_is_labelled_as_what_it_was_trained_for(codec_file: Path) -> None:
+    config = config_for("fiffdepth", codec_file)
+    assert build_model(config)[0].spec.space is RECIPES["fiffdepth"][1]
+    set_key(config, "data.target", "sqrt_disparity")
+    assert build_model(config)[0].spec.space.value == "sqrt_disparity"
+    set_key(config, "model.space", "sqrt_disparity")
+    assert trained_space(config).value == "sqrt_disparity"
+    set_key(config, "model.space", "depth")
+    with pytest.raises(InputError, match=r"model\.space is depth, but data\.target is sqrt_disparity"):
+        build_model(config)
+
+
+def test_going_on_keeps_the_defaults_of_the_start(codec_file: Path, tmp_path: Path) -> None:
+    config = config_for("depthfm", codec_file)
+    set_key(config, "model.default_size", 320)
+    set_key(config, "model.noising_step", 300)
+    save_model(build_model(config)[0], tmp_path / "first.safetensors")
+    further, _ = build_model({"recipe": "depthfm", "start_from": str(tmp_path / "first.safetensors")})
+    assert (further.spec.default_size, further.spec.noising_step) == (320, 300)
 
 
 # -- configurations

@@ -110,23 +110,37 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def trained_space(config: Mapping[str, Any]) -> Space:
+    """What the model's numbers will mean: ``model.space`` or ``data.target``, or else the family's own.
+
+    Raises:
+        InputError: The two differ, so that the model would be labelled as something that it was not trained for.
+    """
+    said = [config.get("model", {}).get("space"), config.get("data", {}).get("target")]
+    named = {str(one) for one in said if one is not None}
+    if len(named) > 1:
+        raise InputError(f"model.space is {said[0]}, but data.target is {said[1]}; a model's space is its targets'")
+    return Space(named.pop()) if named else RECIPES[config["recipe"]][1]
+
+
 def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | None]:
     """The model to train, and the one it was started from, if any."""
-    family, space = RECIPES[config["recipe"]]
+    family, _ = RECIPES[config["recipe"]]
+    start = _start(config.get("start_from"))
+    same = start.spec if start is not None and start.spec.family == family else None
     section = take(
         config.get("model", {}),
         "model",
         {
             "unet": None,
-            "space": space.value,
+            "space": None,
             "prompt_tokens": 2,
-            "default_size": 768,
-            "default_steps": 1,
-            "noising_step": 400,
+            "default_size": same.default_size if same else 768,
+            "default_steps": same.default_steps if same else 1,
+            "noising_step": same.noising_step if same else 400,
             "fourier": config["recipe"] == "depthmaster-stage2",
         },
     )
-    start = _start(config.get("start_from"))
     if start is not None:
         codec, prompt = start.codec, start.model.prompt
         unet: dict[str, Any] = dict(section["unet"] or start.spec.unet)
@@ -146,7 +160,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     unet["out_channels"] = channels
     spec = ModelSpec(
         family=family,
-        space=Space(section["space"]),
+        space=trained_space(config),
         unet=unet,
         codec={k: v for k, v in codec.vae.config.items() if not k.startswith("_")},
         latent_scale=codec.latent_scale,
@@ -221,7 +235,9 @@ def build_dataset(kind: str, **where: Any) -> RgbdDataset:
 def build_source(config: Mapping[str, Any]) -> BatchSource:
     """The batches of a configuration: cached latents, or pictures from data sets."""
     section = dict(config.get("data", {}))
-    target = section.pop("target", RECIPES.get(config.get("recipe", ""), ("", Space.SQRT_DISPARITY))[1].value)
+    target = section.pop("target", Space.SQRT_DISPARITY.value)
+    if config.get("recipe") in RECIPES:
+        target = trained_space(config).value
     if "latents" in section:
         section = take(section, "data", {"latents": [], "sizes": None})
         folders = section["latents"] if isinstance(section["latents"], list) else [section["latents"]]
