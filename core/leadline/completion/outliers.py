@@ -102,7 +102,8 @@ def keep(points: Points, neighbours: Tensor, tiles: Tensor, depth_m: Tensor, mod
     for part in torch.arange(count, device=depth_m.device).split(_AT_ONCE):
         where = surroundings(points, neighbours, tiles, depth_m, model_m, part, first.scene)
         parts.append((told(weights, where.pairs), where.own, where.around, where.present))
-    final = judgements(weights, *(torch.cat(fields) for fields in zip(*parts, strict=True)), ROUNDS)[-1]
+    said, own, around, present = (torch.cat(fields) for fields in zip(*parts, strict=True))
+    final = judgements(weights, said, own, around, present, ROUNDS)[-1]
     return wrong_share(final)[1] > math.log(_KEPT / (1 - _KEPT))
 
 
