@@ -113,17 +113,12 @@ def gross(sparse):
     return with_outliers(sparse, 0.3, seed=1)
 
 
-@pytest.mark.parametrize(
-    ("points", "spoil", "growth"),
-    [
-        (400, gross, 1.15),
-        (4000, gross, 1.15),
-        # Wrong by little is not told from right: missing the mark of gross ones, but far from what all of them would do.
-        (400, anywhere_in_the_room, 2.0),
-        (4000, anywhere_in_the_room, 1.6),
-    ],
-)
-def test_thirty_percent_outliers_are_survived(points, spoil, growth):
+SLIGHT = pytest.mark.xfail(strict=True, reason="points that are wrong by little are kept; RMSE grows by 76 % and 38 %")
+
+
+@pytest.mark.parametrize("spoil", [gross, pytest.param(anywhere_in_the_room, marks=SLIGHT)])
+@pytest.mark.parametrize("points", [400, 4000])
+def test_thirty_percent_outliers_are_survived(points, spoil):
     model = model_map(DEPTH, Space.LOG_DEPTH, noise=0.1)
     rng = np.random.default_rng(1)
     sparse = keep(DEPTH, points) * np.exp(rng.normal(0, 0.02, DEPTH.shape)).astype(np.float32)
@@ -131,7 +126,7 @@ def test_thirty_percent_outliers_are_survived(points, spoil, growth):
     without = np.where(spoiled == sparse, sparse, np.float32(0))
     hidden = sparse == 0
     clean, survived = (complete(IMAGE, model, points_m).depth_m[hidden] for points_m in (without, spoiled))
-    assert rmse(survived, DEPTH[hidden]) < growth * rmse(clean, DEPTH[hidden])
+    assert rmse(survived, DEPTH[hidden]) < 1.15 * rmse(clean, DEPTH[hidden])
 
 
 @pytest.mark.parametrize("points", [300, 3000])
