@@ -35,7 +35,7 @@ def option(
 class StreamSettings:
     """All settings of a stream. Zero means "not given" wherever a description says so."""
 
-    model: str = option("depthfm-mini", "Model: a name that `leadline models` lists, or a path on disk.")
+    model: str = option("fiffdepth-mini", "Model: a name that `leadline models` lists, or a path on disk.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
     precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
     compile: str = option(
