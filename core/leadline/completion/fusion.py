@@ -18,6 +18,7 @@ from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, re
 from leadline.completion.neighbours import Neighbours, on_processor
 from leadline.completion.outliers import keep
 from leadline.completion.sparse import SparseDepth, points_of
+from leadline.completion.support import trust
 from leadline.completion.uncertainty import Calibration, calibrate
 from leadline.errors import InputError
 from leadline.image import ImageLike, read_image
@@ -37,6 +38,8 @@ _IN_LINE = 0.1
 _STRIPS = 2
 #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
 _TILE_REACH = 0.6
+#: Fewer points than this are judged by rules, more by the network.
+_FEW = 1000
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
 _PRIOR_SIGMA = {1: 0.5, 2: 0.35, 3: 0.3}
 _PRIOR_SIGMA_REST = 0.25
@@ -303,6 +306,10 @@ class Fusion:
     def believed(self) -> Tensor:
         """bool (n,): points that the others do not contradict."""
         points, neighbours, _, _ = self.prepare()
+        if len(self.sparse) < _FEW:
+            return (
+                trust(points, neighbours, self.tiles, self._tolerance(points.value), self.options.local.colour) >= 0.5
+            )
         return keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points))
 
     def model_m(self, points: Points) -> Tensor:
