@@ -1,6 +1,6 @@
-"""Train the judge of measured points: `python benchmarks/completion_judge.py SHARDS [--out judge.npz]`.
+"""Train the judge of measured points: `python benchmarks/completion_judge.py SHARDS... [--out judge.npz]`.
 
-SHARDS is a folder that `python -m leadline.training.scenes` wrote; nothing but made-up scenes is seen. Each becomes a sparse
+SHARDS are folders that `python -m leadline.training.scenes` wrote; nothing but made-up scenes is seen. Each becomes a sparse
 depth map as a sensor would measure it (noise, flying pixels, calibration error, clutter, four patterns), a share of the
 points is spoiled, and the network of `leadline.completion.outliers` learns which. The model's map is that of
 `fiffdepth-mini`, a good one, or one that says nothing. Same seed, same weights (one thread).
@@ -28,13 +28,13 @@ from leadline.completion.sparse import points_of
 from leadline.evaluation.completion import OUTLIER_FACTORS
 from leadline.evaluation.sparse import keep_lines
 from leadline.spaces import Space
-from leadline.training.datasets import RenderedShards
+from leadline.training.datasets import RenderedShards, RgbdSample
 
 FloatMap = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
-#: Points per example, at least and at most; scenes kept aside to report on; examples per step; share of the loss per round.
-FEWEST, MOST, HELD_OUT, BATCH, ROUND_SHARES = 20, 8000, 40, 8, (0.2, 0.3, 0.5)
+#: Points per example, at least and at most; every so many scenes one is kept aside to report on; examples per step; share of the loss per round.
+FEWEST, MOST, HELD_OUT, BATCH, ROUND_SHARES = 20, 8000, 20, 8, (0.2, 0.3, 0.5)
 
 
 class Example(NamedTuple):
@@ -53,6 +53,15 @@ def slow(rng: np.random.Generator, shape: tuple[int, int], cells: int, size: flo
     """Smooth noise of so many cells a side."""
     noise = rng.normal(0, size, (cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(noise, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def shadowed(truth: FloatMap, reach: float, side: int) -> npt.NDArray[np.bool_]:
+    """Pixels that something nearer hides from an emitter on one side: ``reach`` pixels of disparity at the median depth."""
+    disparity = reach * float(np.median(truth)) / np.maximum(truth, 0.05)
+    shifted = side * disparity + np.arange(truth.shape[1], dtype=np.float32)
+    ahead = np.maximum.accumulate(shifted if side > 0 else -shifted[:, ::-1], axis=1)
+    hidden = (ahead if side > 0 else ahead[:, ::-1]) - side * shifted > 1.0
+    return np.asarray(hidden)
 
 
 def measured(rng: np.random.Generator, rgb: Rgb, depth_m: FloatMap) -> tuple[Rgb, FloatMap]:
@@ -79,6 +88,8 @@ def measured(rng: np.random.Generator, rgb: Rgb, depth_m: FloatMap) -> tuple[Rgb
     if rng.random() < 0.3:
         truth = truth * np.exp(slow(rng, shape, int(rng.integers(8, 40)), rng.uniform(0, 0.03)))
     usable = (truth > 0.05) & (truth < 300) & (depth_m > 0)
+    if rng.random() < 0.4:  # what the sensor's emitter does not see beside something near
+        usable &= ~shadowed(truth, rng.uniform(0.02, 0.15) * shape[1], int(rng.choice([-1, 1])))
     if rng.random() < 0.5:
         usable &= slow(rng, shape, int(rng.integers(3, 12)), 1.0) > -0.7
     return rgb, np.where(usable, truth, 0.0).astype(np.float32)
@@ -180,7 +191,7 @@ def first_weights(seed: int) -> Weights:
 
 
 def loss(weights: Weights, one: Example) -> tuple[Tensor, Tensor]:
-    """Cross entropy of all rounds, more for points that stand out; and the last round's judgements."""
+    """Cross entropy of all rounds, more for points that stand out and are far off; and the last round's judgements."""
     where = one.where
     where = where._replace(pairs=where.pairs.float(), own=where.own.float(), present=where.present.float())
     importance = 0.05 + where.own[:, 3].abs()
@@ -211,27 +222,31 @@ def report(weights: Weights, examples: list[Example]) -> str:
     )
 
 
+def every(scenes: RenderedShards, count: int) -> list[RgbdSample]:
+    """So many of them, evenly spread."""
+    return [scenes[int(index)] for index in np.linspace(0, len(scenes) - 1, count)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shards", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(outliers.__file__).with_name("judge.npz"))
-    parser.add_argument("--scenes", type=int, default=700)
+    parser.add_argument("shards", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=outliers.Judge.SPARSE.path)
+    parser.add_argument("--scenes", type=int, default=700, help="of each folder")
     parser.add_argument("--views", type=int, default=3, help="examples per scene")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    scenes = RenderedShards(arguments.shards)
+    scenes = [sample for folder in arguments.shards for sample in every(RenderedShards(folder), arguments.scenes)]
     model = leadline.load("fiffdepth-mini")
     rng = np.random.default_rng(arguments.seed)
     examples: list[list[Example]] = [[], []]
     started = time.process_time()
-    for number, index in enumerate(np.linspace(0, len(scenes) - 1, arguments.scenes).astype(int)):
-        scene = scenes[int(index)]
+    for number, scene in enumerate(scenes):
         made = model.predict(scene.rgb).values
         views = (example(rng, scene.rgb, scene.depth_m, made) for _ in range(arguments.views))
-        examples[number < HELD_OUT].extend(view for view in views if view is not None)
+        examples[number % HELD_OUT == 0].extend(view for view in views if view is not None)
     training, held_out = examples
     print(f"{len(training)} examples, {time.process_time() - started:.0f} s", flush=True)
     weights = first_weights(arguments.seed)

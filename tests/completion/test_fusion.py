@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from completion_scene import HEIGHT, WIDTH, keep, model_map, rmse, room
@@ -89,6 +90,18 @@ def test_passes_through_trustworthy_points_and_does_not_ring():
     assert np.percentile(np.abs(result[at] - sparse[at]) / sparse[at], 95) < 0.02
     assert result.min() > 0.8 * DEPTH.min()
     assert result.max() < 1.25 * DEPTH.max()
+
+
+@pytest.mark.parametrize("points", [150, 300])
+def test_sky_that_a_model_sees_between_points_stays_near_their_depth(points):
+    far = 10 * DEPTH
+    model = model_map(far, Space.SQRT_DISPARITY)
+    patches = np.zeros(DEPTH.shape, bool)
+    patches[10::40, 10::40] = True
+    patches = cv2.dilate(patches.astype(np.uint8), np.ones((9, 9))) > 0
+    sky = replace(model, values=np.where(patches, -0.5, model.values).astype(np.float32))
+    result = complete(IMAGE, sky, keep(far, points)).depth_m
+    assert result.max() < 1.3 * far.max()  # 2.7 × if the share of the model is let go
 
 
 def test_regions_without_points_follow_the_model():

@@ -16,7 +16,7 @@ from leadline.completion.camera import Camera
 from leadline.completion.fit import Fit, fit_scale_and_shift, judged
 from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
 from leadline.completion.neighbours import Neighbours, on_processor
-from leadline.completion.outliers import keep
+from leadline.completion.outliers import Judge, keep
 from leadline.completion.sparse import SparseDepth, points_of
 from leadline.completion.support import trust
 from leadline.completion.uncertainty import Calibration, calibrate
@@ -32,13 +32,21 @@ Rgb = npt.NDArray[np.uint8]
 METHODS = ("fusion", "scale", "depthfm")
 #: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
 _RANGE_FACTOR = 4.0
+#: An estimate lies this share beyond the depths of the points around at most, and so much more at every spacing of the points
+#: from the nearest: where points are scattered, and between scan lines.
+_BEYOND, _BEYOND_LINES = (0.05, 0.1), (0.25, 0.25)
+#: Fewer points than this do not bound the estimate.
+_MODEL_DECIDES = 100
 #: Least over greatest eigenvalue of the scatter of a point's nearest neighbours, under which it is on a line with them.
 _IN_LINE = 0.1
 #: One of so many left-out points of a scan line is told by other lines alone.
 _STRIPS = 2
 #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
 _TILE_REACH = 0.6
-#: Fewer points than this are judged by rules, more by the network.
+#: Among few points, one less far than this (in log depth) from most around it is also judged by rules: the network was taught
+#: gross errors.
+_SLIGHT = 0.1
+#: Fewer points than this are few to their judge.
 _FEW = 1000
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
 _PRIOR_SIGMA = {1: 0.5, 2: 0.35, 3: 0.3}
@@ -292,6 +300,7 @@ class Fusion:
         pixels = self._pixels(1.0 - (1.0 - share) * far)
         tolerance = self._tolerance(pixels.model)
         estimate = regress(pixels, points, neighbours, bandwidth, tolerance, self.options.local)
+        estimate = estimate._replace(value=self._in_reach(estimate, neighbours, spacing))
         sigma = self._sigma(estimate, pixels.model, calibration)
         if self.spread is not None:
             members = self._tiled(self._coarse(self.spread)) * self.fit.scale * estimate.share
@@ -306,11 +315,13 @@ class Fusion:
     def believed(self) -> Tensor:
         """bool (n,): points that the others do not contradict."""
         points, neighbours, _, _ = self.prepare()
-        if len(self.sparse) < _FEW:
-            return (
-                trust(points, neighbours, self.tiles, self._tolerance(points.value), self.options.local.colour) >= 0.5
-            )
-        return keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points))
+        few = len(self.sparse) < _FEW
+        judge = Judge.SPARSE if few or self.in_lines else Judge.SCATTERED
+        kept, off = keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points), judge)
+        if not few or bool(kept.all()):
+            return kept
+        trusted = trust(points, neighbours, self.tiles, self._tolerance(points.value), self.options.local.colour)
+        return kept & ~((trusted < 0.5) & (off.abs() < _SLIGHT))
 
     def model_m(self, points: Points) -> Tensor:
         """(n,) metres: the fitted model at the points."""
@@ -474,6 +485,18 @@ class Fusion:
         return float(best), calibrate(estimate, model, truth, spacing, cautious=self.in_lines)
 
     # -- the result ----------------------------------------------------------------------------------------------
+
+    def _in_reach(self, estimate: Estimate, neighbours: Tensor, spacing: float) -> Tensor:
+        """(T, C) values not far beyond the depth of the neighbouring points: a share of the model can reach there, and in
+        disparity a small step too far is a long way. Among very few points the model decides."""
+        if len(self.sparse) < _MODEL_DECIDES:
+            return estimate.value
+        depth_m = self.depth_m[neighbours]
+        close, farther = _BEYOND_LINES if self.in_lines else _BEYOND
+        beyond = (1.0 + close + farther * estimate.distance / spacing).clamp_(max=_RANGE_FACTOR)
+        reached = self.space.to_depth(estimate.value)
+        reached = torch.minimum(torch.maximum(reached, depth_m.amin(0) / beyond), depth_m.amax(0) * beyond)
+        return self.space.from_depth(reached)
 
     def _sigma(self, estimate: Estimate, model: Tensor, calibration: Calibration | None) -> Tensor:
         if calibration is not None:
