@@ -76,6 +76,29 @@ SCENES = (
         shares=(0.65, 0.25, 0.1, 0.0),
         layout="still_life",
     ),
+    RenderJob(
+        "scenes-alongside",
+        2000,
+        144,
+        192,
+        seed=23,
+        views=3,
+        min_scale=0.6,
+        shares=(0.6, 0.25, 0.15, 0.0),
+        layout="alongside",
+    ),
+    RenderJob(
+        "scenes-open-box",
+        1000,
+        144,
+        192,
+        seed=24,
+        views=3,
+        min_scale=0.6,
+        shares=(0.65, 0.25, 0.1, 0.0),
+        layout="open_box",
+    ),
+    RenderJob("scenes-more", 2200, 192, 256, seed=4, views=3, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0)),
 )
 
 
@@ -85,7 +108,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     caches = [str(root / f"latents-{job.folder}") for job in SCENES]
     sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
     large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
-    scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES[:2]]
+    scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.folder != "scenes-wide"]
 
     def trainer(**changes: Any) -> dict[str, Any]:
         return {
@@ -130,7 +153,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=9900, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "trainer": trainer(steps=18000, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
@@ -138,7 +161,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "loss": {"start_share": 0.5}, "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=6000, batch_size=32, lr=8e-4, seed=5),
+            "trainer": trainer(steps=8400, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (

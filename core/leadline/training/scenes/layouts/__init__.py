@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..scene import Scene
+from .close import alongside, open_box
 from .clutter import cellar, still_life
 from .nature import landscape, lawn
 from .rooms import corridor, library, room, workshop
@@ -31,6 +32,8 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "lawn": (0.04, lawn),
     "cellar": (0.0, cellar),  # by name only
     "still_life": (0.0, still_life),
+    "alongside": (0.0, alongside),
+    "open_box": (0.0, open_box),
 }
 
 
