@@ -491,12 +491,11 @@ class Fusion:
         disparity a small step too far is a long way. Among very few points the model decides."""
         if len(self.sparse) < _MODEL_DECIDES:
             return estimate.value
-        depth_m = self.depth_m[neighbours]
+        nearest_m, farthest_m = (bound(self.depth_m[neighbours], 0) for bound in (torch.amin, torch.amax))
         close, farther = _BEYOND_LINES if self.in_lines else _BEYOND
         beyond = (1.0 + close + farther * estimate.distance / spacing).clamp_(max=_RANGE_FACTOR)
-        reached = self.space.to_depth(estimate.value)
-        reached = torch.minimum(torch.maximum(reached, depth_m.amin(0) / beyond), depth_m.amax(0) * beyond)
-        return self.space.from_depth(reached)
+        bounds = self.space.from_depth(nearest_m / beyond), self.space.from_depth(farthest_m * beyond)
+        return estimate.value.clamp(*(reversed(bounds) if self.space.near_is_high else bounds))
 
     def _sigma(self, estimate: Estimate, model: Tensor, calibration: Calibration | None) -> Tensor:
         if calibration is not None:
