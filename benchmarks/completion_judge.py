@@ -230,12 +230,14 @@ def every(scenes: RenderedShards, count: int) -> list[RgbdSample]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shards", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, default=outliers.Judge.SPARSE.path)
+    parser.add_argument("--out", type=Path, default=outliers.Judge.MANY.path)
     parser.add_argument("--scenes", type=int, default=700, help="of each folder")
     parser.add_argument("--views", type=int, default=3, help="examples per scene")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="go on from these weights")
+    parser.add_argument("--least", type=int, default=FEWEST, help="learn from examples with so many points or more")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     scenes = [sample for folder in arguments.shards for sample in every(RenderedShards(folder), arguments.scenes)]
@@ -249,7 +251,11 @@ def main() -> None:
         examples[number % HELD_OUT == 0].extend(view for view in views if view is not None)
     training, held_out = examples
     print(f"{len(training)} examples, {time.process_time() - started:.0f} s", flush=True)
+    training = [one for one in training if len(one.right) >= arguments.least]
     weights = first_weights(arguments.seed)
+    if arguments.start is not None:
+        with np.load(arguments.start, allow_pickle=False) as stored:
+            weights = {name: torch.as_tensor(stored[name]) for name in stored.files}
     for tensor in weights.values():
         tensor.requires_grad_(True)
     optimiser = torch.optim.AdamW(weights.values(), lr=arguments.rate, weight_decay=1e-3)

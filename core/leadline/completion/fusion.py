@@ -315,10 +315,9 @@ class Fusion:
     def believed(self) -> Tensor:
         """bool (n,): points that the others do not contradict."""
         points, neighbours, _, _ = self.prepare()
-        few = len(self.sparse) < _FEW
-        judge = Judge.SPARSE if few or self.in_lines else Judge.SCATTERED
+        judge = Judge.FEW if len(self.sparse) < _FEW else Judge.MANY
         kept, off = keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points), judge)
-        if not few or bool(kept.all()):
+        if judge is Judge.MANY or bool(kept.all()):
             return kept
         trusted = trust(points, neighbours, self.tiles, self._tolerance(points.value), self.options.local.colour)
         return kept & ~((trusted < 0.5) & (off.abs() < _SLIGHT))

@@ -49,11 +49,10 @@ HIDDEN, AVERAGED, JUDGING = 24, 16, 48
 
 
 class Judge(Enum):
-    """Two trainings of the same network: each is better where it is used, measured on real frames."""
+    """Two trainings of the same network, for few points and for many; each is better at its own, measured on real frames."""
 
-    SCATTERED = "judge.npz"
-    #: Few points, or points in scan lines.
-    SPARSE = "judge-sparse.npz"
+    FEW = "judge-few.npz"
+    MANY = "judge.npz"
 
     @property
     def path(self) -> Path:
