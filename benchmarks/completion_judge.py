@@ -33,7 +33,8 @@ from leadline.training.datasets import RenderedShards, RgbdSample
 FloatMap = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
-#: Points per example, at least and at most; every so many scenes one is kept aside to report on; examples per step; share of the loss per round.
+#: Points per example, at least and at most; every so many scenes one is kept aside to report on; examples per step; share of
+#: the loss per round.
 FEWEST, MOST, HELD_OUT, BATCH, ROUND_SHARES = 20, 8000, 20, 8, (0.2, 0.3, 0.5)
 
 
@@ -191,7 +192,7 @@ def first_weights(seed: int) -> Weights:
 
 
 def loss(weights: Weights, one: Example) -> tuple[Tensor, Tensor]:
-    """Cross entropy of all rounds, more for points that stand out and are far off; and the last round's judgements."""
+    """Cross entropy of all rounds, more for points that stand out; and the last round's judgements."""
     where = one.where
     where = where._replace(pairs=where.pairs.float(), own=where.own.float(), present=where.present.float())
     importance = 0.05 + where.own[:, 3].abs()

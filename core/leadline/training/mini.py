@@ -55,6 +55,12 @@ class RenderJob:
     layout: str | None = None
 
 
+def _of_layout(layout: str, count: int, seed: int, shares: tuple[float, float, float, float]) -> RenderJob:
+    """Small pictures of one layout, three crops of each."""
+    folder = f"scenes-{layout.replace('_', '-')}"
+    return RenderJob(folder, count, 144, 192, seed, views=3, min_scale=0.6, shares=shares, layout=layout)
+
+
 #: What the shipped weights were trained on.
 SCENES = (
     RenderJob("scenes-large", 3000, 192, 256, seed=1, views=3, min_scale=0.6, shares=(0.3, 0.5, 0.2, 0.0)),
@@ -62,42 +68,10 @@ SCENES = (
     RenderJob(
         "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7), layout="street"
     ),
-    RenderJob(
-        "scenes-cellar", 1500, 144, 192, seed=21, views=3, min_scale=0.6, shares=(0.6, 0.2, 0.2, 0.0), layout="cellar"
-    ),
-    RenderJob(
-        "scenes-still-life",
-        1500,
-        144,
-        192,
-        seed=22,
-        views=3,
-        min_scale=0.6,
-        shares=(0.65, 0.25, 0.1, 0.0),
-        layout="still_life",
-    ),
-    RenderJob(
-        "scenes-alongside",
-        2000,
-        144,
-        192,
-        seed=23,
-        views=3,
-        min_scale=0.6,
-        shares=(0.6, 0.25, 0.15, 0.0),
-        layout="alongside",
-    ),
-    RenderJob(
-        "scenes-open-box",
-        1000,
-        144,
-        192,
-        seed=24,
-        views=3,
-        min_scale=0.6,
-        shares=(0.65, 0.25, 0.1, 0.0),
-        layout="open_box",
-    ),
+    _of_layout("cellar", 1500, seed=21, shares=(0.6, 0.2, 0.2, 0.0)),
+    _of_layout("still_life", 1500, seed=22, shares=(0.65, 0.25, 0.1, 0.0)),
+    _of_layout("alongside", 2000, seed=23, shares=(0.6, 0.25, 0.15, 0.0)),
+    _of_layout("open_box", 1000, seed=24, shares=(0.65, 0.25, 0.1, 0.0)),
     RenderJob("scenes-more", 2200, 192, 256, seed=4, views=3, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0)),
 )
 
