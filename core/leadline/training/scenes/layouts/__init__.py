@@ -9,6 +9,7 @@ import numpy as np
 from ..scene import Scene
 from .close import alongside, open_box
 from .clutter import cellar, still_life
+from .facing import lounge, yard
 from .nature import landscape, lawn
 from .rooms import corridor, library, room, workshop
 from .streets import facade, square, street
@@ -34,6 +35,8 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "still_life": (0.0, still_life),
     "alongside": (0.0, alongside),
     "open_box": (0.0, open_box),
+    "yard": (0.0, yard),
+    "lounge": (0.0, lounge),
 }
 
 
