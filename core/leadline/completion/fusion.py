@@ -319,7 +319,8 @@ class Fusion:
         kept, off = keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points), judge)
         if judge is Judge.MANY or bool(kept.all()):
             return kept
-        trusted = trust(points, neighbours, self.tiles, self._tolerance(points.value), self.options.local.colour)
+        unit, colour = self._tolerance(points.value), self.options.local.colour
+        trusted = trust(points, neighbours, self.tiles, unit, colour, start=kept.to(unit.dtype))
         return kept & ~((trusted < 0.5) & (off.abs() < _SLIGHT))
 
     def model_m(self, points: Points) -> Tensor:

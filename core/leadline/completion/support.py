@@ -36,7 +36,9 @@ _RIDGE = 0.15
 _OTHER_COLOUR = 0.05
 
 
-def trust(points: Points, neighbours: Tensor, tiles: Tensor, unit: Tensor, colour: float) -> Tensor:
+def trust(
+    points: Points, neighbours: Tensor, tiles: Tensor, unit: Tensor, colour: float, start: Tensor | None = None
+) -> Tensor:
     """Trust in each point.
 
     Args:
@@ -45,6 +47,7 @@ def trust(points: Points, neighbours: Tensor, tiles: Tensor, unit: Tensor, colou
         tiles: int64 (n,), the tile of each point; it is no neighbour of its own.
         unit: (n,) what the relative tolerance is at each point, in the unit of the values.
         colour: Standard deviation of the weight of colour.
+        start: (n,) trust that is there already, for example 0 in points that someone else has found wrong; default 1.
 
     Returns:
         (n,) in [0, 1]; all 1 where there are too few neighbours to contradict anyone, or no more loners than real scenes have.
@@ -65,7 +68,7 @@ def trust(points: Points, neighbours: Tensor, tiles: Tensor, unit: Tensor, colou
     surroundings = _Surroundings(
         points, neighbours[:, tiles], torch.arange(count, device=everyone.device), unit, colour
     )
-    trusted = everyone
+    trusted = everyone if start is None else start
     for number, asked in enumerate(_SUPPORT):
         low = max(strictness * asked - _SOFTNESS / 2, 0.0)
         support = surroundings.support(trusted, narrow=number >= len(_SUPPORT) // 2)
