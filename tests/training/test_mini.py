@@ -14,6 +14,7 @@ from leadline.errors import InputError
 from leadline.training import ablations, mini
 from leadline.training.build import trainer_config
 from leadline.training.config import load_config
+from leadline.training.curves import running_mean
 
 MINI = Path(mini.__file__).parents[1] / "checkpoints" / "mini"
 NAMES = ("depthfm-mini", "depthmaster-mini", "fiffdepth-mini", "depthfm-mini-completion")
@@ -70,3 +71,12 @@ def test_the_whole_pipeline_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest
     assert lines.count("finished before") == 6
     table = ablations.run_ablation("ablation-fourier", tmp_path, quick=True, report=lines.append)
     assert "no-fourier" in table
+
+
+def test_a_running_mean_is_over_a_tenth_and_cut_at_the_ends() -> None:
+    values = np.arange(40.0)  # windows of 2 + 1 + 2
+    smooth = running_mean(values)
+    assert smooth[20] == pytest.approx(20.0)
+    assert smooth[0] == pytest.approx(1.0)  # of 0, 1, 2
+    assert len(running_mean([])) == 0
+    assert list(running_mean([3.0, 5.0])) == [3.0, 5.0]

@@ -39,6 +39,8 @@ _BEYOND, _BEYOND_LINES = (0.05, 0.1), (0.25, 0.25)
 _MODEL_DECIDES = 100
 #: Least over greatest eigenvalue of the scatter of a point's nearest neighbours, under which it is on a line with them.
 _IN_LINE = 0.1
+#: Pixels are this many times farther from the lines than points of a line are from each other, from which on all caution is due.
+_APART = 4.0
 #: One of so many left-out points of a scan line is told by other lines alone.
 _STRIPS = 2
 #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
@@ -430,6 +432,14 @@ class Fusion:
         scattered = 0.5 * (self.height * self.width / len(places)) ** 0.5
         return scattered > 1.5 and bool(distances[1].median() < 0.7 * scattered)
 
+    def _caution(self, points: Points, spacing: float) -> float:
+        """How much harder pixels between scan lines are than the points on the lines, from which the uncertainty is learnt."""
+        if not self.in_lines:
+            return 0.0
+        some = torch.stack([points.x, points.y], 1)[:: max(1, len(self.sparse) // 300)]
+        along = float(self._search.nearest(some, 2)[0][1].median())
+        return min(spacing / (_APART * along), 1.0)
+
     def _tolerance(self, values: Tensor) -> Tensor:
         """What the relative tolerance is at these values, in their unit."""
         return self.options.tolerance * self.space.to_depth(values) / self.space.depth_slope(values)
@@ -482,7 +492,7 @@ class Fusion:
         error = (estimated(some, shares).value - truth[some]).abs()
         best = shares[(error / tolerance[some]).clamp_max_(1.0).mean(1).argmin()]
         estimate = Estimate(*(part[0] for part in estimated(slice(None), best[None])))
-        return float(best), calibrate(estimate, model, truth, spacing, cautious=self.in_lines)
+        return float(best), calibrate(estimate, model, truth, spacing, self._caution(points, spacing))
 
     # -- the result ----------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def _features(estimate: Estimate, model: Tensor, floor: Tensor, spacing: float) 
 
 
 def calibrate(
-    estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, cautious: bool = False
+    estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, caution: float = 0.0
 ) -> Calibration | None:
     """Learn from left-out points what error to expect.
 
@@ -74,7 +74,8 @@ def calibrate(
         model: (n,) the fitted model there.
         truth: (n,) what was measured there, in the same unit.
         spacing: Typical distance of a pixel to its nearest point, pixels.
-        cautious: The left-out points are easier than the pixels to come (scan lines: there are none between lines).
+        caution: In [0, 1], how much easier the left-out points are than the pixels to come (scan lines: there are none
+            between lines).
 
     Returns:
         None for fewer than :data:`FEWEST` points.
@@ -92,7 +93,8 @@ def calibrate(
     score = features @ coefficients
     bins = torch.tensor_split(torch.argsort(score, stable=True), min(max(count // _PER_BIN, 1), _BINS))
     scores = torch.stack([score[part].median() for part in bins]).float()
-    shares = torch.tensor(CAUTIOUS if cautious else PLAIN, dtype=error.dtype, device=error.device)
+    plain, cautious = (torch.tensor(shares, dtype=error.dtype, device=error.device) for shares in (PLAIN, CAUTIOUS))
+    shares = torch.lerp(plain, cautious, caution)
     sigmas = torch.stack([_covering(torch.quantile(error[part], shares)) for part in bins]).cummax(0).values
     distinct = torch.ones_like(scores, dtype=torch.bool)
     distinct[1:] = scores.diff() > 1e-6
@@ -100,6 +102,6 @@ def calibrate(
 
 
 def _covering(quantiles: Tensor) -> Tensor:
-    """The sigma for errors of which these are the quantiles of :data:`PLAIN` or :data:`CAUTIOUS`."""
+    """The sigma for errors of which these are the quantiles of :data:`PLAIN`, :data:`CAUTIOUS` or between."""
     one, most, two = quantiles
     return torch.minimum(torch.maximum(two / 2, one), most)

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+#: The smooth line is a mean over this share of the values.
+_WINDOW = 0.1
+
+
+def running_mean(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Means over windows of about a tenth of the values, cut at the ends."""
+    half = int(_WINDOW * len(values) / 2)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.maximum(np.arange(len(values)) - half, 0)
+    last = np.minimum(np.arange(len(values)) + half + 1, len(values))
+    return np.asarray((sums[last] - sums[first]) / (last - first))
+
 
 def plot_curves(folders: Sequence[Path], out: Path) -> None:
-    """Draw the loss of each training folder against its steps into the picture ``out``."""
+    """Draw the loss of each training folder against its steps, and its running mean, into the picture ``out``."""
     import matplotlib  # noqa: PLC0415  (only here)
 
     matplotlib.use("Agg")
@@ -21,7 +36,9 @@ def plot_curves(folders: Sequence[Path], out: Path) -> None:
         scalars = (
             sorted(events.Scalars("loss"), key=lambda event: event.step) if "loss" in events.Tags()["scalars"] else []
         )
-        axis.plot([event.step for event in scalars], [event.value for event in scalars], linewidth=1.0)
+        steps, losses = [event.step for event in scalars], [event.value for event in scalars]
+        axis.plot(steps, losses, linewidth=0.6, alpha=0.4)
+        axis.plot(steps, running_mean(losses), linewidth=1.5, color="C0")
         axis.set_title(folder.name, fontsize=9)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=7)

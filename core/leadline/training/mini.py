@@ -68,11 +68,14 @@ SCENES = (
     RenderJob(
         "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7), layout="street"
     ),
-    _of_layout("cellar", 1500, seed=21, shares=(0.6, 0.2, 0.2, 0.0)),
-    _of_layout("still_life", 1500, seed=22, shares=(0.65, 0.25, 0.1, 0.0)),
-    _of_layout("alongside", 2000, seed=23, shares=(0.6, 0.25, 0.15, 0.0)),
-    _of_layout("open_box", 1000, seed=24, shares=(0.65, 0.25, 0.1, 0.0)),
+    _of_layout("cellar", 2100, seed=21, shares=(0.6, 0.2, 0.2, 0.0)),
+    _of_layout("still_life", 2100, seed=22, shares=(0.65, 0.25, 0.1, 0.0)),
+    _of_layout("alongside", 2600, seed=23, shares=(0.6, 0.25, 0.15, 0.0)),
+    _of_layout("open_box", 1600, seed=24, shares=(0.65, 0.25, 0.1, 0.0)),
+    _of_layout("yard", 1200, seed=41, shares=(0.5, 0.3, 0.2, 0.0)),
+    _of_layout("lounge", 1200, seed=42, shares=(0.5, 0.3, 0.2, 0.0)),
     RenderJob("scenes-more", 2200, 192, 256, seed=4, views=3, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0)),
+    RenderJob("scenes-again", 4300, 144, 192, seed=5, views=3, min_scale=0.6, shares=(0.5, 0.3, 0.2, 0.0)),
 )
 
 
@@ -127,7 +130,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=18000, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "trainer": trainer(steps=24600, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
@@ -135,7 +138,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "loss": {"start_share": 0.5}, "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=8400, batch_size=32, lr=8e-4, seed=5),
+            "trainer": trainer(steps=11700, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (
