@@ -120,7 +120,8 @@ def command(
             advance(job.source.name)
     if not as_json:
         done = len(jobs) - failures
-        click.echo(f"{done} of {len(jobs)} done, results in {output}/", err=True)
+        where = f", results in {output}/" if done else ""
+        click.echo(f"{done} of {len(jobs)} done{where}", err=True)
     if failures:
         sys.exit(2)
 

@@ -401,7 +401,7 @@ class Fusion:
         u, v = places.T
         places = places.float()
         self._search = Neighbours(places)
-        self.in_lines = self._lie_in_lines(places)
+        self.line_step = self._step_along_lines(places)
         tile_y, tile_x = (
             torch.arange(number, device=self.device) * side + (side - 1) / 2 for number in (self.rows, self.columns)
         )
@@ -417,28 +417,32 @@ class Fusion:
         )
         return points, indices, distances[min(self.options.local.rank, count - 1)].clamp_min(1.0), distances[0]
 
-    def _lie_in_lines(self, places: Tensor) -> bool:
-        """Whether points are a scanner's: in line with the four nearest to them, or much closer than scattered ones are."""
+    def _step_along_lines(self, places: Tensor) -> float | None:
+        """Pixels from a point of a scan line to the next; None if the points are not a scanner's.
+
+        They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
+        """
         if len(places) < 50:
-            return False
+            return None
         some = places[:: max(1, len(places) // 300)]
         distances, nearest = self._search.nearest(some, 5)
         apart = places[nearest] - some
         x, y = apart[..., 0], apart[..., 1]
         xx, yy, xy = (x * x).sum(0), (y * y).sum(0), (x * y).sum(0)
         root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
-        if bool(((xx + yy - root) / (xx + yy + root)).median() < _IN_LINE):
-            return True
+        in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < _IN_LINE)
+        step = float(distances[1].median())
         scattered = 0.5 * (self.height * self.width / len(places)) ** 0.5
-        return scattered > 1.5 and bool(distances[1].median() < 0.7 * scattered)
+        return step if in_line or (scattered > 1.5 and step < 0.7 * scattered) else None
 
-    def _caution(self, points: Points, spacing: float) -> float:
+    @property
+    def in_lines(self) -> bool:
+        """Whether the points are a scanner's."""
+        return self.line_step is not None
+
+    def _caution(self, spacing: float) -> float:
         """How much harder pixels between scan lines are than the points on the lines, from which the uncertainty is learnt."""
-        if not self.in_lines:
-            return 0.0
-        some = torch.stack([points.x, points.y], 1)[:: max(1, len(self.sparse) // 300)]
-        along = float(self._search.nearest(some, 2)[0][1].median())
-        return min(spacing / (_APART * along), 1.0)
+        return 0.0 if self.line_step is None else min(spacing / (_APART * self.line_step), 1.0)
 
     def _tolerance(self, values: Tensor) -> Tensor:
         """What the relative tolerance is at these values, in their unit."""
@@ -492,7 +496,7 @@ class Fusion:
         error = (estimated(some, shares).value - truth[some]).abs()
         best = shares[(error / tolerance[some]).clamp_max_(1.0).mean(1).argmin()]
         estimate = Estimate(*(part[0] for part in estimated(slice(None), best[None])))
-        return float(best), calibrate(estimate, model, truth, spacing, self._caution(points, spacing))
+        return float(best), calibrate(estimate, model, truth, spacing, self._caution(spacing))
 
     # -- the result ----------------------------------------------------------------------------------------------
 
