@@ -10,6 +10,7 @@ from ..scene import Scene
 from .close import alongside, open_box
 from .clutter import cellar, still_life
 from .facing import lounge, yard
+from .fitted import bathroom, classroom, kitchen, shop, workplace
 from .nature import landscape, lawn
 from .rooms import corridor, library, room, workshop
 from .streets import facade, square, street
@@ -37,6 +38,11 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "open_box": (0.0, open_box),
     "yard": (0.0, yard),
     "lounge": (0.0, lounge),
+    "bathroom": (0.0, bathroom),
+    "kitchen": (0.0, kitchen),
+    "classroom": (0.0, classroom),
+    "shop": (0.0, shop),
+    "workplace": (0.0, workplace),
 }
 
 
