@@ -75,8 +75,9 @@ def encode_views(
                 encoded = latent_mask(stacked, codec.factor)
             else:
                 pictures = stacked.flatten(0, 1) if name == "condition" else stacked
+                pictures = pictures.to(device, memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    latents = codec.encode(pictures.to(device))
+                    latents = codec.encode(pictures).contiguous()
                 encoded = (latents.unflatten(0, (-1, 2)).flatten(1, 2) if name == "condition" else latents).half().cpu()
             done.setdefault(f"{size[0]}x{size[1]}/{name}", []).append(encoded)
         views.clear()
