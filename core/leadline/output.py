@@ -51,7 +51,7 @@ class Quantisation:
 
 def millimetres(depth_m: FloatMap) -> npt.NDArray[np.uint16]:
     """Metres to 16-bit millimetres, 0 where depth is not positive or beyond 65.535 m."""
-    mm = np.rint(np.nan_to_num(depth_m.astype(np.float64), nan=0.0, posinf=0.0) * MILLIMETRES_PER_METRE)
+    mm = np.rint(np.nan_to_num(depth_m.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0) * MILLIMETRES_PER_METRE)
     return np.where((mm > 0) & (mm <= PNG16_MAX), mm, 0).astype(np.uint16)
 
 
