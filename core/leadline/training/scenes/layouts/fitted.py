@@ -33,7 +33,7 @@ from ..things import (
     sheet,
 )
 from ..world import World
-from .rooms import _hang, _shell, _sunlit, _wall_light
+from .rooms import _hang, _shell, _standing, _sunlit, _wall_light
 
 Rng = np.random.Generator
 
@@ -210,18 +210,8 @@ def _tiles(palette: Palette, rng: Rng) -> int:
 
 
 def _look(scene: Scene, rng: Rng, w: float, length: float, h: float) -> None:
-    """From the near end of the room, at the height of the eyes, along it or into a corner."""
-    eye = (
-        float(rng.uniform(-0.38, 0.38)) * w,
-        float(rng.uniform(-1.1, 0.2)),
-        float(np.clip(rng.normal(1.4, 0.25), 0.7, h - 0.3)),
-    )
-    target = (
-        float(rng.uniform(-0.4, 0.4)) * w,
-        length * float(rng.uniform(0.6, 1.0)),
-        float(np.clip(rng.normal(0.9, 0.35), 0.1, 2.0)),
-    )
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+    """Seen from the near end of the room by its lamp, sometimes with the sun in it."""
+    scene.camera = _standing(rng, (w, length, h), behind=(-1.1, 0.2), height=(1.4, 0.25, 0.7), ahead=0.6, aim=0.9)
     scene.light = _wall_light(rng, w, length, h, True)
     if rng.random() < 0.15:
         _sunlit(scene.light, rng, w, length, h)

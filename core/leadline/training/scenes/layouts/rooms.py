@@ -263,6 +263,34 @@ def _hang(world: World, palette: Palette, rng: Rng, w: float, length: float, h: 
                 _opening(world, palette, rng, h)
 
 
+def _standing(
+    rng: Rng,
+    size: tuple[float, float, float],
+    behind: tuple[float, float],
+    height: tuple[float, float, float],
+    ahead: float,
+    aim: float,
+) -> Camera:
+    """At the near end of a room of ``size`` (width, length, height), looking along it or into a corner.
+
+    ``behind``: range of y; ``height``: mean, deviation and least height of the eye; ``ahead``: the target's y is at least this
+    share of the length; ``aim``: its mean height.
+    """
+    w, length, h = size
+    mean, deviation, least = height
+    eye = (
+        float(rng.uniform(-0.38, 0.38)) * w,
+        float(rng.uniform(*behind)),
+        float(np.clip(rng.normal(mean, deviation), least, h - 0.3)),
+    )
+    target = (
+        float(rng.uniform(-0.4, 0.4)) * w,
+        length * float(rng.uniform(ahead, 1.0)),
+        float(np.clip(rng.normal(aim, 0.35), 0.1, 2.0)),
+    )
+    return Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+
+
 def _indoor(
     rng: Rng, aspect: float, pieces: tuple[f.Piece, ...], size: tuple[float, float, float], count: int
 ) -> tuple[Scene, Palette]:
@@ -270,17 +298,8 @@ def _indoor(
     palette = Palette(scene.materials, rng)
     w, length, h = size
     world = scene.world
-    eye = (
-        float(rng.uniform(-0.38, 0.38)) * w,
-        float(rng.uniform(-1.0, 0.25)),
-        float(np.clip(rng.normal(1.35, 0.3), 0.6, h - 0.3)),
-    )
-    target = (
-        float(rng.uniform(-0.4, 0.4)) * w,
-        length * float(rng.uniform(0.7, 1.0)),
-        float(np.clip(rng.normal(0.85, 0.35), 0.1, 2.0)),
-    )
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+    scene.camera = _standing(rng, size, behind=(-1.0, 0.25), height=(1.35, 0.3, 0.6), ahead=0.7, aim=0.85)
+    eye = scene.camera.eye
     _shell(world, palette, rng, w, length, h)
     _hang(world, palette, rng, w, length, h)
     _furnish(world, palette, rng, w, length, pieces, count, (eye[0], eye[1]))
