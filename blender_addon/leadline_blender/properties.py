@@ -13,18 +13,20 @@ from bpy.props import (
     StringProperty,
 )
 
+#: The numbers are what .blend files keep; a new model takes a new one.
 MODELS = [
-    ("depthfm-mini", "DepthFM mini", "Small flow-matching model that comes with Leadline; shows how sure it is"),
-    ("depthmaster-mini", "DepthMaster mini", "Small one-step model that comes with Leadline; the quickest"),
-    ("fiffdepth-mini", "FiffDepth mini", "Small feed-forward model that comes with Leadline"),
-    ("depthfm", "DepthFM", "Official weights (3.6 GB); the server's computer needs them: leadline pull depthfm"),
+    ("fiffdepth-mini", "FiffDepth mini", "Small feed-forward model that comes with Leadline; the most accurate", 2),
+    ("depthmaster-mini", "DepthMaster mini", "Small one-step model that comes with Leadline", 1),
+    ("depthfm-mini", "DepthFM mini", "Small flow-matching model that comes with Leadline; steps can be chosen", 0),
+    ("depthfm", "DepthFM", "Official weights (3.6 GB); the server's computer needs them: leadline pull depthfm", 3),
     (
         "depthmaster",
         "DepthMaster",
         "Official weights (5.6 GB); the server's computer needs them: leadline pull depthmaster",
+        4,
     ),
-    ("fiffdepth", "FiffDepth", "Official weights, imported on the server's computer: leadline import"),
-    ("OTHER", "Other…", "A model of the server, by its name"),
+    ("fiffdepth", "FiffDepth", "Official weights, imported on the server's computer: leadline import", 5),
+    ("OTHER", "Other…", "A model of the server, by its name", 6),
 ]
 
 #: Quality → network evaluations, members of the ensemble, long edge in pixels. 0 is the model's own default.
@@ -180,7 +182,7 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     )
     filepath: StringProperty(name="File", description="The photograph", subtype="FILE_PATH")  # type: ignore[valid-type]
     image: PointerProperty(name="Image", description="The photograph", type=bpy.types.Image)  # type: ignore[valid-type]
-    model: EnumProperty(name="Model", description="Who looks at the photograph", items=MODELS, default="depthfm-mini")  # type: ignore[valid-type]
+    model: EnumProperty(name="Model", description="Who looks at the photograph", items=MODELS, default="fiffdepth-mini")  # type: ignore[valid-type]
     other_model: StringProperty(name="Name", description="Name of the model as the server knows it")  # type: ignore[valid-type]
     quality: EnumProperty(  # type: ignore[valid-type]
         name="Quality",

@@ -67,7 +67,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights, as most checks are about Blender and not about the depth."""
+    """Random weights, as most checks are about Blender and not about the depth; with steps, so that work can be slow."""
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_model(tiny_bundle("depthfm"), path)
     return path
@@ -76,7 +76,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "log"
-    with LocalServer(sys.executable, [f"depthfm-mini={model}"], device="cpu", log_path=log) as running:
+    with LocalServer(sys.executable, [f"fiffdepth-mini={model}"], device="cpu", log_path=log) as running:
         assert running.address is not None
         yield running.address
 
@@ -97,7 +97,7 @@ def locked_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "--end-with-stdin",
         "--announce",
     ]
-    command += [f"--model=depthfm-mini={model}", "--device=cpu", f"--keys={folder / 'ring'}"]
+    command += [f"--model=fiffdepth-mini={model}", "--device=cpu", f"--keys={folder / 'ring'}"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -125,7 +125,7 @@ def test_in_blender(version, extension, photo, server, locked_server, model, tmp
 
 
 def test_in_blender_with_the_mini_weights(extension, photo, tmp_path):
-    with LocalServer(sys.executable, ["depthfm-mini"], device="cpu", log_path=tmp_path / "log") as server:
+    with LocalServer(sys.executable, ["fiffdepth-mini"], device="cpu", log_path=tmp_path / "log") as server:
         run_inside(
             blender_python("4.2"),
             tmp_path,

@@ -121,7 +121,7 @@ def test_keys(settings, preferences, tmp_path):
 
 def test_connection_test_names_the_models(settings):
     assert bpy.ops.leadline.test_connection() == {"FINISHED"}
-    assert "depthfm-mini" in part("runtime").message[1]
+    assert "fiffdepth-mini" in part("runtime").message[1]
 
 
 def test_unknown_model(settings):
@@ -137,7 +137,7 @@ def test_local_server_starts_is_killed_and_starts_again(settings, preferences, m
         """The local server, with the test's weights."""
 
         def __init__(self, **options):
-            super().__init__(models=[f"depthfm-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
+            super().__init__(models=[f"fiffdepth-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
             started.append(self)
 
     monkeypatch.setattr(part("link"), "LocalServer", WithModel)
