@@ -104,6 +104,17 @@ def test_bad_files_are_named_and_the_rest_is_done(model, pictures, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_quiet_tells_nothing_but_errors(model, pictures, tmp_path):
+    (pictures / "text.png").write_text("hello")
+    options = ("-o", tmp_path / "out", "-m", model, "--ensemble", 1, "--quiet")
+    done = leadline("predict", pictures / "a.png", *options)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "out" / "a.depth.png").exists()
+    done = leadline("predict", pictures / "text.png", *options)
+    assert done.returncode == 2
+    assert [line[:10] for line in done.stderr.splitlines()] == ["leadline: "]
+
+
 def test_what_a_shell_pattern_takes_along_is_skipped(model, pictures, tmp_path):
     (pictures / "notes.json").write_text("{}")
     done = leadline("predict", *sorted(pictures.glob("*.*")), "-o", tmp_path / "out", "-m", model, "--ensemble", 1)

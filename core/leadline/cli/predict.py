@@ -75,11 +75,12 @@ class Settings:
 @click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer members at once.")
 @click.option("--overwrite", is_flag=True, help="Do files again that an earlier run finished.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary; errors are still told.")
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
     compiled: CompileMode, memory_budget: str | None,
-    overwrite: bool, as_json: bool, show: bool, **options: Any,
+    overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
 
@@ -102,7 +103,7 @@ def command(
         estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
     )
     failures = 0
-    with _progress(len(jobs), quiet=as_json) as advance:
+    with _progress(len(jobs), quiet=quiet or as_json) as advance:
         for job in jobs:
             try:
                 if not overwrite and _finished(job, settings):
@@ -118,7 +119,7 @@ def command(
             if as_json:
                 click.echo(json.dumps(report))
             advance(job.source.name)
-    if not as_json:
+    if not (quiet or as_json):
         done = len(jobs) - failures
         where = f", results in {output}/" if done else ""
         click.echo(f"{done} of {len(jobs)} done{where}", err=True)
