@@ -1,7 +1,7 @@
 """Leadline: depth from photographs.
 
 >>> import leadline
->>> prediction = leadline.load("depthfm-mini").predict("photo.jpg")   # doctest: +SKIP
+>>> prediction = leadline.load("fiffdepth-mini").predict("photo.jpg")   # doctest: +SKIP
 >>> prediction.values.shape, prediction.space                         # doctest: +SKIP
 ((747, 1024), <Space.LOG_DEPTH: 'log_depth'>)
 """

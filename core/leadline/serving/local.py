@@ -37,7 +37,7 @@ class LocalServer:
     port on 127.0.0.1. The server ends when :meth:`stop` is called and also when this process dies, however it dies:
     it watches its standard input, which the operating system closes for us.
 
-    >>> with LocalServer(models=["depthfm-mini"]) as server, server.client() as client:   # doctest: +SKIP
+    >>> with LocalServer(models=["fiffdepth-mini"]) as server, server.client() as client:   # doctest: +SKIP
     ...     client.predict("photo.jpg")
 
     Args:
