@@ -3,7 +3,7 @@
 >>> import leadline
 >>> prediction = leadline.load("fiffdepth-mini").predict("photo.jpg")   # doctest: +SKIP
 >>> prediction.values.shape, prediction.space                         # doctest: +SKIP
-((747, 1024), <Space.LOG_DEPTH: 'log_depth'>)
+((747, 1024), <Space.SQRT_DISPARITY: 'sqrt_disparity'>)
 """
 
 from __future__ import annotations
