@@ -215,7 +215,7 @@ class DepthEstimator:
         many = isinstance(image, list | tuple) or (hasattr(image, "ndim") and image.ndim == 4)
         rgb = [read_image(one) for one in image] if many else [read_image(image)]
         ensemble = 1 if ensemble is None else ensemble
-        steps = self._check(steps, ensemble, size)
+        steps = self.checked_steps(steps, ensemble, size)
         size = self.default_size if size is None else size
         framed = [self._frame(one, size, framing) for one in rgb]
         if out is not None and [getattr(one, "shape", None) for one in out] != [one.full for one in framed]:
@@ -284,7 +284,12 @@ class DepthEstimator:
         self.predict(np.zeros((height, width, 3), dtype=np.uint8), steps=steps, ensemble=ensemble)
         return time.perf_counter() - started
 
-    def _check(self, steps: int | None, ensemble: int, size: int | None) -> int:
+    def checked_steps(self, steps: int | None, ensemble: int, size: int | None) -> int:
+        """The steps that :meth:`predict` takes with these options; before many images, to hear of a mistake once.
+
+        Raises:
+            InputError: The options do not fit this model.
+        """
         steps = self.default_steps if steps is None else steps
         if steps < 1 or (steps > 1 and not self.stochastic):
             raise InputError(f"steps={steps}: {self.name} takes {'1 or more' if self.stochastic else 'exactly 1'}")

@@ -115,6 +115,14 @@ def test_quiet_tells_nothing_but_errors(model, pictures, tmp_path):
     assert [line[:10] for line in done.stderr.splitlines()] == ["leadline: "]
 
 
+@pytest.mark.parametrize("option", [("--ensemble", 0), ("--steps", 0), ("--size", -5)])
+def test_options_that_fit_no_image_are_told_once(model, pictures, tmp_path, option):
+    done = leadline("predict", pictures, "-o", tmp_path / "out", "-m", model, *option)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "{}={}".format(option[0].strip("-"), option[1]) in done.stderr
+
+
 def test_what_a_shell_pattern_takes_along_is_skipped(model, pictures, tmp_path):
     (pictures / "notes.json").write_text("{}")
     done = leadline("predict", *sorted(pictures.glob("*.*")), "-o", tmp_path / "out", "-m", model, "--ensemble", 1)

@@ -99,6 +99,7 @@ def command(
         memory_budget=memory_budget,
         compiled=compiled,
     )
+    estimator.checked_steps(options["steps"], options["ensemble"], options["size"])
     settings = Settings(
         estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
     )
