@@ -38,7 +38,7 @@ def spelled_out():
         "license": "Apache-2.0",
         "package_dir": {"": "core", "leadline_ros": "ros2_node/leadline_ros"},
         "packages": find_packages("core") + find_packages("ros2_node"),
-        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*"]},
+        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*", "completion/*.npz"]},
         "zip_safe": False,
         "entry_points": {
             "console_scripts": [

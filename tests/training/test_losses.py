@@ -20,6 +20,13 @@ def test_squared_and_absolute_error_by_hand() -> None:
     assert float(losses.absolute_error(prediction, target)) == pytest.approx((0 + 2 + 3 + 0) / 4)
 
 
+def test_error_norm_by_hand() -> None:
+    prediction = torch.tensor([[[[3.0, 1.0]], [[4.0, 1.0]]]])  # two channels, two cells: lengths 5 and the root of 2
+    target = torch.zeros_like(prediction)
+    assert float(losses.error_norm(prediction, target)) == pytest.approx((5 + math.sqrt(2)) / 2)
+    assert float(losses.error_norm(prediction, target, torch.tensor([[[[1, 0]]]]).bool())) == pytest.approx(5.0)
+
+
 def test_masked_cells_do_not_count() -> None:
     prediction, target = grid([1.0, 2.0], [3.0, 4.0]), grid([1.0, 0.0], [0.0, 4.0])
     mask = grid([1.0, 1.0], [0.0, 0.0]).bool()

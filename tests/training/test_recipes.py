@@ -98,6 +98,16 @@ def test_depthfm_loss_by_hand(codec_file: Path) -> None:
     assert torch.equal(timestep, t)  # raw, in [0, 1]
 
 
+def test_depthfm_loss_as_printed_has_no_square(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthfm", codec_file, loss={"squared": False}))
+    batch = latent_batch()
+    fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))
+    loss = recipe(batch, torch.Generator().manual_seed(3))["loss"]
+    x0 = noised(batch["image"], torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3)), 400)
+    lengths = ((batch["depth"] - x0) ** 2).sum(dim=1).sqrt()
+    assert float(loss) == pytest.approx(float(lengths.mean()), rel=1e-5)
+
+
 def test_depthfm_may_train_more_at_its_start(codec_file: Path) -> None:
     recipe = build_recipe(config_for("depthfm", codec_file, loss={"start_share": 0.5}))
     calls = fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))

@@ -25,6 +25,12 @@ def absolute_error(prediction: Tensor, target: Tensor, mask: Tensor | None = Non
     return masked_mean((prediction.float() - target.float()).abs(), mask)
 
 
+def error_norm(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean over (N, H, W) of the Euclidean norm over channels: DepthFM eq. 4 as printed, without a square."""
+    length = torch.linalg.vector_norm(prediction.float() - target.float(), dim=1, keepdim=True)
+    return masked_mean(length, mask)
+
+
 def gradient_matching(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """FiffDepth eq. 6: (1 / M) sum of |dR/dx| + |dR/dy|, R the residual, one scale; forward differences.
 

@@ -1,0 +1,78 @@
+"""The launch files, read with a stand-in for `launch`: what they declare and which nodes they start."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from launch_stand_in import LAUNCH, declared, nodes
+
+from leadline_ros.share import PROFILE_VARIABLES
+
+ROOT = LAUNCH.parent
+FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
+
+
+@pytest.fixture(autouse=True)
+def no_profile_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_there_are_launch_files_for_what_the_guide_shows() -> None:
+    guide = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"ros2 launch leadline (\S+)", guide)) == set(FILES)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_argument_says_what_it_is_and_stands_in_the_guide(file: str) -> None:
+    guide = (ROOT / "docs" / "ros2.md").read_text(encoding="utf-8")
+    for name, argument in declared(file).items():
+        assert argument.description.endswith(".")
+        assert f"`{name}`" in guide
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_started_exists(file: str) -> None:
+    scripts = re.findall(r'^(\w+) = "leadline_ros', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    for node in nodes(file):
+        assert node.package == "leadline"
+        assert node.executable in scripts
+        assert all(Path(path).is_file() for path in node.additional_env.values())
+        for parameters in node.parameters:
+            assert isinstance(parameters, dict) or yaml.safe_load(Path(parameters).read_text(encoding="utf-8"))
+
+
+def test_without_arguments_the_parameter_file_decides() -> None:
+    (node,) = nodes("depth.launch.py")
+    assert node.parameters == [
+        str(ROOT / "config" / "depth.yaml"), {"auto_activate": True, "use_sim_time": False},
+    ]  # fmt: skip
+    assert (node.remappings, node.namespace) == ([], "")
+
+
+def test_arguments_reach_the_node() -> None:
+    (node,) = nodes(
+        "depth_lidar.launch.py", image="/front/image_raw", points="/lidar/points", namespace="front", model="a.safetensors",
+        device="cuda:1", camera_height_m="1.2", auto_activate="false", use_sim_time="true", log_level="debug",
+    )  # fmt: skip
+    assert node.namespace == "front"
+    assert node.remappings == [("image", "/front/image_raw"), ("points", "/lidar/points")]
+    assert node.parameters[1] == {
+        "auto_activate": False, "use_sim_time": True, "model": "a.safetensors", "device": "cuda:1", "camera_height_m": 1.2,
+    }  # fmt: skip
+    assert node.arguments == ["--ros-args", "--log-level", "debug"]
+
+
+def test_a_profile_that_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROFILE_VARIABLES[0], "/etc/mine.xml")
+    (node,) = nodes("depth.launch.py")
+    assert node.additional_env == {}
+
+
+def test_the_demo_hears_what_its_source_says() -> None:
+    source, node = nodes("demo.launch.py")
+    assert source.executable == "leadline_demo_source"
+    assert dict(node.remappings) == {"image": "/camera/image_raw", "points": "/lidar/points"}
