@@ -36,7 +36,7 @@ from leadline.models.folding import fold, sharing_copy
 from leadline.models.small_decoder import SmallDecoder
 from leadline.prediction import DepthPrediction
 from leadline.spaces import Space
-from leadline.views import views
+from leadline.views import laid_over, views
 
 #: Called with a stage ("encode", "solve", "decode") and the fraction done of the whole call; may raise to stop it.
 OnProgress = Callable[[str, float], None]
@@ -458,7 +458,7 @@ class _Replica:
             progress.decoded(len(part))
         members = torch.cat(maps).unflatten(0, (len(framed), ensemble)).squeeze(2)
         if not self.model.stochastic:
-            members = torch.stack([view.undo(members[:, i]) for i, view in enumerate(views(ensemble))], dim=1)
+            members = laid_over(members)
         return members
 
     def _encode(self, pixels: Tensor, progress: _Progress) -> Tensor:

@@ -10,6 +10,9 @@ from torch import Tensor
 #: Shifts in pixels (down, right), smaller than a latent cell and coprime with it, so that each view is cut differently.
 _SHIFTS = ((0, 0), (3, 5), (-5, 3), (5, -3), (-3, -5), (1, -7), (-7, 1), (7, 3))
 
+#: Pixels at the edge of a network's map that nothing is continued from.
+_RIM = 2
+
 
 @dataclass(frozen=True)
 class View:
@@ -28,6 +31,30 @@ class View:
         """A map of what :meth:`apply` gave, laid over the original image."""
         maps = maps.flip(-1) if self.flip else maps
         return _shifted(maps, -self.down, -self.right)
+
+
+def laid_over(members: Tensor) -> Tensor:
+    """Maps of the first M views, (N, M, H, W), laid over the original image.
+
+    A shifted view does not see the image's rim on one side. There it goes on from the first view as far off as it was
+    where it last saw, a little inside, for a network's outermost pixels are its worst.
+    """
+    first, laid = members[:, 0], [members[:, 0]]
+    for index, view in enumerate(views(members.shape[1])[1:], start=1):
+        map_ = view.undo(members[:, index])
+        rows, saw_row = _seen(members.shape[-2], view.down, members.device)
+        columns, saw_column = _seen(members.shape[-1], view.right, members.device)
+        beyond = first + (map_ - first).index_select(-2, rows).index_select(-1, columns)
+        laid.append(torch.where(saw_row[:, None] & saw_column, map_, beyond))
+    return torch.stack(laid, dim=1)
+
+
+def _seen(length: int, shift: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each row or column the nearest one well inside what a shifted view saw, and whether it saw the row itself."""
+    places = torch.arange(length, device=device)
+    low = max(-shift, 0) + (_RIM if shift < 0 else 0)
+    high = length - 1 - max(shift, 0) - (_RIM if shift > 0 else 0)
+    return places.clamp(low, max(low, high)).clamp(0, length - 1), (places + shift >= 0) & (places + shift < length)
 
 
 def views(count: int) -> list[View]:

@@ -28,6 +28,8 @@ def test_every_stage_is_a_valid_configuration(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(config))
         assert load_config(path) == config
+        if config["recipe"] == mini.LATENTS and "shares" in config["data"]:
+            assert len(config["data"]["shares"]) == len(config["data"]["sizes"])
         if config["recipe"] != mini.LATENTS:
             assert trainer_config(config).steps > 0
         if "start_from" in config:
@@ -65,10 +67,14 @@ def test_the_whole_pipeline_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(mini, "SCENES", tiny)
     lines: list[str] = []
     mini.train_mini(tmp_path, quick=True, report=lines.append)
-    assert {path.stem for path in (tmp_path / "packed").glob("*.safetensors")} == {*NAMES, "mini-codec"}
+    assert {path.stem for path in (tmp_path / "packed").glob("*.safetensors")} == {
+        *NAMES,
+        "mini-codec",
+        "mini-small-decoder",
+    }
     lines.clear()
     mini.train_mini(tmp_path, quick=True, report=lines.append)
-    assert lines.count("finished before") == 6
+    assert lines.count("finished before") == 7
     table = ablations.run_ablation("ablation-fourier", tmp_path, quick=True, report=lines.append)
     assert "no-fourier" in table
 

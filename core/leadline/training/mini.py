@@ -29,7 +29,7 @@ from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
 LICENCE = "Apache-2.0"
-SIZES = [[128, 192], [192, 256], [96, 256], [96, 320]]
+SIZES = [[128, 192], [192, 256], [96, 256], [96, 320], [240, 320]]
 
 UNET: dict[str, Any] = {
     "sample_size": 32, "block_out_channels": [64, 96, 160], "layers_per_block": 1,
@@ -51,11 +51,11 @@ class RenderJob:
     seed: int
     views: int
     min_scale: float
-    shares: tuple[float, float, float, float]
+    shares: tuple[float, float, float, float, float]
     layout: str | None = None
 
 
-def _of_layout(layout: str, count: int, seed: int, shares: tuple[float, float, float, float]) -> RenderJob:
+def _of_layout(layout: str, count: int, seed: int, shares: tuple[float, float, float, float, float]) -> RenderJob:
     """Small pictures of one layout, six crops of each."""
     folder = f"scenes-{layout.replace('_', '-')}"
     return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, shares=shares, layout=layout)
@@ -63,24 +63,25 @@ def _of_layout(layout: str, count: int, seed: int, shares: tuple[float, float, f
 
 #: What the shipped weights were trained on. Crops of a scene are learnt by heart long before the scene is: many of each help.
 SCENES = (
-    RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6, shares=(0.3, 0.5, 0.2, 0.0)),
-    RenderJob("scenes-small", 8000, 144, 192, seed=2, views=4, min_scale=0.7, shares=(0.6, 0.15, 0.25, 0.0)),
+    RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6, shares=(0.3, 0.5, 0.2, 0.0, 0.0)),
+    RenderJob("scenes-small", 8000, 144, 192, seed=2, views=4, min_scale=0.7, shares=(0.6, 0.15, 0.25, 0.0, 0.0)),
     RenderJob(
-        "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7), layout="street"
+        "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7, 0.0), layout="street"
     ),
-    _of_layout("cellar", 2100, seed=21, shares=(0.6, 0.2, 0.2, 0.0)),
-    _of_layout("still_life", 2100, seed=22, shares=(0.65, 0.25, 0.1, 0.0)),
-    _of_layout("alongside", 2600, seed=23, shares=(0.6, 0.25, 0.15, 0.0)),
-    _of_layout("open_box", 1600, seed=24, shares=(0.65, 0.25, 0.1, 0.0)),
-    _of_layout("yard", 1200, seed=41, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("lounge", 1200, seed=42, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("bathroom", 700, seed=51, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("kitchen", 500, seed=52, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("classroom", 500, seed=53, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("shop", 500, seed=54, shares=(0.5, 0.3, 0.2, 0.0)),
-    _of_layout("workplace", 500, seed=55, shares=(0.5, 0.3, 0.2, 0.0)),
-    RenderJob("scenes-more", 2200, 192, 256, seed=4, views=6, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0)),
-    RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, shares=(0.5, 0.3, 0.2, 0.0)),
+    _of_layout("cellar", 2100, seed=21, shares=(0.6, 0.2, 0.2, 0.0, 0.0)),
+    _of_layout("still_life", 2100, seed=22, shares=(0.65, 0.25, 0.1, 0.0, 0.0)),
+    _of_layout("alongside", 2600, seed=23, shares=(0.6, 0.25, 0.15, 0.0, 0.0)),
+    _of_layout("open_box", 1600, seed=24, shares=(0.65, 0.25, 0.1, 0.0, 0.0)),
+    _of_layout("yard", 1200, seed=41, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("lounge", 1200, seed=42, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("bathroom", 700, seed=51, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("kitchen", 500, seed=52, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("classroom", 500, seed=53, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("shop", 500, seed=54, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    _of_layout("workplace", 500, seed=55, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
+    RenderJob("scenes-more", 2200, 192, 256, seed=4, views=6, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0, 0.0)),
+    RenderJob("scenes-fine", 2400, 240, 320, seed=91, views=6, min_scale=0.65, shares=(0.05, 0.3, 0.0, 0.15, 0.5)),
+    RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
 )
 
 
@@ -128,29 +129,31 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     first = str(root / "depthmaster-stage1" / "model.safetensors")
     flow = str(root / "depthfm" / "model.safetensors")
     often = {"128x192": 0.5, "192x256": 0.25, "96x256": 0.15, "96x320": 0.1}
-    small = {"default_size": 256}
+    finer = {"128x192": 0.35, "192x256": 0.35, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1}
+    small, fine = {"default_size": 256}, {"default_size": 288}
     yield (
         "fiffdepth",
         {
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
-            "model": {**small, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
-            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
-            "trainer": trainer(steps=30000, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "model": {**fine, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
+            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": finer},
+            "trainer": trainer(steps=35000, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
         "depthfm",
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
-            "loss": {"start_share": 0.5}, "data": {"latents": caches, "target": "log_depth", "sizes": often},
-            "trainer": trainer(steps=13800, batch_size=32, lr=8e-4, seed=5),
+            "loss": {"start_share": 0.5, "squared": False},
+            "data": {"latents": caches, "target": "log_depth", "sizes": finer},
+            "trainer": trainer(steps=16700, batch_size=32, lr=8e-4, seed=5),
         },
     )  # fmt: skip
     yield (
         "depthmaster-stage1",
         {
             "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "start_from": trunk,
-            "model": small, "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
+            "model": fine, "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
             "trainer": trainer(steps=700, batch_size=32, lr=4e-4, warmup=30, ema=0.995, seed=4),
         },
     )  # fmt: skip
@@ -158,7 +161,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "depthmaster-stage2",
         {
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
-            "model": small, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
+            "model": fine, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
             "trainer": trainer(steps=600, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
