@@ -52,9 +52,10 @@ def laid_over(members: Tensor) -> Tensor:
 def _seen(length: int, shift: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each row or column the nearest one well inside what a shifted view saw, and whether it saw the row itself."""
     places = torch.arange(length, device=device)
-    low = max(-shift, 0) + (_RIM if shift < 0 else 0)
-    high = length - 1 - max(shift, 0) - (_RIM if shift > 0 else 0)
-    return places.clamp(low, max(low, high)).clamp(0, length - 1), (places + shift >= 0) & (places + shift < length)
+    low = _RIM - shift if shift < 0 else 0
+    high = length - 1 - (_RIM + shift if shift > 0 else 0)
+    inside = places.clamp(min=min(low, length - 1)).clamp(max=max(high, 0))
+    return inside, (places + shift >= 0) & (places + shift < length)
 
 
 def views(count: int) -> list[View]:

@@ -15,8 +15,9 @@ from types import ModuleType
 from typing import Any
 
 import yaml
+from places import ROOT
 
-LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+LAUNCH = ROOT / "launch"
 
 
 @dataclass

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 from launch_stand_in import LAUNCH, declared, nodes
+from places import ROOT
 
 from leadline_ros.share import PROFILE_VARIABLES
 
-ROOT = LAUNCH.parent
 FILES = sorted(path.name for path in LAUNCH.glob("*.launch.py"))
 
 

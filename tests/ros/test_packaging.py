@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import setuptools
-
-ROOT = Path(__file__).resolve().parents[2]
+from places import ROOT
 
 
 def said_by_setup(monkeypatch: pytest.MonkeyPatch, version: str) -> dict[str, Any]:
