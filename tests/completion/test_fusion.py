@@ -7,7 +7,7 @@ from completion_scene import HEIGHT, WIDTH, keep, model_map, rmse, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline.completion import Camera, SparseDepth, complete
+from leadline.completion import Camera, FusionOptions, SparseDepth, complete
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.errors import InputError, NotMetricError
 from leadline.evaluation.completion import with_outliers
@@ -102,6 +102,18 @@ def test_sky_that_a_model_sees_between_points_stays_near_their_depth(points):
     sky = replace(model, values=np.where(patches, -0.5, model.values).astype(np.float32))
     result = complete(IMAGE, sky, keep(far, points)).depth_m
     assert result.max() < 1.3 * far.max()  # 2.7 × if the share of the model is let go
+
+
+def test_beside_a_small_step_dense_points_decide_for_one_side():
+    step = np.where(np.arange(WIDTH) < WIDTH // 2, 3.0, 3.3).astype(np.float32) * np.ones((HEIGHT, 1), np.float32)
+    flat = replace(model_map(step, Space.LOG_DEPTH), values=np.zeros_like(step))
+    grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+
+    def between(options: FusionOptions) -> float:
+        made = complete(grey, flat, keep(step, step.size // 2), options=options).depth_m
+        return float(((made > 3.03) & (made < 3.27)).mean())
+
+    assert between(FusionOptions()) < 0.7 * between(FusionOptions(tolerance=0.2))
 
 
 def test_regions_without_points_follow_the_model():

@@ -48,6 +48,11 @@ _TILE_REACH = 0.6
 #: Among few points, one less far than this (in log depth) from most around it is also judged by rules: the network was taught
 #: gross errors.
 _SLIGHT = 0.1
+#: The tolerance at which these rules ask whether neighbours agree.
+_RULES_TOLERANCE = 0.2
+#: Where scattered points are closer than this, pixels, the tolerance falls with their spacing: points across an edge are then as
+#: near as those on this side of it, and the mean of both sides is on neither.
+_DENSE = 5.0
 #: Fewer points than this are few to their judge.
 _FEW = 1000
 #: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
@@ -63,7 +68,9 @@ class FusionOptions:
         neighbours: Points that each pixel looks at; three quarters more where points lie in scan lines.
         working_pixels: The regression runs on a grid of about this many pixels (finer where points are dense) and is
             brought to full resolution with the model's own map.
-        tolerance: Relative depth difference that starts to count as "another surface".
+        tolerance: Relative depth difference that starts to count as "another surface" among scattered points; less
+            where they are dense.
+        line_tolerance: The same among scan lines.
         left_out: Points left out to learn the model's share and the uncertainty.
         guide_blur_px: Blur of the guide image, in pixels of an image 640 wide.
         seed: For the choice of left-out points and the robust fit.
@@ -72,7 +79,8 @@ class FusionOptions:
 
     neighbours: int = 12
     working_pixels: int = 65_000
-    tolerance: float = 0.2
+    tolerance: float = 0.07
+    line_tolerance: float = 0.2
     left_out: int = 2000
     guide_blur_px: float = 1.5
     seed: int = 0
@@ -321,8 +329,8 @@ class Fusion:
         kept, off = keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points), judge)
         if judge is Judge.MANY or bool(kept.all()):
             return kept
-        unit, colour = self._tolerance(points.value), self.options.local.colour
-        trusted = trust(points, neighbours, self.tiles, unit, colour, start=kept.to(unit.dtype))
+        unit = self._differences(_RULES_TOLERANCE, points.value)
+        trusted = trust(points, neighbours, self.tiles, unit, self.options.local.colour, start=kept.to(unit.dtype))
         return kept & ~((trusted < 0.5) & (off.abs() < _SLIGHT))
 
     def model_m(self, points: Points) -> Tensor:
@@ -446,7 +454,14 @@ class Fusion:
 
     def _tolerance(self, values: Tensor) -> Tensor:
         """What the relative tolerance is at these values, in their unit."""
-        return self.options.tolerance * self.space.to_depth(values) / self.space.depth_slope(values)
+        if self.in_lines:
+            return self._differences(self.options.line_tolerance, values)
+        spacing = (self.height * self.width / len(self.sparse)) ** 0.5
+        return self._differences(self.options.tolerance * min(1.0, spacing / _DENSE), values)
+
+    def _differences(self, relative: float, values: Tensor) -> Tensor:
+        """Differences of the values that are this relative difference of depth."""
+        return relative * self.space.to_depth(values) / self.space.depth_slope(values)
 
     def _leave_out(
         self, points: Points, neighbours: Tensor, bandwidth: Tensor, nearest: Tensor, spacing: float
@@ -515,7 +530,7 @@ class Fusion:
         if calibration is not None:
             return calibration.sigma(estimate, model)
         possible = self.space.from_depth(_within(self.space.to_depth(estimate.value), self.sparse))
-        return prior_sigma(len(self.sparse)) * self._tolerance(possible) / self.options.tolerance
+        return self._differences(prior_sigma(len(self.sparse)), possible)
 
     def _full(self, tiles: Tensor) -> Tensor:
         """(T, C) → (H, W)."""
