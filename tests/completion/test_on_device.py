@@ -5,7 +5,7 @@ import pytest
 import torch
 from completion_scene import keep, model_map, room
 
-from leadline.completion import fusion, neighbours
+from leadline.completion import fusion, grid, neighbours
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.completion.neighbours import Neighbours, nearest_of_all
 from leadline.completion.sparse import points_of
@@ -48,7 +48,7 @@ def test_no_map_leaves_the_device(points, monkeypatch):
 
     for name in ("cpu", "numpy", "tolist", "__array__"):
         monkeypatch.setattr(torch.Tensor, name, refuse_maps(name))
-    for module in (fusion, neighbours):
+    for module in (grid, neighbours):
         monkeypatch.setattr(module, "on_processor", lambda _: False)
     there, sigma_there = fusion.fuse(*arguments)
     monkeypatch.undo()

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from leadline.completion.camera import Camera
-from leadline.completion.fusion import FusionOptions, complete
+from leadline.completion.fusion import FusionOptions
+from leadline.completion.methods import complete
 from leadline.completion.sparse import SparseDepth, points_of
 from leadline.conditioning import SparseCondition, sparse_condition
 from leadline.errors import InputError

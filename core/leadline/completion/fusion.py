@@ -1,35 +1,27 @@
-"""complete(): an image's relative depth and a few measured points → dense metric depth with its uncertainty."""
+"""A map with scale and shift, and the points around every pixel → dense metric depth with its uncertainty."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from time import perf_counter
+from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leadline.completion.camera import Camera
-from leadline.completion.fit import Fit, fit_scale_and_shift, judged
+from leadline.completion.fit import Fit
+from leadline.completion.grid import WorkingGrid
 from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
-from leadline.completion.neighbours import Neighbours, on_processor
+from leadline.completion.neighbours import Neighbours
 from leadline.completion.outliers import Judge, keep
-from leadline.completion.sparse import SparseDepth, points_of
+from leadline.completion.sparse import SparseDepth
 from leadline.completion.support import trust
 from leadline.completion.uncertainty import Calibration, calibrate
-from leadline.errors import InputError
-from leadline.image import ImageLike, read_image
-from leadline.prediction import DepthPrediction
 from leadline.spaces import Space
 
-FloatMap = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
-#: What :func:`complete` knows.
-METHODS = ("fusion", "scale", "depthfm")
 #: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
 _RANGE_FACTOR = 4.0
 #: An estimate lies this share beyond the depths of the points around at most, and so much more at every spacing of the points
@@ -43,8 +35,6 @@ _IN_LINE = 0.1
 _APART = 4.0
 #: One of so many left-out points of a scan line is told by other lines alone.
 _STRIPS = 2
-#: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
-_TILE_REACH = 0.6
 #: Among few points, one less far than this (in log depth) from most around it is also judged by rules: the network was taught
 #: gross errors.
 _SLIGHT = 0.1
@@ -88,99 +78,6 @@ class FusionOptions:
     local: LocalOptions = field(default_factory=LocalOptions)
 
 
-def complete(
-    image: ImageLike,
-    prediction: DepthPrediction,
-    sparse_depth_m: npt.NDArray[Any] | SparseDepth,
-    camera: Camera | None = None,
-    method: str = "fusion",
-    *,
-    fit: Fit | None = None,
-    options: FusionOptions | None = None,
-    device: str | torch.device = "cpu",
-) -> DepthPrediction:
-    """Fuse a model's map with measured depth.
-
-    Scale and shift are fitted robustly in the model's own space; then every pixel's value is regressed on the points
-    around it, weighing place and colour, with the model's map as one of the regressors. Points that their
-    neighbours contradict are taken out first; the result passes through the others. Far from all points it follows the
-    model. Points left out in turn tell how much to believe the model and how large errors are.
-
-    Args:
-        image: The photograph, anything :func:`leadline.image.read_image` takes.
-        prediction: A model's map of it.
-        sparse_depth_m: (H, W) metres at the image's resolution, 0 or NaN where nothing was measured; or a
-            :class:`SparseDepth`.
-        camera: If given, its size must be the image's.
-        method: ``"fusion"``; ``"scale"`` for the fit of scale and shift alone; ``"depthfm"`` for a map that a completion model
-            made with these points (:func:`leadline.completion.predict_with_sparse`): its metres are its own, not fitted.
-        fit: Use this scale and shift instead of fitting them (streams carry them over).
-        options: Constants.
-        device: Where to compute; the result is NumPy in any case.
-
-    Returns:
-        Metric depth with uncertainty in metres; ``meta["completion"]`` says what was used and lists ``warnings``. With
-        no point (and no ``fit``) it is ``prediction`` itself, not metric, with ``meta["completion"]["status"] ==
-        "no points"``.
-
-    Raises:
-        InputError: Sizes differ, depth is not metres, or the method is not known.
-    """
-    started = perf_counter()
-    options = options or FusionOptions()
-    if method not in METHODS:
-        raise InputError(f"completion method {method!r} is not known; use {', '.join(map(repr, METHODS))}")
-    if method == "depthfm":
-        fit = fit or _own_metres(prediction)
-    rgb = read_image(image)
-    height, width = rgb.shape[:2]
-    if prediction.shape != (height, width):
-        raise InputError(
-            f"the prediction is {prediction.shape[1]}x{prediction.shape[0]} and the image {width}x{height}"
-        )
-    if camera is not None:
-        camera.check_size(width, height)
-    sparse, warnings = points_of(sparse_depth_m, (height, width))
-    space = prediction.space
-    report: dict[str, Any] = {"method": method, "points": len(sparse), "warnings": warnings}
-    if len(sparse) == 0 and fit is None:
-        report["status"] = "no points"
-        warnings.append("no points: the map is relative, not metric")
-        return replace(prediction, meta={**prediction.meta, "completion": report})
-    at_points = prediction.values[sparse.v, sparse.u]
-    if method == "depthfm" and fit is not None and len(sparse):
-        fit = judged(at_points, sparse.depth_m, space, fit.scale, fit.shift, fit.kind)
-        flat = judged(
-            at_points, sparse.depth_m, space, 0.0, float(np.median(space.from_depth(sparse.depth_m))), "constant"
-        )
-        if fit.sigma > flat.sigma:
-            warnings.append("the network's metres are farther from the points than one constant depth is")
-    if fit is None:
-        fit = fit_scale_and_shift(at_points, sparse.depth_m, space, options.seed)
-    if fit.kind == "constant":
-        warnings.append("the model's map does not agree with the points; it was not used")
-    elif fit.kind == "scale":
-        warnings.append("only the scale could be fitted; the shift is assumed")
-    report.update(status="metric", scale=fit.scale, shift=fit.shift, fitted_in=space.value, fit=fit.kind)
-    values = torch.as_tensor(prediction.values, device=device)
-    spread = None if prediction.uncertainty is None else torch.as_tensor(prediction.uncertainty, device=device)
-    uncorrected = method == "scale" or (method == "depthfm" and not options.through_points)
-    if uncorrected or len(sparse) == 0:
-        depth, sigma = _scaled(values, spread, sparse, fit, space)
-        report["uncertainty"] = "fit"
-    else:
-        depth, sigma = fuse(rgb, values, spread, sparse, fit, space, options, report)
-    report["seconds"] = perf_counter() - started
-    return DepthPrediction(
-        values=depth.cpu().numpy(),
-        space=Space.DEPTH,
-        uncertainty=sigma.cpu().numpy(),
-        metric=True,
-        model=prediction.model,
-        meta={**prediction.meta, "completion": report},
-    )
-
-
 def fuse(
     rgb: Rgb,
     values: Tensor,
@@ -191,7 +88,7 @@ def fuse(
     options: FusionOptions | None = None,
     report: dict[str, Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What :func:`complete` does once scale and shift are fitted, on the device of ``values``.
+    """What :func:`leadline.completion.complete` does once scale and shift are fitted, on the device of ``values``.
 
     Maps stay on that device; only numbers about the points leave it.
 
@@ -217,37 +114,13 @@ def fuse(
     return fusion.run(report)
 
 
-def _own_metres(prediction: DepthPrediction) -> Fit:
-    """The scale and shift that a conditioned map brings along."""
-    own = prediction.meta.get("condition")
-    if own is None or prediction.space is not Space.LOG_DEPTH:
-        raise InputError(
-            f"method 'depthfm' needs a map made with sparse depth, and this one of {prediction.model or 'another model'} was "
-            "not; use complete_with() or predict_with_sparse() and a completion model"
-        )
-    return Fit(float(own["half_range"]), float(own["centre"]), 0.0, "condition", 1.0)
-
-
-def _scaled(
-    values: Tensor, spread: Tensor | None, sparse: SparseDepth, fit: Fit, space: Space
-) -> tuple[Tensor, Tensor]:
-    """Scale and shift alone: depth and sigma, metres."""
-    fitted = values * fit.scale + fit.shift
-    depth = _within(space.to_depth(fitted), sparse)
-    slope = space.depth_slope(space.from_depth(depth))
-    variance = torch.full_like(depth, fit.sigma) if len(sparse) >= 3 else prior_sigma(len(sparse)) * depth / slope
-    variance = variance.square()
-    if spread is not None:
-        variance = variance + (fit.scale * spread).square()
-    return depth, variance.sqrt() * slope
-
-
 def prior_sigma(points: int) -> float:
     """Relative uncertainty claimed for too few points to measure it."""
     return _PRIOR_SIGMA.get(points, _PRIOR_SIGMA_REST)
 
 
-def _within(depth: Tensor, sparse: SparseDepth) -> Tensor:
+def within(depth: Tensor, sparse: SparseDepth) -> Tensor:
+    """``depth``, metres, changed in place: nowhere far beyond the nearest and the farthest point."""
     if len(sparse) == 0:
         return depth
     return depth.clamp_(float(sparse.depth_m.min()) / _RANGE_FACTOR, float(sparse.depth_m.max()) * _RANGE_FACTOR)
@@ -270,7 +143,7 @@ def _guarded(dx: Tensor, dy: Tensor, guard: Tensor, needed: int) -> Tensor:
 
 
 class Fusion:
-    """One image's fusion. All maps of the working grid are laid out (T, C): pixel of the tile, tile."""
+    """One image's fusion. Maps of the working grid are laid out (T, C): pixel of the tile, tile."""
 
     def __init__(
         self,
@@ -291,14 +164,13 @@ class Fusion:
             options,
         )
         self.device = values.device
-        self.height, self.width = values.shape
-        self.stride, self.tile = self._choose_stride()
-        side = self.tile * self.stride
-        self.rows, self.columns = (-(-length // side) for length in (self.height, self.width))  # tiles
-        self.tiles = torch.as_tensor((sparse.v // side) * self.columns + sparse.u // side, device=self.device)
+        height, width = values.shape
+        self.spacing_px = (height * width / len(sparse)) ** 0.5
+        self.grid = WorkingGrid.for_points(height, width, len(sparse), options.working_pixels)
+        self.tiles = torch.as_tensor(self.grid.tile_of(sparse.u, sparse.v), device=self.device)
         self.depth_m = torch.as_tensor(sparse.depth_m, device=self.device)
         self._prepared: tuple[Points, Tensor, Tensor, Tensor] | None = None
-        self.guide = self._guide(rgb)
+        self.guide = self.grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), self.device)
         self.map = values * fit.scale + fit.shift
 
     def run(self, report: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -306,19 +178,19 @@ class Fusion:
         points, neighbours, bandwidth, nearest = self.prepare()
         spacing = max(float(nearest.median()), 0.5)
         share, calibration = self._leave_out(points, neighbours, bandwidth, nearest, spacing)
-        far = 1.0 / (1.0 + (nearest / (6 * spacing + self.stride)) ** 4)
+        far = 1.0 / (1.0 + (nearest / (6 * spacing + self.grid.stride)) ** 4)
         pixels = self._pixels(1.0 - (1.0 - share) * far)
         tolerance = self._tolerance(pixels.model)
         estimate = regress(pixels, points, neighbours, bandwidth, tolerance, self.options.local)
         estimate = estimate._replace(value=self._in_reach(estimate, neighbours, spacing))
         sigma = self._sigma(estimate, pixels.model, calibration)
         if self.spread is not None:
-            members = self._tiled(self._coarse(self.spread)) * self.fit.scale * estimate.share
+            members = self.grid.tiled(self.grid.coarse(self.spread)) * self.fit.scale * estimate.share
             sigma = torch.where(estimate.distance > 3 * spacing, torch.hypot(sigma, members), sigma)
         report.update(
             model_share=share,
             uncertainty="left-out points" if calibration is not None else "prior",
-            working_stride=self.stride,
+            working_stride=self.grid.stride,
         )
         return self._finish(estimate, sigma, pixels.model, points)
 
@@ -335,65 +207,7 @@ class Fusion:
 
     def model_m(self, points: Points) -> Tensor:
         """(n,) metres: the fitted model at the points."""
-        return _within(self.space.to_depth(points.model), self.sparse)
-
-    # -- the working grid ----------------------------------------------------------------------------------------
-
-    def _choose_stride(self) -> tuple[int, int]:
-        """Pixels of the image per pixel of the grid, and of the grid per side of a tile, whose pixels share neighbours."""
-        pixels = self.height * self.width
-        spacing = (pixels / len(self.sparse)) ** 0.5
-        by_budget = round((pixels / self.options.working_pixels) ** 0.5)
-        stride = int(np.clip(min(by_budget, spacing / 1.5), 1, 8))
-        return stride, 3 if stride < _TILE_REACH * spacing else 2
-
-    def _guide(self, rgb: Rgb) -> Tensor:
-        """(3, h, w) CIELAB of the working grid, 0..255."""
-        stride = self.stride
-        below, right = self._beyond()
-        padded = cv2.copyMakeBorder(rgb, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        size = (padded.shape[1] // stride, padded.shape[0] // stride)
-        small = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
-        blur = self.options.guide_blur_px * max(self.width / 640, 0.5) / stride
-        if blur > 0.3:
-            small = cv2.GaussianBlur(small, (0, 0), blur)
-        lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-        return torch.as_tensor(lab, device=self.device).permute(2, 0, 1).float().contiguous()
-
-    def _beyond(self) -> tuple[int, int]:
-        """Rows and columns that the tiles reach beyond the image."""
-        side = self.tile * self.stride
-        return self.rows * side - self.height, self.columns * side - self.width
-
-    def _coarse(self, full: Tensor) -> Tensor:
-        """(H, W) → (h, w) of the working grid: means of stride × stride pixels."""
-        below, right = self._beyond()
-        padded = torch.nn.functional.pad(full[None, None], (0, right, 0, below), mode="replicate")
-        return (torch.nn.functional.avg_pool2d(padded, self.stride) if self.stride > 1 else padded)[0, 0]
-
-    def _tiled(self, grid: Tensor) -> Tensor:
-        """(..., h, w) → (..., T, C)."""
-        lead = grid.shape[:-2]
-        tiles = grid.reshape(*lead, self.rows, self.tile, self.columns, self.tile).movedim((-3, -1), (-4, -3))
-        return tiles.reshape(*lead, self.tile**2, self.rows * self.columns)
-
-    def _grid(self, tiles: Tensor) -> Tensor:
-        """(T, C) → (h, w)."""
-        side = self.tile
-        grid = tiles.reshape(side, side, self.rows, self.columns).permute(2, 0, 3, 1)
-        return grid.reshape(side * self.rows, side * self.columns)
-
-    def _pixels(self, share: Tensor) -> Pixels:
-        stride = self.stride
-        y, x = (
-            torch.arange(self.tile * tiles, device=self.device, dtype=torch.float32) * stride + (stride - 1) / 2
-            for tiles in (self.rows, self.columns)
-        )
-        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        model = self._tiled(self._coarse(self.map))
-        return Pixels(
-            self._tiled(grid_x), self._tiled(grid_y), self._tiled(self.guide), model, share.float().expand_as(model)
-        )
+        return within(self.space.to_depth(points.model), self.sparse)
 
     # -- the points ----------------------------------------------------------------------------------------------
 
@@ -404,22 +218,17 @@ class Fusion:
         return self._prepared
 
     def _prepare(self) -> tuple[Points, Tensor, Tensor, Tensor]:
-        side = self.tile * self.stride
         places = torch.as_tensor(np.stack([self.sparse.u, self.sparse.v], axis=1), device=self.device)
         u, v = places.T
         places = places.float()
         self._search = Neighbours(places)
         self.line_step = self._step_along_lines(places)
-        tile_y, tile_x = (
-            torch.arange(number, device=self.device) * side + (side - 1) / 2 for number in (self.rows, self.columns)
-        )
-        centres = torch.cartesian_prod(tile_y, tile_x).flip(1)
         count = min(self.options.neighbours * (7 if self.in_lines else 4) // 4, len(self.sparse))
-        distances, indices = self._search.nearest(centres, count)
+        distances, indices = self._search.nearest(self.grid.centres(self.device), count)
         points = Points(
             x=places[:, 0].contiguous(),
             y=places[:, 1].contiguous(),
-            guide=self.guide[:, v // self.stride, u // self.stride],
+            guide=self.guide[:, v // self.grid.stride, u // self.grid.stride],
             value=self.space.from_depth(self.depth_m),
             model=self.map[v, u],
         )
@@ -440,7 +249,7 @@ class Fusion:
         root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
         in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < _IN_LINE)
         step = float(distances[1].median())
-        scattered = 0.5 * (self.height * self.width / len(places)) ** 0.5
+        scattered = 0.5 * self.spacing_px
         return step if in_line or (scattered > 1.5 and step < 0.7 * scattered) else None
 
     @property
@@ -456,8 +265,7 @@ class Fusion:
         """What the relative tolerance is at these values, in their unit."""
         if self.in_lines:
             return self._differences(self.options.line_tolerance, values)
-        spacing = (self.height * self.width / len(self.sparse)) ** 0.5
-        return self._differences(self.options.tolerance * min(1.0, spacing / _DENSE), values)
+        return self._differences(self.options.tolerance * min(1.0, self.spacing_px / _DENSE), values)
 
     def _differences(self, relative: float, values: Tensor) -> Tensor:
         """Differences of the values that are this relative difference of depth."""
@@ -515,6 +323,12 @@ class Fusion:
 
     # -- the result ----------------------------------------------------------------------------------------------
 
+    def _pixels(self, share: Tensor) -> Pixels:
+        model = self.grid.tiled(self.grid.coarse(self.map))
+        return Pixels(
+            *self.grid.places(self.device), self.grid.tiled(self.guide), model, share.float().expand_as(model)
+        )
+
     def _in_reach(self, estimate: Estimate, neighbours: Tensor, spacing: float) -> Tensor:
         """(T, C) values not far beyond the depth of the neighbouring points: a share of the model can reach there, and in
         disparity a small step too far is a long way. Among very few points the model decides."""
@@ -529,34 +343,20 @@ class Fusion:
     def _sigma(self, estimate: Estimate, model: Tensor, calibration: Calibration | None) -> Tensor:
         if calibration is not None:
             return calibration.sigma(estimate, model)
-        possible = self.space.from_depth(_within(self.space.to_depth(estimate.value), self.sparse))
+        possible = self.space.from_depth(within(self.space.to_depth(estimate.value), self.sparse))
         return self._differences(prior_sigma(len(self.sparse)), possible)
-
-    def _full(self, tiles: Tensor) -> Tensor:
-        """(T, C) → (H, W)."""
-        grid = self._grid(tiles)
-        if self.stride == 1:
-            return grid[: self.height, : self.width]
-        if on_processor(grid):  # the same numbers, ten times as fast
-            size = (self.stride * grid.shape[1], self.stride * grid.shape[0])
-            full = torch.as_tensor(cv2.resize(grid.numpy(), size, interpolation=cv2.INTER_LINEAR))
-        else:
-            full = torch.nn.functional.interpolate(
-                grid[None, None], scale_factor=self.stride, mode="bilinear", align_corners=False
-            )[0, 0]
-        return full[: self.height, : self.width]
 
     def _finish(self, estimate: Estimate, sigma: Tensor, model: Tensor, points: Points) -> tuple[Tensor, Tensor]:
         """Full resolution, through the points, metres."""
-        if self.stride == 1:
-            fused = self._full(estimate.value).clone()
+        if self.grid.stride == 1:
+            fused = self.grid.full(estimate.value).clone()
         else:
             fused = torch.addcmul(
-                self._full(estimate.value - estimate.share * model), self._full(estimate.share), self.map
+                self.grid.full(estimate.value - estimate.share * model), self.grid.full(estimate.share), self.map
             )
         v, u = points.y.long(), points.x.long()
         fused[v, u] = points.value
-        depth = _within(self.space.to_depth(fused), self.sparse)
-        rough = _within(self.space.to_depth(estimate.value), self.sparse)
+        depth = within(self.space.to_depth(fused), self.sparse)
+        rough = within(self.space.to_depth(estimate.value), self.sparse)
         relative = sigma * self.space.depth_slope(self.space.from_depth(rough)) / rough
-        return depth, self._full(relative) * depth
+        return depth, self.grid.full(relative) * depth

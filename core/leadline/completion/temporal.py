@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.completion.fit import Fit, fit_scale_and_shift
-from leadline.completion.fusion import FusionOptions, complete
+from leadline.completion.fusion import FusionOptions
+from leadline.completion.methods import complete
 from leadline.completion.sparse import SparseDepth, points_of
 from leadline.image import ImageLike, read_image
 from leadline.prediction import DepthPrediction

@@ -357,8 +357,8 @@ def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], bod
         InputError: It does not belong to the image, or the calibration is impossible.
     """
     from leadline.completion.camera import Camera  # noqa: PLC0415
-    from leadline.completion.fusion import complete  # noqa: PLC0415
     from leadline.completion.lidar import project_points  # noqa: PLC0415
+    from leadline.completion.methods import complete  # noqa: PLC0415
 
     numbers = np.frombuffer(body, "<f4").reshape(sparse["shape"])
     if sparse["kind"] == "map":

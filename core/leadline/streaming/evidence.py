@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.completion.fit import Fit, fit_scale_and_shift
-from leadline.completion.fusion import complete
 from leadline.completion.lidar import project_points
+from leadline.completion.methods import complete
 from leadline.completion.sparse import SparseDepth
 from leadline.completion.temporal import TemporalFusion
 from leadline.prediction import DepthPrediction
