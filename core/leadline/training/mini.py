@@ -30,6 +30,8 @@ from leadline.training.trainer import is_finished
 CODEC_FILE = "mini-codec.safetensors"
 LICENCE = "Apache-2.0"
 SIZES = [[128, 192], [192, 256], [96, 256], [96, 320], [240, 320]]
+#: The size of whole pictures, as the models see photographs by themselves.
+WHOLE = [216, 288]
 
 UNET: dict[str, Any] = {
     "sample_size": 32, "block_out_channels": [64, 96, 160], "layers_per_block": 1,
@@ -89,6 +91,8 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The configured trainings in order, by folder name, with all files below ``root``."""
     codec = str(root / "autoencoder" / "codec.safetensors")
     caches = [str(root / f"latents-{job.folder}") for job in SCENES]
+    whole_of = [job for job in SCENES if job.folder not in ("scenes-small", "scenes-wide")]
+    whole = [str(root / f"whole-{job.folder}") for job in whole_of]
     sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
     large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
     scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.folder != "scenes-wide"]
@@ -120,6 +124,13 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "augmentation": {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15},
         }  # fmt: skip
         yield f"latents-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
+    for job in whole_of:
+        data = {
+            "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
+            "sizes": [WHOLE], "views": 1, "seed": job.seed,
+            "augmentation": {"min_scale": 0.85, "colour": 0.8, "frame": 0.12},
+        }  # fmt: skip
+        yield f"whole-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
     data = {
         "sets": large, "targets": [], "sizes": SIZES[:2], "views": 1, "sparse": True, "seed": 9,
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
@@ -130,14 +141,15 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     flow = str(root / "depthfm" / "model.safetensors")
     often = {"128x192": 0.5, "192x256": 0.25, "96x256": 0.15, "96x320": 0.1}
     finer = {"128x192": 0.35, "192x256": 0.35, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1}
+    with_whole = {"128x192": 0.3, "192x256": 0.33, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1, "216x288": 0.07}
     small, fine = {"default_size": 256}, {"default_size": 288}
     yield (
         "fiffdepth",
         {
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**fine, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
-            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": finer},
-            "trainer": trainer(steps=35000, batch_size=32, lr=1e-3, warmup=200, seed=3),
+            "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": with_whole},
+            "trainer": trainer(steps=38900, batch_size=32, lr=1e-3, warmup=200, seed=3),
         },
     )  # fmt: skip
     yield (
