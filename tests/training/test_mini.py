@@ -23,13 +23,15 @@ NAMES = ("depthfm-mini", "depthmaster-mini", "fiffdepth-mini", "depthfm-mini-com
 def test_every_stage_is_a_valid_configuration(tmp_path: Path) -> None:
     import yaml
 
-    names = []
+    names, made = [], {}
     for name, config in mini.stages(tmp_path):
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(config))
         assert load_config(path) == config
-        if config["recipe"] == mini.LATENTS and "shares" in config["data"]:
-            assert len(config["data"]["shares"]) == len(config["data"]["sizes"])
+        if config["recipe"] == mini.LATENTS:
+            made[name] = {f"{height}x{width}" for height, width in config["data"]["sizes"]}
+        elif "latents" in config["data"]:  # every size that a training asks for is in one of its caches
+            assert set(config["data"]["sizes"]) <= set.union(*(made[Path(f).name] for f in config["data"]["latents"]))
         if config["recipe"] != mini.LATENTS:
             assert trainer_config(config).steps > 0
         if "start_from" in config:

@@ -19,9 +19,7 @@ from leadline.training.run import run
 from leadline.training.scores import score_files
 from leadline.training.trainer import is_finished
 
-HELD_OUT = RenderJob(
-    "scenes-held-out", 100, 192, 256, seed=9999, views=1, min_scale=1.0, shares=(0.0, 1.0, 0.0, 0.0, 0.0)
-)
+HELD_OUT = RenderJob("scenes-held-out", 100, 192, 256, seed=9999, views=1, min_scale=1.0, crops={"192x256": 1})
 #: What makes the variants short.
 SHORT = {"trainer.steps": 300, "trainer.warmup": 30, "trainer.lr": 4e-4, "trainer.ema": 0.99, "trainer.batch_size": 16}
 #: Pixel losses run the decoder, forwards and back.

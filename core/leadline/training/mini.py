@@ -11,10 +11,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -29,9 +29,12 @@ from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
 LICENCE = "Apache-2.0"
-SIZES = [[128, 192], [192, 256], [96, 256], [96, 320], [240, 320]]
-#: The size of whole pictures, as the models see photographs by themselves.
-WHOLE = [216, 288]
+#: Share of each size of crops, by "HxW".
+Crops: TypeAlias = Mapping[str, float]
+#: Of scenes that were rendered small.
+SMALL: Crops = {"128x192": 0.5, "192x256": 0.3, "96x256": 0.2}
+#: Whole pictures, at the size at which FiffDepth and DepthMaster see photographs by themselves.
+WHOLE: Crops = {"216x288": 1.0}
 
 UNET: dict[str, Any] = {
     "sample_size": 32, "block_out_channels": [64, 96, 160], "layers_per_block": 1,
@@ -53,38 +56,41 @@ class RenderJob:
     seed: int
     views: int
     min_scale: float
-    shares: tuple[float, float, float, float, float]
+    crops: Crops
     layout: str | None = None
 
 
-def _of_layout(layout: str, count: int, seed: int, shares: tuple[float, float, float, float, float]) -> RenderJob:
+def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> RenderJob:
     """Small pictures of one layout, six crops of each."""
     folder = f"scenes-{layout.replace('_', '-')}"
-    return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, shares=shares, layout=layout)
+    return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, crops=crops, layout=layout)
 
 
 #: What the shipped weights were trained on. Crops of a scene are learnt by heart long before the scene is: many of each help.
 SCENES = (
-    RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6, shares=(0.3, 0.5, 0.2, 0.0, 0.0)),
-    RenderJob("scenes-small", 8000, 144, 192, seed=2, views=4, min_scale=0.7, shares=(0.6, 0.15, 0.25, 0.0, 0.0)),
-    RenderJob(
-        "scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75, shares=(0.3, 0.0, 0.0, 0.7, 0.0), layout="street"
-    ),
-    _of_layout("cellar", 2100, seed=21, shares=(0.6, 0.2, 0.2, 0.0, 0.0)),
-    _of_layout("still_life", 2100, seed=22, shares=(0.65, 0.25, 0.1, 0.0, 0.0)),
-    _of_layout("alongside", 2600, seed=23, shares=(0.6, 0.25, 0.15, 0.0, 0.0)),
-    _of_layout("open_box", 1600, seed=24, shares=(0.65, 0.25, 0.1, 0.0, 0.0)),
-    _of_layout("yard", 1200, seed=41, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("lounge", 1200, seed=42, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("bathroom", 700, seed=51, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("kitchen", 500, seed=52, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("classroom", 500, seed=53, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("shop", 500, seed=54, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    _of_layout("workplace", 500, seed=55, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-    RenderJob("scenes-more", 2200, 192, 256, seed=4, views=6, min_scale=0.6, shares=(0.4, 0.4, 0.2, 0.0, 0.0)),
-    RenderJob("scenes-fine", 2400, 240, 320, seed=91, views=6, min_scale=0.65, shares=(0.05, 0.3, 0.0, 0.15, 0.5)),
-    RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, shares=(0.5, 0.3, 0.2, 0.0, 0.0)),
-)
+    RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6,
+              crops={"128x192": 0.3, "192x256": 0.5, "96x256": 0.2}),
+    RenderJob("scenes-small", 8000, 144, 192, seed=2, views=4, min_scale=0.7,
+              crops={"128x192": 0.6, "192x256": 0.15, "96x256": 0.25}),
+    RenderJob("scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75,
+              crops={"128x192": 0.3, "96x320": 0.7}, layout="street"),
+    _of_layout("cellar", 2100, seed=21, crops={"128x192": 0.6, "192x256": 0.2, "96x256": 0.2}),
+    _of_layout("still_life", 2100, seed=22, crops={"128x192": 0.65, "192x256": 0.25, "96x256": 0.1}),
+    _of_layout("alongside", 2600, seed=23, crops={"128x192": 0.6, "192x256": 0.25, "96x256": 0.15}),
+    _of_layout("open_box", 1600, seed=24, crops={"128x192": 0.65, "192x256": 0.25, "96x256": 0.1}),
+    _of_layout("yard", 1200, seed=41),
+    _of_layout("lounge", 1200, seed=42),
+    _of_layout("bathroom", 700, seed=51),
+    _of_layout("kitchen", 500, seed=52),
+    _of_layout("classroom", 500, seed=53),
+    _of_layout("shop", 500, seed=54),
+    _of_layout("workplace", 500, seed=55),
+    RenderJob("scenes-more", 2200, 192, 256, seed=4, views=6, min_scale=0.6,
+              crops={"128x192": 0.4, "192x256": 0.4, "96x256": 0.2}),
+    RenderJob("scenes-fine", 2400, 240, 320, seed=91, views=6, min_scale=0.65,
+              crops={"128x192": 0.05, "192x256": 0.3, "96x320": 0.15, "240x320": 0.5}),
+    RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, crops=SMALL),
+)  # fmt: skip
 
 
 def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -118,21 +124,13 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         },
     )  # fmt: skip
     for job in SCENES:
-        data = {
-            "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
-            "sizes": SIZES, "shares": list(job.shares), "views": job.views, "seed": job.seed,
-            "augmentation": {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15},
-        }  # fmt: skip
-        yield f"latents-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
+        how = {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15}
+        yield f"latents-{job.folder}", latents(root, codec, job, job.crops, job.views, how)
     for job in whole_of:
-        data = {
-            "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
-            "sizes": [WHOLE], "views": 1, "seed": job.seed,
-            "augmentation": {"min_scale": 0.85, "colour": 0.8, "frame": 0.12},
-        }  # fmt: skip
-        yield f"whole-{job.folder}", {"recipe": LATENTS, "codec": codec, "data": data}
+        how = {"min_scale": 0.85, "colour": 0.8, "frame": 0.12}
+        yield f"whole-{job.folder}", latents(root, codec, job, WHOLE, 1, how)
     data = {
-        "sets": large, "targets": [], "sizes": SIZES[:2], "views": 1, "sparse": True, "seed": 9,
+        "sets": large, "targets": [], "sizes": [[128, 192], [192, 256]], "views": 1, "sparse": True, "seed": 9,
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
@@ -194,6 +192,18 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "trainer": trainer(steps=500, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
+
+
+def latents(
+    root: Path, codec: str, job: RenderJob, crops: Crops, views: int, augmentation: dict[str, float]
+) -> dict[str, Any]:
+    """Configuration of a cache: so many random views of every scene of a set, encoded."""
+    data = {
+        "sets": [{"kind": "rendered", "root": str(root / job.folder)}], "targets": ["sqrt_disparity", "log_depth"],
+        "sizes": [[int(side) for side in size.split("x")] for size in crops], "shares": list(crops.values()),
+        "views": views, "seed": job.seed, "augmentation": augmentation,
+    }  # fmt: skip
+    return {"recipe": LATENTS, "codec": codec, "data": data}
 
 
 def train_mini(root: Path, quick: bool = False, processes: int = 1, report: Callable[[str], None] = print) -> None:
