@@ -49,13 +49,13 @@ class Job:
         self.future.add_done_callback(lambda _: callback(self))
 
     def tell(self, progress: Progress) -> None:
-        """The server is so far with it."""
+        """For the link: the server is so far with it."""
         self.progress = progress
         if self._on_progress is not None:
             self._on_progress(progress)
 
     def finish(self, outcome: Any) -> None:
-        """This is the result, or the error; later ones do not count."""
+        """For the link: this is the result, or the error; later ones do not count."""
         with contextlib.suppress(InvalidStateError):
             if isinstance(outcome, BaseException):
                 self.future.set_exception(outcome)
