@@ -7,6 +7,9 @@ import math
 import pytest
 import torch
 
+from leadline.evaluation.alignment import align
+from leadline.evaluation.metrics import depth_metrics
+from leadline.spaces import Space
 from leadline.training import losses
 
 
@@ -115,3 +118,57 @@ def test_kl_to_standard_normal_by_hand() -> None:
     assert float(losses.kl_to_standard_normal(torch.zeros(3), torch.zeros(3))) == 0.0
     value = losses.kl_to_standard_normal(torch.tensor([2.0]), torch.tensor([math.log(4.0)]))
     assert float(value) == pytest.approx(0.5 * (4.0 + 4.0 - 1.0 - math.log(4.0)))
+
+
+def metres(*rows: list[float]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float32)[None]
+
+
+@pytest.mark.parametrize("space", list(Space))
+def test_aligned_error_forgets_scale_and_shift(space: Space) -> None:
+    depth_m = metres([1.0, 2.0, 0.0], [4.0, 9.0, 3.0])
+    values = 0.3 * space.from_depth(depth_m) - 7.0
+    values[0, 0, 2] = 50.0  # where depth is unknown, nothing counts
+    assert float(losses.aligned_abs_rel(values, depth_m, space)) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_aligned_error_by_hand() -> None:
+    # the best line through (0, 1), (1, 3), (2, 2) is 1.5 + 0.5 x: depths 1.5, 2, 2.5 instead of 1, 3, 2
+    error = losses.aligned_abs_rel(metres([0.0, 1.0, 2.0]), metres([1.0, 3.0, 2.0]), Space.DEPTH)
+    assert float(error) == pytest.approx((0.5 / 1 + 1 / 3 + 0.5 / 2) / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("space", list(Space))
+def test_aligned_error_is_what_evaluation_measures(space: Space) -> None:
+    generator = torch.Generator().manual_seed(0)
+    depth_m = 1.0 + 4.0 * torch.rand(1, 6, 7, generator=generator)
+    values = space.from_depth(depth_m * (1.0 + 0.1 * torch.randn(1, 6, 7, generator=generator)))
+    fit = align(values[0].numpy(), depth_m[0].numpy(), space)
+    measured = depth_metrics(fit.apply(values[0].numpy()), depth_m[0].numpy())["abs_rel"]
+    assert float(losses.aligned_abs_rel(values, depth_m, space)) == pytest.approx(measured, rel=1e-3)
+
+
+@pytest.mark.parametrize("space", list(Space))
+def test_aligned_error_and_its_gradient_stay_finite(space: Space) -> None:
+    depth_m = torch.stack([metres([0.1, 0.2, 100.0, 90.0])[0], torch.zeros(1, 4), metres([5.0, 5.0, 5.0, 5.0])[0]])
+    values = torch.tensor([[[9.0, -3.0, 4.0, 0.0]], [[1.0, 2.0, 3.0, 4.0]], [[2.0, 2.0, 2.0, 2.0]]]).requires_grad_()
+    error = losses.aligned_abs_rel(values, depth_m, space)
+    error.backward()
+    assert error.isfinite()
+    assert values.grad is not None
+    assert values.grad.isfinite().all()
+    assert values.grad[0].abs().sum() > 0
+    assert values.grad[1].abs().sum() == 0  # nothing is known of this picture
+
+
+def test_aligned_error_falls_by_descent() -> None:
+    generator = torch.Generator().manual_seed(1)
+    depth_m = 1.0 + 9.0 * torch.rand(2, 5, 5, generator=generator)
+    values = torch.randn(2, 5, 5, generator=generator).requires_grad_()
+    optimiser = torch.optim.Adam([values], lr=0.05)
+    first = losses.aligned_abs_rel(values, depth_m, Space.SQRT_DISPARITY).item()
+    for _ in range(200):
+        optimiser.zero_grad()
+        losses.aligned_abs_rel(values, depth_m, Space.SQRT_DISPARITY).backward()
+        optimiser.step()
+    assert losses.aligned_abs_rel(values, depth_m, Space.SQRT_DISPARITY).item() < 0.1 * first

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from leadline.checkpoints.native import load_model, save_model
-from leadline.errors import InputError
+from leadline.checkpoints.small_decoders import save_small_decoder
+from leadline.errors import CheckpointError, InputError
 from leadline.models.depthfm import noised
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
 from leadline.training import build as factory
+from leadline.training.aligned import sampled
 from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
 from leadline.training.base import inflate, warm_start
 from leadline.training.build import (
@@ -30,6 +33,7 @@ from leadline.training.config import load_config, set_key
 from leadline.training.depthfm import DepthFMRecipe
 from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2, start_as_identity
 from leadline.training.fiffdepth import FiffDepthRecipe
+from leadline.training.losses import aligned_abs_rel
 from leadline.training.run import run
 from leadline.training.schedules import ddpm_alpha_bar
 from leadline.training.sources import Batch, LatentSource
@@ -202,6 +206,74 @@ def test_the_autoencoder_scale_makes_latents_unit_sized(codec_file: Path) -> Non
     pictures = torch.cat([batch["rgb"], batch["target"].expand(-1, 3, -1, -1)])
     with torch.no_grad():
         assert float(recipe.codec.encode(pictures).std()) == pytest.approx(1.0, rel=1e-4)
+
+
+# -- the aligned error, an option of every depth recipe
+
+
+def measured_batch() -> Batch:
+    depth_m = 1.0 + torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(6))
+    return {**latent_batch(), "sampled_m": depth_m}  # a codec of 4 pixels a cell: one sample of each
+
+
+@pytest.mark.parametrize("name", ["depthmaster-stage1", "fiffdepth", "depthfm"])
+def test_the_aligned_error_is_added(name: str, codec_file: Path) -> None:
+    options: dict[str, Any] = {"start_share": 0.5} if name == "depthfm" else {}
+    batch = measured_batch()
+    plain = build_recipe(config_for(name, codec_file, loss=options))(batch, torch.Generator().manual_seed(3))
+    recipe = build_recipe(config_for(name, codec_file, loss={**options, "weight_aligned": 3.0}))
+    losses = recipe(batch, torch.Generator().manual_seed(3))
+    assert "abs_rel" not in plain
+    assert float(losses["abs_rel"]) > 0
+    assert losses["loss"].item() == pytest.approx((plain["loss"] + 3.0 * losses["abs_rel"]).item(), rel=1e-5)
+    losses["abs_rel"].backward()
+    assert recipe.model.unet.net.conv_in.weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in recipe.codec.parameters())
+    with pytest.raises(InputError, match="encode the latents again"):
+        recipe(latent_batch(), torch.Generator())
+
+
+def test_depth_is_compared_where_it_was_sampled(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("fiffdepth", codec_file, loss={"weight_aligned": 1.0}))
+    assert isinstance(recipe, FiffDepthRecipe)
+    assert recipe.aligned is not None
+    depth_m = 1.0 + torch.rand(1, 1, 32, 32)
+    latents = torch.randn(1, 4, 8, 8)
+    shown = recipe.codec.decode(latents)[:, 0, 2::4, 2::4]
+    expected = float(aligned_abs_rel(shown, depth_m[:, 0, 2::4, 2::4], recipe.spec.space))
+    assert float(recipe.aligned(latents, {"depth_m": depth_m})) == pytest.approx(expected)
+    assert float(recipe.aligned(latents, {"sampled_m": sampled(depth_m[:, 0])})) == pytest.approx(expected)
+
+
+def test_the_second_stage_of_depthmaster_decodes_once(codec_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = build_recipe(config_for("depthmaster-stage2", codec_file, loss={"weight_aligned": 2.0}))
+    decode, calls = recipe.codec.decode, []
+    monkeypatch.setattr(recipe.codec, "decode", lambda latents: calls.append(1) or decode(latents))
+    batch = {
+        "rgb": torch.rand(1, 3, 32, 32) * 2 - 1, "target": torch.zeros(1, 1, 32, 32),
+        "known": torch.ones(1, 1, 32, 32, dtype=torch.bool), "depth_m": 1.0 + torch.rand(1, 1, 32, 32),
+    }  # fmt: skip
+    losses = recipe(batch, torch.Generator())
+    assert len(calls) == 1
+    total = losses["pixel"] + 1e-3 * losses["gradient"] + 2.0 * losses["abs_rel"]
+    assert losses["loss"].item() == pytest.approx(total.item(), rel=1e-5)
+
+
+def test_a_reader_must_be_of_the_same_codec(codec_file: Path, tmp_path: Path) -> None:
+    for fingerprint, right in (("another", False), (codec_fingerprint(load_codec_file(codec_file)), True)):
+        decoder = SmallDecoder(SmallDecoderSpec(4, 4, width=16, blocks=1), fingerprint)
+        save_small_decoder(decoder, tmp_path / "reader.safetensors")
+        loss = {"weight_aligned": 1.0, "reader": str(tmp_path / "reader.safetensors")}
+        if right:
+            recipe = build_recipe(config_for("fiffdepth", codec_file, loss=loss))
+            assert float(recipe(measured_batch(), torch.Generator())["abs_rel"]) > 0
+        else:
+            with pytest.raises(CheckpointError, match="another codec"):
+                build_recipe(config_for("fiffdepth", codec_file, loss=loss))
+    with pytest.raises(InputError, match="start_share"):
+        build_recipe(config_for("depthfm", codec_file, loss={"weight_aligned": 1.0}))
+    with pytest.raises(InputError, match="from 0 on"):
+        build_recipe(config_for("fiffdepth", codec_file, loss={"weight_aligned": -1.0}))
 
 
 # -- warm starts

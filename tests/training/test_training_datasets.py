@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from leadline.conditioning import fill_nearest, sparse_condition
 from leadline.errors import CheckpointError, InputError
@@ -19,7 +20,7 @@ from leadline.training.augment import Augmentation, augment, nearest, random_cro
 from leadline.training.build import codec_config
 from leadline.training.conditions import thin_out
 from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdSample, VirtualKitti2, ray_to_plane
-from leadline.training.latents import CachePlan, read_cache, target_named, write_cache
+from leadline.training.latents import CachePlan, encode_views, read_cache, target_named, write_cache
 from leadline.training.normalisation import Normalisation, latent_mask
 from leadline.training.sources import PixelSource
 
@@ -290,6 +291,8 @@ def test_cached_latents_are_those_of_the_codec(shards: Path, codec: Codec, tmp_p
     assert batch["image"].shape == batch["depth"].shape
     assert batch["image"].shape[:2] == (3, 4)
     assert batch["mask"].shape[1] == 1
+    height, width = batch["image"].shape[-2:]
+    assert batch["sampled_m"].shape == (3, 2 * height, 2 * width)  # every fourth pixel of cells of eight
     assert not torch.equal(
         batch["depth"],
         read_cache([tmp_path / "cache"], "sqrt_disparity").sample(torch.Generator().manual_seed(0), 3)["depth"],
@@ -298,6 +301,26 @@ def test_cached_latents_are_those_of_the_codec(shards: Path, codec: Codec, tmp_p
         write_cache(codec, data, plan, tmp_path / "cache", "codec-2")
     with pytest.raises(InputError, match="no cached 'depth'"):
         read_cache([tmp_path / "cache"], "depth")
+
+
+def test_depth_in_a_cache_is_that_of_the_sample(shards: Path, codec: Codec) -> None:
+    how = Augmentation(min_scale=1.0, flip=False, colour=0.0)
+    data = RenderedShards(shards)
+    made = encode_views(codec, data, [0], CachePlan({}, sizes=[data[0].depth_m.shape], augmentation=how))
+    (name,) = (name for name in made if name.endswith("/sampled_m"))
+    measured = np.where(data[0].valid, data[0].depth_m, 0)[2::4, 2::4]
+    assert np.allclose(made[name][0].float().numpy(), measured, rtol=1e-3)
+
+
+def test_old_and_new_caches_are_not_mixed(shards: Path, codec: Codec, tmp_path: Path) -> None:
+    plan = CachePlan({"log_depth": target_named("log_depth")}, sizes=[(24, 32)])
+    for folder in ("old", "new"):
+        write_cache(codec, RenderedShards(shards), plan, tmp_path / folder, "codec", report=lambda line: None)
+    for path in (tmp_path / "old").glob("*.safetensors"):
+        save_file({k: v for k, v in load_file(path).items() if not k.endswith("sampled_m")}, path)
+    assert "sampled_m" not in read_cache([tmp_path / "old"], "log_depth").groups[0]
+    with pytest.raises(InputError, match="only some of the caches"):
+        read_cache([tmp_path / "old", tmp_path / "new"], "log_depth")
 
 
 def test_sparse_caches_hold_the_condition(shards: Path, codec: Codec, tmp_path: Path) -> None:

@@ -34,11 +34,12 @@ class Augmentation:
 def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> RgbdSample:
     """A random crop of ``sample`` with the aspect of ``size``, resized to ``size`` = (H, W).
 
-    RGB by area averaging, depth by nearest neighbour: depths are never blended across edges.
+    RGB by area averaging (bilinear where it is enlarged), depth by nearest neighbour: never blended across edges.
     """
     top, left, height, width = random_crop(sample.depth_m.shape, size, how.min_scale, rng)
     box = np.s_[top : top + height, left : left + width]
-    rgb = np.asarray(cv2.resize(sample.rgb[box], size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    how_to = cv2.INTER_AREA if height >= size[0] else cv2.INTER_LINEAR  # enlarging, "area" repeats pixels
+    rgb = np.asarray(cv2.resize(sample.rgb[box], size[::-1], interpolation=how_to), dtype=np.uint8)
     depth_m = nearest(sample.depth_m[box], size)
     valid = nearest(sample.valid[box], size)
     sky = None if sample.sky is None else nearest(sample.sky[box], size)

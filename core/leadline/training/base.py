@@ -13,6 +13,8 @@ from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import save_model
 from leadline.errors import InputError
 from leadline.models import Codec, DepthModel, ModelSpec
+from leadline.models.small_decoder import SmallDecoder
+from leadline.training.aligned import AlignedError
 from leadline.training.normalisation import latent_mask
 from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
@@ -32,6 +34,24 @@ class DepthRecipe(Recipe):
         super().__init__()
         self.model: DepthModel = bundle.model.requires_grad_(True)
         self.codec: Codec = bundle.codec.requires_grad_(False)
+        self.aligned: AlignedError | None = None
+        self.weight_aligned = 0.0
+
+    def align_with(self, weight: float, reader: Codec | SmallDecoder | None = None) -> None:
+        """Add the error that evaluation measures, on depth as ``reader`` (else the codec) shows it; not in the papers."""
+        if weight < 0:
+            raise InputError(f"weight_aligned is a weight from 0 on, not {weight}")
+        self.weight_aligned = weight
+        self.aligned = AlignedError(reader or self.codec, self.spec.space) if weight > 0 else None
+
+    def with_aligned(
+        self, losses: dict[str, Tensor], depth_latents: Tensor, batch: Batch, decoded: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """``losses`` with the aligned error of ``depth_latents`` (``decoded``: their map by the codec), if asked for."""
+        if self.aligned is None:
+            return losses
+        error = self.aligned(depth_latents, batch, decoded if self.aligned.reader is self.codec else None)
+        return {**losses, "loss": losses["loss"] + self.weight_aligned * error, "abs_rel": error}
 
     @property
     def spec(self) -> ModelSpec:

@@ -12,6 +12,7 @@ import torch
 from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.checkpoints.official import load_folder
 from leadline.checkpoints.resolve import resolve
+from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
 from leadline.models.fourier import FourierEnhancement
@@ -91,6 +92,7 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, SMALL_DECODER, *RECIPES])}")
     bundle, start = build_model(config)
     loss = dict(config.get("loss", {}))
+    weight_aligned, reader = float(loss.pop("weight_aligned", 0.0)), loss.pop("reader", None)
     recipe: DepthRecipe
     if name == "depthmaster-stage1":
         recipe = DepthMasterStage1(bundle, _encoder(config.get("encoder"), bundle), **loss)
@@ -107,6 +109,7 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = CompletionRecipe(bundle)
     else:
         recipe = DepthFMRecipe(bundle, **loss)
+    recipe.align_with(weight_aligned, None if reader is None else small_decoder_for(bundle.codec, reader))
     return recipe
 
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.errors import InputError
+from leadline.models import Codec
 from leadline.models.depthfm import DepthFM, noised
+from leadline.models.small_decoder import SmallDecoder
 from leadline.training.base import DepthRecipe
 from leadline.training.losses import error_norm, squared_error
 from leadline.training.sources import Batch
@@ -39,14 +41,27 @@ class DepthFMRecipe(DepthRecipe):
             raise TypeError(f"this recipe trains DepthFM, not {bundle.model.family}")
         self.flow = bundle.model
 
+    def align_with(self, weight: float, reader: Codec | SmallDecoder | None = None) -> None:
+        """As for every recipe; only the single step from t = 0 gives depth to compare."""
+        if weight > 0 and self.start_share == 0:
+            raise InputError(
+                "weight_aligned compares what one step from t = 0 gives; give a start_share above 0 with it"
+            )
+        super().align_with(weight, reader)
+
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         image, depth, mask = self.latents(batch)
         noise = torch.randn(image.shape, generator=generator).to(image)
         t = torch.rand(len(image), generator=generator).to(image)
-        t[: round(self.start_share * len(image))] = 0.0
+        at_start = round(self.start_share * len(image))
+        t[:at_start] = 0.0
         x0 = noised(image, noise, self.spec.noising_step)
         along = t.view(-1, 1, 1, 1)
         xt = along * depth + (1.0 - along) * x0
         velocity = self.flow.velocity(xt, image, t, batch.get("condition"))
         loss = self.error(velocity, depth - x0, mask)
-        return {"loss": loss, "flow": loss}
+        losses = {"loss": loss, "flow": loss}
+        if at_start == 0:
+            return losses
+        first = {name: part[:at_start] for name, part in batch.items()}
+        return self.with_aligned(losses, (x0 + velocity)[:at_start], first)

@@ -50,14 +50,16 @@ class DepthMasterStage1(DepthRecipe):
         image, depth, mask = self.latents(batch)
         unet, t, prompt = self.model.unet, 1.0, self.model.prompt
         if self.encoder is None:
-            loss = squared_error(unet(image, t, prompt), depth, mask)
-            return {"loss": loss, "latent": loss}
+            predicted = unet(image, t, prompt)
+            loss = squared_error(predicted, depth, mask)
+            return self.with_aligned({"loss": loss, "latent": loss}, predicted, batch)
         predicted, middle = _with_middle(unet, image, t, prompt)
         latent = squared_error(predicted, depth, mask)
         external = self.encoder(batch.get("rgb"), image)
         external = functional.interpolate(external.float(), size=middle.shape[-2:], mode="bicubic", antialias=False)
         alignment = feature_alignment(self.project(middle), external)
-        return {"loss": latent + self.weight_fa * alignment, "latent": latent, "alignment": alignment}
+        losses = {"loss": latent + self.weight_fa * alignment, "latent": latent, "alignment": alignment}
+        return self.with_aligned(losses, predicted, batch)
 
 
 def _with_middle(unet: DepthUNet, image: Tensor, t: float, prompt: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,10 +88,12 @@ class DepthMasterStage2(DepthRecipe):
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         with torch.no_grad():
             image = self.codec.encode(batch["rgb"])
-        decoded = self.codec.decode(self.model.unet(image, 1.0, self.model.prompt))
+        predicted = self.model.unet(image, 1.0, self.model.prompt)
+        decoded = self.codec.decode(predicted)
         pixel = squared_error(decoded, batch["target"], batch["known"])
         gradient = multi_directional_gradient_loss(decoded, batch["target"], self.delta, batch["known"])
-        return {"loss": pixel + self.weight_gradient * gradient, "pixel": pixel, "gradient": gradient}
+        losses = {"loss": pixel + self.weight_gradient * gradient, "pixel": pixel, "gradient": gradient}
+        return self.with_aligned(losses, predicted, batch, decoded)
 
 
 @torch.no_grad()

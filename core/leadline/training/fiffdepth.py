@@ -64,7 +64,7 @@ class FiffDepthRecipe(DepthRecipe):
             beyond = unet(unet(unlabelled, 0.0, prompt), -1.0, prompt)
             losses["teacher"] = self.depth_loss(beyond, pseudo, None)
             loss = loss + losses["teacher"]
-        return {"loss": loss, **losses}
+        return self.with_aligned({"loss": loss, **losses}, d0, batch)
 
     def depth_loss(self, predicted: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """λ_MAE · MAE + λ_GM · gradient matching, on latents (eq. 5, 6)."""

@@ -18,11 +18,17 @@ from leadline.conditioning import as_picture, sparse_condition
 from leadline.errors import CheckpointError, InputError
 from leadline.models import Codec
 from leadline.spaces import Space
+from leadline.training.aligned import sampled
 from leadline.training.augment import Augmentation, augment
 from leadline.training.conditions import thin_out
 from leadline.training.datasets import RgbdDataset, RgbdSample
 from leadline.training.normalisation import SKY_BEYOND, Normalisation, latent_mask
 from leadline.training.sources import LatentSource, image_to_tensor
+
+#: Changes when the tensors of a cache do.
+_FORMAT = 2
+#: What a cache holds beside its targets; the last is for completion.
+_OTHERS = ("image", "mask", "sampled_m", "condition")
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class CachePlan:
 
     def identity(self) -> str:
         """Everything that the cached numbers depend on, as text."""
-        return json.dumps(asdict(self), sort_keys=True, default=str)
+        return f"{_FORMAT} {json.dumps(asdict(self), sort_keys=True, default=str)}"
 
 
 @torch.no_grad()
@@ -58,8 +64,8 @@ def encode_views(
 ) -> dict[str, Tensor]:
     """Latents of random views of some samples, float16, by "HxW/name".
 
-    Names: "image", every target, "mask" (bool, cells whose depth is known everywhere) and, with ``plan.sparse``,
-    "condition" (dense sparse depth and distance, one after the other).
+    Names: "image", every target, "mask" (bool, cells whose depth is known everywhere), "sampled_m" (metres at every fourth
+    pixel, 0 where unknown) and, with ``plan.sparse``, "condition" (dense sparse depth and distance, one after the other).
     """
     device = next(codec.parameters()).device
     pending: dict[tuple[int, int], list[dict[str, Tensor]]] = {size: [] for size in plan.sizes}
@@ -73,6 +79,8 @@ def encode_views(
             stacked = torch.stack([view[name] for view in views])
             if name == "mask":
                 encoded = latent_mask(stacked, codec.factor)
+            elif name == "sampled_m":
+                encoded = stacked.half()
             else:
                 pictures = stacked.flatten(0, 1) if name == "condition" else stacked
                 pictures = pictures.to(device, memory_format=torch.channels_last)
@@ -100,7 +108,12 @@ def encode_views(
 
 def _pictures(sample: RgbdSample, plan: CachePlan, rng: np.random.Generator) -> dict[str, Tensor]:
     known = sample.valid if sample.sky is None else sample.valid | sample.sky
-    pictures = {"image": image_to_tensor(sample.rgb), "mask": torch.from_numpy(known.copy())[None]}
+    measured = np.where(sample.valid, sample.depth_m, np.float32(0))
+    pictures = {
+        "image": image_to_tensor(sample.rgb),
+        "mask": torch.from_numpy(known.copy())[None],
+        "sampled_m": torch.from_numpy(sampled(measured).copy()),
+    }
     if plan.sparse:
         sparse = sparse_condition(thin_out(sample.depth_m, sample.valid, rng))
         log_depth = np.log(np.where(sample.valid, sample.depth_m, 1.0))
@@ -180,17 +193,18 @@ def read_cache(folders: Sequence[Path], target: str, sizes_weights: Mapping[str,
                     if f"{size}/{target}" not in names:
                         continue
                     group = parts.setdefault(size, {})
-                    for key, name in (
-                        ("image", "image"),
-                        ("depth", target),
-                        ("mask", "mask"),
-                        ("condition", "condition"),
-                    ):
+                    for key, name in {"depth": target, **{same: same for same in _OTHERS}}.items():
                         if f"{size}/{name}" in names:
                             group.setdefault(key, []).append(file.get_tensor(f"{size}/{name}"))
     if not parts:
         raise InputError(f"no cached '{target}' latents in {', '.join(map(str, folders))}; encode them first")
     groups = {size: {key: torch.cat(tensors) for key, tensors in group.items()} for size, group in parts.items()}
+    for size, whole in groups.items():
+        for key, tensor in whole.items():
+            if len(tensor) != len(whole["image"]):
+                raise InputError(
+                    f"only some of the caches' {size} views have '{key}'; encode the others again, or apart"
+                )
     if sizes_weights is not None:
         groups = {size: group for size, group in groups.items() if sizes_weights.get(size, 0.0) > 0}
     weights = [len(g["image"]) if sizes_weights is None else sizes_weights[s] for s, g in groups.items()]

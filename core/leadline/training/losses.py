@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from leadline.spaces import Space
+
 
 def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean of ``values`` (N, C, H, W) where ``mask`` (N, 1, H, W) holds; 0 where it never does."""
@@ -97,3 +99,38 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL of N(mean, exp(log_variance)) from N(0, 1), mean over all elements (the autoencoder's prior)."""
     log_variance = log_variance.float().clamp(-30.0, 20.0)
     return 0.5 * (mean.float() ** 2 + log_variance.exp() - 1.0 - log_variance).mean()
+
+
+def aligned_abs_rel(values: Tensor, depth_m: Tensor, space: Space) -> Tensor:
+    """What evaluation measures, as a loss: AbsRel after the least-squares fit of scale and shift in the model's space.
+
+    The gradient runs through the fit, so that a network need not learn what the fit does away with. Depths more than twice
+    too far count by their logarithm, and values past the end of the space (four times beyond the nearest or farthest depth)
+    go on smoothly: a few hopeless pixels do not decide the step.
+
+    Args:
+        values: (N, h, w) maps, affine in ``space``.
+        depth_m: (N, h, w) metres, 0 where unknown.
+        space: Of ``values``.
+
+    Returns:
+        The mean over the images that have any depth.
+    """
+    known = depth_m > 0
+    depth_m = torch.where(known, depth_m.float(), 1.0)
+    weight = known / known.sum(dim=(1, 2), keepdim=True).clamp_min(1)
+
+    def mean(maps: Tensor) -> Tensor:
+        return (weight * maps).sum(dim=(1, 2), keepdim=True)
+
+    values, truth = values.float(), space.from_depth(depth_m)
+    off = values - mean(values)
+    scale = mean(off * (truth - mean(truth))) / mean(off**2).clamp_min(1e-6)
+    fitted = scale * off + mean(truth)
+    if space is not Space.LOG_DEPTH:  # the others end at 0
+        least = torch.where(known, truth, torch.inf).amin(dim=(1, 2), keepdim=True)
+        end = space.from_depth(space.to_depth(least) * (4.0 if space.near_is_high else 0.25))
+        fitted = torch.where(fitted > end, fitted, end * torch.exp((fitted / end - 1.0).clamp_max(0.0)))
+    ratio = space.to_depth(fitted) / depth_m
+    error = torch.where(ratio <= 2.0, (ratio - 1.0).abs(), 1.0 + 2.0 * torch.log(ratio / 2.0))
+    return mean(error)[known.any(dim=2).any(dim=1)].mean()
