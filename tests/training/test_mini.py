@@ -34,8 +34,9 @@ def test_every_stage_is_a_valid_configuration(tmp_path: Path) -> None:
             assert set(config["data"]["sizes"]) <= set.union(*(made[Path(f).name] for f in config["data"]["latents"]))
         if config["recipe"] != mini.LATENTS:
             assert trainer_config(config).steps > 0
-        if "start_from" in config:
-            assert Path(config["start_from"]).parent.name in names  # what a stage needs comes before it
+        needed = [config[key] for key in ("codec", "start_from") if key in config]
+        needed += [config["loss"]["reader"]] if "reader" in config.get("loss", {}) else []
+        assert {Path(file).parent.name for file in needed} <= set(names)  # what a stage needs comes before it
         names.append(name)
 
 
@@ -76,7 +77,7 @@ def test_the_whole_pipeline_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest
     }
     lines.clear()
     mini.train_mini(tmp_path, quick=True, report=lines.append)
-    assert lines.count("finished before") == 7
+    assert lines.count("finished before") == 8
     table = ablations.run_ablation("ablation-fourier", tmp_path, quick=True, report=lines.append)
     assert "no-fourier" in table
 

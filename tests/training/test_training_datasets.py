@@ -214,6 +214,14 @@ def test_augmentation_moves_picture_and_depth_together() -> None:
         assert np.isin(out.depth_m, depth_m).all()  # nearest neighbour: no new depths
 
 
+def test_the_share_of_plain_pictures_keeps_its_colours() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    sample = RgbdSample(rgb, np.ones((24, 32), np.float32), np.ones((24, 32), bool), None)
+    how = Augmentation(min_scale=1.0, flip=False, plain=0.5)
+    kept = [np.array_equal(augment(sample, (24, 32), how, np.random.default_rng(seed)).rgb, rgb) for seed in range(200)]
+    assert 0.4 < np.mean(kept) < 0.6
+
+
 def test_a_frame_is_plain_and_leaves_the_depth() -> None:
     rgb = np.random.default_rng(0).integers(60, 90, (48, 64, 3), dtype=np.uint8)
     depth_m = np.ones((48, 64), dtype=np.float32)

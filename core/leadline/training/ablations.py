@@ -34,7 +34,7 @@ ABLATIONS: dict[str, tuple[str, dict[str, dict[str, Any]], tuple[int, ...]]] = {
         (1, 4),
     ),
     "ablation-trajectory": (
-        "fiffdepth",
+        "fiffdepth-latents",
         {"keeping": {"loss.weight_keep": 0.2}, "not-keeping": {"loss.weight_keep": 0.0}},
         (1,),
     ),

@@ -21,6 +21,7 @@ class Augmentation:
         min_scale: The crop's longest side, as a share of the largest crop with that aspect, is at least this.
         flip: Whether to mirror half of the samples.
         colour: Strength of the colour changes; 0 for none, 1 for strong ones.
+        plain: Share of pictures whose colours stay as they are, whatever ``colour``.
         frame: Share of pictures that get a plain white, black or grey rim of 0.5 to 4 % of their size, as scans and
             rectified photographs have. The depth behind it stays.
     """
@@ -28,6 +29,7 @@ class Augmentation:
     min_scale: float = 0.6
     flip: bool = True
     colour: float = 1.0
+    plain: float = 0.0
     frame: float = 0.0
 
 
@@ -46,7 +48,7 @@ def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: n
     if how.flip and rng.random() < 0.5:
         rgb, depth_m, valid = rgb[:, ::-1], depth_m[:, ::-1], valid[:, ::-1]
         sky = None if sky is None else sky[:, ::-1]
-    if how.colour > 0:
+    if how.colour > 0 and not (how.plain > 0 and rng.random() < how.plain):
         rgb = recolour(rgb, how.colour, rng)
     if how.frame > 0 and rng.random() < how.frame:
         rgb = framed(rgb, rng)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from leadline.training.run import LATENTS, run
 from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
+MODEL, SMALL_DECODER_FILE = "model.safetensors", "small-decoder.safetensors"
 LICENCE = "Apache-2.0"
 #: Share of each size of crops, by "HxW".
 Crops: TypeAlias = Mapping[str, float]
@@ -47,17 +48,23 @@ UNET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RenderJob:
-    """A set of rendered scenes: folder name, number, size, seed, layout, and how many crops of each are cached."""
+    """A set of rendered scenes: folder name, number, size, seed, layout, and what is cached of each.
+
+    Attributes:
+        views, min_scale, crops: Random crops of each scene; none if ``crops`` is empty.
+        whole: Nearly whole pictures of each scene.
+    """
 
     folder: str
     count: int
     height: int
     width: int
     seed: int
-    views: int
-    min_scale: float
-    crops: Crops
+    views: int = 0
+    min_scale: float = 1.0
+    crops: Crops = field(default_factory=dict)
     layout: str | None = None
+    whole: int = 1
 
 
 def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> RenderJob:
@@ -66,14 +73,19 @@ def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> Rend
     return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, crops=crops, layout=layout)
 
 
+#: Layouts that the mixture has none of.
+BY_NAME = (
+    "cellar", "still_life", "alongside", "open_box", "yard", "lounge", "bathroom", "kitchen", "classroom", "shop", "workplace",
+)  # fmt: skip
+
 #: What the shipped weights were trained on. Crops of a scene are learnt by heart long before the scene is: many of each help.
 SCENES = (
     RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6,
               crops={"128x192": 0.3, "192x256": 0.5, "96x256": 0.2}),
     RenderJob("scenes-small", 8000, 144, 192, seed=2, views=4, min_scale=0.7,
-              crops={"128x192": 0.6, "192x256": 0.15, "96x256": 0.25}),
+              crops={"128x192": 0.6, "192x256": 0.15, "96x256": 0.25}, whole=0),
     RenderJob("scenes-wide", 1000, 96, 320, seed=3, views=2, min_scale=0.75,
-              crops={"128x192": 0.3, "96x320": 0.7}, layout="street"),
+              crops={"128x192": 0.3, "96x320": 0.7}, layout="street", whole=0),
     _of_layout("cellar", 2100, seed=21, crops={"128x192": 0.6, "192x256": 0.2, "96x256": 0.2}),
     _of_layout("still_life", 2100, seed=22, crops={"128x192": 0.65, "192x256": 0.25, "96x256": 0.1}),
     _of_layout("alongside", 2600, seed=23, crops={"128x192": 0.6, "192x256": 0.25, "96x256": 0.15}),
@@ -90,18 +102,23 @@ SCENES = (
     RenderJob("scenes-fine", 2400, 240, 320, seed=91, views=6, min_scale=0.65,
               crops={"128x192": 0.05, "192x256": 0.3, "96x320": 0.15, "240x320": 0.5}),
     RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, crops=SMALL),
+    RenderJob("whole-fine", 3300, 240, 320, seed=1001, whole=3),
+    RenderJob("whole-plain", 7500, 192, 256, seed=3000, whole=3),
+    RenderJob("whole-wide", 1500, 104, 340, seed=4001, views=2, min_scale=0.8, crops={"96x320": 1.0}, layout="street", whole=0),
+    *(RenderJob(f"whole-{layout.replace('_', '-')}", 200, 240, 320, seed=2001 + number, layout=layout, whole=4)
+      for number, layout in enumerate(BY_NAME)),
 )  # fmt: skip
 
 
 def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The configured trainings in order, by folder name, with all files below ``root``."""
     codec = str(root / "autoencoder" / "codec.safetensors")
-    caches = [str(root / f"latents-{job.folder}") for job in SCENES]
-    whole_of = [job for job in SCENES if job.folder not in ("scenes-small", "scenes-wide")]
-    whole = [str(root / f"whole-{job.folder}") for job in whole_of]
+    cropped, seen_whole = [job for job in SCENES if job.crops], [job for job in SCENES if job.whole]
+    caches = [str(root / f"latents-{job.folder}") for job in cropped]
+    whole = [str(root / f"whole-{job.folder}") for job in seen_whole]
     sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
     large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
-    scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.folder != "scenes-wide"]
+    scenes = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.layout != "street"]
 
     def trainer(**changes: Any) -> dict[str, Any]:
         return {
@@ -123,31 +140,48 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             ),
         },
     )  # fmt: skip
-    for job in SCENES:
+    for job in cropped:
         how = {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15}
         yield f"latents-{job.folder}", latents(root, codec, job, job.crops, job.views, how)
-    for job in whole_of:
-        how = {"min_scale": 0.85, "colour": 0.8, "frame": 0.12}
-        yield f"whole-{job.folder}", latents(root, codec, job, WHOLE, 1, how)
+    for job in seen_whole:
+        how = {"min_scale": 0.85, "colour": 0.8, "plain": 0.5, "frame": 0.12}
+        yield f"whole-{job.folder}", latents(root, codec, job, WHOLE, job.whole, how)
     data = {
         "sets": large, "targets": [], "sizes": [[128, 192], [192, 256]], "views": 1, "sparse": True, "seed": 9,
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
-    trunk = str(root / "fiffdepth" / "model.safetensors")
-    first = str(root / "depthmaster-stage1" / "model.safetensors")
-    flow = str(root / "depthfm" / "model.safetensors")
+    trunk, first, flow = (str(root / stage / MODEL) for stage in ("fiffdepth", "depthmaster-stage1", "depthfm"))
+    reader = str(root / "small-decoder" / SMALL_DECODER_FILE)
     often = {"128x192": 0.5, "192x256": 0.25, "96x256": 0.15, "96x320": 0.1}
     finer = {"128x192": 0.35, "192x256": 0.35, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1}
     with_whole = {"128x192": 0.3, "192x256": 0.33, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1, "216x288": 0.07}
+    mostly_whole = {"216x288": 0.8, "96x320": 0.2}
     small, fine = {"default_size": 256}, {"default_size": 288}
     yield (
-        "fiffdepth",
+        "small-decoder",
+        {
+            "recipe": "small-decoder", "codec": codec, "loss": {"width": 48, "blocks": 3},
+            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": {"128x192": 1.0}},
+            "trainer": trainer(steps=500, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
+        },
+    )  # fmt: skip
+    yield (
+        "fiffdepth-latents",
         {
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "codec": codec,
             "model": {**fine, "unet": UNET, "space": "sqrt_disparity"}, "loss": {"keep_share": 0.0625},
             "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": with_whole},
             "trainer": trainer(steps=38900, batch_size=32, lr=1e-3, warmup=200, seed=3),
+        },
+    )  # fmt: skip
+    yield (
+        "fiffdepth",
+        {
+            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": str(root / "fiffdepth-latents" / MODEL),
+            "model": fine, "loss": {"keep_share": 0.0625, "weight_aligned": 4.0, "reader": reader},
+            "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
+            "trainer": trainer(steps=2100, batch_size=32, lr=4e-4, warmup=50, ema=0.998, seed=10),
         },
     )  # fmt: skip
     yield (
@@ -174,14 +208,6 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "model": fine, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
             "trainer": trainer(steps=600, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
-        },
-    )  # fmt: skip
-    yield (
-        "small-decoder",
-        {
-            "recipe": "small-decoder", "codec": codec, "loss": {"width": 48, "blocks": 3},
-            "data": {"latents": caches, "target": "sqrt_disparity", "sizes": {"128x192": 1.0}},
-            "trainer": trainer(steps=500, batch_size=8, lr=2e-3, warmup=30, ema=0.99, weight_decay=0.0, seed=8),
         },
     )  # fmt: skip
     yield (
@@ -270,12 +296,10 @@ def shortened(config: dict[str, Any]) -> dict[str, Any]:
 def pack(root: Path, out: Path) -> None:
     """The shipped form: four float16 models and the codec that they share."""
     for name in ("depthfm", "depthmaster-stage2", "fiffdepth", "completion"):
-        bundle = load_model(root / name / "model.safetensors")
+        bundle = load_model(root / name / MODEL)
         pack_model(bundle, out / f"{bundle.spec.name}.safetensors")
     save_codec(bundle, out / CODEC_FILE)
-    save_small_decoder(
-        load_small_decoder(root / "small-decoder" / "small-decoder.safetensors"), out / MINI_DECODER.name
-    )
+    save_small_decoder(load_small_decoder(root / "small-decoder" / SMALL_DECODER_FILE), out / MINI_DECODER.name)
 
 
 def pack_model(bundle: ModelBundle, path: Path) -> None:
