@@ -153,7 +153,6 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
     trunk, first, flow = (str(root / stage / MODEL) for stage in ("fiffdepth", "depthmaster-stage1", "depthfm"))
     reader = str(root / "small-decoder" / SMALL_DECODER_FILE)
-    often = {"128x192": 0.5, "192x256": 0.25, "96x256": 0.15, "96x320": 0.1}
     finer = {"128x192": 0.35, "192x256": 0.35, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1}
     with_whole = {"128x192": 0.3, "192x256": 0.33, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1, "216x288": 0.07}
     mostly_whole = {"216x288": 0.8, "96x320": 0.2}
@@ -197,7 +196,8 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "depthmaster-stage1",
         {
             "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "start_from": trunk,
-            "model": fine, "data": {"latents": caches, "target": "sqrt_disparity", "sizes": often},
+            "model": fine, "loss": {"weight_aligned": 4.0, "reader": reader},
+            "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
             "trainer": trainer(steps=700, batch_size=32, lr=4e-4, warmup=30, ema=0.995, seed=4),
         },
     )  # fmt: skip
