@@ -342,6 +342,8 @@ def test_configurations_are_checked(codec_file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trainer\.lr is a number, not 'fast'"):
         trainer_config({"trainer": {"steps": 1, "lr": "fast"}})
     assert trainer_config({"trainer": {"steps": 1, "lr": "7e-4"}}).lr == 7e-4  # as YAML reads it
+    with pytest.raises(InputError, match=r"loss\.weight_aligned is a number, not 'much'"):
+        build_recipe({"recipe": "depthfm", "start_from": "depthfm-mini", "loss": {"weight_aligned": "much"}})
     with pytest.raises(InputError, match="unknown key 'step'"):
         trainer_config({"trainer": {"step": 3}})
     with pytest.raises(InputError, match="is empty"):

@@ -56,7 +56,7 @@ def trainer_config(config: Mapping[str, Any]) -> TrainerConfig:
         raise InputError("trainer.steps is missing; say how many steps to train")
     kinds = get_type_hints(TrainerConfig)
     values: dict[str, Any] = {
-        key: _number(key, value) if kinds[key] is float else value for key, value in section.items()
+        key: _number(f"trainer.{key}", value) if kinds[key] is float else value for key, value in section.items()
     }
     return TrainerConfig(**values)
 
@@ -66,7 +66,7 @@ def _number(key: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"trainer.{key} is a number, not '{value}'") from None
+        raise InputError(f"{key} is a number, not '{value}'") from None
 
 
 def build_recipe(config: Mapping[str, Any]) -> Recipe:
@@ -92,7 +92,7 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, SMALL_DECODER, *RECIPES])}")
     bundle, start = build_model(config)
     loss = dict(config.get("loss", {}))
-    weight_aligned, reader = float(loss.pop("weight_aligned", 0.0)), loss.pop("reader", None)
+    weight_aligned, reader = _number("loss.weight_aligned", loss.pop("weight_aligned", 0.0)), loss.pop("reader", None)
     recipe: DepthRecipe
     if name == "depthmaster-stage1":
         recipe = DepthMasterStage1(bundle, _encoder(config.get("encoder"), bundle), **loss)
