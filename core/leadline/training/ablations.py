@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leadline.errors import InputError
+from leadline.training.base import MODEL_FILE
 from leadline.training.build import trainer_config
 from leadline.training.config import set_key
 from leadline.training.mini import RenderJob, render, run_in_processes, shortened, stages
@@ -62,7 +63,7 @@ def run_ablation(
         InputError: ``root`` has no first stage.
     """
     stage, variants, steps = ABLATIONS[name]
-    if not (root / "depthmaster-stage1" / "model.safetensors").exists():
+    if not (root / "depthmaster-stage1" / MODEL_FILE).exists():
         raise InputError(f"{root} holds no finished depthmaster-stage1; run `leadline train mini --out {root}` first")
     render(HELD_OUT, root, 4 if quick else None, processes)
     base = started(dict(stages(root))[stage], root)
@@ -79,9 +80,9 @@ def run_ablation(
                 run(config, out, report)
             else:
                 run_in_processes(config, out, processes)
-        paths.append(out / "model.safetensors")
+        paths.append(out / MODEL_FILE)
     if name == "ablation-fourier":
-        paths.insert(0, root / "depthmaster-stage1" / "model.safetensors")
+        paths.insert(0, root / "depthmaster-stage1" / MODEL_FILE)
     table = score_files(paths, root / HELD_OUT.folder, 4 if quick else SCORED, steps)
     (root / name / "table.md").write_text(table + "\n")
     report(table)
@@ -94,4 +95,4 @@ def started(config: dict[str, Any], root: Path) -> dict[str, Any]:
         return config
     kept = {key: value for key, value in config.items() if key != "codec"}
     kept["model"] = {key: value for key, value in config["model"].items() if key != "unet"}
-    return {**kept, "start_from": str(root / "fiffdepth" / "model.safetensors")}
+    return {**kept, "start_from": str(root / "fiffdepth" / MODEL_FILE)}

@@ -19,6 +19,8 @@ from leadline.training.normalisation import latent_mask
 from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
 
+MODEL_FILE = "model.safetensors"
+
 
 class DepthRecipe(Recipe):
     """Trains a :class:`~leadline.models.DepthModel` between the latents of pictures and of their depth.
@@ -80,7 +82,7 @@ class DepthRecipe(Recipe):
 
     def export(self, folder: Path) -> None:
         """``model.safetensors`` in Leadline's own format, float32, codec inside."""
-        save_model(ModelBundle(self.model, self.codec), folder / "model.safetensors", dtype=torch.float32)
+        save_model(ModelBundle(self.model, self.codec), folder / MODEL_FILE, dtype=torch.float32)
 
 
 def warm_start(model: DepthModel, source: DepthModel) -> list[str]:

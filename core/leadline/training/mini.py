@@ -21,14 +21,15 @@ import torch
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.checkpoints.small_decoders import MINI_DECODER, load_small_decoder, save_small_decoder
-from leadline.training.base import respec
+from leadline.training.base import MODEL_FILE, respec
 from leadline.training.build import trainer_config
 from leadline.training.curves import plot_curves
 from leadline.training.run import LATENTS, run
+from leadline.training.scenes.layouts import BY_NAME
+from leadline.training.small_decoder import SMALL_DECODER_FILE
 from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
-MODEL, SMALL_DECODER_FILE = "model.safetensors", "small-decoder.safetensors"
 LICENCE = "Apache-2.0"
 #: Share of each size of crops, by "HxW".
 Crops: TypeAlias = Mapping[str, float]
@@ -72,11 +73,6 @@ def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> Rend
     folder = f"scenes-{layout.replace('_', '-')}"
     return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, crops=crops, layout=layout)
 
-
-#: Layouts that the mixture has none of.
-BY_NAME = (
-    "cellar", "still_life", "alongside", "open_box", "yard", "lounge", "bathroom", "kitchen", "classroom", "shop", "workplace",
-)  # fmt: skip
 
 #: What the shipped weights were trained on. Crops of a scene are learnt by heart long before the scene is: many of each help.
 SCENES = (
@@ -151,7 +147,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "augmentation": {"min_scale": 0.6, "colour": 0.7},
     }  # fmt: skip
     yield "sparse-scenes-large", {"recipe": LATENTS, "codec": codec, "data": data}
-    trunk, first, flow = (str(root / stage / MODEL) for stage in ("fiffdepth", "depthmaster-stage1", "depthfm"))
+    trunk, first, flow = (str(root / stage / MODEL_FILE) for stage in ("fiffdepth", "depthmaster-stage1", "depthfm"))
     reader = str(root / "small-decoder" / SMALL_DECODER_FILE)
     finer = {"128x192": 0.35, "192x256": 0.35, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1}
     with_whole = {"128x192": 0.3, "192x256": 0.33, "96x256": 0.12, "96x320": 0.08, "240x320": 0.1, "216x288": 0.07}
@@ -177,7 +173,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     yield (
         "fiffdepth",
         {
-            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": str(root / "fiffdepth-latents" / MODEL),
+            "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": str(root / "fiffdepth-latents" / MODEL_FILE),
             "model": fine, "loss": {"keep_share": 0.0625, "weight_aligned": 4.0, "reader": reader},
             "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
             "trainer": trainer(steps=2100, batch_size=32, lr=4e-4, warmup=50, ema=0.998, seed=10),
@@ -296,7 +292,7 @@ def shortened(config: dict[str, Any]) -> dict[str, Any]:
 def pack(root: Path, out: Path) -> None:
     """The shipped form: four float16 models and the codec that they share."""
     for name in ("depthfm", "depthmaster-stage2", "fiffdepth", "completion"):
-        bundle = load_model(root / name / MODEL)
+        bundle = load_model(root / name / MODEL_FILE)
         pack_model(bundle, out / f"{bundle.spec.name}.safetensors")
     save_codec(bundle, out / CODEC_FILE)
     save_small_decoder(load_small_decoder(root / "small-decoder" / SMALL_DECODER_FILE), out / MINI_DECODER.name)

@@ -14,6 +14,8 @@ from leadline.training.losses import absolute_error
 from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
 
+SMALL_DECODER_FILE = "small-decoder.safetensors"
+
 
 class SmallDecoderRecipe(Recipe):
     """L1 and gradient L1 between the small decoder's map and the full decoder's, on depth latents.
@@ -59,4 +61,4 @@ class SmallDecoderRecipe(Recipe):
 
     def export(self, folder: Path) -> None:
         """``small-decoder.safetensors``."""
-        save_small_decoder(self.decoder, folder / "small-decoder.safetensors")
+        save_small_decoder(self.decoder, folder / SMALL_DECODER_FILE)

@@ -32,7 +32,7 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "shelf_bin": (0.05, shelf_bin),
     "landscape": (0.04, landscape),
     "lawn": (0.04, lawn),
-    "cellar": (0.0, cellar),  # by name only
+    "cellar": (0.0, cellar),
     "still_life": (0.0, still_life),
     "alongside": (0.0, alongside),
     "open_box": (0.0, open_box),
@@ -44,6 +44,8 @@ LAYOUTS: dict[str, tuple[float, Layout]] = {
     "shop": (0.0, shop),
     "workplace": (0.0, workplace),
 }
+#: Those that the mixture has none of.
+BY_NAME = tuple(name for name, (share, _) in LAYOUTS.items() if share == 0)
 
 
 def draw(name: str, rng: np.random.Generator, aspect: float) -> Scene:
