@@ -29,7 +29,7 @@ def score(
     """Means over the first ``count`` samples: AbsRel, δ1 and boundary F1, each fitted by least squares.
 
     With an ensemble also ``uncertainty_ratio``: mean L1 error, in the model's space, of the quarter of the pixels with
-    the largest uncertainty, over that of the rest.
+    the largest uncertainty, over that of the rest, and ``uncertainty_ratio_m``: the same with both carried into metres.
     """
     rows = []
     for index in range(min(count or len(dataset), len(dataset))):
@@ -41,9 +41,12 @@ def score(
         row = {**depth_metrics(depth_m, measured), **boundary_f1(depth_m, measured)}
         kept: dict[str, float | None] = {name: row[name] for name in METRICS}
         if prediction.uncertainty is not None:
+            space, seen, true_m = prediction.space, depth_m[sample.valid], sample.depth_m[sample.valid]
             fitted = fit.scale * prediction.values[sample.valid] + fit.shift
-            errors = np.abs(fitted - prediction.space.from_depth(sample.depth_m[sample.valid]))
-            kept["uncertainty_ratio"] = error_ratio(errors, prediction.uncertainty[sample.valid], quantile=0.75)
+            sigma = abs(fit.scale) * prediction.uncertainty[sample.valid]
+            sigma_m = sigma * space.depth_slope(space.from_depth(seen))
+            kept["uncertainty_ratio"] = error_ratio(np.abs(fitted - space.from_depth(true_m)), sigma, quantile=0.75)
+            kept["uncertainty_ratio_m"] = error_ratio(np.abs(seen - true_m), sigma_m, quantile=0.75)
         rows.append(kept)
     return mean_scores(rows)[0]
 
