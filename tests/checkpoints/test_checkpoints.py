@@ -54,6 +54,32 @@ class TestNative:
         with pytest.raises(CheckpointError, match=r"codec\.safetensors"):
             load_model(tmp_path / "m.safetensors")
 
+    def test_shared_tensors_are_stored_once(self, tmp_path, photo):
+        base, model = tiny_bundle("fiffdepth"), tiny_bundle("depthmaster", seed=1)
+        shared = base.model.unet.state_dict()
+        model.model.unet.load_state_dict({k: v for k, v in shared.items() if "up_blocks" not in k}, strict=False)
+        own, other = tmp_path / "own.safetensors", tmp_path / "other.safetensors"
+        save_model(base, tmp_path / "base.safetensors", torch.float32)
+        save_model(model, own, torch.float32, base_file="base.safetensors")
+        names = {k for k in load_file(own) if k.startswith("unet.")}
+        assert names
+        assert all("up_blocks" in name or "fftblock" in name for name in names)
+        save_model(model, other, torch.float32)
+        expected = leadline.load(other, device="cpu").predict(photo).values
+        np.testing.assert_array_equal(leadline.load(own, device="cpu").predict(photo).values, expected)
+
+        save_model(tiny_bundle("fiffdepth", seed=2), tmp_path / "base.safetensors", torch.float32)
+        with pytest.raises(CheckpointError, match="shares tensors with another"):
+            load_model(own)
+        (tmp_path / "base.safetensors").unlink()
+        with pytest.raises(CheckpointError, match=r"base\.safetensors, which is not beside it"):
+            load_model(own)
+
+    def test_a_base_with_more_in_it_is_not_shared(self, tmp_path):
+        save_model(tiny_bundle("depthmaster"), tmp_path / "base.safetensors", torch.float32)
+        save_model(tiny_bundle("fiffdepth"), tmp_path / "own.safetensors", torch.float32, base_file="base.safetensors")
+        assert load_model(tmp_path / "own.safetensors").spec.family == "fiffdepth"
+
     def test_settings_change_the_spec_or_are_refused(self, tmp_path):
         save_model(tiny_bundle("depthfm"), tmp_path / "m.safetensors")
         assert leadline.load(tmp_path / "m.safetensors", device="cpu", noising_step=100).spec.noising_step == 100

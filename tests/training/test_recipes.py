@@ -289,6 +289,61 @@ def test_inflation_keeps_the_size_of_activations() -> None:
         inflate(weight, 10)
 
 
+DEEPER: dict[str, dict[str, Any]] = {
+    "more layers at the bottom": {"layers_per_block": [1, 3]},
+    "more layers everywhere": {"layers_per_block": 2},
+    "attention above": {
+        "down_block_types": ["CrossAttnDownBlock2D"] * 2, "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+    },
+    "both": {
+        "layers_per_block": [3, 2], "down_block_types": ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", DEEPER.values(), ids=list(DEEPER))
+def test_a_deeper_network_starts_as_the_shallower_one(change: dict[str, Any], codec_file: Path, tmp_path: Path) -> None:
+    shallow = build_recipe(config_for("fiffdepth", codec_file))
+    shallow.export(tmp_path)
+    deep, start = build_model(
+        {
+            "recipe": "fiffdepth",
+            "start_from": str(tmp_path / "model.safetensors"),
+            "model": {"unet": {**UNET, **change}},
+        }
+    )
+    assert start is not None
+    image = torch.randn(2, 4, 8, 8)
+    network = deep.model.unet.requires_grad_(True)
+    out = network(image, 0.0, deep.model.prompt)
+    expected = start.model.unet(image, 0.0, start.model.prompt)
+    torch.testing.assert_close(out, expected)
+    assert sum(p.numel() for p in network.parameters()) > sum(p.numel() for p in start.model.unet.parameters())
+    out.square().mean().backward()
+    added = warm_start(deep.model, start.model)
+    parameters = dict(network.named_parameters())
+    ends = [parameters[name] for name in added if name.endswith(("conv2.weight", "proj_out.weight"))]
+    assert ends
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in ends), "added layers can learn"
+
+
+def test_frozen_parts_stay_as_they_are(codec_file: Path, tmp_path: Path) -> None:
+    frozen = ["down_blocks", "mid_block", "up_blocks.0"]
+    config = config_for("depthmaster-stage1", codec_file, model={"unet": UNET, "frozen": frozen})
+    recipe = build_recipe(config)
+    before = {name: tensor.clone() for name, tensor in recipe.model.unet.state_dict().items()}
+    train(recipe, LatentSource([latent_batch()], [1.0]), TrainerConfig(steps=2, batch_size=2, lr=1e-2), tmp_path)
+    changed = {name for name, tensor in recipe.model.unet.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not any(name.startswith(tuple(f"net.{part}." for part in frozen)) for name in changed)
+    assert any(name.startswith("net.up_blocks.1.") for name in changed)
+    with pytest.raises(InputError, match="no part 'middle'"):
+        build_recipe(config_for("depthfm", codec_file, model={"unet": UNET, "frozen": ["middle"]}))
+    parts = ["conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_out"]
+    with pytest.raises(InputError, match="nothing to train"):
+        build_recipe(config_for("depthfm", codec_file, model={"unet": UNET, "frozen": parts}))
+
+
 def test_later_models_start_from_earlier_ones(codec_file: Path, tmp_path: Path) -> None:
     first = build_recipe(config_for("depthmaster-stage1", codec_file))
     first.export(tmp_path / "first")

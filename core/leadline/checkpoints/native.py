@@ -1,8 +1,9 @@
 """Leadline's own format: safetensors files whose header carries the model's description.
 
 A model is one file with tensors ``unet.*`` (diffusers' names, plus ``fftblock.*``), ``prompt`` and ``codec.*``
-(diffusers' ``AutoencoderKL`` names). Several models may share a codec: then the header names the codec's file,
-which lies in the same folder.
+(diffusers' ``AutoencoderKL`` names). Several models may share a codec: then the header names the codec's file, which lies in the
+same folder. A model that was trained from another in part only may share the rest: then the header names the other
+model's file, and tensors of the network that are the same there are not stored again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from leadline.models import ModelSpec
 
 _SPEC_KEY = "leadline_model"
 _CODEC_FILE_KEY = "leadline_codec_file"
+_BASE_FILE_KEY = "leadline_base_file"
+_BASE_HASH_KEY = "leadline_base_hash"
+_NETWORK = "unet."
 
 
 def unet_state(bundle: ModelBundle) -> dict[str, Tensor]:
@@ -43,7 +48,11 @@ def save_codec(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float
 
 
 def save_model(
-    bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16, codec_file: str | None = None
+    bundle: ModelBundle,
+    path: Path,
+    dtype: torch.dtype = torch.float16,
+    codec_file: str | None = None,
+    base_file: str | None = None,
 ) -> None:
     """Write a model.
 
@@ -52,14 +61,26 @@ def save_model(
         path: A ``.safetensors`` file; its folder is made.
         dtype: Stored precision; loading always gives float32.
         codec_file: Name of a codec in the same folder to share; None stores the codec inside.
+        base_file: Name of a model in the same folder whose tensors, where equal in ``dtype``, are not stored again.
+
+    Raises:
+        CheckpointError: It cannot be written, or the base cannot be read.
     """
-    tensors = {f"unet.{k}": v for k, v in unet_state(bundle).items()}
+    tensors = {f"{_NETWORK}{k}": v for k, v in unet_state(bundle).items()}
     tensors["prompt"] = bundle.model.prompt
     header = {_SPEC_KEY: bundle.spec.to_json()}
     if codec_file is None:
         tensors |= {f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}
     else:
         header[_CODEC_FILE_KEY] = codec_file
+    if base_file is not None:
+        base = _network(_read(path.parent / base_file)[1])
+        if all(name in tensors for name in base):  # what a reader would take from it must be the model's
+            header |= {_BASE_FILE_KEY: base_file, _BASE_HASH_KEY: file_hash(path.parent / base_file)}
+            shared = {
+                name for name, tensor in base.items() if torch.equal(tensor, tensors[name].detach().to("cpu", dtype))
+            }
+            tensors = {name: tensor for name, tensor in tensors.items() if name not in shared}
     _save(tensors, path, dtype, header)
 
 
@@ -78,19 +99,23 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
     codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
     digests = [file_hash(path)]
     if _CODEC_FILE_KEY in header:
-        codec_path = path.parent / Path(header[_CODEC_FILE_KEY]).name
-        if not codec_path.exists():
-            raise CheckpointError(
-                f"{path.name} shares the codec {codec_path.name}, which is not beside it; copy it there"
-            )
+        codec_path = _beside(path, header[_CODEC_FILE_KEY], "codec")
         codec = {k.removeprefix("codec."): v for k, v in _read(codec_path)[1].items()}
         digests.append(file_hash(codec_path))
+    if _BASE_FILE_KEY in header:
+        base_path = _beside(path, header[_BASE_FILE_KEY], "model")
+        tensors = {**_network(_read(base_path)[1]), **tensors}
+        digests.append(file_hash(base_path))
+        if digests[-1] != header.get(_BASE_HASH_KEY):
+            raise CheckpointError(
+                f"{path.name} shares tensors with another {base_path.name} than the one beside it; copy both from one place"
+            )
     if "prompt" not in tensors:
         raise CheckpointError(f"{path} has no prompt embedding in it; import it again")
     bundle = build_empty(spec, tensors["prompt"].to(torch.float32, copy=True))
     fill_unet(
         bundle,
-        {k.removeprefix("unet."): v for k, v in tensors.items() if k.startswith("unet.")},
+        {k.removeprefix(_NETWORK): v for k, v in _network(tensors).items()},
         f"network in {path.name}",
     )
     fill(bundle.codec.vae, codec, f"codec of {path.name}")
@@ -106,6 +131,18 @@ def read_spec(path: Path) -> ModelSpec | None:
     except (SafetensorError, OSError):
         return None
     return ModelSpec.from_json(header[_SPEC_KEY]) if _SPEC_KEY in header else None
+
+
+def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
+
+
+def _beside(path: Path, name: str, what: str) -> Path:
+    """The file ``name`` in the folder of ``path``; a header cannot lead out of it."""
+    shared = path.parent / Path(name).name
+    if not shared.exists():
+        raise CheckpointError(f"{path.name} shares the {what} {shared.name}, which is not beside it; copy it there")
+    return shared
 
 
 def file_hash(path: Path) -> str:

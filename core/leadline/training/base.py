@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from leadline.errors import InputError
 from leadline.models import Codec, DepthModel, ModelSpec
 from leadline.models.small_decoder import SmallDecoder
 from leadline.training.aligned import AlignedError
+from leadline.training.growth import given_name, pass_on
 from leadline.training.normalisation import latent_mask
 from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
@@ -55,6 +57,23 @@ class DepthRecipe(Recipe):
         error = self.aligned(depth_latents, batch, decoded if self.aligned.reader is self.codec else None)
         return {**losses, "loss": losses["loss"] + self.weight_aligned * error, "abs_rel": error}
 
+    def freeze(self, parts: Iterable[str]) -> None:
+        """Leave parts of the network as they are, such as "down_blocks" or "up_blocks.0".
+
+        Raises:
+            InputError: The network has no such part, or nothing is left to train.
+        """
+        named = {name.removeprefix("net."): p for name, p in self.model.unet.named_parameters()}
+        for part in parts:
+            inside = [p for name, p in named.items() if name.startswith(f"{part}.")]
+            if not inside:
+                known = sorted({name.split(".")[0] for name in named})
+                raise InputError(f"model.frozen: the network has no part '{part}'; its parts are {', '.join(known)}")
+            for parameter in inside:
+                parameter.requires_grad_(False)
+        if not any(p.requires_grad for p in self.parameters()):
+            raise InputError("model.frozen leaves nothing to train; name fewer parts")
+
     @property
     def spec(self) -> ModelSpec:
         """The model's description."""
@@ -89,7 +108,8 @@ def warm_start(model: DepthModel, source: DepthModel) -> list[str]:
     """Give ``model`` the weights of ``source`` wherever names and shapes agree, widening the first convolution.
 
     The papers inflate the first convolution when latents are added to the input: the given filters are repeated over
-    the new channels and divided by the number of repetitions, so that activations keep their size.
+    the new channels and divided by the number of repetitions, so that activations keep their size. Where ``model`` has
+    more layers or attention than ``source``, the added ones pass on what they get: its output is that of ``source``.
 
     Returns:
         Names of tensors that keep their initial values.
@@ -97,9 +117,12 @@ def warm_start(model: DepthModel, source: DepthModel) -> list[str]:
     own, given = model.unet.state_dict(), source.unet.state_dict()
     kept = []
     for name, tensor in own.items():
-        value = given.get(name)
+        origin = given_name(name, model.spec.unet, source.spec.unet)
+        value = None if origin is None else given.get(origin)
         if value is not None and name == "net.conv_in.weight" and value.shape[1] != tensor.shape[1]:
             value = inflate(value, tensor.shape[1])
+        if origin is None:
+            pass_on(name, tensor)
         if value is None or value.shape != tensor.shape:
             kept.append(name)
         else:

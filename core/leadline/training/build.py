@@ -109,6 +109,7 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = CompletionRecipe(bundle)
     else:
         recipe = DepthFMRecipe(bundle, **loss)
+    recipe.freeze(config.get("model", {}).get("frozen", []))
     recipe.align_with(weight_aligned, None if reader is None else small_decoder_for(bundle.codec, reader))
     return recipe
 
@@ -142,6 +143,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
             "default_steps": same.default_steps if same else 1,
             "noising_step": same.noising_step if same else 400,
             "fourier": config["recipe"] == "depthmaster-stage2",
+            "frozen": [],
         },
     )
     if start is not None:
