@@ -30,10 +30,10 @@ import numpy as np
 import psutil
 import zmq
 
-from leadline.serving import wire
+from leadline.serving import messages, wire
 from leadline.serving.client import Busy, Client
+from leadline.serving.messages import ImageInfo, Predict
 from leadline.serving.shared import ask
-from leadline.serving.wire import ImageInfo, Predict
 
 SERVE = "from leadline.cli.main import main; main()"
 Message = list[bytes]
@@ -210,13 +210,15 @@ def clients(options: argparse.Namespace) -> int:
 def valid_message(rng: random.Random) -> Message:
     """Some well-formed request."""
     kind = rng.randrange(5)
-    request: wire.Request = Predict(f"p{rng.randrange(99)}", ImageInfo("raw", (8, 8, 3)), ensemble=rng.randint(1, 3))
+    request: messages.Request = Predict(
+        f"p{rng.randrange(99)}", ImageInfo("raw", (8, 8, 3)), ensemble=rng.randint(1, 3)
+    )
     if kind == 0:
-        request = wire.Hello(f"h{rng.randrange(9)}")
+        request = messages.Hello(f"h{rng.randrange(9)}")
     elif kind == 1:
-        request = wire.Status(f"s{rng.randrange(9)}", rng.random() < 0.1)
+        request = messages.Status(f"s{rng.randrange(9)}", rng.random() < 0.1)
     elif kind == 2:
-        request = wire.Cancel(f"p{rng.randrange(99)}")
+        request = messages.Cancel(f"p{rng.randrange(99)}")
     elif kind == 3:  # as if it had borrowed memory
         image = ImageInfo("raw", (8, 8, 3), at=64 * rng.randrange(4))
         request = Predict(f"p{rng.randrange(99)}", image, session="s" * 20, block=rng.randint(1, 3), maps_at=(256,))

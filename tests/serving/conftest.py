@@ -16,8 +16,9 @@ import pytest
 pytest.importorskip("zmq")
 
 from leadline.serving.client import Client
-from leadline.serving.server import Server, ServerConfig
-from leadline.serving.wire import Limits
+from leadline.serving.messages import Limits
+from leadline.serving.server import Server
+from leadline.serving.settings import ServerConfig
 
 HERE = str(Path(__file__).parent)
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # the soak's generators of harm

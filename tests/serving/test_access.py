@@ -18,7 +18,8 @@ from leadline.errors import InputError
 from leadline.serving.access import is_local
 from leadline.serving.client import AccessDenied, Client, ServingError
 from leadline.serving.keys import ClientKeys, KeyRing, new_pair
-from leadline.serving.server import Server, ServerConfig
+from leadline.serving.server import Server
+from leadline.serving.settings import ServerConfig
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this libzmq has no CURVE")
 

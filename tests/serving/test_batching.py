@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from leadline.serving.arena import Allocator, Arena
 from leadline.serving.batching import Batcher, RateLimiter, Ticket
-from leadline.serving.wire import ImageInfo, Limits, Predict, WireError
+from leadline.serving.messages import ImageInfo, Limits, Predict, WireError
 
 LIMITS = Limits(queue=1000, queue_per_client=500)
 

@@ -12,7 +12,8 @@ import pytest
 
 import leadline
 from leadline.serving.client import Client, Refused, ServerError
-from leadline.serving.server import Server, ServerConfig
+from leadline.serving.server import Server
+from leadline.serving.settings import ServerConfig
 
 pytest.importorskip("torch")
 

@@ -25,10 +25,10 @@ import zmq
 from serving_soak import mutated, valid_message
 from stand_in import expected
 
-from leadline.serving import wire
+from leadline.serving import messages, wire
 from leadline.serving.client import Client, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.messages import Limits
 from leadline.serving.server import Server, private_bytes
-from leadline.serving.wire import Limits
 
 HERE = str(Path(__file__).parent)
 SERVE = "from leadline.cli.main import main; main()"
@@ -162,7 +162,7 @@ client.submit(np.zeros((48, 64, 3), np.uint8), steps=60).result()
 def test_a_broken_connection_does_not_compute_twice(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({"slow": {"step_s": 0.2}})
     header = wire.request_header(
-        wire.Predict("job", wire.ImageInfo("raw", (48, 64, 3)), session="s" * 20, steps=10, seed=4)
+        messages.Predict("job", messages.ImageInfo("raw", (48, 64, 3)), session="s" * 20, steps=10, seed=4)
     )
     frames = wire.pack(header, [image.tobytes()])
     with zmq.Context() as context, Client(server.address) as watcher:
@@ -174,9 +174,9 @@ def test_a_broken_connection_does_not_compute_twice(start: Callable[..., Server]
                 assert until(lambda: running(watcher) == 1, 20)
                 while last:
                     reply = wire.read_reply(dealer.recv_multipart())
-                    if isinstance(reply, wire.Result):
+                    if isinstance(reply, messages.Result):
                         break
-                    assert isinstance(reply, wire.Progress)
+                    assert isinstance(reply, messages.Progress)
         assert server.metrics.value("outcomes_total", 'code="ok"') + server.metrics.value(
             "outcomes_total", 'code="client_gone"'
         ) in (1, 2)

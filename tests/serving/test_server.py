@@ -21,11 +21,11 @@ import zmq
 from stand_in import expected
 
 import leadline
-from leadline.serving import wire
+from leadline.serving import messages, wire
 from leadline.serving.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.messages import TAG, Limits
 from leadline.serving.metrics import MetricsPage
 from leadline.serving.server import Server
-from leadline.serving.wire import TAG, Limits
 from leadline.serving.worker import own_device
 
 
@@ -129,7 +129,7 @@ def test_deadlines_hold_in_the_queue_and_at_work(client: Client, image: np.ndarr
 
 def test_a_deadline_holds_while_progress_is_told(server: Server, image: np.ndarray) -> None:
     header = wire.request_header(
-        wire.Predict("late", wire.ImageInfo("raw", (48, 64, 3)), model="slow", steps=60, deadline_s=0.7)
+        messages.Predict("late", messages.ImageInfo("raw", (48, 64, 3)), model="slow", steps=60, deadline_s=0.7)
     )
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
         dealer.linger, dealer.rcvtimeo = 0, 20000
@@ -137,9 +137,9 @@ def test_a_deadline_holds_while_progress_is_told(server: Server, image: np.ndarr
         started = time.monotonic()
         dealer.send_multipart(wire.pack(header, [image.tobytes()]))
         replies = [wire.read_reply(dealer.recv_multipart())]
-        while isinstance(replies[-1], wire.Progress):
+        while isinstance(replies[-1], messages.Progress):
             replies.append(wire.read_reply(dealer.recv_multipart()))
-    assert isinstance(replies[-1], wire.Failure)
+    assert isinstance(replies[-1], messages.Failure)
     assert replies[-1].code == "deadline"
     assert 0.6 < time.monotonic() - started < 2.0  # not the 6 s of its steps
 
@@ -422,7 +422,7 @@ assert not {"torch", "diffusers", "cv2"} & set(sys.modules), sorted(sys.modules)
 
 
 def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:
-    from leadline.serving.server import ServerConfig
+    from leadline.serving.settings import ServerConfig
 
     with pytest.raises(leadline.InputError, match="cannot be bound"):
         Server(ServerConfig(server.address, {"a": "{}"}))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline.serving import pixels, wire
-from leadline.serving.wire import Camera, ImageInfo, Limits, Predict, SparseInfo, WireError
+from leadline.serving import messages, pixels, wire
+from leadline.serving.messages import Camera, ImageInfo, Limits, Predict, SparseInfo, WireError
 
 LIMITS = Limits()
 RAW = ImageInfo("raw", (4, 6, 3))
@@ -23,8 +23,8 @@ json_values = st.recursive(
 )
 
 
-def read(header: Any, *bodies: bytes) -> wire.Request:
-    return wire.read_request([wire.TAG, json.dumps(header).encode(), *bodies], LIMITS)
+def read(header: Any, *bodies: bytes) -> messages.Request:
+    return wire.read_request([messages.TAG, json.dumps(header).encode(), *bodies], LIMITS)
 
 
 def predict(**changes: Any) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def predict(**changes: Any) -> dict[str, Any]:
 
 
 requests = st.one_of(
-    st.builds(wire.Hello, st.uuids().map(str)),
-    st.builds(wire.Status, st.uuids().map(str), st.booleans()),
-    st.builds(wire.Cancel, st.uuids().map(str), st.none() | st.uuids().map(lambda u: u.hex)),
+    st.builds(messages.Hello, st.uuids().map(str)),
+    st.builds(messages.Status, st.uuids().map(str), st.booleans()),
+    st.builds(messages.Cancel, st.uuids().map(str), st.none() | st.uuids().map(lambda u: u.hex)),
     st.builds(
         Predict,
         id=st.uuids().map(lambda u: u.hex),
@@ -48,7 +48,7 @@ requests = st.one_of(
         ensemble=st.integers(1, 64),
         size=st.none() | st.integers(0, 4096),
         seed=st.integers(0, 2**63 - 1),
-        reply=st.sampled_from(wire.REPLY_ENCODINGS),
+        reply=st.sampled_from(messages.REPLY_ENCODINGS),
         latest=st.none() | st.just("camera"),
         deadline_s=st.none() | st.floats(0, 600),
         progress=st.booleans(),
@@ -65,7 +65,7 @@ requests = st.one_of(
 
 
 @given(requests)
-def test_what_is_written_is_what_is_read(request: wire.Request) -> None:
+def test_what_is_written_is_what_is_read(request: messages.Request) -> None:
     bodies = []
     if isinstance(request, Predict):
         if request.image.at is None:
@@ -88,7 +88,7 @@ def test_any_json_is_refused_in_words(header: Any) -> None:
     with pytest.raises(WireError):
         read(header)
     with pytest.raises(WireError):
-        wire.read_reply([wire.TAG, json.dumps(header).encode()])
+        wire.read_reply([messages.TAG, json.dumps(header).encode()])
 
 
 @settings(max_examples=150)
@@ -143,16 +143,16 @@ def test_the_refusal_names_the_field(changes: dict[str, Any], complaint: str) ->
 
 
 def test_maps_of_a_result_are_bodies_or_in_the_block() -> None:
-    def result(values_at: int | None, uncertainty_at: int | None, *bodies: bytes) -> wire.Reply:
+    def result(values_at: int | None, uncertainty_at: int | None, *bodies: bytes) -> messages.Reply:
         values = {"encoding": "float16", "shape": [2, 3], "at": values_at}
         header = {"op": "result", "id": "1", "values": values, "uncertainty": {**values, "at": uncertainty_at},
                   "space": "depth", "model": "m"}  # fmt: skip
-        return wire.read_reply([wire.TAG, json.dumps(header).encode(), *bodies])
+        return wire.read_reply([messages.TAG, json.dumps(header).encode(), *bodies])
 
     body = bytes(12)
     for at in ((None, None, body, body), (0, None, body), (None, 64, body), (0, 64)):
         read_back = result(*at)
-        assert isinstance(read_back, wire.Result)
+        assert isinstance(read_back, messages.Result)
         assert read_back.uncertainty is not None
         assert (read_back.values.at, read_back.uncertainty.at) == at[:2]
     for at in ((None, None, body), (0, None), (0, 64, body), (0, None, body[1:]), (-64, 64)):
@@ -167,7 +167,7 @@ def test_maps_of_a_result_are_bodies_or_in_the_block() -> None:
 )
 def test_json_made_to_hurt(header: bytes) -> None:
     with pytest.raises(WireError):
-        wire.read_request([wire.TAG, header], LIMITS)
+        wire.read_request([messages.TAG, header], LIMITS)
 
 
 def test_another_version_is_told_ours() -> None:
@@ -216,13 +216,13 @@ def test_maps_with_nan_and_pngs_that_swell_are_refused() -> None:
     values = np.zeros((8, 8), np.float32)
     values[3, 3] = np.nan
     with pytest.raises(WireError, match="NaN"):
-        pixels.decode_map(wire.MapInfo("float32", (8, 8)), values.tobytes())
+        pixels.decode_map(messages.MapInfo("float32", (8, 8)), values.tobytes())
     _, large = pixels.encode_map(np.zeros((512, 512), np.float32), "png16")
     with pytest.raises(WireError, match="not 16-bit grey of"):
-        pixels.decode_map(wire.MapInfo("png16", (8, 8)), large)
+        pixels.decode_map(messages.MapInfo("png16", (8, 8)), large)
     lying = large[:16] + (8).to_bytes(4, "big") * 2 + large[24:]
     with pytest.raises(WireError, match=r"damaged|filter") as caught:
-        pixels.decode_map(wire.MapInfo("png16", (8, 8)), lying)
+        pixels.decode_map(messages.MapInfo("png16", (8, 8)), lying)
     assert caught.value.code == "bad_request"
 
 

@@ -105,8 +105,9 @@ def command(
     """
     from leadline.serving.keys import default_folder
     from leadline.serving.logs import configure
-    from leadline.serving.server import ServerConfig, serve
-    from leadline.serving.wire import Limits
+    from leadline.serving.messages import Limits
+    from leadline.serving.server import serve
+    from leadline.serving.settings import ServerConfig
 
     configure(rest["log_style"], rest["log_level"])
     given: dict[str, Any] = {

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from leadline.serving.messages import Limits, Predict, WireError
 from leadline.serving.shared import Block
-from leadline.serving.wire import Limits, Predict, WireError
 
 
 @dataclass(eq=False)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from leadline.errors import Cancelled, InputError
 from leadline.prediction import DepthPrediction
-from leadline.serving import wire
+from leadline.serving import messages, wire
 from leadline.serving.failures import (
     AccessDenied,
     Busy,
@@ -41,8 +41,8 @@ from leadline.serving.failures import (
 from leadline.serving.job import Job, OnProgress
 from leadline.serving.keys import ClientKeys, load_client_keys
 from leadline.serving.link import Link
+from leadline.serving.messages import Camera, Progress
 from leadline.serving.pending import Lent, Pending
-from leadline.serving.wire import Camera, Progress
 
 __all__ = [
     "AccessDenied",
@@ -141,7 +141,7 @@ class Client:
 
     def hello(self, timeout_s: float | None = None) -> ServerInfo:
         """What the server is, which models it has and what its limits are."""
-        header = self._ask(wire.Hello(_new_id()), timeout_s)
+        header = self._ask(messages.Hello(_new_id()), timeout_s)
         known = ModelInfo.__dataclass_fields__
         try:
             return ServerInfo(
@@ -156,7 +156,7 @@ class Client:
 
     def status(self, metrics: bool = False, timeout_s: float | None = None) -> Mapping[str, Any]:
         """Queue and workers; with ``metrics`` also ``["metrics"]``, a text in Prometheus' format."""
-        return self._ask(wire.Status(_new_id(), metrics), timeout_s)
+        return self._ask(messages.Status(_new_id(), metrics), timeout_s)
 
     def predict(
         self, image: Image, *, cancel: threading.Event | None = None, timeout_s: float | None = None, **options: Any
@@ -233,7 +233,7 @@ class Client:
         image_info, pixels_or_file = _image(image)
         sparse_info, sparse_body = _sparse(sparse) if sparse is not None else (None, None)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        request = wire.Predict(
+        request = messages.Predict(
             id=_new_id(),
             image=image_info,
             session=self._session,
@@ -245,7 +245,7 @@ class Client:
             seed=seed,
             reply=reply,
             latest=latest,
-            deadline_s=timeout_s if timeout_s <= wire.Limits.deadline_s else None,
+            deadline_s=timeout_s if timeout_s <= messages.Limits.deadline_s else None,
             progress=on_progress is not None,
         )
         job = Job(request.id, self._cancel, on_progress)
@@ -257,9 +257,9 @@ class Client:
     def _cancel(self, job: Job) -> None:
         if not job.done():
             job.finish(Cancelled("the request was cancelled"))
-            self._link.forget(job.id, wire.pack(wire.request_header(wire.Cancel(job.id, self._session))))
+            self._link.forget(job.id, wire.pack(wire.request_header(messages.Cancel(job.id, self._session))))
 
-    def _ask(self, request: wire.Hello | wire.Status, timeout_s: float | None) -> Mapping[str, Any]:
+    def _ask(self, request: messages.Hello | messages.Status, timeout_s: float | None) -> Mapping[str, Any]:
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
         job = Job(request.id, self._cancel, None)
         self._link.send(Pending(job, request, timeout_s))
@@ -271,7 +271,7 @@ def _new_id() -> str:
     return uuid.uuid4().hex
 
 
-def _image(image: Image) -> tuple[wire.ImageInfo, Any]:
+def _image(image: Image) -> tuple[messages.ImageInfo, Any]:
     if isinstance(image, str | Path):
         try:
             image = Path(image).read_bytes()
@@ -281,7 +281,7 @@ def _image(image: Image) -> tuple[wire.ImageInfo, Any]:
         encoding = "png" if bytes(image[:4]) == b"\x89PNG" else "jpeg"
         if encoding == "jpeg" and bytes(image[:2]) != b"\xff\xd8":
             raise InputError("these bytes are neither JPEG nor PNG; send the pixels as an array")
-        return wire.ImageInfo(encoding), image
+        return messages.ImageInfo(encoding), image
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise InputError(f"an image is a uint8 array, JPEG or PNG bytes, or a path, not {kind}; convert it")
@@ -290,13 +290,13 @@ def _image(image: Image) -> tuple[wire.ImageInfo, Any]:
         raise InputError(f"an image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), not {image.shape}")
     rgb = rgb[:, :, :3]
     height, width, channels = rgb.shape
-    return wire.ImageInfo("raw", (height, width, channels)), rgb
+    return messages.ImageInfo("raw", (height, width, channels)), rgb
 
 
-def _sparse(sparse: Sparse) -> tuple[wire.SparseInfo, Any]:
+def _sparse(sparse: Sparse) -> tuple[messages.SparseInfo, Any]:
     numbers, camera = sparse if isinstance(sparse, tuple) else (sparse, None)
     numbers = np.ascontiguousarray(numbers, "<f4")
     if numbers.ndim != 2 or (camera is not None and numbers.shape[1] != 3):
         raise InputError(f"sparse depth is a map (H, W), or points (N, 3) with a Camera; not {numbers.shape}")
     rows, columns = numbers.shape
-    return wire.SparseInfo("map" if camera is None else "points", (rows, columns), camera), numbers.data
+    return messages.SparseInfo("map" if camera is None else "points", (rows, columns), camera), numbers.data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leadline.errors import Cancelled, InputError, LeadlineError
-from leadline.serving import wire
+from leadline.serving import messages
 
 
 class ServingError(LeadlineError):
@@ -26,7 +26,7 @@ class ServerError(ServingError):
     """The server answered with an error.
 
     Attributes:
-        code: One of :data:`leadline.serving.wire.ERROR_CODES`.
+        code: One of :data:`leadline.serving.messages.ERROR_CODES`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -42,7 +42,7 @@ class Refused(ServerError, InputError):
     """The image, model or option is not acceptable; asking again will not help."""
 
 
-def as_exception(failure: wire.Failure) -> LeadlineError:
+def as_exception(failure: messages.Failure) -> LeadlineError:
     """The server's answer as what the caller gets."""
     if failure.code == "cancelled":
         return Cancelled(failure.message)

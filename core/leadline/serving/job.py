@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from leadline.prediction import DepthPrediction
 from leadline.serving.failures import TimedOut
-from leadline.serving.wire import Progress
+from leadline.serving.messages import Progress
 
 OnProgress: TypeAlias = Callable[[Progress], None]
 

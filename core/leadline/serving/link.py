@@ -14,14 +14,14 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from leadline.errors import Cancelled, InputError, LeadlineError
-from leadline.serving import wire
+from leadline.serving import messages, wire
 from leadline.serving.access import is_local
 from leadline.serving.failures import AccessDenied, ServerUnreachable, ServingError, TimedOut, as_exception
 from leadline.serving.frames import next_message, send_message
 from leadline.serving.keys import ClientKeys
+from leadline.serving.messages import Progress
 from leadline.serving.pending import Pending, as_prediction, need_bytes
 from leadline.serving.shared import Loan, ask, receive
-from leadline.serving.wire import Progress
 
 #: A server with a request of ours in hand speaks every second; so long a silence means that it hangs.
 SILENCE_S = 6.0
@@ -220,14 +220,14 @@ class Link(threading.Thread):
             self.loan.end()
         self.loan, self._asking, self._asked = None, None, False
 
-    def _seek_loan(self, request: wire.Request) -> None:
+    def _seek_loan(self, request: messages.Request) -> None:
         """Ask for shared memory, once, when a request comes that is worth it: until it is there, messages do."""
-        if self._session is None or self._asked or not isinstance(request, wire.Predict):
+        if self._session is None or self._asked or not isinstance(request, messages.Predict):
             return
         self._need_bytes = sum(need_bytes(request))
         if self._need_bytes:
             self._asked = True
-            send_message(self._socket, wire.pack(wire.request_header(wire.Hello(_LOAN))))
+            send_message(self._socket, wire.pack(wire.request_header(messages.Hello(_LOAN))))
 
     def _borrow(self, hello: Mapping[str, Any]) -> None:
         path, limits = hello.get("blocks"), hello.get("limits")
@@ -254,13 +254,13 @@ class Link(threading.Thread):
         while (frames := next_message(self._socket)) is not None:
             try:
                 self._dispatch([frame.buffer for frame in frames])
-            except wire.WireError as error:
+            except messages.WireError as error:
                 if error.id is not None and (pending := self._waiting.pop(error.id, None)):
                     pending.job.finish(ServingError(f"the server's answer is malformed: {error}"))
 
     def _dispatch(self, frames: Sequence[Any]) -> None:
         reply = wire.read_reply(frames)
-        if reply.id == _LOAN and isinstance(reply, wire.Info):
+        if reply.id == _LOAN and isinstance(reply, messages.Info):
             self._borrow(reply.header)
             return
         pending = self._waiting.get(reply.id or "")
@@ -270,23 +270,23 @@ class Link(threading.Thread):
         if isinstance(reply, Progress):
             pending.job.tell(reply)
             return
-        if isinstance(reply, wire.Failure) and reply.code == "no_block" and pending.lent is not None:
+        if isinstance(reply, messages.Failure) and reply.code == "no_block" and pending.lent is not None:
             self._abandon(pending)
             self._transmit(pending)
             return
         del self._waiting[pending.job.id]
-        if isinstance(reply, wire.Failure):
+        if isinstance(reply, messages.Failure):
             if reply.code in ("cancelled", "deadline", "shutting_down"):
                 self._abandon(pending)
             pending.job.finish(as_exception(reply))
-        elif isinstance(reply, wire.Info):
+        elif isinstance(reply, messages.Info):
             pending.job.finish(reply.header)
         else:
             try:
                 prediction = as_prediction(reply, frames[2:], pending.lent)
                 pending.lent = None  # the image's room is free before anybody hears of the result
                 if pending.shape not in (None, prediction.shape):
-                    raise wire.WireError(f"the image is {pending.shape}, the map {prediction.shape}")
+                    raise messages.WireError(f"the image is {pending.shape}, the map {prediction.shape}")
                 pending.job.finish(prediction)
             except LeadlineError as error:
                 pending.job.finish(ServingError(f"the server's answer is malformed: {error}"))

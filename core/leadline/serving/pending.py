@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.prediction import DepthPrediction
-from leadline.serving import pixels, wire
+from leadline.serving import messages, pixels, wire
 from leadline.serving.job import Job
 from leadline.serving.shared import WORTH_BYTES, Loan, Room
 from leadline.spaces import Space
@@ -26,7 +26,7 @@ class Lent:
     maps: tuple[Room, ...]
 
     @classmethod
-    def of(cls, loan: Loan | None, request: wire.Predict, image: Any) -> Lent | None:
+    def of(cls, loan: Loan | None, request: messages.Predict, image: Any) -> Lent | None:
         """The image copied to where the server sees it; None if there is no loan, no room or no need."""
         need = need_bytes(request)
         if loan is None or not need:
@@ -38,7 +38,7 @@ class Lent:
         np.copyto(np.frombuffer(place.memory, np.uint8).reshape(image.shape), image)
         return cls(loan, place, tuple(maps))
 
-    def apply_to(self, request: wire.Predict) -> wire.Predict:
+    def apply_to(self, request: messages.Predict) -> messages.Predict:
         """The request, as one that says where everything is."""
         return replace(
             request,
@@ -52,10 +52,10 @@ class Lent:
         for room in self.maps:
             if room.offset == offset:
                 return memoryview(room.memory)
-        raise wire.WireError(f"the server put a map at {offset}, where it was not asked to")
+        raise messages.WireError(f"the server put a map at {offset}, where it was not asked to")
 
 
-def need_bytes(request: wire.Predict) -> list[int]:
+def need_bytes(request: messages.Predict) -> list[int]:
     """Shared memory that a request could use: for image and maps; empty if it is not worth it."""
     shape = request.image.shape
     if shape is None or math.prod(shape) < WORTH_BYTES:
@@ -70,7 +70,7 @@ class Pending:
     """A request that has no outcome yet."""
 
     job: Job
-    request: wire.Request
+    request: messages.Request
     timeout_s: float
     bodies: list[Any] = field(default_factory=list)
     lent: Lent | None = None
@@ -81,26 +81,31 @@ class Pending:
     @property
     def shape(self) -> tuple[int, int] | None:
         """(H, W) of the image, if it is known here."""
-        image = self.request.image if isinstance(self.request, wire.Predict) else None
+        image = self.request.image if isinstance(self.request, messages.Predict) else None
         return None if image is None or image.shape is None else image.shape[:2]
 
     def message(self, loan: Loan | None) -> list[Any]:
         """What to send: over shared memory the first time, if it still is ours, else everything in frames."""
         request, bodies = self.request, self.bodies
-        if isinstance(request, wire.Predict) and self.lent is not None and self.lent.loan is loan and not self.sends:
+        if (
+            isinstance(request, messages.Predict)
+            and self.lent is not None
+            and self.lent.loan is loan
+            and not self.sends
+        ):
             request, bodies = self.lent.apply_to(request), bodies[1:]
         return wire.pack(wire.request_header(request), [_contiguous(body) for body in bodies])
 
 
-def as_prediction(result: wire.Result, bodies: Sequence[Any], lent: Lent | None) -> DepthPrediction:
+def as_prediction(result: messages.Result, bodies: Sequence[Any], lent: Lent | None) -> DepthPrediction:
     """The server's answer as what the caller gets; its maps come in frames or lie in shared memory."""
     carried = iter(bodies)
 
-    def decoded(info: wire.MapInfo) -> npt.NDArray[np.float32]:
+    def decoded(info: messages.MapInfo) -> npt.NDArray[np.float32]:
         if info.at is None:
             return pixels.decode_map(info, next(carried))
         if lent is None:
-            raise wire.WireError("the server put a map into shared memory that it was not given")
+            raise messages.WireError("the server put a map into shared memory that it was not given")
         return pixels.decode_map(info, lent.map_at(info.at))
 
     return DepthPrediction(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.serving.wire import Frame, MapInfo, WireError, reply_itemsize
+from leadline.serving.messages import Frame, MapInfo, WireError
+from leadline.serving.wire import reply_itemsize
 
 FloatMap = npt.NDArray[np.float32]
 

@@ -7,6 +7,7 @@ import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from logging import ERROR
 from typing import Any, Protocol
 
 import zmq
@@ -222,7 +223,7 @@ class Pool:
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
         slot.running, slot.state, slot.start_at = None, "down", (now or slot.started_at) + pause_s
         self.metrics.count("worker_losses_total")
-        log("worker lost", 40, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
+        log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
         if batch is not None:
             for room in batch.rooms:
                 self._give_back(room)

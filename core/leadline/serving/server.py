@@ -5,7 +5,6 @@ and never decodes an image; what strangers send is checked here and looked at el
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import secrets
@@ -14,27 +13,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from logging import DEBUG, ERROR, WARNING
 from typing import Any
 
 import zmq
 
 import leadline
 from leadline.errors import InputError
-from leadline.serving import pixels, wire
-from leadline.serving.access import ZAP_ENDPOINT, Doorkeeper, answer, is_local
+from leadline.serving import messages, pixels, wire
+from leadline.serving.access import is_local
 from leadline.serving.arena import Arena
 from leadline.serving.batching import Batcher, RateLimiter, Ticket
-from leadline.serving.frames import next_message, send_message
+from leadline.serving.entrance import Entrance
 from leadline.serving.keys import KeyRing, new_pair
 from leadline.serving.launch import Launcher, LocalLauncher
 from leadline.serving.logs import log
+from leadline.serving.messages import WireError
 from leadline.serving.metrics import Metrics, MetricsPage
 from leadline.serving.pool import Pool
+from leadline.serving.settings import ServerConfig
 from leadline.serving.shared import ALIGNMENT, Block, Lender
-from leadline.serving.wire import Limits, WireError
 from leadline.serving.worker import WorkerConfig
 
 #: A client with a request in hand hears from the server at least this often.
@@ -44,55 +44,6 @@ LONGEST_SLEEP_S = 0.1
 TEND_EVERY_S = 0.02
 #: A request that was with this many workers when they died is given up.
 MAX_ATTEMPTS = 2
-WARNING = 30
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """How to serve.
-
-    Attributes:
-        bind: ``tcp://host:port`` (port ``*`` for any free one) or ``ipc://path``.
-        models: Name → what the loader takes (a catalog name or a path). The first is the default.
-        loader: ``module:function`` that makes an estimator.
-        device, precision: As for ``leadline.load``.
-        replicas: Worker processes; devices named with commas are dealt out to them in turn.
-        threads: CPU threads per worker; None: the cores shared out.
-        max_members: Images times ensemble size in one batch.
-        window_s: How long an incomplete batch waits for company.
-        limits: What is accepted.
-        keys: Folder of a key ring; None: no keys.
-        insecure: Allow an address that others can reach without keys.
-        memory_bytes: For loaded models, per worker; 0: see :class:`~leadline.serving.worker.WorkerConfig`.
-        arena_bytes: Memory shared with local workers.
-        lend_bytes: Memory lent to clients on this machine, all together; 0: none.
-        spare_bytes: What the front may hold besides the queue before it drops all connections.
-        drain_s: How long a graceful end may take.
-        hang_s: How long a worker may take to stop between steps before it is killed.
-        metrics_port: Port on 127.0.0.1 for ``/metrics``; None: only on request over ZeroMQ.
-    """
-
-    bind: str
-    models: Mapping[str, str]
-    loader: str = "leadline.estimator:load"
-    device: str = "auto"
-    precision: str = "auto"
-    replicas: int = 1
-    threads: int | None = None
-    max_members: int = 16
-    window_s: float = 0.004
-    limits: Limits = field(default_factory=Limits)
-    keys: Path | None = None
-    insecure: bool = False
-    memory_bytes: int = 0
-    arena_bytes: int = 1 << 30
-    lend_bytes: int = 1 << 30
-    spare_bytes: int = 512 << 20
-    drain_s: float = 30.0
-    hang_s: float = 30.0
-    metrics_port: int | None = None
-    log_style: str = "json"
-    log_level: str = "info"
 
 
 @dataclass(eq=False)
@@ -146,15 +97,24 @@ class Server:
             self._context.destroy(linger=0)
             raise
 
+    @property
+    def address(self) -> str:
+        """Where clients reach it; the port is the real one."""
+        return self._entrance.address
+
     def _open(self, launcher: Launcher | None, workers_bind: str | None) -> None:
         config = self.config
-        self._ring = KeyRing(config.keys) if config.keys is not None else None
+        ring = KeyRing(config.keys) if config.keys is not None else None
         remote = workers_bind is not None
         front_keys, worker_keys = (new_pair(), new_pair()) if remote else (None, None)
-        self._worker_key = worker_keys[0] if worker_keys is not None else ""
-        self._zap = self._context.socket(zmq.REP)
-        self._zap.bind(ZAP_ENDPOINT)
-        self._bind(config.bind)
+        self._entrance = Entrance(
+            self._context,
+            config.bind,
+            config.limits.frame_bytes,
+            ring,
+            worker_keys[0] if worker_keys else "",
+            self.metrics,
+        )
         self._folder = None if remote else tempfile.TemporaryDirectory(prefix="leadline-workers-")
         arena = None if remote else Arena.create(config.arena_bytes)
         self._lender = None
@@ -195,34 +155,10 @@ class Server:
     def _watch(self) -> None:
         """What to wait for."""
         self._poller = zmq.Poller()
-        for socket in (self._socket, self._pool.socket, self._zap, self._door.monitor):
+        for socket in (*self._entrance.sockets, self._pool.socket):
             self._poller.register(socket, zmq.POLLIN)
         if self._lender is not None:
             self._poller.register(self._lender.fileno(), zmq.POLLIN)
-
-    def _bind(self, address: str) -> None:
-        """Open the clients' socket."""
-        self._socket = socket = self._context.socket(zmq.ROUTER)
-        socket.linger = 0
-        socket.router_mandatory = True  # sending to a client that went away is an error we want to know of
-        socket.maxmsgsize = self.limits.frame_bytes
-        # No ZMQ_HEARTBEAT_IVL and no receive limit: a peer that goes away while reading from it is paused makes libzmq
-        # 4.3.5 abort the process at the next heartbeat (stream_engine_base.cpp, "!_io_error"). Ticks take the place of
-        # heartbeats, _sweep() that of the limit, and the kernel drops peers that acknowledge nothing.
-        socket.rcvhwm, socket.sndhwm = 0, 64
-        socket.handshake_ivl = 5000
-        socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl = 1, 30, 10
-        socket.setsockopt(zmq.TCP_MAXRT, 30_000)
-        if self._ring is not None:
-            socket.zap_domain = b"clients"
-            socket.curve_server = True
-            socket.curve_secretkey = self._ring.server().secret.encode()
-        self._door = Doorkeeper(socket)
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            raise InputError(f"{address} cannot be bound ({error.strerror}); is a server running there?") from error
-        self.address: str = socket.last_endpoint.decode().rstrip("\0")
 
     # --- life
 
@@ -235,7 +171,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until stopped."""
-        log("listening", address=self.address, keys=self._ring is not None, models=list(self.config.models))
+        log("listening", address=self.address, keys=self._entrance.has_keys, models=list(self.config.models))
         try:
             while not self._finished():
                 self._turn()
@@ -257,10 +193,7 @@ class Server:
         self._pool.close()
         if self._lender is not None:
             self._lender.close()
-        self._socket.disable_monitor()
-        self._door.monitor.close(0)
-        self._socket.close(linger=1000)
-        self._zap.close(0)
+        self._entrance.close()
         self._context.term()
         if self._folder is not None:
             self._folder.cleanup()
@@ -274,10 +207,7 @@ class Server:
         if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
             sleep_s = min(sleep_s, max(0.0, ready - now))
         ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
-        if self._zap in ready_sockets:
-            self._authenticate()
-        if self._door.monitor in ready_sockets:
-            self._watch_the_door()
+        messages_wait = self._entrance.attend(ready_sockets)
         if self._pool.socket in ready_sockets:
             self._pool.hear(self._clock())
         if self._lender is not None:
@@ -285,7 +215,7 @@ class Server:
                 self._lender.attend()
             while self._lender.gone:
                 self._pool.forget(self._lender.gone.popleft())
-        if self._socket in ready_sockets:
+        if messages_wait:
             self._hear()
         now = self._clock()
         if now - self._tended >= TEND_EVERY_S:
@@ -300,47 +230,35 @@ class Server:
     # --- clients
 
     def _hear(self) -> None:
-        for _ in range(64):  # then the workers get their turn
-            if (message := next_message(self._socket)) is None:
-                return
-            route, *frames = message
+        for client, route, frames in self._entrance.messages(64):  # then the workers get their turn
             try:
-                self._receive(route, frames)
+                self._receive(client, route, frames)
             except Exception:  # a mistake of ours must not be every client's
-                log("message failed", 40, exc_info=True)
+                log("message failed", ERROR, exc_info=True)
 
-    def _receive(self, route_frame: Any, frames: list[Any]) -> None:
+    def _receive(self, client: str, route: bytes, frames: list[Any]) -> None:
         now = self._clock()
-        route = route_frame.bytes
-        client = self._client(route, frames)
         try:
             if not self._rates.allows(client, now):
                 known = wire.peek_id([frame.buffer for frame in frames])
                 raise WireError(f"more than {self.limits.rate_per_s:g} messages per second", "rate_limited", known)
             request = wire.read_request([frame.buffer for frame in frames], self.limits)
             self.metrics.count("requests_total", f'op="{type(request).__name__.lower()}"')
-            if isinstance(request, wire.Predict):
+            if isinstance(request, messages.Predict):
                 self._admit(request, route, client, frames[2:], now)
-            elif isinstance(request, wire.Cancel):
+            elif isinstance(request, messages.Cancel):
                 self._cancel(request, route, client)
             else:
                 self._inform(request, route)
         except WireError as error:
             if error.code in ("bad_request", "rate_limited"):
                 self.metrics.count("malformed_total")
-                log("refused message", 10, client=client, code=error.code, reason=str(error))
+                log("refused message", DEBUG, client=client, code=error.code, reason=str(error))
             else:
                 self.metrics.count("outcomes_total", f'code="{error.code}"')
-            self._send(route, wire.reply_header(wire.Failure(error.id, error.code, str(error))))
+            self._entrance.send(route, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
 
-    def _client(self, route: bytes, frames: list[Any]) -> str:
-        """Who sent this: the name of the key, or the connection."""
-        if self._ring is not None and frames:
-            with contextlib.suppress(zmq.ZMQError):
-                return f"key:{frames[0].get('User-Id')}"
-        return f"connection:{route.hex()}"
-
-    def _admit(self, request: wire.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
+    def _admit(self, request: messages.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
         key = self._key(client, route, request)
         known = self._tickets.get(key)
         if known is not None:  # asked again after a broken connection: go on, and answer there
@@ -365,12 +283,14 @@ class Server:
         deadline = now + (request.deadline_s or 0.0)
         ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work)
         for old in self._batcher.admit(ticket):
-            self._end(old, wire.Failure(old.request.id, "superseded", "a newer request of the stream took its place"))
+            self._end(
+                old, messages.Failure(old.request.id, "superseded", "a newer request of the stream took its place")
+            )
         self._tickets[key] = ticket
         self.metrics.count("shared_requests_total", by=block is not None)
         self.metrics.count("received_bytes_total", by=nbytes)
 
-    def _block(self, request: wire.Predict, shape: tuple[int, int]) -> Block:
+    def _block(self, request: messages.Predict, shape: tuple[int, int]) -> Block:
         """The lent block of a request, which holds everything that the request says is in it."""
         block = None
         if self._lender is not None and self._pool.shares:
@@ -383,27 +303,27 @@ class Server:
             raise WireError(f"image.at and maps_at are multiples of {ALIGNMENT} with room in the block", id=request.id)
         return block
 
-    def _key(self, client: str, route: bytes, request: wire.Predict | wire.Cancel) -> tuple[str, str]:
+    def _key(self, client: str, route: bytes, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
         """What tells a request from all others: a session where the client has one, else its connection. Clients with
         keys cannot reach into each other's sessions."""
         owner = client if client.startswith("key:") else ""
         return f"{owner}/{request.session or route.hex()}", request.id
 
-    def _cancel(self, request: wire.Cancel, route: bytes, client: str) -> None:
+    def _cancel(self, request: messages.Cancel, route: bytes, client: str) -> None:
         ticket = self._tickets.get(self._key(client, route, request))
         if ticket is None:
             raise WireError("there is no such request; it may be done", "unknown_job", request.id)
-        self._drop(ticket, wire.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
+        self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
 
-    def _inform(self, request: wire.Hello | wire.Status, route: bytes) -> None:
-        common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": wire.PROTOCOL}
+    def _inform(self, request: messages.Hello | messages.Status, route: bytes) -> None:
+        common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": messages.PROTOCOL}
         loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
-        if isinstance(request, wire.Hello):
+        if isinstance(request, messages.Hello):
             models = [
                 {**self._pool.infos.get(name, {}), "name": name, "loaded": name in loaded}
                 for name in self.config.models
             ]
-            self._send(
+            self._entrance.send(
                 route,
                 {
                     "op": "hello",
@@ -412,7 +332,7 @@ class Server:
                     "default_model": next(iter(self.config.models)),
                     "limits": asdict(self.limits),
                     "blocks": self._lender.path if self._lender is not None and self._pool.shares else None,
-                    "encodings": {"image": wire.IMAGE_ENCODINGS, "reply": wire.REPLY_ENCODINGS},
+                    "encodings": {"image": messages.IMAGE_ENCODINGS, "reply": messages.REPLY_ENCODINGS},
                     "tick_s": TICK_S,
                 },
             )
@@ -432,7 +352,7 @@ class Server:
         }
         if request.metrics:
             status["metrics"] = self.metrics.render()
-        self._send(route, status)
+        self._entrance.send(route, status)
 
     # --- work
 
@@ -454,7 +374,7 @@ class Server:
     def _end_late(self, now: float) -> None:
         for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
             reason = f"no result within {ticket.request.deadline_s or 0.0:g} s"
-            self._drop(ticket, wire.Failure(ticket.request.id, "deadline", reason))
+            self._drop(ticket, messages.Failure(ticket.request.id, "deadline", reason))
 
     def _tell(self, now: float) -> None:
         """Queue position or stage, so that clients know that we and they are alive."""
@@ -467,8 +387,8 @@ class Server:
         work = ticket.data
         work.told = now
         position = 0 if work.started is not None else self._batcher.position(ticket)
-        header = wire.reply_header(wire.Progress(ticket.request.id, work.stage, work.fraction, position))
-        if not self._send(work.route, header):
+        header = wire.reply_header(messages.Progress(ticket.request.id, work.stage, work.fraction, position))
+        if not self._entrance.send(work.route, header):
             self._drop(ticket, None)
 
     def on_progress(self, ticket: Ticket, stage: str, fraction: float) -> None:
@@ -483,7 +403,7 @@ class Server:
         header = {"op": "result", "id": ticket.request.id, **result}
         queued = (ticket.data.started or now) - ticket.arrived
         header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
-        delivered = self._send(ticket.data.route, header, bodies)  # first of all: somebody waits
+        delivered = self._entrance.send(ticket.data.route, header, bodies)  # first of all: somebody waits
         self._forget(ticket)
         self.metrics.count("outcomes_total", 'code="ok"')
         self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
@@ -512,55 +432,27 @@ class Server:
 
     def _fail(self, ticket: Ticket, code: str, message: str) -> None:
         log("failed", WARNING, client=ticket.client, job=ticket.request.id, code=code, reason=message)
-        self._end(ticket, wire.Failure(ticket.request.id, code, message))
+        self._end(ticket, messages.Failure(ticket.request.id, code, message))
 
-    def _drop(self, ticket: Ticket, failure: wire.Failure | None) -> None:
+    def _drop(self, ticket: Ticket, failure: messages.Failure | None) -> None:
         """End a ticket, wherever it is, with an answer or (the client is gone) without."""
         if ticket.data.started is not None:
             self._pool.stop(ticket, self._clock())
         self._end(ticket, failure)
 
-    def _end(self, ticket: Ticket, failure: wire.Failure | None) -> None:
+    def _end(self, ticket: Ticket, failure: messages.Failure | None) -> None:
         self._forget(ticket)
         code = failure.code if failure is not None else "client_gone"
         self.metrics.count("outcomes_total", f'code="{code}"')
         if failure is not None:
-            self._send(ticket.data.route, wire.reply_header(failure))
+            self._entrance.send(ticket.data.route, wire.reply_header(failure))
 
     def _forget(self, ticket: Ticket) -> None:
         if self._tickets.pop(ticket.data.key, None) is not None:
             self._batcher.remove(ticket)
         ticket.data.bodies = []
 
-    def _send(self, route: bytes, header: Mapping[str, Any], bodies: Sequence[Any] = ()) -> bool:
-        """Whether the client is still there."""
-        try:
-            send_message(self._socket, [route, *wire.pack(header, bodies)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            self.metrics.count("undelivered_total")
-            return error.errno == zmq.EAGAIN and header["op"] == "progress"  # it is only slow: the next one will do
-        return True
-
-    # --- the door and the house
-
-    def _authenticate(self) -> None:
-        reply, visitor = answer(self._zap.recv_multipart(), self._allowed)
-        self._zap.send_multipart(reply)
-        if visitor.name:
-            log("admitted", 10, address=visitor.address, name=visitor.name)
-        else:
-            self.metrics.count("refused_connections_total")
-            log("refused connection", WARNING, address=visitor.address, key=visitor.key, to=visitor.domain)
-
-    def _allowed(self, domain: str) -> Mapping[str, str]:
-        if domain == "workers":
-            return {self._worker_key: "worker"} if self._worker_key else {}
-        return self._ring.clients() if self._ring is not None else {}
-
-    def _watch_the_door(self) -> None:
-        for address in self._door.watch():
-            self.metrics.count("refused_connections_total")
-            log("refused connection", WARNING, address=address, reason="it showed no valid key or spoke no ZeroMQ")
+    # --- the house
 
     def _sweep(self, now: float) -> None:
         self._swept = now
@@ -575,26 +467,11 @@ class Server:
             self._recycle(held)
 
     def _recycle(self, held: int) -> None:
-        """Messages that never end are the one thing libzmq has no limit for: it keeps their parts until the last one
-        comes. If memory runs away, drop every connection; honest clients come back and find their requests."""
+        """If memory runs away, drop every connection; see :meth:`Entrance.reopen`."""
         self.metrics.count("socket_recycles_total")
-        log("dropping all connections", 40, reason="memory", held_bytes=held)
-        self._socket.disable_monitor()
-        self._door.monitor.close(0)
-        self._socket.close(0)
-        for attempt in range(50):  # the old socket lets go of the address in its own time
-            try:
-                self._bind(self.address)
-                break
-            except InputError:
-                self._door.monitor.close(0)
-                self._socket.close(0)
-                if attempt == 49:
-                    raise
-                time.sleep(0.1)
+        log("dropping all connections", ERROR, reason="memory", held_bytes=held)
+        self._entrance.reopen()
         self._watch()
-        with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def serve(config: ServerConfig, announce: Callable[[str], None], end_with_stdin: bool = False, **parts: Any) -> None:
