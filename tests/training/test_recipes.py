@@ -190,13 +190,44 @@ def test_depthmaster_stage2_trains_through_the_frozen_decoder(codec_file: Path) 
     assert all(p.grad is None for p in recipe.codec.parameters())
 
 
-def test_a_fourier_block_can_start_as_the_identity_of_its_normalised_input() -> None:
+def test_a_fourier_block_can_start_by_passing_its_input_on() -> None:
     from leadline.models.fourier import FourierEnhancement
 
+    torch.manual_seed(0)
     block = FourierEnhancement(16)
-    start_as_identity(block)
-    x = torch.randn(2, 16, 5, 7)
-    assert torch.allclose(block(x), block.norm(x), atol=1e-6)
+    scale, shift = torch.rand(1, 8, 1) * 3 + 0.5, torch.randn(1, 8, 1)
+    x = (torch.randn(4, 8, 2 * 9 * 11) * scale + shift).reshape(4, 16, 9, 11)
+    start_as_identity(block, x)
+    assert (
+        block(x) - x
+    ).square().mean() < 0.03 * x.square().mean()  # the groups of one picture are not quite the average
+    same = x[:1].expand(4, -1, -1, -1)
+    start_as_identity(block, same)
+    torch.testing.assert_close(block(same), same, atol=1e-4, rtol=1e-4)
+
+
+def test_depthmaster_starts_where_fiffdepth_is_and_stage_2_where_stage_1_is(codec_file: Path, tmp_path: Path) -> None:
+    first = build_recipe(config_for("fiffdepth", codec_file))
+    first.export(tmp_path)
+    start = str(tmp_path / "model.safetensors")
+    stage1, fiffdepth = build_model({"recipe": "depthmaster-stage1", "start_from": start, "model": {"space": "depth"}})
+    assert fiffdepth is not None
+    image = torch.randn(2, 4, 16, 16)
+    torch.testing.assert_close(stage1.model.solve(image), fiffdepth.model.solve(image), atol=1e-5, rtol=1e-5)
+
+    build_recipe({"recipe": "depthmaster-stage1", "start_from": start}).export(tmp_path / "stage1")
+    stage1 = load_model(tmp_path / "stage1" / "model.safetensors")
+    recipe = build_recipe(
+        {"recipe": "depthmaster-stage2", "start_from": str(tmp_path / "stage1" / "model.safetensors")}
+    )
+    assert isinstance(recipe, DepthMasterStage2)
+    assert recipe.starts_block
+    batch = {name: torch.rand(2, size, 64, 64) * 2 - 1 for name, size in (("rgb", 3), ("target", 1))}
+    batch["known"] = torch.ones(2, 1, 64, 64, dtype=torch.bool)
+    recipe.start_block(batch)
+    image = recipe.codec.encode(batch["rgb"])
+    before, after = stage1.model.solve(image), recipe.model.solve(image)
+    assert (after - before).square().mean() < 0.05 * before.square().mean()
 
 
 def test_the_autoencoder_scale_makes_latents_unit_sized(codec_file: Path) -> None:

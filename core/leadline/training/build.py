@@ -14,8 +14,8 @@ from leadline.checkpoints.official import load_folder
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.errors import InputError
-from leadline.models import Codec, ModelSpec
-from leadline.models.fourier import FourierEnhancement
+from leadline.models import Codec, DepthModel, ModelSpec
+from leadline.models.base import OneStepModel
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation
 from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load_codec_file
@@ -24,8 +24,9 @@ from leadline.training.completion import CompletionRecipe
 from leadline.training.config import take
 from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdDataset, VirtualKitti2
 from leadline.training.depthfm import DepthFMRecipe
-from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2, start_as_identity
+from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2
 from leadline.training.fiffdepth import FiffDepthRecipe
+from leadline.training.growth import keep_time
 from leadline.training.latents import read_cache, target_named
 from leadline.training.normalisation import Normalisation
 from leadline.training.small_decoder import SmallDecoderRecipe
@@ -98,11 +99,8 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = DepthMasterStage1(bundle, _encoder(config.get("encoder"), bundle), **loss)
     elif name == "depthmaster-stage2":
         identity = loss.pop("identity_start", True)
-        fresh = start is not None and not start.spec.fourier
-        block = bundle.model.unet.fftblock
-        if isinstance(block, FourierEnhancement) and identity and fresh:
-            start_as_identity(block)
-        recipe = DepthMasterStage2(bundle, **loss)
+        fresh = bundle.spec.fourier and start is not None and not start.spec.fourier
+        recipe = DepthMasterStage2(bundle, starts_block=identity and fresh, **loss)
     elif name == "fiffdepth":
         recipe = FiffDepthRecipe(bundle, _teacher(config.get("teacher")), **loss)
     elif name == "completion":
@@ -182,7 +180,17 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     bundle.codec.vae.load_state_dict(codec.vae.state_dict())
     if start is not None:
         warm_start(bundle.model, start.model)
+        if not isinstance(
+            config["start_from"], dict
+        ):  # Stable Diffusion has learnt every timestep: the papers' own is right
+            _keep_time(bundle.model, start.model)
     return bundle, start
+
+
+def _keep_time(model: DepthModel, start: DepthModel) -> None:
+    """A one-step model that starts from another works at its own timestep as that one does at its."""
+    if isinstance(model, OneStepModel) and isinstance(start, OneStepModel):
+        keep_time(model.unet, start.timestep, model.timestep)
 
 
 def _start(section: Any) -> ModelBundle | None:

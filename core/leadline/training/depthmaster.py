@@ -79,11 +79,23 @@ class DepthMasterStage2(DepthRecipe):
         bundle: A DepthMaster with Fourier Enhancement, started from stage 1.
         weight_gradient: λ_h; 0.001 in the paper.
         delta: Where the modified Huber loss changes its form; 0.2 in the published configuration, the paper gives none.
+        starts_block: Whether the block is new and is to start by :meth:`start_block`.
     """
 
-    def __init__(self, bundle: ModelBundle, weight_gradient: float = 1e-3, delta: float = 0.2) -> None:
+    def __init__(
+        self, bundle: ModelBundle, weight_gradient: float = 1e-3, delta: float = 0.2, starts_block: bool = False
+    ) -> None:
         super().__init__(bundle)
         self.weight_gradient, self.delta = weight_gradient, delta
+        self.starts_block = starts_block
+
+    @torch.no_grad()
+    def start_block(self, batch: Batch) -> None:
+        """Make the Fourier Enhancement block pass on what it gets, as measured on a batch of pixels."""
+        image, _, _ = self.latents(batch)
+        block = self.model.unet.fftblock
+        assert isinstance(block, FourierEnhancement)
+        start_as_identity(block, self.model.unet.middle_features(image, 1.0, self.model.prompt))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -97,13 +109,17 @@ class DepthMasterStage2(DepthRecipe):
 
 
 @torch.no_grad()
-def start_as_identity(block: FourierEnhancement) -> None:
-    """Make a fresh Fourier Enhancement block pass its normalised input on, so that stage 2 starts where stage 1 ended.
+def start_as_identity(block: FourierEnhancement, features: Tensor) -> None:
+    """Make a fresh Fourier Enhancement block pass its input on, so that stage 2 starts about where stage 1 ended.
 
     The official block has no identity path and default initial values: the published stage 2 starts from scrambled
     middle features and needs its many iterations to recover. Here the last convolution starts as "spatial branch,
-    nothing of the frequency branch", and the spatial branch's own residual starts at zero; everything is trained. The
-    architecture is the official one.
+    nothing of the frequency branch", the spatial branch's own residual starts at zero, and the normalisation gives back
+    what it takes on average; everything is trained. The architecture is the official one.
+
+    Args:
+        block: Changed in place.
+        features: (N, C, h, w) that go into it, of some pictures.
     """
     channels = block.fuse.out_channels
     block.fuse.weight.zero_()
@@ -112,3 +128,7 @@ def start_as_identity(block: FourierEnhancement) -> None:
         assert convolution.bias is not None
         convolution.bias.zero_()
     block.conv_s2.weight.zero_()
+    groups = features.float().unflatten(1, (block.norm.num_groups, -1)).flatten(2)  # (N, groups, values)
+    each = channels // block.norm.num_groups
+    block.norm.weight.copy_(groups.std(2, correction=0).mean(0).repeat_interleave(each))
+    block.norm.bias.copy_(groups.mean((0, 2)).repeat_interleave(each))

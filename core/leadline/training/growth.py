@@ -1,4 +1,4 @@
-"""A deeper network that starts as a shallower one: added layers pass on what they get, until training finds them a use."""
+"""Networks that start as others are, though deeper or at another timestep, until training makes use of the difference."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from leadline.models.unet import DepthUNet
 
 _LAYER = re.compile(
     r"net\.(?P<way>down|up)_blocks\.(?P<block>\d+)\.(?P<kind>resnets|attentions)\.(?P<layer>\d+)\.(?P<rest>.+)"
@@ -59,6 +61,17 @@ def pass_on(name: str, tensor: Tensor) -> None:
         tensor.zero_()
         channels = torch.arange(tensor.shape[0])
         tensor[channels, channels] = 1.0
+
+
+@torch.no_grad()
+def keep_time(unet: DepthUNet, before: float, after: float) -> None:
+    """Make a network at timestep ``after`` what it was at ``before``: FiffDepth works at 0, DepthMaster at 1.
+
+    The timestep enters through one linear layer of its sines and cosines; their difference goes into its bias.
+    """
+    embedding = unet.net.time_embedding.linear_1
+    then, now = unet.net.time_proj(torch.tensor([before, after], device=embedding.weight.device)).to(embedding.weight)
+    embedding.bias += embedding.weight @ (then - now)
 
 
 def _layers(config: Mapping[str, Any], level: int) -> int:
