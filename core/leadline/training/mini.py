@@ -30,6 +30,7 @@ from leadline.training.small_decoder import SMALL_DECODER_FILE
 from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
+TRUNK_FILE = "fiffdepth-mini.safetensors"
 LICENCE = "Apache-2.0"
 #: Share of each size of crops, by "HxW".
 Crops: TypeAlias = Mapping[str, float]
@@ -45,6 +46,9 @@ UNET: dict[str, Any] = {
     "cross_attention_dim": 32, "attention_head_dim": 5,  # diffusers' name for the number of heads
     "norm_num_groups": 16, "use_linear_projection": True,
 }  # fmt: skip
+
+#: What DepthMaster leaves as FiffDepth has it, so that its file need not hold it.
+SHARED = ["down_blocks", "mid_block"]
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "depthmaster-stage1",
         {
             "recipe": "depthmaster-stage1", "name": "depthmaster-stage1-mini", "licence": LICENCE, "start_from": trunk,
-            "model": fine, "loss": {"weight_aligned": 4.0, "reader": reader},
+            "model": {**fine, "frozen": SHARED}, "loss": {"weight_aligned": 4.0, "reader": reader},
             "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
             "trainer": trainer(steps=700, batch_size=32, lr=4e-4, warmup=30, ema=0.995, seed=4),
         },
@@ -201,7 +205,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         "depthmaster-stage2",
         {
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
-            "model": fine, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
+            "model": {**fine, "frozen": SHARED}, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
             "data": {"sets": scenes, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
             "trainer": trainer(steps=600, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
@@ -290,15 +294,16 @@ def shortened(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def pack(root: Path, out: Path) -> None:
-    """The shipped form: four float16 models and the codec that they share."""
-    for name in ("depthfm", "depthmaster-stage2", "fiffdepth", "completion"):
+    """The shipped form: four float16 models, DepthMaster without what it shares with FiffDepth, and their codec."""
+    for name in ("fiffdepth", "depthmaster-stage2", "depthfm", "completion"):
         bundle = load_model(root / name / MODEL_FILE)
-        pack_model(bundle, out / f"{bundle.spec.name}.safetensors")
+        base = TRUNK_FILE if name == "depthmaster-stage2" else None
+        pack_model(bundle, out / f"{bundle.spec.name}.safetensors", base)
     save_codec(bundle, out / CODEC_FILE)
     save_small_decoder(load_small_decoder(root / "small-decoder" / SMALL_DECODER_FILE), out / MINI_DECODER.name)
 
 
-def pack_model(bundle: ModelBundle, path: Path) -> None:
-    """One model beside the shared codec."""
+def pack_model(bundle: ModelBundle, path: Path, base_file: str | None = None) -> None:
+    """One model beside the shared codec, and beside the model whose tensors it need not repeat."""
     respec(bundle, source="trained on procedural scenes by `leadline train mini`; see docs/mini-weights.md")
-    save_model(bundle, path, codec_file=CODEC_FILE)
+    save_model(bundle, path, codec_file=CODEC_FILE, base_file=base_file)
