@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.tiny import tiny_bundle
+from tiny import tiny_bundle
 
 from leadline.checkpoints.catalog import MINI_FOLDER
 from leadline.checkpoints.native import load_model
