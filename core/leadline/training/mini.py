@@ -49,8 +49,8 @@ UNET: dict[str, Any] = {
 
 #: What DepthMaster leaves as FiffDepth has it, so that its file need not hold it.
 SHARED = ["down_blocks", "mid_block"]
-#: Of the scenes whose crops DepthMaster's second stage sees at about the scale that they were rendered at: shrunk ones blur its edges.
-PIXEL_HEIGHT = 192
+#: Scenes whose crops DepthMaster's second stage sees at about the scale that they were rendered at: shrunk ones blur its edges.
+UNSHRUNK = ("scenes-large", "scenes-more", "whole-plain")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     whole = [str(root / f"whole-{job.folder}") for job in seen_whole]
     sparse = [str(root / f"sparse-{job.folder}") for job in SCENES[:1]]
     large = [{"kind": "rendered", "root": str(root / SCENES[0].folder)}]
-    unshrunk = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.height == PIXEL_HEIGHT]
+    unshrunk = [{"kind": "rendered", "root": str(root / job.folder)} for job in SCENES if job.folder in UNSHRUNK]
 
     def trainer(**changes: Any) -> dict[str, Any]:
         return {
