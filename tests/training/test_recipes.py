@@ -224,7 +224,7 @@ def test_depthmaster_starts_where_fiffdepth_is_and_stage_2_where_stage_1_is(code
     assert recipe.starts_block
     batch = {name: torch.rand(2, size, 64, 64) * 2 - 1 for name, size in (("rgb", 3), ("target", 1))}
     batch["known"] = torch.ones(2, 1, 64, 64, dtype=torch.bool)
-    recipe.start_block(batch)
+    recipe.start(lambda: batch)
     image = recipe.codec.encode(batch["rgb"])
     before, after = stage1.model.solve(image), recipe.model.solve(image)
     assert (after - before).square().mean() < 0.05 * before.square().mean()
@@ -370,6 +370,8 @@ def test_frozen_parts_stay_as_they_are(codec_file: Path, tmp_path: Path) -> None
     assert any(name.startswith("net.up_blocks.1.") for name in changed)
     with pytest.raises(InputError, match="no part 'middle'"):
         build_recipe(config_for("depthfm", codec_file, model={"unet": UNET, "frozen": ["middle"]}))
+    with pytest.raises(InputError, match="list of parts"):
+        build_recipe(config_for("depthfm", codec_file, model={"unet": UNET, "frozen": "mid_block"}))
     parts = ["conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_out"]
     with pytest.raises(InputError, match="nothing to train"):
         build_recipe(config_for("depthfm", codec_file, model={"unet": UNET, "frozen": parts}))

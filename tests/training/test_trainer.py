@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def assert_same(left: object, right: object) -> None:
             assert_same(one, other)
     else:
         assert left == right
+
+
+def test_a_recipe_looks_at_a_batch_before_a_new_training_only(tmp_path: Path) -> None:
+    class Looking(Line):
+        seen: list[Batch]
+
+        def start(self, draw: Callable[[], Batch]) -> None:
+            self.seen = [draw()]
+
+    first, again = Looking(), Looking()
+    train(first, line_source(), settings(), tmp_path)
+    assert len(first.seen[0]["image"]) == settings().batch_size
+    train(again, line_source(), settings(steps=8), tmp_path)
+    assert not hasattr(again, "seen")
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         recipe = CompletionRecipe(bundle)
     else:
         recipe = DepthFMRecipe(bundle, **loss)
-    recipe.freeze(config.get("model", {}).get("frozen", []))
+    frozen = config.get("model", {}).get("frozen") or []
+    if not isinstance(frozen, list):
+        raise InputError(f"model.frozen is a list of parts, such as [down_blocks, mid_block], not '{frozen}'")
+    recipe.freeze(frozen)
     recipe.align_with(weight_aligned, None if reader is None else small_decoder_for(bundle.codec, reader))
     return recipe
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,7 +81,7 @@ class DepthMasterStage2(DepthRecipe):
         bundle: A DepthMaster with Fourier Enhancement, started from stage 1.
         weight_gradient: λ_h; 0.001 in the paper.
         delta: Where the modified Huber loss changes its form; 0.2 in the published configuration, the paper gives none.
-        starts_block: Whether the block is new and is to start by :meth:`start_block`.
+        starts_block: Whether the block is new and is to start as in :func:`start_as_identity`.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class DepthMasterStage2(DepthRecipe):
         self.starts_block = starts_block
 
     @torch.no_grad()
-    def start_block(self, batch: Batch) -> None:
-        """Make the Fourier Enhancement block pass on what it gets, as measured on a batch of pixels."""
-        image, _, _ = self.latents(batch)
+    def start(self, draw: Callable[[], Batch]) -> None:
+        """A new Fourier Enhancement block begins by passing on what it gets, as measured on a batch of pixels."""
         block = self.model.unet.fftblock
-        assert isinstance(block, FourierEnhancement)
+        if not self.starts_block or not isinstance(block, FourierEnhancement):
+            return
+        image, _, _ = self.latents(draw())
         start_as_identity(block, self.model.unet.middle_features(image, 1.0, self.model.prompt))
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -21,7 +21,6 @@ from leadline.training.build import (
     trainer_config,
 )
 from leadline.training.config import take
-from leadline.training.depthmaster import DepthMasterStage2
 from leadline.training.latents import CachePlan, target_named, write_cache
 from leadline.training.trainer import step_generator, train
 
@@ -35,8 +34,6 @@ def run(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = pr
         return
     settings = trainer_config(config)
     recipe, source = build_recipe(config), build_source(config)
-    if isinstance(recipe, DepthMasterStage2) and recipe.starts_block:
-        recipe.start_block(source.sample(step_generator(settings.seed, 0, 0, 0), settings.batch_size))
     train(recipe, source, settings, out, report)
     if config["recipe"] == AUTOENCODER:
         assert isinstance(recipe, AutoencoderRecipe)

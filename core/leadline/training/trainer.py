@@ -36,6 +36,9 @@ class Recipe(nn.Module, ABC):
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses by name; ``"loss"`` is minimised."""
 
+    def start(self, draw: Callable[[], Batch]) -> None:
+        """Called once, before the first step of a new training; ``draw`` gives a batch to look at."""
+
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures (3, H, W) in [0, 1] for TensorBoard."""
         return {}
@@ -115,6 +118,8 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         CheckpointError: The checkpoint in ``folder`` belongs to another training.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CHECKPOINT_NAME).exists():  # the same batch in every process, so that all start alike
+        recipe.start(lambda: source.sample(step_generator(config.seed, 0, 0, 0), config.batch_size))
     accelerator = Accelerator(mixed_precision=config.precision)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
