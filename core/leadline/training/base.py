@@ -117,7 +117,7 @@ def warm_start(model: DepthModel, source: DepthModel) -> list[str]:
     own, given = model.unet.state_dict(), source.unet.state_dict()
     kept = []
     for name, tensor in own.items():
-        origin = given_name(name, model.spec.unet, source.spec.unet)
+        origin = given_name(name, model.unet.net.config, source.unet.net.config)
         value = None if origin is None else given.get(origin)
         if value is not None and name == "net.conv_in.weight" and value.shape[1] != tensor.shape[1]:
             value = inflate(value, tensor.shape[1])

@@ -14,7 +14,7 @@ from leadline.checkpoints.official import load_folder
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.errors import InputError
-from leadline.models import Codec, DepthModel, ModelSpec
+from leadline.models import Codec, ModelSpec
 from leadline.models.base import OneStepModel
 from leadline.spaces import Space
 from leadline.training.augment import Augmentation
@@ -183,17 +183,10 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     bundle.codec.vae.load_state_dict(codec.vae.state_dict())
     if start is not None:
         warm_start(bundle.model, start.model)
-        if not isinstance(
-            config["start_from"], dict
-        ):  # Stable Diffusion has learnt every timestep: the papers' own is right
-            _keep_time(bundle.model, start.model)
+        released = isinstance(config["start_from"], dict)  # Stable Diffusion knows every timestep: the paper's is right
+        if isinstance(bundle.model, OneStepModel) and isinstance(start.model, OneStepModel) and not released:
+            keep_time(bundle.model.unet, start.model.timestep, bundle.model.timestep)
     return bundle, start
-
-
-def _keep_time(model: DepthModel, start: DepthModel) -> None:
-    """A one-step model that starts from another works at its own timestep as that one does at its."""
-    if isinstance(model, OneStepModel) and isinstance(start, OneStepModel):
-        keep_time(model.unet, start.timestep, model.timestep)
 
 
 def _start(section: Any) -> ModelBundle | None:
