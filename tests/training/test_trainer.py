@@ -89,8 +89,10 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert list((tmp_path / "logs").iterdir())
 
 
-def test_a_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path: Path) -> None:
-    train(Line(), line_source(), settings(), tmp_path / "whole")
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_resumed_training_is_bit_for_bit_the_uninterrupted_one(optimiser: str, tmp_path: Path) -> None:
+    chosen = settings(optimiser=optimiser)
+    train(Line(), line_source(), chosen, tmp_path / "whole")
 
     class Stopped(Exception):
         pass
@@ -103,9 +105,9 @@ def test_a_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path: Path)
             return super().forward(batch, generator)
 
     with pytest.raises(Stopped):
-        train(Stopping(), line_source(), settings(), tmp_path / "parts")
+        train(Stopping(), line_source(), chosen, tmp_path / "parts")
     assert checkpoint(tmp_path / "parts")["step"] == 3
-    train(Line(), line_source(), settings(), tmp_path / "parts")
+    train(Line(), line_source(), chosen, tmp_path / "parts")
     assert_same(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts"))
 
 
@@ -115,6 +117,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     other.net = nn.Conv2d(1, 2, 1)
     with pytest.raises(CheckpointError, match="another training"):
         train(other, line_source(), settings(), tmp_path)
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path: Path) -> None:
+    train(Line(), line_source(), settings(), tmp_path)
+    with pytest.raises(CheckpointError, match="another optimiser"):
+        train(Line(), line_source(), settings(optimiser="muon", steps=9), tmp_path)
 
 
 def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
 from leadline.training.ema import Ema
+from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
 from leadline.training.sources import Batch, BatchSource
 
@@ -57,7 +58,8 @@ class TrainerConfig:
         batch_size: Samples per process and accumulation step.
         accumulate: Batches whose gradients are added up for one step.
         lr, warmup, decay, final_lr_ratio: See :func:`leadline.training.schedules.learning_rate`.
-        weight_decay: Of AdamW; 0 makes it Adam.
+        optimiser: "adamw", or "muon" (:mod:`leadline.training.muon`), which gets farther in the same steps of small networks.
+        weight_decay: Of either; 0 makes AdamW Adam.
         ema: Decay of the averaged weights, which are the ones exported; 0 for none.
         clip: Largest gradient norm; 0 for no limit.
         precision: "no", "bf16" or "fp16".
@@ -72,6 +74,7 @@ class TrainerConfig:
     warmup: int = 100
     decay: str = "exponential"
     final_lr_ratio: float = 0.01
+    optimiser: str = "adamw"
     weight_decay: float = 0.0
     ema: float = 0.0
     clip: float = 1.0
@@ -84,6 +87,8 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("no", "bf16", "fp16"):
             raise InputError(f"precision is 'no', 'bf16' or 'fp16', not '{self.precision}'")
+        if self.optimiser not in ("adamw", "muon"):
+            raise InputError(f"optimiser is 'adamw' or 'muon', not '{self.optimiser}'")
         if self.decay not in ("exponential", "cosine", "constant"):
             raise InputError(f"decay is 'exponential', 'cosine' or 'constant', not '{self.decay}'")
         if min(self.steps, self.batch_size, self.accumulate) < 1:
@@ -121,8 +126,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     if not (folder / CHECKPOINT_NAME).exists():  # the same batch in every process, so that all start alike
         recipe.start(lambda: source.sample(step_generator(config.seed, 0, 0, 0), config.batch_size))
     accelerator = Accelerator(mixed_precision=config.precision)
-    parameters = [p for p in recipe.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    optimiser = _optimiser(recipe, config)
     network, prepared = accelerator.prepare(recipe, optimiser)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     ema = Ema(parameters, config.ema) if config.ema > 0 else None
@@ -194,6 +198,13 @@ def _writer(folder: Path) -> Any:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (slow to import)
 
     return SummaryWriter(str(folder / "logs"))
+
+
+def _optimiser(recipe: Recipe, config: TrainerConfig) -> torch.optim.Optimizer:
+    named = [(name, p) for name, p in recipe.named_parameters() if p.requires_grad]
+    if config.optimiser == "muon":
+        return Muon(named, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.AdamW([p for _, p in named], lr=config.lr, weight_decay=config.weight_decay)
 
 
 def _rate(config: TrainerConfig, step: int) -> float:
@@ -282,6 +293,8 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     own = _trained_state(recipe)
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state["parameters"].items()}:
         raise CheckpointError(f"{path} belongs to another training; choose another folder or delete it")
+    if _shape_of(optimiser.state_dict()) != _shape_of(state["optimiser"]):
+        raise CheckpointError(f"{path} was trained with another optimiser; go on with that, or choose another folder")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state["parameters"][name])
@@ -291,3 +304,7 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     if scaler is not None and state["scaler"] is not None:
         scaler.load_state_dict(state["scaler"])
     return int(state["step"])
+
+
+def _shape_of(state: dict[str, Any]) -> list[tuple[set[str], int]]:
+    return [(set(group), len(group["params"])) for group in state["param_groups"]]
