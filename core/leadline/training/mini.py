@@ -106,7 +106,8 @@ SCENES = (
     RenderJob("scenes-again", 4300, 144, 192, seed=5, views=6, min_scale=0.6, crops=SMALL),
     RenderJob("whole-fine", 3300, 240, 320, seed=1001, whole=3),
     RenderJob("whole-plain", 7500, 192, 256, seed=3000, whole=3),
-    RenderJob("whole-wide", 1500, 104, 340, seed=4001, views=2, min_scale=0.8, crops={"96x320": 1.0}, layout="street", whole=0),
+    RenderJob("whole-later", 12000, 192, 256, seed=6001, whole=2),
+    RenderJob("whole-wide", 2500, 104, 340, seed=4001, views=2, min_scale=0.8, crops={"96x320": 1.0}, layout="street", whole=0),
     *(RenderJob(f"whole-{layout.replace('_', '-')}", 200, 240, 320, seed=2001 + number, layout=layout, whole=4)
       for number, layout in enumerate(BY_NAME)),
 )  # fmt: skip
@@ -182,7 +183,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": str(root / "fiffdepth-latents" / MODEL_FILE),
             "model": fine, "loss": {"keep_share": 0.0625, "weight_aligned": 4.0, "reader": reader},
             "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
-            "trainer": trainer(steps=2100, batch_size=32, lr=4e-4, warmup=50, ema=0.998, seed=10),
+            "trainer": trainer(steps=5100, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=10),
         },
     )  # fmt: skip
     yield (
