@@ -183,7 +183,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "fiffdepth", "name": "fiffdepth-mini", "licence": LICENCE, "start_from": str(root / "fiffdepth-latents" / MODEL_FILE),
             "model": fine, "loss": {"keep_share": 0.0625, "weight_aligned": 4.0, "reader": reader},
             "data": {"latents": [*caches, *whole], "target": "sqrt_disparity", "sizes": mostly_whole},
-            "trainer": trainer(steps=5100, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=10),
+            "trainer": trainer(steps=4100, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=10),
         },
     )  # fmt: skip
     yield (

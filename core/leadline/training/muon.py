@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: Layers between the network and what it gets and gives, by parts of their names. Their gradients have few directions
+#: Layers between the network and what it gets and gives, by parts of diffusers' names. Their gradients have few directions
 #: (a fixed timestep and a fixed prompt: one), and turning all the others as far would only scramble them.
 OUTER_LAYERS = ("conv_in", "conv_out", "time_emb", "attn2")
 #: Root mean square of an update of AdamW, about.
