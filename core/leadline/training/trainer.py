@@ -293,7 +293,7 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     own = _trained_state(recipe)
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state["parameters"].items()}:
         raise CheckpointError(f"{path} belongs to another training; choose another folder or delete it")
-    if _shape_of(optimiser.state_dict()) != _shape_of(state["optimiser"]):
+    if _groups(optimiser.state_dict()) != _groups(state["optimiser"]):
         raise CheckpointError(f"{path} was trained with another optimiser; go on with that, or choose another folder")
     with torch.no_grad():
         for name, tensor in own.items():
@@ -306,5 +306,6 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     return int(state["step"])
 
 
-def _shape_of(state: dict[str, Any]) -> list[tuple[set[str], int]]:
-    return [(set(group), len(group["params"])) for group in state["param_groups"]]
+def _groups(state: dict[str, Any]) -> list[tuple[bool | None, int]]:
+    """What tells the optimisers apart; not all their settings, which differ between versions of PyTorch."""
+    return [(group.get("matrices"), len(group["params"])) for group in state["param_groups"]]
