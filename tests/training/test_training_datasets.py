@@ -22,6 +22,7 @@ from leadline.training.conditions import thin_out
 from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdSample, VirtualKitti2, ray_to_plane
 from leadline.training.latents import CachePlan, encode_views, read_cache, target_named, write_cache
 from leadline.training.normalisation import Normalisation, latent_mask
+from leadline.training.restyle import filtered
 from leadline.training.sources import PixelSource
 
 
@@ -235,6 +236,36 @@ def test_a_frame_is_plain_and_leaves_the_depth() -> None:
         assert np.array_equal(out.depth_m, depth_m)
     unframed = augment(sample, (48, 64), Augmentation(1.0, False, 0.0), np.random.default_rng(0))
     assert np.array_equal(unframed.rgb, rgb)
+
+
+@pytest.mark.parametrize("kind", ["filters", "development", "jpeg"])
+def test_other_looks_change_their_share_of_pictures_and_no_depth(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    rgb = cv2.GaussianBlur(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8), (0, 0), 2.0)
+    sample = RgbdSample(rgb, rng.uniform(1.0, 9.0, (48, 64)).astype(np.float32), np.ones((48, 64), bool), None)
+    how = Augmentation(min_scale=1.0, flip=False, colour=0.0, **{kind: 0.5})
+    made = [augment(sample, (48, 64), how, np.random.default_rng(seed)) for seed in range(60)]
+    again = [augment(sample, (48, 64), how, np.random.default_rng(seed)) for seed in range(60)]
+    changed = [not np.array_equal(out.rgb, rgb) for out in made]
+    assert 0.2 < np.mean(changed) < 0.7
+    assert all(np.array_equal(one.rgb, other.rgb) for one, other in zip(made, again, strict=True))
+    assert all(np.array_equal(out.depth_m, sample.depth_m) for out in made)
+    assert all(out.rgb.shape == rgb.shape and out.rgb.dtype == np.uint8 for out in made)
+
+
+def test_an_unknown_augmentation_is_refused_by_name() -> None:
+    assert Augmentation.of({"jpeg": 0.3}) == Augmentation(jpeg=0.3)
+    with pytest.raises(InputError, match=r"unknown key 'jpg' in data\.augmentation; known are colour"):
+        Augmentation.of({"jpg": 0.3})
+
+
+def test_a_filtered_picture_keeps_brightness_and_contrast_of_each_channel() -> None:
+    tilt = np.linspace(90.0, 150.0, 64)[None, :, None] + np.array([0.0, 8.0, -8.0])
+    rgb = np.broadcast_to(tilt, (48, 64, 3)).astype(np.uint8)
+    for seed in range(8):
+        out = filtered(rgb, np.random.default_rng(seed)).astype(np.float32)
+        assert np.allclose(out.mean((0, 1)), rgb.mean((0, 1)), atol=2.0)
+        assert (out.std((0, 1)) < 1.1 * rgb.std((0, 1)) + 1.0).all()
 
 
 def test_nearest_is_centre_exact() -> None:

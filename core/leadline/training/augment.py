@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from leadline.training.config import take
 from leadline.training.datasets import Pixels, RgbdSample
+from leadline.training.restyle import compressed, developed, filtered
 
 Image = npt.NDArray[np.uint8]
 
@@ -24,6 +28,8 @@ class Augmentation:
         plain: Share of pictures whose colours stay as they are, whatever ``colour``.
         frame: Share of pictures that get a plain white, black or grey rim of 0.5 to 4 % of their size, as scans and
             rectified photographs have. The depth behind it stays.
+        filters, development, jpeg: Shares of pictures that get a random filter, another camera's light, tones and
+            sharpness, or JPEG's losses (:mod:`leadline.training.restyle`).
     """
 
     min_scale: float = 0.6
@@ -31,6 +37,14 @@ class Augmentation:
     colour: float = 1.0
     plain: float = 0.0
     frame: float = 0.0
+    filters: float = 0.0
+    development: float = 0.0
+    jpeg: float = 0.0
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> Self:
+        """As a configuration says; a key of no meaning is an error."""
+        return cls(**take(section, "data.augmentation", asdict(cls())))
 
 
 def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> RgbdSample:
@@ -52,6 +66,9 @@ def augment(sample: RgbdSample, size: tuple[int, int], how: Augmentation, rng: n
         rgb = recolour(rgb, how.colour, rng)
     if how.frame > 0 and rng.random() < how.frame:
         rgb = framed(rgb, rng)
+    for share, restyle in ((how.filters, filtered), (how.development, developed), (how.jpeg, compressed)):
+        if share > 0 and rng.random() < share:
+            rgb = restyle(np.ascontiguousarray(rgb), rng)
     return RgbdSample(np.ascontiguousarray(rgb), depth_m, valid, sky)
 
 

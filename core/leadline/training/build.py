@@ -266,7 +266,7 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
         [float(one.get("weight", 1.0)) for one in section["sets"]],
         [(int(h), int(w)) for h, w in section["sizes"]],
         normalisations,
-        Augmentation(**section["augmentation"]),
+        Augmentation.of(section["augmentation"]),
     )
 
 

@@ -73,7 +73,7 @@ def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] =
         sizes=sizes,
         shares=section["shares"] or [1.0] * len(sizes),
         views=section["views"],
-        augmentation=Augmentation(**section["augmentation"]),
+        augmentation=Augmentation.of(section["augmentation"]),
         sparse=section["sparse"],
         seed=section["seed"],
     )
