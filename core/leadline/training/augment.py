@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +42,7 @@ class Augmentation:
     jpeg: float = 0.0
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> Self:
+    def of(cls, section: Mapping[str, Any]) -> Augmentation:
         """As a configuration says; a key of no meaning is an error."""
         return cls(**take(section, "data.augmentation", asdict(cls())))
 
