@@ -147,7 +147,9 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         how = {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15}
         yield f"latents-{job.folder}", latents(root, codec, job, job.crops, job.views, how)
     for job in seen_whole:
-        how = {"min_scale": 0.85, "colour": 0.8, "plain": 0.5, "frame": 0.12}
+        how = {
+            "min_scale": 0.85, "colour": 0.8, "plain": 0.4, "frame": 0.12, "filters": 0.2, "development": 0.5, "jpeg": 0.25,
+        }  # fmt: skip
         yield f"whole-{job.folder}", latents(root, codec, job, WHOLE, job.whole, how)
     data = {
         "sets": large, "targets": [], "sizes": [[128, 192], [192, 256]], "views": 1, "sparse": True, "seed": 9,
@@ -187,12 +189,21 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         },
     )  # fmt: skip
     yield (
-        "depthfm",
+        "depthfm-latents",
         {
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": trunk, "model": small,
             "loss": {"start_share": 0.5, "squared": False},
             "data": {"latents": caches, "target": "log_depth", "sizes": finer},
             "trainer": trainer(steps=16700, batch_size=32, lr=8e-4, seed=5),
+        },
+    )  # fmt: skip
+    yield (
+        "depthfm",
+        {
+            "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": str(root / "depthfm-latents" / MODEL_FILE),
+            "model": fine, "loss": {"start_share": 0.6, "squared": False, "weight_aligned": 4.0, "reader": reader},
+            "data": {"latents": [*caches, *whole], "target": "log_depth", "sizes": mostly_whole},
+            "trainer": trainer(steps=4000, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=13),
         },
     )  # fmt: skip
     yield (
