@@ -16,7 +16,7 @@ _BINS, _PER_BIN = 10, 12
 #: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges
 #: have heavy tails, so sigma is raised from the first towards the second until the third is reached.
 PLAIN = (0.65, 0.715, 0.95)
-CAUTIOUS = (0.66, 0.81, 0.97)
+CAUTIOUS = (0.66, 0.815, 0.99)
 
 
 @dataclass(frozen=True)
