@@ -220,8 +220,8 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         {
             "recipe": "depthmaster-stage2", "name": "depthmaster-mini", "licence": LICENCE, "start_from": first,
             "model": {**fine, "frozen": SHARED}, "loss": {"weight_gradient": 1e-3, "delta": 0.2, "identity_start": True},
-            "data": {"sets": unshrunk, "sizes": [[128, 192]], "augmentation": {"min_scale": 0.7, "colour": 0.7}},
-            "trainer": trainer(steps=100, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
+            "data": {"sets": unshrunk, "sizes": [[144, 216]], "augmentation": {"min_scale": 0.6, "colour": 0.7}},
+            "trainer": trainer(steps=90, batch_size=8, lr=2e-4, warmup=20, ema=0.98, seed=7),
         },
     )  # fmt: skip
     yield (
