@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import InputError
@@ -113,6 +113,7 @@ def test_max_side_fits_on_fewer_pixels(depth: np.ndarray) -> None:
     st.sampled_from(list(Space)),
     st.booleans(),
 )
+@example([(0.0, 55.0), (1.0, 1.0), (2.2250738585072014e-308, 1.0)], Space.LOG_DEPTH, True)
 def test_any_numbers_give_finite_metres(pairs: list[tuple[float, float]], space: Space, robust: bool) -> None:
     values, measured = (np.array(column) for column in zip(*pairs, strict=True))
     depth = align(values[None], measured[None], space, robust=robust).apply(values)

@@ -88,7 +88,7 @@ def robust_least_squares(x: Vector, y: Vector, seed: int = 0) -> tuple[float, fl
         x, y = x[kept], y[kept]
     judged = rng.choice(x.size, min(_JUDGED, x.size), replace=False)
     first, second = rng.integers(0, x.size, (2, _PAIRS))
-    apart = x[first] != x[second]
+    apart = np.abs(x[first] - x[second]) > 1e-12 * np.abs(x).max()  # nearer ones tell no slope, as in least_squares
     if not apart.any():
         return least_squares(x, y)
     first, second = first[apart], second[apart]
