@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from leadline.training.config import take
 from leadline.training.datasets import Pixels, RgbdSample
-from leadline.training.restyle import compressed, developed, filtered
+from leadline.training.restyle import compressed, developed, filtered, to_uint8
 
 Image = npt.NDArray[np.uint8]
 
@@ -120,4 +120,4 @@ def recolour(rgb: Image, strength: float, rng: np.random.Generator) -> Image:
         x = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.3, 1.0)))
     if rng.random() < 0.35 * strength:
         x = x + rng.normal(0.0, rng.uniform(0.0, 0.06), x.shape).astype(np.float32)
-    return (np.clip(x, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    return to_uint8(x)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from leadline.training.scenes.photo import through_jpeg
+
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
@@ -26,7 +28,7 @@ def filtered(rgb: Image, rng: np.random.Generator) -> Image:
         own = picture[..., channel]
         other[..., channel] = (seen - seen.mean()) / (seen.std() + 1e-3) * own.std() + own.mean()
     share = np.float32(rng.uniform(0.1, 0.75))
-    return _bytes((1.0 - share) * picture + share * other)
+    return to_uint8((1.0 - share) * picture + share * other)
 
 
 def developed(rgb: Image, rng: np.random.Generator) -> Image:
@@ -52,20 +54,18 @@ def developed(rgb: Image, rng: np.random.Generator) -> Image:
         picture = np.asarray(cv2.resize(smaller, (width, height), interpolation=enlarging), dtype=np.float32)
     if rng.random() < 0.25:
         picture = picture + rng.uniform(0.3, 1.2) * (picture - cv2.GaussianBlur(picture, (0, 0), 1.0))
-    return _bytes(picture)
+    return to_uint8(picture)
 
 
 def compressed(rgb: Image, rng: np.random.Generator) -> Image:
     """Through JPEG of a quality from 30 to 94: uint8 (H, W, 3)."""
-    quality = int(rng.integers(30, 95))
-    _, stream = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(stream, cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(np.asarray(decoded, dtype=np.uint8)[..., ::-1])
+    return through_jpeg(rgb, int(rng.integers(30, 95)))
+
+
+def to_uint8(picture: npt.NDArray[np.floating]) -> Image:
+    """From [0, 1], clipped, to 0 to 255, rounded."""
+    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def _floats(rgb: Image) -> Floats:
     return rgb.astype(np.float32) / np.float32(255.0)
-
-
-def _bytes(picture: npt.NDArray[np.floating]) -> Image:
-    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

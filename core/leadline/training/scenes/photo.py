@@ -103,10 +103,14 @@ def _store(image: Image, rng: np.random.Generator) -> Image:
         edge, tone = max(1, round(image.shape[0] * float(rng.uniform(0.008, 0.03)))), int(rng.choice([0, 255]))
         image[:edge], image[-edge:], image[:, :edge], image[:, -edge:] = tone, tone, tone, tone
     if rng.random() < 0.7:
-        quality = int(rng.integers(35, 96))
-        _, packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1], dtype=np.uint8)
+        image = through_jpeg(image, int(rng.integers(35, 96)))
     return image
+
+
+def through_jpeg(rgb: Image, quality: int) -> Image:
+    """What JPEG leaves of a picture: uint8 (H, W, 3)."""
+    _, packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1], dtype=np.uint8)
 
 
 def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: np.random.Generator) -> Image:
