@@ -47,6 +47,9 @@ UNET: dict[str, Any] = {
     "norm_num_groups": 16, "use_linear_projection": True,
 }  # fmt: skip
 
+#: What keeps a network from trusting the renderer's textures and light.
+OTHER_LOOKS = {"filters": 0.2, "development": 0.5, "jpeg": 0.25}
+
 #: What DepthMaster leaves as FiffDepth has it, so that its file need not hold it.
 SHARED = ["down_blocks", "mid_block"]
 #: Scenes whose crops DepthMaster's second stage sees at about the scale that they were rendered at: shrunk ones blur its edges.
@@ -59,7 +62,8 @@ class RenderJob:
 
     Attributes:
         views, min_scale, crops: Random crops of each scene; none if ``crops`` is empty.
-        whole: Nearly whole pictures of each scene.
+        whole: Nearly whole pictures of each scene, with other looks.
+        other_looks: Whether the crops have them, too.
     """
 
     folder: str
@@ -72,6 +76,7 @@ class RenderJob:
     crops: Crops = field(default_factory=dict)
     layout: str | None = None
     whole: int = 1
+    other_looks: bool = False
 
 
 def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> RenderJob:
@@ -107,8 +112,10 @@ SCENES = (
     RenderJob("whole-fine", 3300, 240, 320, seed=1001, whole=3),
     RenderJob("whole-plain", 7500, 192, 256, seed=3000, whole=3),
     RenderJob("whole-later", 12000, 192, 256, seed=6001, whole=2),
-    RenderJob("whole-wide", 2500, 104, 340, seed=4001, views=2, min_scale=0.8, crops={"96x320": 1.0}, layout="street", whole=0),
-    *(RenderJob(f"whole-{layout.replace('_', '-')}", 200, 240, 320, seed=2001 + number, layout=layout, whole=4)
+    RenderJob("whole-wide", 2500, 104, 340, seed=4001, views=2, min_scale=0.8, crops={"96x320": 1.0}, layout="street", whole=0,
+              other_looks=True),
+    RenderJob("whole-newest", 8500, 192, 256, seed=20001, whole=2),
+    *(RenderJob(f"whole-{layout.replace('_', '-')}", 700, 240, 320, seed=2001 + number, layout=layout, whole=2)
       for number, layout in enumerate(BY_NAME)),
 )  # fmt: skip
 
@@ -144,12 +151,10 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         },
     )  # fmt: skip
     for job in cropped:
-        how = {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15}
+        how = {"min_scale": job.min_scale, "colour": 0.7, "frame": 0.15, **(OTHER_LOOKS if job.other_looks else {})}
         yield f"latents-{job.folder}", latents(root, codec, job, job.crops, job.views, how)
     for job in seen_whole:
-        how = {
-            "min_scale": 0.85, "colour": 0.8, "plain": 0.4, "frame": 0.12, "filters": 0.2, "development": 0.5, "jpeg": 0.25,
-        }  # fmt: skip
+        how = {"min_scale": 0.85, "colour": 0.8, "plain": 0.4, "frame": 0.12, **OTHER_LOOKS}
         yield f"whole-{job.folder}", latents(root, codec, job, WHOLE, job.whole, how)
     data = {
         "sets": large, "targets": [], "sizes": [[128, 192], [192, 256]], "views": 1, "sparse": True, "seed": 9,
@@ -203,7 +208,7 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "recipe": "depthfm", "name": "depthfm-mini", "licence": LICENCE, "start_from": str(root / "depthfm-latents" / MODEL_FILE),
             "model": fine, "loss": {"start_share": 0.6, "squared": False, "weight_aligned": 4.0, "reader": reader},
             "data": {"latents": [*caches, *whole], "target": "log_depth", "sizes": mostly_whole},
-            "trainer": trainer(steps=4000, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=13),
+            "trainer": trainer(steps=5700, batch_size=32, optimiser="muon", lr=6e-4, warmup=60, ema=0.995, seed=13),
         },
     )  # fmt: skip
     yield (
