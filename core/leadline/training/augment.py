@@ -8,13 +8,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from leadline.training.config import take
 from leadline.training.datasets import Pixels, RgbdSample
-from leadline.training.restyle import compressed, developed, filtered, to_uint8
-
-Image = npt.NDArray[np.uint8]
+from leadline.training.pixels import Image, to_uint8
+from leadline.training.restyle import compressed, developed, filtered
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.training.scenes.photo import through_jpeg
+from leadline.training.pixels import Image, through_jpeg, to_uint8
 
-Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
@@ -60,11 +59,6 @@ def developed(rgb: Image, rng: np.random.Generator) -> Image:
 def compressed(rgb: Image, rng: np.random.Generator) -> Image:
     """Through JPEG of a quality from 30 to 94: uint8 (H, W, 3)."""
     return through_jpeg(rgb, int(rng.integers(30, 95)))
-
-
-def to_uint8(picture: npt.NDArray[np.floating]) -> Image:
-    """From [0, 1], clipped, to 0 to 255, rounded."""
-    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def _floats(rgb: Image) -> Floats:

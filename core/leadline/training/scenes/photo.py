@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leadline.training.pixels import Image, through_jpeg
+
 from .scene import Look
 
-Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
@@ -105,12 +106,6 @@ def _store(image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.7:
         image = through_jpeg(image, int(rng.integers(35, 96)))
     return image
-
-
-def through_jpeg(rgb: Image, quality: int) -> Image:
-    """What JPEG leaves of a picture: uint8 (H, W, 3)."""
-    _, packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1], dtype=np.uint8)
 
 
 def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: np.random.Generator) -> Image:
