@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 import leadline
-from leadline.image import read_image
-from leadline.output import preview, uncertainty_preview, write_bytes
+from leadline.files.image import read_image
+from leadline.files.output import preview, uncertainty_preview, write_bytes
 
 ASSETS = Path(__file__).parent
 SIZE = (480, 320)

@@ -72,7 +72,7 @@ def inside(module: str) -> None:
         filepath=os.environ["LEADLINE_ZIP"], repo="user_default", enable_on_install=True
     )
     results, photos, depths = (import_module(f"{module}.{name}") for name in ("results", "photos", "depth"))
-    space = import_module(f"{module}.leadline.spaces").Space.LOG_DEPTH
+    space = import_module(f"{module}.leadline.depth.spaces").Space.LOG_DEPTH
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     values = scene_values()
     pixels = np.random.default_rng(0).integers(0, 255, (VERTICES, VERTICES, 3), np.uint8)

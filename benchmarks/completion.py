@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from leadline.completion import Camera, complete, project_points
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 
 HEIGHT, WIDTH, POINTS, CLOUD = 720, 1280, 20_000, 120_000
 

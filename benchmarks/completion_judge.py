@@ -1,6 +1,6 @@
 """Train the judge of measured points: `python benchmarks/completion_judge.py SHARDS... [--out judge.npz]`.
 
-SHARDS are folders that `python -m leadline.training.scenes` wrote; nothing but made-up scenes is seen. Each becomes a sparse
+SHARDS are folders that `python -m leadline.scenes` wrote; nothing but made-up scenes is seen. Each becomes a sparse
 depth map as a sensor would measure it (noise, flying pixels, calibration error, clutter, four patterns), a share of the
 points is spoiled, and the network of `leadline.completion.outliers` learns which. The model's map is that of
 `fiffdepth-mini`, a good one, or one that says nothing. Same seed, same weights (one thread).
@@ -24,10 +24,10 @@ from leadline.completion import FusionOptions, outliers
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.completion.fusion import Fusion
 from leadline.completion.outliers import AVERAGED, HIDDEN, JUDGING, PER_NEIGHBOUR, PER_POINT, Surroundings, Weights
-from leadline.completion.sparse import points_of
+from leadline.depth.spaces import Space
 from leadline.evaluation.completion import OUTLIER_FACTORS
 from leadline.evaluation.sparse import keep_lines
-from leadline.spaces import Space
+from leadline.sensors.sparse import points_of
 from leadline.training.datasets import RenderedShards, RgbdSample
 
 FloatMap = npt.NDArray[np.float32]

@@ -46,10 +46,10 @@ def overhead() -> dict[str, Any]:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
     from std_msgs.msg import Header
 
-    from leadline.allocator import keep_large_blocks
+    from leadline.inference.allocator import keep_large_blocks
     from leadline.streaming.evidence import measured_points
-    from leadline.streaming.messages import rgb_of
     from leadline.streaming.pipeline import published
+    from leadline.streaming.ros.messages import rgb_of
     from leadline.streaming.settings import StreamSettings
     from leadline.streaming.surroundings import Surroundings
     from leadline_ros.messages import image_message
@@ -109,8 +109,8 @@ def overhead() -> dict[str, Any]:
 
 
 def _some_prediction(rng: np.random.Generator) -> Any:
-    from leadline.prediction import DepthPrediction
-    from leadline.spaces import Space
+    from leadline.depth.prediction import DepthPrediction
+    from leadline.depth.spaces import Space
 
     depth = (np.linspace(60, 1, HEIGHT)[:, None] + rng.normal(0, 0.3, (HEIGHT, WIDTH))).astype(np.float32)
     return DepthPrediction(depth, Space.DEPTH, uncertainty=0.05 * depth, metric=True)
@@ -172,7 +172,7 @@ def _read(seconds: float) -> None:
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
-    from leadline.allocator import keep_large_blocks
+    from leadline.inference.allocator import keep_large_blocks
 
     keep_large_blocks()
     rclpy.init()

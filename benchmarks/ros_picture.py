@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from leadline.output import colourise, uncertainty_preview
+from leadline.files.output import colourise, uncertainty_preview
 from leadline.streaming.cameras import RayCache
 from leadline.streaming.evidence import measured_points
 from leadline.streaming.pipeline import DepthPipeline, Frame
@@ -22,7 +22,7 @@ FARTHEST_M, ASIDE_M = 40.0, 16.0
 
 
 def main() -> None:
-    from leadline.completion.camera import Camera
+    from leadline.sensors.camera import Camera
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="depthfm-mini")

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import zmq
 
-from leadline.prediction import DepthPrediction
-from leadline.serving.client import Client
-from leadline.spaces import Space
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.serving.client.client import Client
 
 
 class ReadyMap:

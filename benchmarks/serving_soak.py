@@ -30,10 +30,10 @@ import numpy as np
 import psutil
 import zmq
 
-from leadline.serving import messages, wire
-from leadline.serving.client import Busy, Client
-from leadline.serving.messages import ImageInfo, Predict
-from leadline.serving.shared import ask
+from leadline.serving.client.client import Busy, Client
+from leadline.serving.client.shared import ask
+from leadline.serving.protocol import messages, wire
+from leadline.serving.protocol.messages import ImageInfo, Predict
 
 SERVE = "from leadline.cli.main import main; main()"
 Message = list[bytes]

@@ -28,8 +28,7 @@ WHEEL_CACHE = ROOT / "build" / "wheels"
 
 #: All that shared modules may import beside the standard library: what Blender's Python has, or gets from the wheels.
 ALLOWED_IMPORTS = frozenset({"numpy", "zmq"})
-#: These packages shrink to a docstring, as their own __init__ would pull in what Blender lacks.
-BARE_PACKAGES = ("leadline", "leadline.serving")
+BARE_PACKAGE = '"""Part of Leadline\'s core, Apache-2.0 (see LICENSE)."""\n'
 
 BUILDS = {
     "cp311": {"file": "blender-4.2-to-5.0", "blender_version_min": "4.2.0", "blender_version_max": "5.1.0"},
@@ -90,7 +89,7 @@ def manifest(build: str, wheels: list[str]) -> str:
 
 def shared_modules() -> dict[str, str]:
     """Path in the .zip → text, for all modules of core that the extension imports, and those that they import."""
-    modules = {f"{package}": '"""Part of Leadline\'s core, Apache-2.0 (see LICENSE)."""\n' for package in BARE_PACKAGES}
+    modules: dict[str, str] = {}
     waiting = sorted(roots())
     while waiting:
         name = waiting.pop()
@@ -104,6 +103,10 @@ def shared_modules() -> dict[str, str]:
             sys.exit(f"{name} imports {', '.join(sorted(foreign))}, which Blender's Python does not have")
         modules[name] = relative_imports(name, text)
         waiting += [i for i in imported if i.startswith("leadline.")]
+    # A package that only holds imported modules shrinks to a docstring: its own __init__ may pull in what Blender lacks.
+    for name in list(modules):
+        for depth in range(1, name.count(".") + 1):
+            modules.setdefault(".".join(name.split(".")[:depth]), BARE_PACKAGE)
     return {archive_name(name): text for name, text in modules.items()}
 
 

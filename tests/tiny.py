@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from leadline.checkpoints.bundle import ModelBundle, build
-from leadline.estimator import DepthEstimator
+from leadline.depth.spaces import Space
+from leadline.inference.estimator import DepthEstimator
 from leadline.models import ModelSpec
-from leadline.spaces import Space
 
 SPACES = {"depthfm": Space.LOG_DEPTH, "depthmaster": Space.SQRT_DISPARITY, "fiffdepth": Space.DEPTH}
 

@@ -9,8 +9,8 @@ from bpy.props import StringProperty
 
 from . import photos, results, runtime
 from .depth import Depth
-from .leadline.serving.client import Progress
-from .leadline.spaces import Space
+from .leadline.depth.spaces import Space
+from .leadline.serving.client.client import Progress
 from .preferences import server_settings
 from .properties import MeshOptions
 from .running import TaskOperator

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .leadline.errors import InputError, LeadlineError
-from .leadline.serving.client import Client, ServerInfo
-from .leadline.serving.local import LocalServer
+from .leadline.serving.client.client import Client, ServerInfo
+from .leadline.serving.client.local import LocalServer
 
 START_TIMEOUT_S = 120.0
 REPLY_TIMEOUT_S = 600.0

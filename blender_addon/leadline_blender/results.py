@@ -11,6 +11,7 @@ import numpy as np
 
 from . import materials, meshes, photos
 from .depth import Depth, check
+from .leadline.depth.spaces import Space
 from .leadline.errors import InputError
 from .leadline.geometry import (
     Camera,
@@ -22,7 +23,6 @@ from .leadline.geometry import (
     relief_mesh,
     sky_mask,
 )
-from .leadline.spaces import Space
 from .properties import MeshOptions, copy_options
 
 _MODIFIER = "Leadline Displacement"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from . import runtime
-from .leadline.serving.client import ServerInfo
+from .leadline.serving.client.client import ServerInfo
 from .preferences import server_settings
 from .running import TaskOperator
 from .task import Report, Task

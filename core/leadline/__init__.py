@@ -11,13 +11,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineError, NotMetricError
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
 
 if TYPE_CHECKING:
     from leadline.completion import complete
-    from leadline.estimator import DepthEstimator, load
+    from leadline.inference.estimator import DepthEstimator, load
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,11 @@ __all__ = [
 ]
 
 #: Names whose modules need torch; imported when first used.
-_LAZY = {"DepthEstimator": "leadline.estimator", "load": "leadline.estimator", "complete": "leadline.completion"}
+_LAZY = {
+    "DepthEstimator": "leadline.inference.estimator",
+    "load": "leadline.inference.estimator",
+    "complete": "leadline.completion",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,7 +34,7 @@ class Street:
     @classmethod
     def rendered(cls, seed: int) -> Street:
         """A street of Leadline's procedural scenes."""
-        from leadline.training.scenes import render_scenes  # noqa: PLC0415  (torch)
+        from leadline.scenes import render_scenes  # noqa: PLC0415  (torch)
 
         scene = render_scenes(seed, 1, HEIGHT, SCENE_WIDTH, layout="street")
         return cls(scene.rgb[0].numpy(), scene.depth_m[0].numpy(), scene.intrinsics[0].numpy().astype(np.float64))

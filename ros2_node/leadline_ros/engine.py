@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from leadline.errors import Cancelled, InputError
 from leadline.streaming.buffers import RateMeter, Window
-from leadline.streaming.messages import rgb_of, stamp_ns
 from leadline.streaming.pipeline import DepthPipeline
+from leadline.streaming.ros.messages import rgb_of, stamp_ns
 from leadline.streaming.settings import StreamSettings
 from leadline_ros.inputs import ImageJob
 from leadline_ros.messages import rgb_through_cv_bridge

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from leadline.errors import InputError
 from leadline.streaming.buffers import RateMeter
-from leadline.streaming.messages import stamp_ns
+from leadline.streaming.ros.messages import stamp_ns
 from leadline.streaming.surroundings import Surroundings
 
 try:  # part of every ROS installation; there is no wheel of it

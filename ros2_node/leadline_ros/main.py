@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     stop_on_signals(stop)  # before anything slow is imported
 
-    from leadline.allocator import keep_large_blocks  # noqa: PLC0415
+    from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
 
     keep_large_blocks()

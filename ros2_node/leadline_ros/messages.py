@@ -1,4 +1,4 @@
-"""NumPy → ROS messages; :mod:`leadline.streaming.messages` goes the other way.
+"""NumPy → ROS messages; :mod:`leadline.streaming.ros.messages` goes the other way.
 
 No cv_bridge unless asked for: it breaks with NumPy 2 and is absent from pip. Filling goes through ``array.frombytes``, the one way of filling
 `uint8[]` in rclpy that does not convert byte by byte.
@@ -15,14 +15,14 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from leadline.errors import InputError
-from leadline.streaming.clouds import XYZRGB, XYZRGB_STEP
-from leadline.streaming.encodings import decode_compressed
+from leadline.streaming.ros.clouds import XYZRGB, XYZRGB_STEP
+from leadline.streaming.ros.encodings import decode_compressed
 
 Array = Any
 
 
 def rgb_through_cv_bridge() -> Callable[[Image | CompressedImage], Array]:
-    """As :func:`leadline.streaming.messages.rgb_of`, by cv_bridge.
+    """As :func:`leadline.streaming.ros.messages.rgb_of`, by cv_bridge.
 
     Raises:
         InputError: It is not installed, or was built for another NumPy.
@@ -75,7 +75,7 @@ def jpeg_message(header: Header, rgb: Array, quality: int = 85) -> CompressedIma
 
 
 def cloud_message(header: Header, cloud: Array) -> PointCloud2:
-    """An organised coloured cloud from float32 (H, W, 4), see :func:`leadline.streaming.clouds.cloud_from_depth`."""
+    """An organised coloured cloud from float32 (H, W, 4), see :func:`leadline.streaming.ros.clouds.cloud_from_depth`."""
     height, width = cloud.shape[:2]
     message = PointCloud2(
         header=header,

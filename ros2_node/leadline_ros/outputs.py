@@ -11,12 +11,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from leadline.output import colourise, millimetres
+from leadline.files.output import colourise, millimetres
 from leadline.streaming.cameras import RayCache
-from leadline.streaming.clouds import cloud_from_depth
-from leadline.streaming.encodings import encode_compressed_depth
 from leadline.streaming.pipeline import StreamResult
 from leadline.streaming.preview import relative_depth
+from leadline.streaming.ros.clouds import cloud_from_depth
+from leadline.streaming.ros.encodings import encode_compressed_depth
 from leadline.streaming.settings import StreamSettings
 from leadline_ros.messages import cloud_message, compressed_message, image_message, jpeg_message
 from leadline_ros.parameters import NodeSettings

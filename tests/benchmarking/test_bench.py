@@ -16,7 +16,7 @@ from leadline.benchmarking.measure import Case, Measurement, measure, measure_in
 from leadline.benchmarking.reference import reference
 from leadline.benchmarking.report import Machine, as_markdown, as_record, plot
 from leadline.errors import InputError, LeadlineError
-from leadline.estimator import DepthEstimator
+from leadline.inference.estimator import DepthEstimator
 
 MACHINE = Machine("a processor", 1, "cpu", "fp32", "cpu", "2.0", 100.0)
 ROW = Measurement(Case("depthfm-mini", 256, 4, 10), 3.0, 1.5, 2e-6, 300.0, 200.0, 900.0, 600.0)

@@ -21,7 +21,7 @@ from PIL import Image
 from tiny import tiny_bundle
 
 from leadline.checkpoints.native import save_model
-from leadline.serving.local import LocalServer
+from leadline.serving.client.local import LocalServer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -84,7 +84,7 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 @pytest.fixture(scope="session")
 def locked_server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """A server that wants keys, on TCP, and a key file that it knows."""
-    from leadline.serving.keys import KeyRing
+    from leadline.serving.client.keys import KeyRing
 
     folder = tmp_path_factory.mktemp("keys")
     KeyRing(folder / "ring").add("artist", folder / "artist.json")
@@ -161,7 +161,7 @@ def test_both_builds_are_complete_and_never_mix_wheels(tmp_path):
         assert all(kind in wheel for wheel in manifest["wheels"])
         assert sorted(f"./{n}" for n in archive.namelist() if n.startswith("wheels/")) == sorted(manifest["wheels"])
         assert len(manifest["wheels"]) == 4
-        assert {"LICENSE", "leadline/LICENSE", "leadline/geometry/mesh.py", "leadline/serving/client.py"} <= set(
+        assert {"LICENSE", "leadline/LICENSE", "leadline/geometry/mesh.py", "leadline/serving/client/client.py"} <= set(
             archive.namelist()
         )
         assert not [n for n in archive.namelist() if "pycache" in n]

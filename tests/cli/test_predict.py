@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import tiny_bundle
 
 from leadline.checkpoints.native import save_model
-from leadline.output import Quantisation, read_png16
+from leadline.files.output import Quantisation, read_png16
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,8 @@ def test_full_disk(model, pictures, tmp_path):
 
 
 def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    from leadline import LeadlineError, output
+    from leadline import LeadlineError
+    from leadline.files import output
 
     def full(path, content):
         path.open("wb").write(content[: len(content) // 2])

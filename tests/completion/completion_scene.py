@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 
 HEIGHT, WIDTH = 120, 160
 

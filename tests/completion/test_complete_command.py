@@ -17,7 +17,7 @@ IMAGE, DEPTH = room(96, 128)
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     """A photograph, its points, calibration and sparse depth on disk; a tiny random network stands for the model."""
-    monkeypatch.setattr("leadline.estimator.load", lambda *args, **kwargs: tiny_estimator("depthfm"))
+    monkeypatch.setattr("leadline.inference.estimator.load", lambda *args, **kwargs: tiny_estimator("depthfm"))
     cv2.imwrite(str(tmp_path / "photo.png"), IMAGE[:, :, ::-1])
     camera = Camera.pinhole(128, 96, 110.0)
     sparse = keep(DEPTH, 600)

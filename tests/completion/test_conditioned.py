@@ -14,10 +14,10 @@ from tiny import tiny_bundle, tiny_estimator
 from leadline.cli.complete import command
 from leadline.completion import FusionOptions, SparseDepth, complete, complete_with, predict_with_sparse
 from leadline.completion.conditioned import framed_condition
-from leadline.conditioning import sparse_condition
+from leadline.completion.conditioning import sparse_condition
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.framing import frame_padded
-from leadline.spaces import Space
+from leadline.inference.framing import frame_padded
 from leadline.training.augment import Augmentation
 from leadline.training.datasets import RgbdSample
 from leadline.training.latents import CachePlan, encode_views

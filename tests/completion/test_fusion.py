@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from leadline.completion import Camera, FusionOptions, SparseDepth, complete
 from leadline.completion.fit import fit_scale_and_shift
+from leadline.depth.spaces import Space
 from leadline.errors import InputError, NotMetricError
 from leadline.evaluation.completion import with_outliers
 from leadline.evaluation.sparse import fill_linear, fill_nearest
-from leadline.spaces import Space
 
 IMAGE, DEPTH = room()
 SPACES = list(Space)

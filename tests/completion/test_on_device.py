@@ -8,8 +8,8 @@ from completion_scene import keep, model_map, room
 from leadline.completion import fusion, grid, neighbours
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.completion.neighbours import Neighbours, nearest_of_all
-from leadline.completion.sparse import points_of
-from leadline.spaces import Space
+from leadline.depth.spaces import Space
+from leadline.sensors.sparse import points_of
 
 IMAGE, DEPTH = room()
 

@@ -4,7 +4,7 @@ import numpy as np
 from completion_scene import keep, model_map, room
 
 from leadline.completion import TemporalFusion
-from leadline.spaces import Space
+from leadline.depth.spaces import Space
 
 IMAGE, DEPTH = room()
 MODEL = model_map(DEPTH, Space.LOG_DEPTH)

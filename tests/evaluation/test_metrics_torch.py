@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from leadline.evaluation.alignment import align
+from leadline.depth.alignment import align
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.evaluation.boundaries import boundary_f1, edge_precision_recall
 from leadline.evaluation.metrics_torch import (
     align_batch,
@@ -17,8 +19,6 @@ from leadline.evaluation.metrics_torch import (
 )
 from leadline.evaluation.ordinal import pair_accuracy
 from leadline.evaluation.uncertainty import uncertainty_metrics
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from tiny import tiny_estimator
 
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.evaluation.baselines import Baseline
 from leadline.evaluation.cases import extremes
@@ -24,9 +26,7 @@ from leadline.evaluation.results import Row, append_rows, read_rows, read_summar
 from leadline.evaluation.runner import Entry, Outcome, Sampling, evaluate_frames, run
 from leadline.evaluation.scoring import score
 from leadline.evaluation.tables import summary_table
-from leadline.image import read_image
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.files.image import read_image
 
 
 class TruthTeller:

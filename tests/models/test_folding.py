@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_bundle, tiny_spec
 
 from leadline.checkpoints.bundle import build
-from leadline.estimator import DepthEstimator
+from leadline.inference.estimator import DepthEstimator
 from leadline.models.folding import fold, folded_cross_attention, sharing_copy
 
 FAMILIES = ["depthfm", "depthmaster", "fiffdepth"]

@@ -18,7 +18,7 @@ from leadline.checkpoints.small_decoders import (
     small_decoder_for,
 )
 from leadline.errors import CheckpointError
-from leadline.estimator import DepthEstimator, load
+from leadline.inference.estimator import DepthEstimator, load
 from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
 from leadline.training.run import run
 

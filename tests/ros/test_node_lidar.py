@@ -161,9 +161,9 @@ def test_unknown_place_of_the_lidar_is_said_once(bench: Bench, shared_node: Node
 
 def test_camera_height_over_flat_ground_gives_metres(tmp_path: Path) -> None:
     """The fit itself, on a map that is right: flat ground, a wall, and a model's affine map of both."""
-    from leadline.completion.camera import Camera
-    from leadline.prediction import DepthPrediction
-    from leadline.spaces import Space
+    from leadline.depth.prediction import DepthPrediction
+    from leadline.depth.spaces import Space
+    from leadline.sensors.camera import Camera
     from leadline.streaming.evidence import ScaleSource
     from leadline.streaming.pipeline import Frame
     from leadline.streaming.settings import StreamSettings

@@ -11,7 +11,7 @@ from test_encodings import HEIGHT as SCENE_HEIGHT
 from test_encodings import SCENE, encoded
 from test_encodings import WIDTH as SCENE_WIDTH
 
-from leadline.streaming.encodings import IMAGE_ENCODINGS, decode_compressed_depth
+from leadline.streaming.ros.encodings import IMAGE_ENCODINGS, decode_compressed_depth
 
 
 def status(messages: list, task: str):

@@ -15,10 +15,10 @@ import pytest
 
 pytest.importorskip("zmq")
 
-from leadline.serving.client import Client
-from leadline.serving.messages import Limits
-from leadline.serving.server import Server
-from leadline.serving.settings import ServerConfig
+from leadline.serving.client.client import Client
+from leadline.serving.protocol.messages import Limits
+from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server.server import Server
 
 HERE = str(Path(__file__).parent)
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # the soak's generators of harm

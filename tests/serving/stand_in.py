@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
-from leadline.image import read_image
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.files.image import read_image
 
 
 def expected(

@@ -15,11 +15,11 @@ from stand_in import expected
 
 from leadline.cli.keys import command
 from leadline.errors import InputError
-from leadline.serving.access import is_local
-from leadline.serving.client import AccessDenied, Client, ServingError
-from leadline.serving.keys import ClientKeys, KeyRing, new_pair
-from leadline.serving.server import Server
-from leadline.serving.settings import ServerConfig
+from leadline.serving.client.client import AccessDenied, Client, ServingError
+from leadline.serving.client.keys import ClientKeys, KeyRing, new_pair
+from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server.access import is_local
+from leadline.serving.server.server import Server
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this libzmq has no CURVE")
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from stand_in import expected
 
-from leadline.serving import local
-from leadline.serving.local import LocalServer, LocalServerError, find_interpreter
+from leadline.serving.client.client import local
+from leadline.serving.client.local import LocalServer, LocalServerError, find_interpreter
 
 STAND_IN = {"python": sys.executable, "models": ["plain={}"], "arguments": ["--loader=stand_in:load"]}
 
@@ -54,7 +54,7 @@ def test_it_says_why_it_does_not_start(tmp_path: Path) -> None:
 
 def test_it_ends_when_its_parent_is_killed() -> None:
     program = f"""
-from leadline.serving.local import LocalServer
+from leadline.serving.client.local import LocalServer
 server = LocalServer(**{STAND_IN!r})
 server.start()
 print(server._process.pid, flush=True)

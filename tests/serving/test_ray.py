@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from stand_in import expected
 
-from leadline.serving.client import Client
-from leadline.serving.server import Server
+from leadline.serving.client.client import Client
+from leadline.serving.server.server import Server
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from leadline.serving.ray_engine import RayLauncher
+    from leadline.serving.server.ray_engine import RayLauncher
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(num_cpus=3, include_dashboard=False)

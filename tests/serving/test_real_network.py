@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import leadline
-from leadline.serving.client import Client, Refused, ServerError
-from leadline.serving.server import Server
-from leadline.serving.settings import ServerConfig
+from leadline.serving.client.client import Client, Refused, ServerError
+from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server.server import Server
 
 pytest.importorskip("torch")
 

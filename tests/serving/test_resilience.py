@@ -25,10 +25,10 @@ import zmq
 from serving_soak import mutated, valid_message
 from stand_in import expected
 
-from leadline.serving import messages, wire
-from leadline.serving.client import Client, ServerError, ServerUnreachable, TimedOut
-from leadline.serving.messages import Limits
-from leadline.serving.server import Server, private_bytes
+from leadline.serving.client.client import Client, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.protocol import messages, wire
+from leadline.serving.protocol.messages import Limits
+from leadline.serving.server.server import Server, private_bytes
 
 HERE = str(Path(__file__).parent)
 SERVE = "from leadline.cli.main import main; main()"
@@ -144,7 +144,7 @@ def test_a_killed_client_frees_the_worker(start: Callable[..., Server], image: n
     server = start({"slow": {"step_s": 0.2}})
     program = f"""
 import numpy as np
-from leadline.serving.client import Client
+from leadline.serving.client.client import Client
 client = Client({server.address!r})
 client.submit(np.zeros((48, 64, 3), np.uint8), steps=60)
 client.submit(np.zeros((48, 64, 3), np.uint8), steps=60).result()

@@ -21,12 +21,12 @@ import zmq
 from stand_in import expected
 
 import leadline
-from leadline.serving import messages, wire
-from leadline.serving.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
-from leadline.serving.messages import TAG, Limits
-from leadline.serving.metrics import MetricsPage
-from leadline.serving.server import Server
-from leadline.serving.worker import own_device
+from leadline.serving.client.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.protocol import messages, wire
+from leadline.serving.protocol.messages import TAG, Limits
+from leadline.serving.server.metrics import MetricsPage
+from leadline.serving.server.server import Server
+from leadline.serving.worker.worker import own_device
 
 
 def test_hello_says_what_there_is(client: Client) -> None:
@@ -413,16 +413,16 @@ def test_workers_that_never_start_are_no_reason_to_wait(start: Callable[..., Ser
 def test_neither_client_nor_front_needs_what_blender_has_not() -> None:
     program = """
 import sys
-import leadline.serving.client, leadline.serving.local
+import leadline.serving.client.client, leadline.serving.client.local
 assert not {"torch", "diffusers", "cv2", "PIL", "msgpack", "click"} & set(sys.modules), sorted(sys.modules)
-import leadline.serving.server, leadline.cli.serve
+import leadline.serving.server.server, leadline.cli.serve
 assert not {"torch", "diffusers", "cv2"} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:
-    from leadline.serving.settings import ServerConfig
+    from leadline.serving.protocol.settings import ServerConfig
 
     with pytest.raises(leadline.InputError, match="cannot be bound"):
         Server(ServerConfig(server.address, {"a": "{}"}))

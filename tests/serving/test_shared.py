@@ -22,10 +22,10 @@ from stand_in import expected
 from test_resilience import server_process
 
 import leadline
-from leadline.serving.client import Client
-from leadline.serving.keys import KeyRing
-from leadline.serving.server import Server
-from leadline.serving.shared import Lender, Loan, ask, receive
+from leadline.serving.client.client import Client
+from leadline.serving.client.keys import KeyRing
+from leadline.serving.client.shared import Lender, Loan, ask, receive
+from leadline.serving.server.server import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")
 
@@ -123,7 +123,7 @@ def test_a_killed_client_leaves_nothing_behind(start: Callable[..., Server]) -> 
     program = f"""
 import time
 import numpy as np
-from leadline.serving.client import Client
+from leadline.serving.client.client import Client
 client = Client({server.address!r})
 image = np.zeros({SHAPE}, np.uint8)
 client.predict(image, steps=1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline.serving import messages, pixels, wire
-from leadline.serving.messages import Camera, ImageInfo, Limits, Predict, SparseInfo, WireError
+from leadline.serving.protocol import messages, pixels, wire
+from leadline.serving.protocol.messages import Camera, ImageInfo, Limits, Predict, SparseInfo, WireError
 
 LIMITS = Limits()
 RAW = ImageInfo("raw", (4, 6, 3))

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from leadline.evaluation.alignment import align
+from leadline.depth.alignment import align
+from leadline.depth.spaces import Space
 from leadline.evaluation.metrics import depth_metrics
-from leadline.spaces import Space
 from leadline.training import losses
 
 

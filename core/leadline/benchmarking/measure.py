@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from leadline.benchmarking.reference import official_bundle, official_spec, reference, reference_copy
 from leadline.checkpoints.bundle import ModelBundle, build_empty
 from leadline.checkpoints.resolve import resolve
-from leadline.devices import choose_devices, choose_precision
 from leadline.errors import InputError, LeadlineError
-from leadline.estimator import DepthEstimator
-from leadline.execution.compiling import CompileMode
+from leadline.inference.compiling import CompileMode
+from leadline.inference.devices import choose_devices, choose_precision
+from leadline.inference.estimator import DepthEstimator
 
 if sys.platform != "win32":
     import resource

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from leadline.benchmarking.measure import Clock, Measurement, ceiling_gflops
-from leadline.devices import choose_devices, choose_precision, precision_name
+from leadline.inference.devices import choose_devices, choose_precision, precision_name
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
 from leadline.checkpoints.native import fill_unet
+from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError
 from leadline.models import ModelSpec
-from leadline.spaces import Space
 
 _TENSOR_FILES = (
     "diffusion_pytorch_model.safetensors",

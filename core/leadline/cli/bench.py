@@ -58,7 +58,7 @@ def command(
     from leadline.benchmarking.measure import OFFICIAL_MODELS, Case, measure_in_child, peak_memory_mb
     from leadline.benchmarking.report import as_markdown, as_record, plot, this_machine
     from leadline.checkpoints.resolve import resolve
-    from leadline.output import write_json
+    from leadline.files.output import write_json
 
     if threads:
         torch.set_num_threads(threads)

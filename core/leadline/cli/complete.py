@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from leadline.completion import Calibration, SparseDepth
-    from leadline.prediction import DepthPrediction
+    from leadline.depth.prediction import DepthPrediction
 
     Rgb = npt.NDArray[np.uint8]
     FloatMap = npt.NDArray[np.float32]
@@ -70,7 +70,7 @@ def command(
     drawn in, and NAME.json. Without any usable point the depth is relative, is not written as metres, and NAME.json says
     so; the exit code is then 2.
     """
-    from leadline.image import read_image
+    from leadline.files.image import read_image
 
     if (points is None) == (sparse is None):
         raise InputError("give either --points (with --calib) or --sparse")
@@ -85,7 +85,7 @@ def command(
     if uncorrected and method != "depthfm":
         raise InputError("--uncorrected is for --method depthfm; for scale and shift alone say --method scale")
     from leadline.completion import FusionOptions, complete_with
-    from leadline.estimator import load
+    from leadline.inference.estimator import load
 
     if method == "depthfm" and _unset("model"):
         model = "depthfm-mini-completion"
@@ -98,7 +98,7 @@ def command(
     stem = output / image.stem
     record = {"input": str(image), "model": result.model, "metric": result.metric, "completion": report}
     record["files"] = _write(result, rgb, measured, calibration, stem, UNITS[png_unit], png_unit, npy, exr, ply)
-    from leadline.output import write_json
+    from leadline.files.output import write_json
 
     write_json(Path(f"{stem}.json"), record)
     for warning in report["warnings"]:
@@ -141,7 +141,7 @@ def _measured(
 ) -> FloatMap | SparseDepth:
     if points is not None and calibration is not None:
         from leadline.completion import project_points, read_points
-        from leadline.spaces import MAX_DEPTH_M
+        from leadline.depth.spaces import MAX_DEPTH_M
 
         return project_points(
             read_points(points),
@@ -165,7 +165,7 @@ def read_sparse(path: Path, per_metre: float) -> FloatMap:
     """
     import numpy as np
 
-    from leadline.output import read_png16
+    from leadline.files.output import read_png16
 
     if not path.is_file():
         raise InputError(f"{path} does not exist; check the path of the sparse depth")
@@ -194,9 +194,9 @@ def _write(
     exr: bool,
     ply: bool,
 ) -> list[str]:
-    from leadline import output
     from leadline.completion import SparseDepth
-    from leadline.completion.pointfiles import write_ply
+    from leadline.files import output
+    from leadline.files.pointfiles import write_ply
 
     files: list[str] = []
 
@@ -225,7 +225,7 @@ def codes(metres: FloatMap, per_metre: float, unit: str, saturate: bool = False)
     """Metres to 16 bits; what does not fit becomes 0, "unknown", or the largest code if ``saturate``."""
     import numpy as np
 
-    from leadline.output import PNG16_MAX
+    from leadline.files.output import PNG16_MAX
 
     scaled = np.rint(metres.astype(np.float64) * per_metre)
     fits = scaled <= PNG16_MAX
@@ -241,8 +241,8 @@ def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:
     import cv2
     import numpy as np
 
-    from leadline.output import colourise
-    from leadline.output import preview as depth_preview
+    from leadline.files.output import colourise
+    from leadline.files.output import preview as depth_preview
 
     picture = rgb.copy()
     v, u = np.nonzero(np.nan_to_num(sparse_map) > 0)

@@ -53,7 +53,7 @@ def command() -> None:
 def _print_devices(console: object) -> None:
     import torch
 
-    from leadline.devices import choose_devices, choose_precision, precision_name
+    from leadline.inference.devices import choose_devices, choose_precision, precision_name
 
     device = choose_devices("auto")[0]
     precision = precision_name(choose_precision("auto", device))

@@ -368,7 +368,7 @@ def flicker_command(
     over the sequence).
     """
     from leadline.evaluation.video import flicker
-    from leadline.image import IMAGE_SUFFIXES, read_image
+    from leadline.files.image import IMAGE_SUFFIXES, read_image
 
     if not frames.is_dir():
         raise InputError(f"{frames} is not a folder of frames")
@@ -405,7 +405,7 @@ def _load(name: str, device: str, precision: str, vae: str | None, decoder: str 
 
     if name in BASELINES:
         return Baseline(name)
-    from leadline.estimator import load
+    from leadline.inference.estimator import load
 
     return load(name, device, precision, vae, decoder)
 

@@ -24,7 +24,7 @@ def command(
     The file says in its metadata what its numbers mean, for which size it is, and from which weights.
     """
     from leadline.checkpoints.resolve import resolve
-    from leadline.execution.onnx_file import TOLERANCE, export_onnx
+    from leadline.inference.onnx_file import TOLERANCE, export_onnx
 
     bundle = resolve(model, vae=vae)
     spec = bundle.spec

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from leadline.serving.keys import KeyRing
+    from leadline.serving.client.keys import KeyRing
 
 
 def _folder_option(function: click.decorators.FC) -> click.decorators.FC:
@@ -72,6 +72,6 @@ def server(ring: Path | None) -> None:
 
 
 def _ring(folder: Path | None) -> KeyRing:
-    from leadline.serving.keys import KeyRing, default_folder
+    from leadline.serving.client.keys import KeyRing, default_folder
 
     return KeyRing(folder or default_folder())

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from leadline.depth.prediction import DepthPrediction
     from leadline.geometry import Camera, Mesh
-    from leadline.prediction import DepthPrediction
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,9 +75,9 @@ def reconstruct(
 ) -> Scene:  # fmt: skip
     """Depth and camera of a photograph, by the options of the command line."""
     from leadline.completion import complete
-    from leadline.estimator import load
+    from leadline.files.image import read_image
     from leadline.geometry import assumed_depth
-    from leadline.image import read_image
+    from leadline.inference.estimator import load
 
     photo = read_image(image)
     camera = _camera(image, photo.shape[1], photo.shape[0], focal_px, lens_mm, fov)
@@ -141,7 +141,7 @@ def command(
     scene = reconstruct(image, **options)
     mesh = build_mesh(scene, kind, vertices, triangles or 0, cut, no_sky, (width, height))
     files = encode(mesh, scene, output, points=kind == "points")
-    from leadline.output import write_bytes
+    from leadline.files.output import write_bytes
 
     for path, content in files.items():
         write_bytes(path, content)

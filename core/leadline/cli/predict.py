@@ -16,9 +16,9 @@ from leadline.cli.options import compile_option, decoder_option, inference_optio
 from leadline.errors import InputError, LeadlineError
 
 if TYPE_CHECKING:
-    from leadline.estimator import DepthEstimator
-    from leadline.execution.compiling import CompileMode
-    from leadline.prediction import DepthPrediction
+    from leadline.depth.prediction import DepthPrediction
+    from leadline.inference.compiling import CompileMode
+    from leadline.inference.estimator import DepthEstimator
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 
@@ -88,7 +88,7 @@ def command(
     NAME.uncertainty.png and NAME.json (what the numbers mean and how they were made).
     """
     jobs = list(_jobs(inputs, output))
-    from leadline.estimator import load
+    from leadline.inference.estimator import load
 
     estimator = load(
         model,
@@ -130,7 +130,7 @@ def command(
 
 def _jobs(inputs: tuple[str, ...], output: Path) -> Iterator[Job]:
     """Every file that the inputs mean, each once, with an output name that no other has."""
-    from leadline.image import IMAGE_SUFFIXES
+    from leadline.files.image import IMAGE_SUFFIXES
 
     readable = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     found: dict[Path, Path] = {}
@@ -179,8 +179,8 @@ def _finished(job: Job, settings: Settings) -> bool:
 
 
 def _run_image(estimator: DepthEstimator, job: Job, settings: Settings, show: bool) -> dict[str, Any]:
-    from leadline.image import read_image
-    from leadline.output import write_json
+    from leadline.files.image import read_image
+    from leadline.files.output import write_json
 
     image = read_image(job.source)
     prediction = estimator.predict(image, **_predict_options(settings))
@@ -209,7 +209,7 @@ def _predict_options(settings: Settings) -> dict[str, Any]:
 
 def _write_maps(prediction: DepthPrediction, stem: Path, settings: Settings) -> dict[str, Any]:
     """All pictures and arrays of one prediction; returns what the JSON file says of them."""
-    from leadline import output
+    from leadline.files import output
 
     scale = output.Quantisation.of(prediction.values)
     record: dict[str, Any] = {
@@ -250,7 +250,7 @@ def _show(image: Any, prediction: DepthPrediction) -> None:
     from rich.console import Console
 
     from leadline.cli.terminal import show
-    from leadline.output import preview, uncertainty_preview
+    from leadline.files.output import preview, uncertainty_preview
 
     pictures = [image, preview(prediction)]
     if prediction.uncertainty is not None:

@@ -89,7 +89,10 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @click.option(
-    "--loader", default="leadline.estimator:load", hidden=True, help="module:function that makes an estimator."
+    "--loader",
+    default="leadline.inference.estimator:load",
+    hidden=True,
+    help="module:function that makes an estimator.",
 )
 @click.option("--announce", is_flag=True, hidden=True, help="Print the address as JSON once bound.")
 @click.option("--end-with-stdin", is_flag=True, hidden=True, help="End when standard input does.")
@@ -103,11 +106,11 @@ def command(
     One process talks to the clients; others own the models and are replaced if they die. Requests for the same model
     and size are computed together. By default only this machine can connect.
     """
-    from leadline.serving.keys import default_folder
-    from leadline.serving.logs import configure
-    from leadline.serving.messages import Limits
-    from leadline.serving.server import serve
-    from leadline.serving.settings import ServerConfig
+    from leadline.serving.client.keys import default_folder
+    from leadline.serving.protocol.messages import Limits
+    from leadline.serving.protocol.settings import ServerConfig
+    from leadline.serving.server.logs import configure
+    from leadline.serving.server.server import serve
 
     configure(rest["log_style"], rest["log_level"])
     given: dict[str, Any] = {
@@ -138,7 +141,7 @@ def command(
 
     parts: dict[str, Any] = {}
     if engine == "ray":
-        from leadline.serving.ray_engine import RayLauncher
+        from leadline.serving.server.ray_engine import RayLauncher
 
         launcher = RayLauncher(ray_address, gpus_per_worker, float(rest["threads"] or 1))
         parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
@@ -147,7 +150,7 @@ def command(
 
 def _named(models: tuple[str, ...]) -> dict[str, str]:
     """``NAME`` or ``NAME=PATH`` → what the loader takes, by name."""
-    from leadline.serving.wire import is_model_name
+    from leadline.serving.protocol.wire import is_model_name
 
     named: dict[str, str] = {}
     for entry in models:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.output import Quantisation, colourise, read_png16, write_bytes, write_json, write_png
-from leadline.prediction import DepthPrediction
-from leadline.sequence import align_to
-from leadline.spaces import Space
+from leadline.files.output import Quantisation, colourise, read_png16, write_bytes, write_json, write_png
+from leadline.video.sequence import align_to
 
 if TYPE_CHECKING:
-    from leadline.estimator import DepthEstimator
+    from leadline.inference.estimator import DepthEstimator
 
 #: The first frame fixes the 16-bit scale of all; later frames may go this share of its range beyond it.
 _HEADROOM = 0.5

@@ -6,15 +6,15 @@
 >>> metric = complete(image, model.predict(image), sparse)                                     # doctest: +SKIP
 """
 
-from leadline.completion.calibration import Calibration, extrinsic, read_calibration
-from leadline.completion.camera import Camera
 from leadline.completion.conditioned import complete_with, predict_with_sparse
 from leadline.completion.fusion import FusionOptions
-from leadline.completion.lidar import project_points
 from leadline.completion.methods import complete
-from leadline.completion.pointfiles import read_points
-from leadline.completion.sparse import SparseDepth
 from leadline.completion.temporal import TemporalFusion
+from leadline.files.calibration import Calibration, extrinsic, read_calibration
+from leadline.files.pointfiles import read_points
+from leadline.sensors.camera import Camera
+from leadline.sensors.lidar import project_points
+from leadline.sensors.sparse import SparseDepth
 
 __all__ = [
     "Calibration",

@@ -10,16 +10,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leadline.completion.camera import Camera
+from leadline.completion.conditioning import SparseCondition, sparse_condition
 from leadline.completion.fusion import FusionOptions
 from leadline.completion.methods import complete
-from leadline.completion.sparse import SparseDepth, points_of
-from leadline.conditioning import SparseCondition, sparse_condition
+from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
-from leadline.estimator import DepthEstimator
-from leadline.framing import Framed
-from leadline.image import ImageLike, read_image
-from leadline.prediction import DepthPrediction
+from leadline.files.image import ImageLike, read_image
+from leadline.inference.estimator import DepthEstimator
+from leadline.inference.framing import Framed
+from leadline.sensors.camera import Camera
+from leadline.sensors.sparse import SparseDepth, points_of
 
 FloatMap = npt.NDArray[np.float32]
 

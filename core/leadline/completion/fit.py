@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.evaluation.alignment import robust_least_squares
-from leadline.spaces import Space
+from leadline.depth.alignment import robust_least_squares
+from leadline.depth.spaces import Space
 
 Vector = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]

@@ -15,10 +15,10 @@ from leadline.completion.grid import WorkingGrid
 from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
 from leadline.completion.neighbours import Neighbours
 from leadline.completion.outliers import Judge, keep
-from leadline.completion.sparse import SparseDepth
 from leadline.completion.support import trust
 from leadline.completion.uncertainty import Calibration, calibrate
-from leadline.spaces import Space
+from leadline.depth.spaces import Space
+from leadline.sensors.sparse import SparseDepth
 
 Rgb = npt.NDArray[np.uint8]
 

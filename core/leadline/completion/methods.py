@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leadline.completion.camera import Camera
 from leadline.completion.fit import Fit, fit_scale_and_shift, judged
 from leadline.completion.fusion import FusionOptions, fuse, prior_sigma, within
-from leadline.completion.sparse import SparseDepth, points_of
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.image import ImageLike, read_image
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.files.image import ImageLike, read_image
+from leadline.sensors.camera import Camera
+from leadline.sensors.sparse import SparseDepth, points_of
 
 #: What :func:`complete` knows.
 METHODS = ("fusion", "scale", "depthfm")
@@ -43,7 +43,7 @@ def complete(
     model. Points left out in turn tell how much to believe the model and how large errors are.
 
     Args:
-        image: The photograph, anything :func:`leadline.image.read_image` takes.
+        image: The photograph, anything :func:`leadline.files.image.read_image` takes.
         prediction: A model's map of it.
         sparse_depth_m: (H, W) metres at the image's resolution, 0 or NaN where nothing was measured; or a
             :class:`SparseDepth`.

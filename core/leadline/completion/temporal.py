@@ -12,10 +12,10 @@ import numpy.typing as npt
 from leadline.completion.fit import Fit, fit_scale_and_shift
 from leadline.completion.fusion import FusionOptions
 from leadline.completion.methods import complete
-from leadline.completion.sparse import SparseDepth, points_of
-from leadline.image import ImageLike, read_image
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.files.image import ImageLike, read_image
+from leadline.sensors.sparse import SparseDepth, points_of
 
 Vector = npt.NDArray[np.float64]
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from leadline.image import read_image
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.files.image import read_image
 
 CONSTANT, ROW = "constant", "row"
 
 
 class Baseline:
-    """Answers like a :class:`~leadline.estimator.DepthEstimator` without looking at the picture.
+    """Answers like a :class:`~leadline.inference.estimator.DepthEstimator` without looking at the picture.
 
     ``constant`` says the same everywhere; ``row`` says that log depth falls linearly from the top row to the bottom.
     """

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.prediction import DepthPrediction
 from leadline.evaluation.datasets.base import Sample
 from leadline.evaluation.scoring import Scored
-from leadline.prediction import DepthPrediction
 
 CASE_SIDE_PX = 320
 #: How many best and how many worst images a report shows.

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.alignment import align
+from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
 from leadline.evaluation import results
-from leadline.evaluation.alignment import align
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.metrics import Scores, depth_metrics, mean_scores
 from leadline.evaluation.papers import published_on
@@ -23,7 +24,6 @@ from leadline.evaluation.scoring import scored_region
 from leadline.evaluation.sparse import FILLS, FloatMap, sample
 from leadline.evaluation.tables import Table, show
 from leadline.evaluation.uncertainty import uncertainty_metrics
-from leadline.prediction import DepthPrediction
 
 COMPLETION_FORMAT = "leadline-eval-completion/1"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.spaces import MIN_DEPTH_M
 from leadline.errors import InputError
-from leadline.spaces import MIN_DEPTH_M
 
 #: One image's scores; ``None`` where the image does not define the metric.
 Scores = dict[str, float | None]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from leadline.depth.spaces import MIN_DEPTH_M, Space
 from leadline.errors import InputError
 from leadline.evaluation.boundaries import RATIO_THRESHOLDS, SOBEL_THRESHOLDS
 from leadline.evaluation.metrics import DEPTH_METRICS
 from leadline.evaluation.uncertainty import LEVELS, SPARSIFICATION_STEPS
-from leadline.spaces import MIN_DEPTH_M, Space
 
 _MIN_DEPTH = 1e-6
 
@@ -79,7 +79,7 @@ def depth_metrics_batch(predicted_m: Tensor, measured_m: Tensor, valid: Tensor |
 
 
 def align_batch(values: Tensor, measured_m: Tensor, space: Space, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Least-squares scale and shift of every image in ``space``, each (B,); as :func:`leadline.evaluation.alignment.align`.
+    """Least-squares scale and shift of every image in ``space``, each (B,); as :func:`leadline.depth.alignment.align`.
 
     A constant map gets scale 0 and the mean; an image without valid pixels scale 0 and shift 0.
     """

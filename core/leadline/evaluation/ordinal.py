@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from leadline.depth.prediction import DepthPrediction
 from leadline.evaluation.datasets.base import OrderedPair
 from leadline.evaluation.metrics import Floats, Scores
-from leadline.prediction import DepthPrediction
 
 
 def towards_camera(prediction: DepthPrediction) -> Floats:

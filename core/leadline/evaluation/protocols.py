@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from leadline.depth.spaces import MAX_DEPTH_M, Space
 from leadline.errors import InputError
 from leadline.evaluation.metrics import BoolMap
-from leadline.spaces import MAX_DEPTH_M, Space
 
 Crop = Callable[[int, int], tuple[slice, slice]]
 

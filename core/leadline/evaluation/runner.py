@@ -13,21 +13,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.evaluation import cases, results
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.protocols import Protocol as EvalProtocol
 from leadline.evaluation.results import FAILED, SCORED, UNSCORED, Row
 from leadline.evaluation.scoring import ASSUMED_RANGE_M, score
-from leadline.prediction import DepthPrediction
-from leadline.spaces import Space
 
 #: Models made for images smaller than this keep their own processing size under a paper's protocol.
 FULL_SIZE_PX = 512
 
 
 class Predictor(Protocol):
-    """What the runner needs of a model; :class:`~leadline.estimator.DepthEstimator` has it."""
+    """What the runner needs of a model; :class:`~leadline.inference.estimator.DepthEstimator` has it."""
 
     @property
     def name(self) -> str: ...

@@ -62,7 +62,7 @@ def load_at_noise(
 ) -> Predictor:
     """A DepthFM whose start latent is noised more or less than its checkpoint says (thousandths, below 1000)."""
     from leadline.checkpoints.resolve import resolve  # noqa: PLC0415
-    from leadline.estimator import DepthEstimator  # noqa: PLC0415
+    from leadline.inference.estimator import DepthEstimator  # noqa: PLC0415
 
     bundle = resolve(name, vae=vae)
     if not bundle.model.stochastic:

@@ -14,7 +14,7 @@ from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mes
 from leadline.geometry.ranges import affine_to_range, assumed_depth, nearness, scale_from_length
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
-from leadline.geometry.temporal import TemporalAligner
+from leadline.video.aligner import TemporalAligner
 
 __all__ = [
     "Camera",

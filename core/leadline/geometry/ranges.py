@@ -20,7 +20,7 @@ OVERSHOOT = 1.25
 
 
 class ValueSpace(Protocol):
-    """What this module needs of :class:`leadline.spaces.Space`."""
+    """What this module needs of :class:`leadline.depth.spaces.Space`."""
 
     @property
     def near_is_high(self) -> bool: ...

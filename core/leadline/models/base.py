@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from leadline.depth.spaces import Space
 from leadline.models.spec import ModelSpec
 from leadline.models.unet import DepthUNet
-from leadline.spaces import Space
 
 #: Called after each network evaluation with (evaluations done, evaluations in all); may raise to stop.
 OnStep = Callable[[int, int], None]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError
-from leadline.spaces import Space
 
 #: Every official release scales latents by this number, whatever its VAE's config says.
 SD_LATENT_SCALE = 0.18215

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leadline.depth.prediction import FloatMap
 from leadline.errors import InputError
-from leadline.prediction import FloatMap
 
 if TYPE_CHECKING:
-    from leadline.completion.camera import Camera
+    from leadline.sensors.camera import Camera
 
 
 def described_size(info: Any) -> tuple[int, int]:
@@ -32,7 +32,7 @@ def camera_of(info: Any, rectified: bool) -> Camera:
     """
     if (info.p if rectified else info.k)[0] == 0:
         raise InputError("camera_info is not calibrated (its focal length is zero); calibrate the camera")
-    from leadline.completion.camera import Camera  # noqa: PLC0415  (its package imports torch)
+    from leadline.sensors.camera import Camera  # noqa: PLC0415  (its package imports torch)
 
     camera = Camera.from_info(info, rectified)
     if info.roi.width and info.roi.height:

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.completion.fit import Fit, fit_scale_and_shift
-from leadline.completion.lidar import project_points
 from leadline.completion.methods import complete
-from leadline.completion.sparse import SparseDepth
 from leadline.completion.temporal import TemporalFusion
-from leadline.prediction import DepthPrediction
+from leadline.depth.prediction import DepthPrediction
+from leadline.sensors.lidar import project_points
+from leadline.sensors.sparse import SparseDepth
 from leadline.streaming.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from leadline.completion.camera import Camera
+    from leadline.sensors.camera import Camera
     from leadline.streaming.pipeline import Frame
 
 #: Ground pixels looked at, along each side of the picture.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.prediction import DepthPrediction
-from leadline.streaming.encodings import with_limits
+from leadline.depth.prediction import DepthPrediction
+from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from leadline.completion.camera import Camera
-    from leadline.estimator import DepthEstimator
+    from leadline.inference.estimator import DepthEstimator
+    from leadline.sensors.camera import Camera
 
 FloatMap = npt.NDArray[np.float32]
 OnProgress = Callable[[str, float], None]
@@ -84,7 +84,7 @@ class DepthPipeline:
         Raises:
             LeadlineError: Weights or device are not usable.
         """
-        from leadline.estimator import load  # noqa: PLC0415  (torch)
+        from leadline.inference.estimator import load  # noqa: PLC0415  (torch)
 
         compiled: Any = settings.compile  # one of its choices
         estimator = load(settings.model, device=settings.device, precision=settings.precision, compiled=compiled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leadline.prediction import DepthPrediction, FloatMap
+from leadline.depth.prediction import DepthPrediction, FloatMap
 
 
 def relative_depth(prediction: DepthPrediction) -> FloatMap:

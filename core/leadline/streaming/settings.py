@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from leadline.errors import InputError
-from leadline.streaming.transforms import parse_extrinsics
+from leadline.sensors.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
 MODEL_FIELDS = ("model", "device", "precision", "compile")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leadline.errors import InputError
+from leadline.sensors.transforms import Matrix, TransformTree, parse_extrinsics
 from leadline.streaming.buffers import StampedBuffer
 from leadline.streaming.cameras import CameraCache, described_size
-from leadline.streaming.encodings import Rgb
-from leadline.streaming.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.pipeline import Frame
+from leadline.streaming.ros.encodings import Rgb
+from leadline.streaming.ros.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.settings import StreamSettings
-from leadline.streaming.transforms import Matrix, TransformTree, parse_extrinsics
 
 if TYPE_CHECKING:
-    from leadline.completion.camera import Camera
+    from leadline.sensors.camera import Camera
 
 #: Told (kind of input, what is wrong with it).
 OnProblem = Callable[[str, Exception], None]

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.models import Codec
 from leadline.models.small_decoder import SmallDecoder
-from leadline.spaces import Space
 from leadline.training.losses import aligned_abs_rel
 from leadline.training.sources import Batch
 

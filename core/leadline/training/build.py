@@ -13,10 +13,10 @@ from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.checkpoints.official import load_folder
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
 from leadline.models.base import OneStepModel
-from leadline.spaces import Space
 from leadline.training.augment import Augmentation
 from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load_codec_file
 from leadline.training.base import DepthRecipe, warm_start

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.image import read_image
+from leadline.files.image import read_image
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
@@ -170,14 +170,14 @@ class VirtualKitti2:
 
 
 class RenderedShards:
-    """Shards that ``python -m leadline.training.scenes`` wrote: ``*.npz`` with ``rgb``, ``depth_m`` and ``valid``.
+    """Shards that ``python -m leadline.scenes`` wrote: ``*.npz`` with ``rgb``, ``depth_m`` and ``valid``.
 
     Arrays (N, H, W[, 3]); pixels that are not valid are sky. All shards are kept in memory.
     """
 
     def __init__(self, root: Path, limit: int | None = None) -> None:
         paths = sorted(root.glob("*.npz"))
-        _require(paths, root, "*.npz shards of `python -m leadline.training.scenes`")
+        _require(paths, root, "*.npz shards of `python -m leadline.scenes`")
         rgb, depth_m, valid = [], [], []
         for path in paths:
             with np.load(path, allow_pickle=False) as shard:

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from leadline.conditioning import as_picture, sparse_condition
+from leadline.completion.conditioning import as_picture, sparse_condition
+from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
 from leadline.models import Codec
-from leadline.spaces import Space
 from leadline.training.aligned import sampled
 from leadline.training.augment import Augmentation, augment
 from leadline.training.conditions import thin_out

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from leadline.spaces import Space
+from leadline.depth.spaces import Space
 
 
 def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -21,11 +21,11 @@ import torch
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.checkpoints.small_decoders import MINI_DECODER, load_small_decoder, save_small_decoder
+from leadline.scenes.layouts import BY_NAME
 from leadline.training.base import MODEL_FILE, respec
 from leadline.training.build import trainer_config
 from leadline.training.curves import plot_curves
 from leadline.training.run import LATENTS, run
-from leadline.training.scenes.layouts import BY_NAME
 from leadline.training.small_decoder import SMALL_DECODER_FILE
 from leadline.training.trainer import is_finished
 
@@ -281,7 +281,7 @@ def train_mini(root: Path, quick: bool = False, processes: int = 1, report: Call
 
 def render(job: RenderJob, root: Path, count: int | None, workers: int) -> None:
     """Render a set of scenes into its folder; finished shards stay."""
-    command = [sys.executable, "-m", "leadline.training.scenes", "--count", str(count or job.count)]
+    command = [sys.executable, "-m", "leadline.scenes", "--count", str(count or job.count)]
     command += ["--height", str(job.height), "--width", str(job.width), "--seed", str(job.seed)]
     command += ["--out", str(root / job.folder), "--workers", str(workers)]
     if job.layout is not None:

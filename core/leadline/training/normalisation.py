@@ -9,9 +9,9 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
-from leadline.conditioning import fill_nearest
+from leadline.completion.conditioning import fill_nearest
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.spaces import Space
 
 FloatMap = npt.NDArray[np.float32]
 BoolMap = npt.NDArray[np.bool_]

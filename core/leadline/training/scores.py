@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from leadline.checkpoints.native import load_model
-from leadline.estimator import DepthEstimator
-from leadline.evaluation.alignment import align
+from leadline.depth.alignment import align
 from leadline.evaluation.boundaries import boundary_f1
 from leadline.evaluation.metrics import depth_metrics, mean_scores
 from leadline.evaluation.uncertainty import error_ratio
+from leadline.inference.estimator import DepthEstimator
 from leadline.training.datasets import RenderedShards, RgbdDataset
 
 METRICS = ("abs_rel", "delta1", "boundary_f1")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leadline.conditioning import as_picture
+from leadline.completion.conditioning import as_picture
 from leadline.training.augment import Augmentation, augment
 from leadline.training.datasets import RgbdDataset
 from leadline.training.normalisation import Normalisation

@@ -227,7 +227,7 @@ def test_import_operator(settings, photo):
 
 
 def test_an_answer_that_does_not_fit_is_refused():
-    depth, spaces = part("depth"), part("leadline.spaces")
+    depth, spaces = part("depth"), part("leadline.depth.spaces")
     wrong = depth.Depth(np.ones((3, 4), np.float32), spaces.Space.DEPTH, False, "m")
     with pytest.raises(part("leadline.errors").InputError, match="for a photograph"):
         depth.check(wrong, (4, 3))

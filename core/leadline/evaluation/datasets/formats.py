@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from leadline.errors import InputError
-from leadline.image import RgbImage, read_image
+from leadline.files.image import RgbImage, read_image
 
 FloatArray = npt.NDArray[np.float32]
 

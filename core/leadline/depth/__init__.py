@@ -1,0 +1,1 @@
+"""What a depth map is: value spaces, predictions, alignment."""

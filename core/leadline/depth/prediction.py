@@ -1,0 +1,83 @@
+"""DepthPrediction: what every model, server and node returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.depth.spaces import Space
+from leadline.errors import InputError, NotMetricError
+
+FloatMap = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DepthPrediction:
+    """One depth map of one image, with what its numbers mean.
+
+    Attributes:
+        values: float32 (H, W), finite. The model's raw numbers in ``space``; metres if ``metric``.
+        space: What ``values`` are affine in; ``Space.DEPTH`` if ``metric``.
+        uncertainty: float32 (H, W), one standard deviation in the unit of ``values``; None if it was not estimated.
+        metric: Whether ``values`` are metres.
+        model: Name of the model that made it.
+        meta: How it was made: steps, ensemble, seed, processing size, precision, timings ...
+    """
+
+    values: FloatMap
+    space: Space
+    uncertainty: FloatMap | None = None
+    metric: bool = False
+    model: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2:
+            raise InputError(f"a depth map is (H, W), not {self.values.shape}")
+        if self.uncertainty is not None and self.uncertainty.shape != self.values.shape:
+            raise InputError(f"uncertainty {self.uncertainty.shape} and values {self.values.shape} differ in size")
+        if self.metric and self.space is not Space.DEPTH:
+            raise InputError(f"a metric map is in metres of depth, not in {self.space.value}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def depth_m(self) -> FloatMap:
+        """Depth in metres, float32 (H, W).
+
+        Raises:
+            NotMetricError: The map is known only up to scale and shift.
+        """
+        if not self.metric:
+            raise NotMetricError(
+                f"this {self.model or 'prediction'} map is relative ({self.space.value}, scale and shift unknown); "
+                "give sparse depth to leadline.complete, or known metres to aligned()"
+            )
+        return self.values
+
+    def aligned(self, scale: float, shift: float) -> DepthPrediction:
+        """The metric prediction whose space values are ``scale * values + shift``.
+
+        Uncertainty is carried through the fit to first order.
+        """
+        fitted = scale * self.values.astype(np.float64) + shift
+        depth_m = self.space.to_depth(fitted).astype(np.float32)
+        sigma = None
+        if self.uncertainty is not None:
+            sigma = (abs(scale) * self.uncertainty * self.space.depth_slope(fitted)).astype(np.float32)
+        meta = {**self.meta, "scale": scale, "shift": shift, "fitted_in": self.space.value}
+        return replace(self, values=depth_m, space=Space.DEPTH, uncertainty=sigma, metric=True, meta=meta)
+
+    def nearness(self, low_percent: float = 0.0, high_percent: float = 100.0) -> FloatMap:
+        """For display: float32 (H, W) in [0, 1], 1 is nearest, percentiles of the map as end points."""
+        towards_camera = self.values if self.space.near_is_high else -self.values
+        low, high = np.percentile(towards_camera, [low_percent, high_percent])
+        span = max(float(high - low), np.finfo(np.float32).tiny)
+        return np.clip((towards_camera - low) / span, 0.0, 1.0).astype(np.float32)

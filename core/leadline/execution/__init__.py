@@ -1,1 +1,0 @@
-"""Running models elsewhere and within limits: memory budgets, exported graphs."""

@@ -1,0 +1,1 @@
+"""What comes from disk and goes to it: images, maps, points, calibrations."""

@@ -1,0 +1,1 @@
+"""From image to DepthPrediction: framing, views, devices, memory, compilation."""

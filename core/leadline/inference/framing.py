@@ -1,0 +1,121 @@
+"""Framing: from an image of any size to the pixels a network takes, and back to exactly the image's size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from leadline.errors import InputError
+from leadline.files.image import RgbImage
+
+#: "pad": keep the aspect ratio, pad by replication, cut the padding off again (nothing is stretched).
+#: "official": exactly what the authors' script does, for comparing numbers.
+FramingMode = Literal["pad", "official"]
+
+DEPTHFM_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Framed:
+    """An image ready for the network.
+
+    Attributes:
+        pixels: uint8 (3, h, w).
+        content: (h', w') of the part that is image; the rest below and to the right is padding. None: all of it, at
+            whatever size the network's output has.
+        full: (H, W) of the image it came from.
+    """
+
+    pixels: Tensor
+    content: tuple[int, int] | None
+    full: tuple[int, int]
+
+    def restore(self, maps: Tensor, out: Tensor | None = None) -> Tensor:
+        """Network maps (N, C, h, w) to the image's own size (N, C, H, W), written to ``out`` if there is one.
+
+        Args:
+            maps: Of any float type, on any device.
+            out: float32 (N, C, H, W) on the CPU, contiguous.
+        """
+        if self.content is not None:
+            maps = maps[..., : self.content[0], : self.content[1]]
+        fits = maps.shape[-2:] == self.full
+        if out is not None and not fits and maps.device == out.device and maps.dtype == out.dtype:
+            # What interpolate() calls; writing to memory that is in use already saves a page fault for every page.
+            torch.ops.aten._upsample_bilinear2d_aa.out(maps, list(self.full), False, None, None, out=out)
+            return out
+        if not fits:
+            maps = interpolate(maps, self.full, mode="bilinear", align_corners=False, antialias=True)
+        return maps if out is None else out.copy_(maps)
+
+
+def frame_padded(image: RgbImage, size: int, multiple: int) -> Framed:
+    """Resize so that the long edge is ``size`` (0: leave as it is), then replicate edges up to a multiple.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: Long edge in pixels for processing.
+        multiple: Both sides of the result are multiples of this.
+    """
+    height, width = image.shape[:2]
+    target = _fit(height, width, size) if size > 0 else (height, width)
+    pixels = resize_pixels(as_tensor(image), target)
+    bottom, right = (-target[0]) % multiple, (-target[1]) % multiple
+    if bottom or right:
+        pixels = pad(pixels.float()[None], (0, right, 0, bottom), mode="replicate")[0].to(torch.uint8)
+    return Framed(pixels, target, (height, width))
+
+
+def frame_official_depthfm(image: RgbImage, size: int) -> Framed:
+    """DepthFM's own script: each side to the nearest multiple of 64 (half to even), so the aspect ratio bends.
+
+    Raises:
+        InputError: A side rounds to 0, as the official script cannot run it either.
+    """
+    height, width = image.shape[:2]
+    limit = size if size > 0 else max(height, width)
+    factor = min(limit / width, limit / height)
+    target_w, target_h = (round(int(side * factor) / DEPTHFM_MULTIPLE) * DEPTHFM_MULTIPLE for side in (width, height))
+    if target_w == 0 or target_h == 0:
+        raise InputError(f"DepthFM's own resizing cannot take {width}×{height} at size {size}; use the default framing")
+    resized = Image.fromarray(image).resize((target_w, target_h), Image.Resampling.BILINEAR)
+    return Framed(as_tensor(np.array(resized)), None, (height, width))
+
+
+def frame_official_one_step(image: RgbImage, size: int) -> Framed:
+    """DepthMaster's and FiffDepth's own script: long edge to ``size``, no padding; the codec rounds odd sizes down."""
+    height, width = image.shape[:2]
+    target = (height, width)
+    if size > 0:
+        factor = min(size / width, size / height)
+        target = (int(height * factor), int(width * factor))
+    return Framed(resize_pixels(as_tensor(image), target), None, (height, width))
+
+
+def as_tensor(image: RgbImage) -> Tensor:
+    """uint8 (H, W, 3) to uint8 (3, H, W), sharing memory where the array allows it."""
+    return torch.from_numpy(image if image.flags.writeable else image.copy()).permute(2, 0, 1)
+
+
+def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (3, H, W) to uint8 (3, h, w): bilinear with antialiasing, rounded half to even; same size: untouched."""
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    resized = interpolate(pixels[None].float(), size, mode="bilinear", align_corners=False, antialias=True)
+    return resized.round().to(torch.uint8)[0]
+
+
+def normalise(pixels: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """uint8 (N, 3, h, w) to [-1, 1] in ``dtype`` on ``device``."""
+    return (pixels.to(device).float() / 127.5 - 1.0).to(dtype)
+
+
+def _fit(height: int, width: int, size: int) -> tuple[int, int]:
+    factor = size / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))

@@ -1,0 +1,1 @@
+"""Cameras, LiDAR, sparse depth and the transforms between them."""

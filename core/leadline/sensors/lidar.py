@@ -1,0 +1,129 @@
+"""LiDAR points → sparse depth in the camera's image: moved, projected, nearest first, without what the camera cannot see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.depth.spaces import MAX_DEPTH_M
+from leadline.errors import InputError
+from leadline.files.calibration import extrinsic
+from leadline.sensors.camera import Camera
+from leadline.sensors.sparse import SparseDepth
+
+Floats = npt.NDArray[Any]
+
+#: A point is hidden if a nearer one within the window is nearer by this share of its depth and by this much.
+OCCLUSION_RATIO, OCCLUSION_M = 0.25, 0.5
+#: Window of the occlusion filter as a share of the image's width (5 pixels of 640).
+OCCLUSION_WINDOW = 5 / 640
+
+
+def project_points(
+    points_m: Floats,
+    camera: Camera,
+    lidar_to_camera: Any = None,
+    *,
+    size: tuple[int, int] | None = None,
+    min_range_m: float = 0.1,
+    max_range_m: float = MAX_DEPTH_M,
+    occlusion: bool = True,
+) -> SparseDepth:
+    """Project a point cloud into an image.
+
+    Args:
+        points_m: (N, 3 or more), the first three columns are x, y, z in the LiDAR's frame.
+        camera: Of the image as it is (distorted, if the image is).
+        lidar_to_camera: See :func:`leadline.files.calibration.extrinsic`; None if the points are in the camera's frame.
+        size: (width, height) to project at, of the camera's shape; the camera's own by default.
+        min_range_m, max_range_m: Distances from the camera that are kept.
+        occlusion: Drop points behind nearer ones that lie within a few pixels: a LiDAR beside the camera sees past objects.
+
+    Returns:
+        One point per pixel (the nearest), with counts of what was dropped; it may be empty.
+
+    Raises:
+        InputError: Not a point cloud, or the motion is not rigid.
+    """
+    points = np.asarray(points_m)
+    if points.ndim != 2 or points.shape[1] < 3 or not np.issubdtype(points.dtype, np.number):
+        raise InputError(f"points are (N, 3) or wider numbers, not an array of shape {points.shape}")
+    if size is not None:
+        camera = camera.resized(*size)
+    xyz = points[:, :3].astype(np.float32, copy=False)
+    columns = np.ascontiguousarray(xyz.T)
+    if lidar_to_camera is not None:
+        motion = extrinsic(lidar_to_camera).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):
+            columns = motion[:3, :3] @ columns
+            columns += motion[:3, 3:]
+    total = columns.shape[1]
+    # One comparison drops NaN, what is behind, and most of a full turn's points before anything costly.
+    with np.errstate(invalid="ignore", over="ignore"):
+        ahead = np.flatnonzero(columns[2] > 0)
+        behind = int(np.count_nonzero(columns[2] <= 0))
+        columns = columns.take(ahead, axis=1)
+        squared = columns[0] * columns[0] + columns[1] * columns[1] + columns[2] * columns[2]
+        in_range = (squared >= min_range_m**2) & (squared <= max_range_m**2)
+    not_finite = total - behind - len(ahead)
+    out_of_range = len(ahead) - int(np.count_nonzero(in_range))
+    if out_of_range:
+        columns = columns[:, in_range]
+    pixels, depth = camera.project(columns.T)
+    with np.errstate(invalid="ignore"):
+        u_px, v_px = pixels[:, 0], pixels[:, 1]
+        inside = np.flatnonzero(
+            (u_px > -0.5) & (u_px < camera.width - 0.5) & (v_px > -0.5) & (v_px < camera.height - 0.5)
+        )
+    outside = columns.shape[1] - len(inside)
+    u, v = (np.rint(places[inside]).astype(np.int64) for places in (u_px, v_px))
+    depth = depth[inside].astype(np.float32, copy=False)
+    flat, depth = _nearest(v * camera.width + u, depth)
+    v, u = np.divmod(flat, camera.width)
+    hidden = _hidden(u, v, depth, camera) if occlusion and len(depth) else np.zeros(len(depth), dtype=bool)
+    seen = ~hidden
+    return SparseDepth(
+        u=u[seen],
+        v=v[seen],
+        depth_m=depth[seen],
+        size=(camera.height, camera.width),
+        dropped={
+            "not finite": not_finite,
+            "behind the camera": behind,
+            "out of range": out_of_range,
+            "outside of the image": outside,
+            "hidden behind a nearer surface": int(np.count_nonzero(hidden)),
+        },
+    )
+
+
+def _nearest(flat: npt.NDArray[np.int64], depth: npt.NDArray[np.float32]) -> tuple[Any, Any]:
+    """The nearest point of each pixel: pixels ascending, and depths.
+
+    Pixel and depth share one 64-bit key, for the bits of positive floats are ordered like the floats: one sort does both.
+    """
+    key = (flat << 32) | depth.view(np.int32)
+    key.sort()
+    flat = key >> 32
+    first = np.ones(len(flat), dtype=bool)
+    first[1:] = flat[1:] != flat[:-1]
+    return flat[first], key[first].astype(np.int32).view(np.float32)
+
+
+def _hidden(
+    u: npt.NDArray[np.int64], v: npt.NDArray[np.int64], depth: npt.NDArray[np.float32], camera: Camera
+) -> npt.NDArray[np.bool_]:
+    """Whether a much nearer point lies within the window: minima of cells a third of it wide, over 3 × 3 cells."""
+    cell = max(1, round(OCCLUSION_WINDOW * camera.width / 3))
+    rows, columns = -(-camera.height // cell) + 2, -(-camera.width // cell) + 2
+    index = (v // cell + 1) * columns + u // cell + 1
+    nearest = np.full(rows * columns, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, index, depth)
+    grid = nearest.reshape(rows, columns)
+    wide = np.minimum(np.minimum(grid[:, :-2], grid[:, 1:-1]), grid[:, 2:])
+    window = np.minimum(np.minimum(wide[:-2], wide[1:-1]), wide[2:])
+    front = window[v // cell, u // cell]
+    result: npt.NDArray[np.bool_] = (depth - front > OCCLUSION_M) & (depth - front > OCCLUSION_RATIO * depth)
+    return result

@@ -1,0 +1,91 @@
+"""SparseDepth: measured depth at pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leadline.depth.spaces import MAX_DEPTH_M, MIN_DEPTH_M
+from leadline.errors import InputError
+
+#: A median depth beyond this is taken for another unit than metres.
+_IMPLAUSIBLE_M = 1000.0
+
+
+@dataclass(frozen=True)
+class SparseDepth:
+    """Depth at single pixels of one image, one value per pixel.
+
+    Attributes:
+        u, v: int64 (n,), column and row.
+        depth_m: float32 (n,), metres along the axis, positive and finite.
+        size: (H, W) of the image.
+        dropped: How many measurements were not used, by reason.
+    """
+
+    u: npt.NDArray[np.int64]
+    v: npt.NDArray[np.int64]
+    depth_m: npt.NDArray[np.float32]
+    size: tuple[int, int]
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.depth_m)
+
+    def subset(self, kept: npt.NDArray[np.bool_]) -> SparseDepth:
+        """The points that ``kept``, bool (n,), selects."""
+        return replace(self, u=self.u[kept], v=self.v[kept], depth_m=self.depth_m[kept])
+
+    def map(self) -> npt.NDArray[np.float32]:
+        """float32 (H, W), 0 where nothing was measured."""
+        depth = np.zeros(self.size, dtype=np.float32)
+        depth[self.v, self.u] = self.depth_m
+        return depth
+
+
+def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> tuple[SparseDepth, list[str]]:
+    """Check sparse depth and list its points.
+
+    Args:
+        sparse: (H, W) metres with 0, NaN or infinity where nothing was measured, or a :class:`SparseDepth`.
+        size: (H, W) of the image it belongs to.
+
+    Returns:
+        The points, and warnings in words.
+
+    Raises:
+        InputError: Another size than the image's (sparse depth cannot be resized), integers, or not metres.
+    """
+    warnings: list[str] = []
+    if isinstance(sparse, SparseDepth):
+        points = sparse
+    else:
+        depth = np.asarray(sparse)
+        if depth.ndim != 2:
+            raise InputError(f"sparse depth is (H, W) metres, not an array of shape {depth.shape}")
+        if not np.issubdtype(depth.dtype, np.floating):
+            raise InputError(
+                f"sparse depth must be floating-point metres, not {depth.dtype}; divide millimetres by 1000"
+            )
+        with np.errstate(invalid="ignore"):
+            found = np.flatnonzero(depth > 0)
+            negative = int(np.count_nonzero(depth < 0))
+        if negative:
+            warnings.append(f"{negative} points with negative depth were dropped")
+        depth_m = depth.ravel()[found].astype(np.float32)
+        usable = (depth_m >= MIN_DEPTH_M) & (depth_m <= MAX_DEPTH_M)
+        v, u = np.divmod(found[usable], depth.shape[1])
+        points = SparseDepth(u, v, depth_m[usable], (depth.shape[0], depth.shape[1]))
+    if points.size != size:
+        raise InputError(
+            f"sparse depth is {points.size[1]}x{points.size[0]} and the image {size[1]}x{size[0]}; project the points at the "
+            "image's size (a sparse map cannot be resized)"
+        )
+    if len(points) and float(np.median(points.depth_m)) > _IMPLAUSIBLE_M:
+        raise InputError(f"the median of the sparse depth is {np.median(points.depth_m):.0f} m; is it in millimetres?")
+    dropped = {reason: count for reason, count in points.dropped.items() if count}
+    warnings.extend(f"{count} points dropped: {reason}" for reason, count in dropped.items())
+    return points, warnings

@@ -1,0 +1,1 @@
+"""What a client needs: NumPy and pyzmq, no torch."""

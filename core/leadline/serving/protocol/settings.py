@@ -1,0 +1,57 @@
+"""How to serve: address, models, workers, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leadline.serving.protocol.messages import Limits
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How to serve.
+
+    Attributes:
+        bind: ``tcp://host:port`` (port ``*`` for any free one) or ``ipc://path``.
+        models: Name → what the loader takes (a catalog name or a path). The first is the default.
+        loader: ``module:function`` that makes an estimator.
+        device, precision: As for ``leadline.load``.
+        replicas: Worker processes; devices named with commas are dealt out to them in turn.
+        threads: CPU threads per worker; None: the cores shared out.
+        max_members: Images times ensemble size in one batch.
+        window_s: How long an incomplete batch waits for company.
+        limits: What is accepted.
+        keys: Folder of a key ring; None: no keys.
+        insecure: Allow an address that others can reach without keys.
+        memory_bytes: For loaded models, per worker; 0: see :class:`~leadline.serving.worker.worker.WorkerConfig`.
+        arena_bytes: Memory shared with local workers.
+        lend_bytes: Memory lent to clients on this machine, all together; 0: none.
+        spare_bytes: What the front may hold besides the queue before it drops all connections.
+        drain_s: How long a graceful end may take.
+        hang_s: How long a worker may take to stop between steps before it is killed.
+        metrics_port: Port on 127.0.0.1 for ``/metrics``; None: only on request over ZeroMQ.
+    """
+
+    bind: str
+    models: Mapping[str, str]
+    loader: str = "leadline.inference.estimator:load"
+    device: str = "auto"
+    precision: str = "auto"
+    replicas: int = 1
+    threads: int | None = None
+    max_members: int = 16
+    window_s: float = 0.004
+    limits: Limits = field(default_factory=Limits)
+    keys: Path | None = None
+    insecure: bool = False
+    memory_bytes: int = 0
+    arena_bytes: int = 1 << 30
+    lend_bytes: int = 1 << 30
+    spare_bytes: int = 512 << 20
+    drain_s: float = 30.0
+    hang_s: float = 30.0
+    metrics_port: int | None = None
+    log_style: str = "json"
+    log_level: str = "info"

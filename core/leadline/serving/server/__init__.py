@@ -1,0 +1,1 @@
+"""The front: sockets, queues, workers' lives."""

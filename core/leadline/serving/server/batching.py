@@ -1,0 +1,217 @@
+"""Who is next: bounded queue, fairness between clients, batches, newest-only streams, deadlines. No sockets, no clock.
+
+Fairness is start-time fair queueing: every client has a virtual time that advances by the cost of what was started for
+it, and the client that lags most goes first. One that was idle starts at the present, so nobody saves up turns.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from leadline.serving.client.shared import Block
+from leadline.serving.protocol.messages import Limits, Predict, WireError
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A ``predict`` request inside the server.
+
+    Attributes:
+        client: Whose it is, for fairness and limits.
+        request: With model and deadline filled in.
+        shape: (H, W) of the image.
+        nbytes: Of the bodies.
+        arrived: When, on the server's clock.
+        deadline: When nobody cares any more.
+        attempts: Workers that died with it.
+        block: Lent memory that it uses; kept for as long as the ticket is.
+        data: The server's own.
+    """
+
+    client: str
+    request: Predict
+    shape: tuple[int, int]
+    nbytes: int
+    arrived: float
+    deadline: float
+    attempts: int = 0
+    block: Block | None = None
+    data: Any = None
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Tickets of one kind can share a batch."""
+        r = self.request
+        return r.model, r.steps, r.ensemble, r.size, self.shape
+
+    @property
+    def cost(self) -> float:
+        """Roughly proportional to the work."""
+        return self.request.ensemble * max(self.request.steps or 1, 1) * self.shape[0] * self.shape[1] / 1e6
+
+
+@dataclass
+class Batcher:
+    """The queue.
+
+    Args:
+        limits: How much may wait.
+        max_members: Images times ensemble size in one batch. One request may be larger by itself.
+        window_s: How long a batch that is not full waits for company, if several clients are about.
+    """
+
+    limits: Limits
+    max_members: int = 16
+    window_s: float = 0.004
+    _waiting: list[Ticket] = field(default_factory=list)
+    _in_hand: Counter[str] = field(default_factory=Counter)
+    _virtual: dict[str, float] = field(default_factory=dict)
+    _seen: dict[str, float] = field(default_factory=dict)
+    _present: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bodies that wait."""
+        return sum(ticket.nbytes for ticket in self._waiting)
+
+    def admit(self, ticket: Ticket) -> list[Ticket]:
+        """Take a ticket into the queue.
+
+        Returns:
+            The tickets of the same stream that it replaces.
+
+        Raises:
+            WireError: With code ``busy``.
+        """
+        replaced = [
+            old
+            for old in self._waiting
+            if ticket.request.latest is not None
+            and old.request.latest == ticket.request.latest
+            and old.client == ticket.client
+        ]
+        in_hand = self._in_hand[ticket.client] - len(replaced)
+        for now, most, what in (
+            (in_hand, self.limits.queue_per_client, "your share of the queue"),
+            (len(self._waiting) - len(replaced), self.limits.queue, "the queue"),
+            (self.nbytes + ticket.nbytes, self.limits.queue_bytes, "the server's memory for waiting images"),
+        ):
+            if now >= most:
+                raise WireError(f"{what} is full; try again later", code="busy", id=ticket.request.id)
+        for old in replaced:
+            self.remove(old)
+        self._waiting.append(ticket)
+        self._in_hand[ticket.client] += 1
+        self._seen[ticket.client] = ticket.arrived
+        self._virtual[ticket.client] = max(self._virtual.get(ticket.client, 0.0), self._present)
+        return replaced
+
+    def put_back(self, tickets: Iterable[Ticket]) -> None:
+        """Tickets whose worker died go to the front of the queue; they still count as in hand."""
+        self._waiting[:0] = tickets
+
+    def remove(self, ticket: Ticket) -> None:
+        """A ticket has its outcome, whether it waited or ran."""
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        self._in_hand[ticket.client] -= 1
+        if self._in_hand[ticket.client] <= 0:
+            del self._in_hand[ticket.client]
+
+    def position(self, ticket: Ticket) -> int:
+        """Tickets ahead of a waiting one, by arrival."""
+        return self._waiting.index(ticket)
+
+    def ready_at(self, now: float) -> float | None:
+        """When :meth:`next_batch` will have something: now, after the window, or never (None)."""
+        if not self._waiting:
+            return None
+        batch = self._pick(None)
+        if self._is_full(batch) or not self._company(now):
+            return now
+        return min(ticket.arrived for ticket in batch) + self.window_s
+
+    def next_batch(self, now: float, warm: frozenset[str] | None = None) -> list[Ticket]:
+        """Take the next batch out of the queue; empty if there is none yet.
+
+        Args:
+            now: The time.
+            warm: If given, only tickets for these models; for a worker that should not load another one.
+        """
+        ready = self.ready_at(now)
+        if ready is None or now < ready:
+            return []
+        batch = self._pick(warm)
+        for ticket in batch:
+            self._waiting.remove(ticket)
+            self._virtual[ticket.client] = self._virtual.get(ticket.client, self._present) + ticket.cost
+        self._forget(now)
+        return batch
+
+    def waiting(self) -> list[Ticket]:
+        """All waiting tickets by arrival."""
+        return list(self._waiting)
+
+    def _pick(self, warm: frozenset[str] | None) -> list[Ticket]:
+        choice = [t for t in self._waiting if warm is None or t.request.model in warm]
+        if not choice:
+            return []
+        leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))  # the first of equals: by arrival
+        self._present = max(self._present, self._virtual.get(leader.client, 0.0))
+        if leader.attempts > 0:
+            return [leader]  # it may have been what killed its worker: nobody else goes with it
+        turn: Counter[str] = Counter()
+        ranked = []
+        for ticket in choice:
+            if ticket.kind == leader.kind and ticket.attempts == 0:
+                ranked.append(
+                    (ticket is not leader, turn[ticket.client], self._virtual.get(ticket.client, 0.0), ticket)
+                )
+                turn[ticket.client] += 1
+        ranked.sort(key=lambda entry: entry[:3])
+        room = max(1, self.max_members // leader.request.ensemble)
+        return [ticket for *_, ticket in ranked[:room]]
+
+    def _is_full(self, batch: list[Ticket]) -> bool:
+        return (len(batch) + 1) * batch[0].request.ensemble > self.max_members or batch[0].attempts > 0
+
+    def _company(self, now: float) -> bool:
+        return sum(now - seen < 1.0 for seen in self._seen.values()) > 1
+
+    def _forget(self, now: float) -> None:
+        """Drop what is known of clients that have nothing here and would start at the present anyway."""
+        for client in [c for c, v in self._virtual.items() if v <= self._present and c not in self._in_hand]:
+            del self._virtual[client]
+        for client in [c for c, seen in self._seen.items() if now - seen > 10.0]:
+            del self._seen[client]
+            if client not in self._in_hand:
+                self._virtual.pop(client, None)
+
+
+@dataclass
+class RateLimiter:
+    """One token bucket per client."""
+
+    rate_per_s: float
+    burst: int
+    _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def allows(self, client: str, now: float) -> bool:
+        """Whether this client may send one more message now."""
+        tokens, since = self._buckets.get(client, (float(self.burst), now))
+        tokens = min(float(self.burst), tokens + (now - since) * self.rate_per_s)
+        allowed = tokens >= 1.0
+        self._buckets[client] = (tokens - allowed, now)
+        return allowed
+
+    def forget(self, now: float) -> None:
+        """Drop the buckets that are full again."""
+        full_after_s = self.burst / self.rate_per_s
+        for client in [c for c, (_, since) in self._buckets.items() if now - since > full_after_s]:
+            del self._buckets[client]

@@ -1,0 +1,520 @@
+"""The server's front: one thread that talks to clients, keeps the queue and feeds the workers. It never imports torch
+and never decodes an image; what strangers send is checked here and looked at elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from logging import DEBUG, ERROR, WARNING
+from typing import Any
+
+import zmq
+
+import leadline
+from leadline.errors import InputError
+from leadline.serving.client.keys import KeyRing, new_pair
+from leadline.serving.client.shared import ALIGNMENT, Block, Lender
+from leadline.serving.protocol import messages, pixels, wire
+from leadline.serving.protocol.messages import WireError
+from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server.access import is_local
+from leadline.serving.server.arena import Arena
+from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
+from leadline.serving.server.entrance import Entrance
+from leadline.serving.server.launch import Launcher, LocalLauncher
+from leadline.serving.server.logs import log
+from leadline.serving.server.metrics import Metrics, MetricsPage
+from leadline.serving.server.pool import Pool
+from leadline.serving.worker.worker import WorkerConfig
+
+#: A client with a request in hand hears from the server at least this often.
+TICK_S = 1.0
+LONGEST_SLEEP_S = 0.1
+#: Workers are looked after at most this often.
+TEND_EVERY_S = 0.02
+#: A request that was with this many workers when they died is given up.
+MAX_ATTEMPTS = 2
+
+
+@dataclass(eq=False)
+class _Work:
+    """What the server keeps with a ticket: how to answer it, and what it last said."""
+
+    key: tuple[str, str]
+    route: bytes
+    bodies: list[Any]
+    told: float
+    stage: str = "queued"
+    fraction: float = 0.0
+    started: float | None = None
+
+
+class Server:
+    """Serves until :meth:`stop`. Also runs in a thread, for tests and embedding.
+
+    Raises:
+        InputError: The address cannot be bound, or others can reach it and there are no keys.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        launcher: Launcher | None = None,
+        workers_bind: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not config.models:
+            raise InputError("there is no model to serve; name one with --model, or `leadline pull` some weights")
+        if config.keys is None and not config.insecure and not is_local(config.bind):
+            raise InputError(
+                f"{config.bind} can be reached by others: use --keys (see `leadline keys`), bind to 127.0.0.1, "
+                "or say --insecure"
+            )
+        self.config, self.limits, self._clock = config, config.limits, clock
+        self.metrics = Metrics()
+        self._began = clock()
+        self._stopping_since: float | None = None
+        self._stop = threading.Event()
+        self._batcher = Batcher(config.limits, config.max_members, config.window_s)
+        self._rates = RateLimiter(config.limits.rate_per_s, config.limits.burst)
+        self._tickets: dict[tuple[str, str], Ticket] = {}
+        self._swept = self._began
+        self._tended = -math.inf
+        self._context: zmq.Context[Any] = zmq.Context()
+        try:
+            self._open(launcher, workers_bind)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it; the port is the real one."""
+        return self._entrance.address
+
+    def _open(self, launcher: Launcher | None, workers_bind: str | None) -> None:
+        config = self.config
+        ring = KeyRing(config.keys) if config.keys is not None else None
+        remote = workers_bind is not None
+        front_keys, worker_keys = (new_pair(), new_pair()) if remote else (None, None)
+        self._entrance = Entrance(
+            self._context,
+            config.bind,
+            config.limits.frame_bytes,
+            ring,
+            worker_keys[0] if worker_keys else "",
+            self.metrics,
+        )
+        self._folder = None if remote else tempfile.TemporaryDirectory(prefix="leadline-workers-")
+        arena = None if remote else Arena.create(config.arena_bytes)
+        self._lender = None
+        if arena is not None and self._folder is not None:
+            path = f"{self._folder.name}/blocks"
+            self._lender = Lender.create(path, config.limits.block_bytes, config.lend_bytes)
+        devices = config.device.split(",") if config.replicas > 1 else [config.device]
+        self._pool = Pool(
+            context=self._context,
+            template=WorkerConfig(
+                name="",
+                endpoint="",
+                models=dict(config.models),
+                loader=config.loader,
+                device="",
+                spread=config.replicas > 1,
+                precision=config.precision,
+                megapixels=config.limits.megapixels,
+                memory_bytes=config.memory_bytes,
+                arena=None if arena is None else (arena.descriptor, arena.size),
+                front=os.getpid(),
+                keys=(front_keys[0], *worker_keys) if front_keys is not None and worker_keys is not None else None,
+                log_style=config.log_style,
+                log_level=config.log_level,
+            ),
+            endpoint=workers_bind or _private_endpoint(self._folder),
+            devices=[devices[i % len(devices)] for i in range(config.replicas)],
+            launcher=launcher or LocalLauncher(config.threads or _threads_each(config.replicas)),
+            listener=self,
+            metrics=self.metrics,
+            arena=arena,
+            hang_s=config.hang_s,
+            secret=front_keys[1] if front_keys is not None else None,
+        )
+        self._page = MetricsPage(config.metrics_port) if config.metrics_port is not None else None
+        self._watch()
+
+    def _watch(self) -> None:
+        """What to wait for."""
+        self._poller = zmq.Poller()
+        for socket in (*self._entrance.sockets, self._pool.socket):
+            self._poller.register(socket, zmq.POLLIN)
+        if self._lender is not None:
+            self._poller.register(self._lender.fileno(), zmq.POLLIN)
+
+    # --- life
+
+    def stop(self) -> None:
+        """Ask for a graceful end: no new work, what is in hand is finished within ``drain_s``. Any thread may ask;
+        asking again ends at once."""
+        if self._stop.is_set():
+            self._stopping_since = -1e9
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        log("listening", address=self.address, keys=self._entrance.has_keys, models=list(self.config.models))
+        try:
+            while not self._finished():
+                self._turn()
+        finally:
+            self._close()
+
+    def _finished(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        now = self._clock()
+        if self._stopping_since is None:
+            self._stopping_since = now
+            log("stopping", in_hand=len(self._tickets))
+        return not self._tickets or now - self._stopping_since > self.config.drain_s
+
+    def _close(self) -> None:
+        for ticket in list(self._tickets.values()):
+            self._fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
+        self._pool.close()
+        if self._lender is not None:
+            self._lender.close()
+        self._entrance.close()
+        self._context.term()
+        if self._folder is not None:
+            self._folder.cleanup()
+        if self._page is not None:
+            self._page.close()
+        log("stopped")
+
+    def _turn(self) -> None:
+        now = self._clock()
+        sleep_s = LONGEST_SLEEP_S
+        if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
+            sleep_s = min(sleep_s, max(0.0, ready - now))
+        ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
+        messages_wait = self._entrance.attend(ready_sockets)
+        if self._pool.socket in ready_sockets:
+            self._pool.hear(self._clock())
+        if self._lender is not None:
+            if self._lender.fileno() in ready_sockets:
+                self._lender.attend()
+            while self._lender.gone:
+                self._pool.forget(self._lender.gone.popleft())
+        if messages_wait:
+            self._hear()
+        now = self._clock()
+        if now - self._tended >= TEND_EVERY_S:
+            self._tended = now
+            self._pool.tend(now)
+            self._end_late(now)
+        self._feed(now)
+        self._tell(now)
+        if now - self._swept > TICK_S / 2:
+            self._sweep(now)
+
+    # --- clients
+
+    def _hear(self) -> None:
+        for client, route, frames in self._entrance.messages(64):  # then the workers get their turn
+            try:
+                self._receive(client, route, frames)
+            except Exception:  # a mistake of ours must not be every client's
+                log("message failed", ERROR, exc_info=True)
+
+    def _receive(self, client: str, route: bytes, frames: list[Any]) -> None:
+        now = self._clock()
+        try:
+            if not self._rates.allows(client, now):
+                known = wire.peek_id([frame.buffer for frame in frames])
+                raise WireError(f"more than {self.limits.rate_per_s:g} messages per second", "rate_limited", known)
+            request = wire.read_request([frame.buffer for frame in frames], self.limits)
+            self.metrics.count("requests_total", f'op="{type(request).__name__.lower()}"')
+            if isinstance(request, messages.Predict):
+                self._admit(request, route, client, frames[2:], now)
+            elif isinstance(request, messages.Cancel):
+                self._cancel(request, route, client)
+            else:
+                self._inform(request, route)
+        except WireError as error:
+            if error.code in ("bad_request", "rate_limited"):
+                self.metrics.count("malformed_total")
+                log("refused message", DEBUG, client=client, code=error.code, reason=str(error))
+            else:
+                self.metrics.count("outcomes_total", f'code="{error.code}"')
+            self._entrance.send(route, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
+
+    def _admit(self, request: messages.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
+        key = self._key(client, route, request)
+        known = self._tickets.get(key)
+        if known is not None:  # asked again after a broken connection: go on, and answer there
+            known.data.route, known.data.told = route, 0.0
+            return
+        if self._stop.is_set():
+            raise WireError("the server is stopping; try again when it is back", "shutting_down", request.id)
+        if request.model is not None and request.model not in self.config.models:
+            served = ", ".join(self.config.models)
+            raise WireError(f"there is no model {request.model} here; there is {served}", "unknown_model", request.id)
+        request = wire.with_defaults(request, next(iter(self.config.models)), self.limits)
+        shape = request.image.shape[:2] if request.image.shape is not None else None
+        if shape is None:
+            try:
+                shape = pixels.image_size(bodies[0].buffer)
+                wire.check_pixels(*shape, self.limits, request.id)
+            except WireError as error:
+                raise WireError(str(error), "bad_image", request.id) from error
+        block = None if request.block is None else self._block(request, shape)
+        nbytes = sum(len(body) for body in bodies)
+        work = _Work(key, route, bodies, told=now - TICK_S + LONGEST_SLEEP_S)
+        deadline = now + (request.deadline_s or 0.0)
+        ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work)
+        for old in self._batcher.admit(ticket):
+            self._end(
+                old, messages.Failure(old.request.id, "superseded", "a newer request of the stream took its place")
+            )
+        self._tickets[key] = ticket
+        self.metrics.count("shared_requests_total", by=block is not None)
+        self.metrics.count("received_bytes_total", by=nbytes)
+
+    def _block(self, request: messages.Predict, shape: tuple[int, int]) -> Block:
+        """The lent block of a request, which holds everything that the request says is in it."""
+        block = None
+        if self._lender is not None and self._pool.shares:
+            block = self._lender.find(request.block or 0, request.session)
+        if block is None:
+            raise WireError("this block was not lent; send the image as a body", "no_block", request.id)
+        wanted = [(request.image.at or 0, math.prod(request.image.shape or ()))]
+        wanted += [(at, pixels.map_nbytes(request.reply, *shape) or 0) for at in request.maps_at]
+        if not all(block.holds(*one) for one in wanted):
+            raise WireError(f"image.at and maps_at are multiples of {ALIGNMENT} with room in the block", id=request.id)
+        return block
+
+    def _key(self, client: str, route: bytes, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
+        """What tells a request from all others: a session where the client has one, else its connection. Clients with
+        keys cannot reach into each other's sessions."""
+        owner = client if client.startswith("key:") else ""
+        return f"{owner}/{request.session or route.hex()}", request.id
+
+    def _cancel(self, request: messages.Cancel, route: bytes, client: str) -> None:
+        ticket = self._tickets.get(self._key(client, route, request))
+        if ticket is None:
+            raise WireError("there is no such request; it may be done", "unknown_job", request.id)
+        self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
+
+    def _inform(self, request: messages.Hello | messages.Status, route: bytes) -> None:
+        common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": messages.PROTOCOL}
+        loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
+        if isinstance(request, messages.Hello):
+            models = [
+                {**self._pool.infos.get(name, {}), "name": name, "loaded": name in loaded}
+                for name in self.config.models
+            ]
+            self._entrance.send(
+                route,
+                {
+                    "op": "hello",
+                    **common,
+                    "models": models,
+                    "default_model": next(iter(self.config.models)),
+                    "limits": asdict(self.limits),
+                    "blocks": self._lender.path if self._lender is not None and self._pool.shares else None,
+                    "encodings": {"image": messages.IMAGE_ENCODINGS, "reply": messages.REPLY_ENCODINGS},
+                    "tick_s": TICK_S,
+                },
+            )
+            return
+        workers = [
+            {"device": slot.device, "state": slot.state, "pid": slot.pid, "models": sorted(slot.models)}
+            for slot in self._pool.slots
+        ]
+        status: dict[str, Any] = {
+            "op": "status",
+            **common,
+            "uptime_s": round(self._clock() - self._began, 3),
+            "waiting": len(self._batcher),
+            "running": len(self._tickets) - len(self._batcher),
+            "stopping": self._stop.is_set(),
+            "workers": workers,
+        }
+        if request.metrics:
+            status["metrics"] = self.metrics.render()
+        self._entrance.send(route, status)
+
+    # --- work
+
+    def _feed(self, now: float) -> None:
+        if self._pool.is_hopeless():
+            for ticket in self._batcher.waiting():
+                self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
+        idle = self._pool.idle()
+        while idle and (batch := self._batcher.next_batch(now)):
+            model = batch[0].request.model
+            slot = next((s for s in idle if model in s.models), None) or min(idle, key=lambda s: len(s.models))
+            idle.remove(slot)
+            for ticket in batch:
+                ticket.data.started, ticket.data.stage = now, "starting"
+                self.metrics.observe("queue_seconds", now - ticket.arrived)
+            self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch))
+            self._pool.run(slot, batch)
+
+    def _end_late(self, now: float) -> None:
+        for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
+            reason = f"no result within {ticket.request.deadline_s or 0.0:g} s"
+            self._drop(ticket, messages.Failure(ticket.request.id, "deadline", reason))
+
+    def _tell(self, now: float) -> None:
+        """Queue position or stage, so that clients know that we and they are alive."""
+        for ticket in list(self._tickets.values()):
+            work = ticket.data
+            if now - work.told >= TICK_S:
+                self._tell_one(ticket, now)
+
+    def _tell_one(self, ticket: Ticket, now: float) -> None:
+        work = ticket.data
+        work.told = now
+        position = 0 if work.started is not None else self._batcher.position(ticket)
+        header = wire.reply_header(messages.Progress(ticket.request.id, work.stage, work.fraction, position))
+        if not self._entrance.send(work.route, header):
+            self._drop(ticket, None)
+
+    def on_progress(self, ticket: Ticket, stage: str, fraction: float) -> None:
+        """From the pool: a running ticket got further."""
+        ticket.data.stage, ticket.data.fraction = stage, fraction
+        if ticket.request.progress:
+            self._tell_one(ticket, self._clock())
+
+    def on_result(self, ticket: Ticket, result: dict[str, Any], bodies: Sequence[Any]) -> Sequence[Any]:
+        """From the pool: a ticket has its maps; returns trackers of their memory."""
+        now = self._clock()
+        header = {"op": "result", "id": ticket.request.id, **result}
+        queued = (ticket.data.started or now) - ticket.arrived
+        header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
+        delivered = self._entrance.send(ticket.data.route, header, bodies)  # first of all: somebody waits
+        self._forget(ticket)
+        self.metrics.count("outcomes_total", 'code="ok"')
+        self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
+        self.metrics.observe("request_seconds", now - ticket.arrived)
+        log("done", client=ticket.client, job=ticket.request.id, model=ticket.request.model,
+            queue_s=round(queued, 4), total_s=round(now - ticket.arrived, 4))  # fmt: skip
+        if not delivered:
+            return []
+        return [body.tracker for body in bodies if body.tracker is not None]
+
+    def on_failed(self, ticket: Ticket, code: str, message: str) -> None:
+        """From the pool: a ticket failed."""
+        self._fail(ticket, code, message)
+
+    def on_lost(self, tickets: list[Ticket]) -> None:
+        """From the pool: a worker died with these. They get another chance, alone."""
+        again = []
+        for ticket in tickets:
+            ticket.attempts += 1
+            ticket.data.started, ticket.data.stage, ticket.data.fraction = None, "queued", 0.0
+            if ticket.attempts >= MAX_ATTEMPTS:
+                self._fail(ticket, "worker_lost", f"the process that computed this died {ticket.attempts} times")
+            else:
+                again.append(ticket)
+        self._batcher.put_back(again)
+
+    def _fail(self, ticket: Ticket, code: str, message: str) -> None:
+        log("failed", WARNING, client=ticket.client, job=ticket.request.id, code=code, reason=message)
+        self._end(ticket, messages.Failure(ticket.request.id, code, message))
+
+    def _drop(self, ticket: Ticket, failure: messages.Failure | None) -> None:
+        """End a ticket, wherever it is, with an answer or (the client is gone) without."""
+        if ticket.data.started is not None:
+            self._pool.stop(ticket, self._clock())
+        self._end(ticket, failure)
+
+    def _end(self, ticket: Ticket, failure: messages.Failure | None) -> None:
+        self._forget(ticket)
+        code = failure.code if failure is not None else "client_gone"
+        self.metrics.count("outcomes_total", f'code="{code}"')
+        if failure is not None:
+            self._entrance.send(ticket.data.route, wire.reply_header(failure))
+
+    def _forget(self, ticket: Ticket) -> None:
+        if self._tickets.pop(ticket.data.key, None) is not None:
+            self._batcher.remove(ticket)
+        ticket.data.bodies = []
+
+    # --- the house
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        self._rates.forget(now)
+        self.metrics.set("queue_length", len(self._batcher))
+        self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
+        self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
+        if self._page is not None:
+            self._page.text = self.metrics.render()
+        held = private_bytes()
+        if held > self.limits.queue_bytes + self.config.spare_bytes:
+            self._recycle(held)
+
+    def _recycle(self, held: int) -> None:
+        """If memory runs away, drop every connection; see :meth:`Entrance.reopen`."""
+        self.metrics.count("socket_recycles_total")
+        log("dropping all connections", ERROR, reason="memory", held_bytes=held)
+        self._entrance.reopen()
+        self._watch()
+
+
+def serve(config: ServerConfig, announce: Callable[[str], None], end_with_stdin: bool = False, **parts: Any) -> None:
+    """Serve in this thread until SIGTERM or SIGINT (twice: at once), or until standard input ends.
+
+    Args:
+        config: How.
+        announce: Told the address once it is bound.
+        end_with_stdin: For servers that another process started for itself.
+        **parts: Further arguments of :class:`Server`.
+    """
+    server = Server(config, **parts)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+    if end_with_stdin:
+        threading.Thread(target=_stop_with_stdin, args=(server,), daemon=True).start()
+    announce(server.address)
+    server.run()
+
+
+def private_bytes() -> int:
+    """Memory of this process that it shares with nobody (Linux; elsewhere 0)."""
+    try:
+        with open("/proc/self/status") as status:
+            line = next((line for line in status if line.startswith("RssAnon:")), "RssAnon: 0 kB")
+    except OSError:
+        return 0
+    return int(line.split()[1]) * 1024
+
+
+def _stop_with_stdin(server: Server) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            continue
+    server.stop()
+    server.stop()  # whoever started us is gone: there is nobody to finish for
+
+
+def _threads_each(replicas: int) -> int | None:
+    return None if replicas == 1 else max(1, (os.cpu_count() or 1) // replicas)
+
+
+def _private_endpoint(folder: tempfile.TemporaryDirectory[str] | None) -> str:
+    if sys.platform == "win32" or folder is None:
+        return "tcp://127.0.0.1:*"
+    return f"ipc://{folder.name}/{secrets.token_hex(4)}"

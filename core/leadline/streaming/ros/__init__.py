@@ -1,0 +1,1 @@
+"""ROS message layouts and bags, without ROS."""

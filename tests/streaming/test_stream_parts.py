@@ -1,0 +1,210 @@
+"""Transforms, synchronisation, slot and statistics."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation, Slerp
+
+from leadline.errors import CheckpointError, InputError
+from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrinsics
+from leadline.streaming.buffers import Complaints, NewestSlot, RateMeter, StampedBuffer
+from leadline.streaming.settings import StreamSettings
+from leadline.streaming.worker import StreamWorker
+
+SECOND = 1_000_000_000
+
+
+def rigid(rotation: Rotation, translation: list[float]) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation.as_matrix(), translation
+    return matrix
+
+
+def test_static_chain_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(0)
+    turns, shifts = Rotation.random(3, random_state=0), rng.normal(size=(3, 3))
+    tree = TransformTree()
+    for parent, child, turn, shift in zip(
+        ["base", "base", "camera"], ["lidar", "camera", "optical"], turns, shifts, strict=True
+    ):
+        tree.add(parent, child, 0, shift, turn.as_quat(), is_static=True)
+    lidar, camera, optical = (rigid(turn, shift) for turn, shift in zip(turns, shifts, strict=True))
+    expected = np.linalg.inv(camera @ optical) @ lidar
+    np.testing.assert_allclose(tree.lookup("optical", "/lidar", 5 * SECOND), expected, atol=1e-12)
+    np.testing.assert_allclose(tree.lookup("lidar", "optical", 0), np.linalg.inv(expected), atol=1e-12)
+    assert tree.lookup("optical", "elsewhere", 0) is None
+
+
+def test_moving_frames_are_interpolated_and_not_extrapolated() -> None:
+    tree = TransformTree(slack_s=0.1)
+    turns = Rotation.from_euler("z", [[0], [80]], degrees=True)
+    tree.add("odom", "base", SECOND, [0, 0, 0], turns[0].as_quat(), is_static=False)
+    tree.add("odom", "base", 2 * SECOND, [4, 0, 0], turns[1].as_quat(), is_static=False)
+    halfway = tree.lookup("odom", "base", SECOND + SECOND // 4)
+    np.testing.assert_allclose(halfway, rigid(Slerp([0, 1], turns)(0.25), [1, 0, 0]), atol=1e-9)
+    assert tree.lookup("odom", "base", 3 * SECOND) is None
+    # Driving forward 4 m/s while standing objects are measured at two times: through odom they agree.
+    through = tree.lookup_through("base", 2 * SECOND, "base", SECOND, "odom")
+    np.testing.assert_allclose(through, np.linalg.inv(rigid(turns[1], [4, 0, 0])), atol=1e-9)
+
+
+def test_nonsense_transforms_are_refused() -> None:
+    tree = TransformTree()
+    for arguments in (
+        ("a", "a", 0, [0, 0, 0], [0, 0, 0, 1]),
+        ("", "a", 0, [0, 0, 0], [0, 0, 0, 1]),
+        ("a", "b", 0, [np.nan, 0, 0], [0, 0, 0, 1]),
+        ("a", "b", 0, [0, 0, 0], [0, 0, 0, 0]),
+    ):
+        with pytest.raises(InputError):
+            tree.add(*arguments, is_static=True)
+    # A loop is somebody else's mistake; a lookup must still end.
+    tree.add("a", "b", 0, [0, 0, 0], [0, 0, 0, 1], is_static=True)
+    tree.add("b", "a", 0, [0, 0, 0], [0, 0, 0, 1], is_static=True)
+    assert tree.lookup("a", "c", 0) is None
+
+
+def test_extrinsics_parameter() -> None:
+    matrix = rigid(Rotation.from_euler("xyz", [1, 2, 3]), [0.1, -0.2, 0.3])
+    quaternion = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    np.testing.assert_allclose(parse_extrinsics([*matrix[:3, 3], *quaternion]), matrix, atol=1e-12)
+    np.testing.assert_allclose(parse_extrinsics(list(matrix.ravel())), matrix)
+    np.testing.assert_allclose(matrix_from([0, 0, 0], 5 * quaternion)[:3, :3], matrix[:3, :3], atol=1e-12)
+    assert parse_extrinsics([]) is None
+    scaled = matrix.copy()
+    scaled[:3, :3] *= 1.1
+    for wrong in ([1.0] * 5, list(scaled.ravel()), [0.0] * 7, [np.nan] * 16):
+        with pytest.raises(InputError):
+            parse_extrinsics(wrong)
+
+
+def test_nearest_in_time_within_tolerance() -> None:
+    tenth = SECOND // 10
+    buffer: StampedBuffer[str] = StampedBuffer(capacity=3)
+    for count in (13, 11, 12, 14):  # out of order, one too many
+        buffer.add(count * tenth, f"at {count}")
+    assert buffer.nearest(int(12.4 * tenth), tenth) == (12 * tenth, "at 12")
+    assert buffer.nearest(int(10.9 * tenth), tenth) is None  # the one at 11 had to go
+    assert buffer.add(0, "again")  # time jumped back: afresh
+    assert buffer.nearest(13 * tenth, tenth) is None
+    assert buffer.nearest(0, 0) == (0, "again")
+
+
+def test_slot_keeps_the_newest_and_counts_the_rest() -> None:
+    slot: NewestSlot[int] = NewestSlot()
+    for number in range(5):
+        slot.put(number)
+    assert (slot.take(0.0), slot.dropped) == (4, 4)
+    assert slot.take(0.0) is None
+    threading.Timer(0.05, slot.close).start()
+    assert slot.take() is None
+
+
+def test_rates_and_gaps() -> None:
+    steady, gappy = RateMeter(10.0), RateMeter(10.0)
+    for i in range(60):
+        steady.tick(i / 10)
+        if i % 3:  # two out of three arrive
+            gappy.tick(i / 10)
+    assert steady.rate_hz(6.0) == pytest.approx(10.0)
+    assert steady.gap_share() == 0.0
+    assert gappy.gap_share() == pytest.approx(1 / 3, abs=0.03)
+    assert steady.rate_hz(30.0) == 0.0
+    complaints = Complaints()
+    assert [complaints.note("a"), complaints.note("a"), complaints.note("b")] == [True, False, True]
+    assert complaints.counts() == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"ensemble": 0}, "ensemble"),
+        ({"min_depth_m": 5.0, "max_depth_m": 4.0}, "min_depth_m"),
+        ({"precision": "fp8"}, "precision"),
+        ({"extrinsics": (1.0, 2.0)}, "extrinsics"),
+        ({"model": " "}, "model"),
+        ({"max_depth_m": float("nan")}, "max_depth_m"),
+    ],
+)
+def test_settings_name_what_is_wrong(changes: dict, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        StreamSettings().changed(changes)
+    assert StreamSettings().changed({"steps": 3, "not_ours": 1}).steps == 3
+
+
+def wait_until(condition, timeout_s: float = 5.0) -> bool:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_worker_drops_old_frames_keeps_the_old_model_and_reloads_a_broken_one() -> None:
+    seen: list[tuple[str, int]] = []
+    failures: list[Exception] = []
+    load_failures: list[Exception] = []
+    gate = threading.Event()
+
+    def process(model: str, frame: int) -> None:
+        gate.wait(5.0)
+        if frame < 0:
+            raise RuntimeError("the device is gone")
+        seen.append((model, frame))
+
+    worker: StreamWorker[str, int] = StreamWorker(process, failures.append, load_failures.append)
+    worker.start()
+    worker.load(lambda: "first")
+    assert worker.wait_loaded(5.0)
+    worker.put(0)
+    assert wait_until(lambda: worker._slot._item is None)
+    for frame in range(1, 10):  # all of these while the model is busy with 0
+        worker.put(frame)
+    gate.set()
+    assert wait_until(lambda: len(seen) == 2)
+    assert seen == [("first", 0), ("first", 9)]
+    assert worker.dropped == 8
+
+    def missing() -> str:
+        raise CheckpointError("weights are missing")
+
+    worker.load(missing)
+    assert worker.wait_loaded(5.0)
+    worker.put(10)
+    assert wait_until(lambda: seen[-1] == ("first", 10))
+    assert [str(error) for error in load_failures] == ["weights are missing"]
+
+    loads: list[int] = []
+
+    def counted() -> str:
+        loads.append(1)
+        return "second"
+
+    worker.load(counted)
+    assert worker.wait_loaded(5.0)
+    for frame in (-1, -2, -3):
+        worker.put(frame)
+        assert wait_until(lambda frame=frame: len(failures) == -frame)
+    assert wait_until(lambda: len(loads) == 2)  # three failures in a row: loaded again
+    worker.put(11)
+    assert wait_until(lambda: seen[-1] == ("second", 11))
+    assert worker.stop()
+
+
+def test_the_manual_names_every_setting_and_topic() -> None:
+    from dataclasses import fields
+    from pathlib import Path
+
+    pytest.importorskip("rclpy", reason="the node's own settings need rclpy: pip install leadline[ros]")
+    from leadline_ros.outputs import TOPICS
+    from leadline_ros.parameters import NodeSettings
+
+    manual = (Path(__file__).resolve().parents[2] / "docs" / "ros2.md").read_text()
+    names = [one.name for table in (StreamSettings, NodeSettings) for one in fields(table)]
+    names += [topic for topic, _ in TOPICS.values()]
+    assert [name for name in names if f"`{name}`" not in manual] == []
