@@ -22,6 +22,7 @@ from leadline.checkpoints.importing import import_checkpoint
 from leadline.checkpoints.native import load_model, read_spec, save_codec, save_model
 from leadline.checkpoints.resolve import available
 from leadline.models import ModelSpec
+from leadline.training.build import _start
 
 DEPTHFM = GOLDEN / "depthfm" / "sd21" / "depthfm.ckpt"
 VAE = GOLDEN / "depthfm" / "vae"
@@ -30,6 +31,19 @@ VAE = GOLDEN / "depthfm" / "vae"
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LEADLINE_HOME", str(tmp_path / "home"))
+
+
+def with_older_names(vae: dict[str, torch.Tensor], dimensions: int) -> dict[str, torch.Tensor]:
+    older = {}
+    for name, tensor in vae.items():
+        stored, stored_name = tensor, name
+        for new, old in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+            if f".attentions.0.{new}." in name:
+                stored_name = name.replace(new, old)
+                stored = tensor[:, :, None, None] if dimensions == 4 and tensor.ndim == 2 else tensor
+        older[stored_name] = stored.contiguous()
+    assert set(older) != set(vae)
+    return older
 
 
 class TestNative:
@@ -144,6 +158,28 @@ class TestOfficial:
             stored.unlink()
         expected = leadline.load(GOLDEN / "depthmaster", device="cpu").predict(photo).values
         np.testing.assert_array_equal(leadline.load(folder, device="cpu").predict(photo).values, expected)
+
+    @pytest.mark.parametrize(("way", "dimensions"), [("load", 4), ("import", 2), ("vae", 2), ("start_from", 4)])
+    def test_older_names_of_the_vae_attention(self, dimensions, way, tmp_path, photo):
+        """Published VAEs store query / key / value / proj_attn; original latent-diffusion files have 4-D weights."""
+        folder = tmp_path / "fiffdepth"
+        shutil.copytree(GOLDEN / "fiffdepth", folder)
+        stored = folder / "vae" / "diffusion_pytorch_model.safetensors"
+        save_file(with_older_names(load_file(stored), dimensions), stored)
+        expected = leadline.load(GOLDEN / "fiffdepth", device="cpu").predict(photo).values
+        if way == "start_from":
+            codec = _start({"stable_diffusion": str(folder)}).codec
+            original = leadline.load(GOLDEN / "fiffdepth", device="cpu").bundle.codec
+            for name, tensor in original.state_dict().items():
+                assert torch.equal(codec.state_dict()[name], tensor)
+            return
+        if way == "import":
+            estimator = leadline.load(import_checkpoint(folder, "older"), device="cpu")
+        elif way == "vae":
+            estimator = leadline.load(GOLDEN / "fiffdepth", vae=folder / "vae", device="cpu")
+        else:
+            estimator = leadline.load(folder, device="cpu")
+        np.testing.assert_array_equal(estimator.predict(photo).values, expected)
 
     def test_first_stage_depthmaster_has_no_fourier_block(self, tmp_path):
         folder = tmp_path / "stage1"

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
 from leadline.checkpoints.native import fill_unet
+from leadline.checkpoints.vae_names import modern_names
 from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError
 from leadline.models import ModelSpec
@@ -178,7 +179,7 @@ def _assemble(
             f"{path} describes a network that cannot be built ({_first_line(error)}); fetch it again"
         ) from error
     fill_unet(bundle, dict(tensors), f"network in {path}")
-    fill(bundle.codec.vae, codec_tensors, f"VAE of {path}")
+    fill(bundle.codec.vae, modern_names(codec_tensors), f"VAE of {path}")
     digest = hashlib.sha256()
     for part in (tensors, codec_tensors):
         for name in sorted(part):
