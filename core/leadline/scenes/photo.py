@@ -84,11 +84,11 @@ def _develop(x: Tensor, rng: np.random.Generator) -> Tensor:
     return x
 
 
-def _sensor(image: Floats, rng: np.random.Generator) -> Floats:
+def _sensor(image: Floats, rng: np.random.Generator, noise: np.random.Generator) -> Floats:
     """Noise, stronger in the dark and sometimes coarse, and in-camera sharpening; (H, W, 3) in 0..255."""
     strength = np.float32(rng.exponential(1.8))
     if strength > 0.4:
-        grain = rng.standard_normal(image.shape, dtype=np.float32)
+        grain = noise.standard_normal(image.shape, dtype=np.float32)
         if rng.random() < 0.3:
             grain = np.asarray(cv2.GaussianBlur(grain, (3, 3), 0) * 2, dtype=np.float32)
         image = image + strength * (0.5 * grain + grain.mean(2, keepdims=True)) * (1.3 - 0.8 * image / 255)
@@ -108,13 +108,24 @@ def _store(image: Image, rng: np.random.Generator) -> Image:
     return image
 
 
-def photograph(radiance: Tensor, depth: Tensor, look: Look, focal: float, rng: np.random.Generator) -> Image:
-    """(H, W, 3) uint8 sRGB from linear radiance (3, H, W) and z-depth (H, W; inf for sky); ``focal`` in pixels."""
+def photograph(
+    radiance: Tensor,
+    depth: Tensor,
+    look: Look,
+    focal: float,
+    rng: np.random.Generator,
+    grain: np.random.Generator | None = None,
+) -> Image:
+    """(H, W, 3) uint8 sRGB from linear radiance (3, H, W) and z-depth (H, W; inf for sky).
+
+    ``focal`` in pixels. ``rng`` draws camera and development, ``grain`` the sensor's noise (None: ``rng``, too); frames of
+    a film share the one and not the other.
+    """
     _, height, width = radiance.shape
     x = radiance.clamp(0, 60)
     if look.aperture > 0:
         focus = look.focus or float(depth[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].median())
         x = lens_blur(x, depth, look.aperture * focal * float(rng.uniform(0.3, 1.2)), max(min(focus, 50.0), 0.1))
     x = _develop(_expose(x, look, rng), rng)
-    image = _sensor((x.clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy().astype(np.float32), rng)
+    image = _sensor((x.clamp(0, 1) * 255).permute(1, 2, 0).cpu().numpy().astype(np.float32), rng, grain or rng)
     return _store(np.ascontiguousarray(image.clip(0, 255).astype(np.uint8)), rng)
