@@ -17,9 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     stop_on_signals(stop)  # before anything slow is imported
 
+    from leadline import threads  # noqa: PLC0415
     from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
 
+    threads.prepare()
     keep_large_blocks()
     use_large_image_profile()
     code, ended = _run(stop, None if arguments is None else list(arguments))

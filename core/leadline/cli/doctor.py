@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from importlib import metadata
 from importlib.util import find_spec
 
 import click
+
+from leadline import threads
 
 #: Package → what it is for, and the extra that brings it (None: always installed).
 _PARTS = (
@@ -58,6 +61,7 @@ def _print_devices(console: object) -> None:
     device = choose_devices("auto")[0]
     precision = precision_name(choose_precision("auto", device))
     click.echo(f"would use: device {device}, precision {precision}, {torch.get_num_threads()} CPU threads")
+    _print_threads()
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         click.echo(f"  cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
@@ -66,6 +70,17 @@ def _print_devices(console: object) -> None:
         click.echo(
             f"  CPU vector instructions: {capability}; --precision bf16 is faster where the processor has AMX or AVX512-BF16"
         )
+
+
+def _print_threads() -> None:
+    """What the threads were told, and what other programs must say before they import torch."""
+    told = {name: os.environ[name] for name in (*threads.OWN_NUMBER, *threads.OWN_WAITING) if name in os.environ}
+    click.echo(f"  cores for this process: {threads.allowed_cores()}, free now: {threads.free_cores()}")
+    click.echo("  threads: " + ", ".join(f"{name}={value}" for name, value in told.items()))
+    click.echo(
+        "  in a program of your own, before torch is imported: import leadline.threads; leadline.threads.prepare()"
+        "  (or set GOMP_SPINCOUNT=1000); beside busy programs it is many times slower without"
+    )
 
 
 def _print_weights(console: object) -> None:

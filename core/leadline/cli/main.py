@@ -7,6 +7,7 @@ from importlib import import_module
 
 import click
 
+from leadline import threads
 from leadline.errors import Cancelled, LeadlineError
 
 #: Command → one line for `leadline --help`. The command lives in `leadline/cli/<name>.py` as `command`.
@@ -60,6 +61,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    threads.prepare()  # no command has loaded torch yet
     try:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -77,3 +79,7 @@ def main() -> None:
         sys.exit(EXIT_BAD_INPUT)
     except BrokenPipeError:
         sys.exit(0)
+
+
+if __name__ == "__main__":  # accelerate launch -m leadline.cli.main train ...
+    main()

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Protocol
 
 from leadline.serving.worker.worker import WorkerConfig
+from leadline.threads import settings
 
 
 class Running(Protocol):
@@ -37,17 +38,18 @@ class LocalLauncher:
     """Workers as processes of this machine.
 
     Args:
-        threads: CPU threads for each; None: as many as they like.
+        threads: CPU threads for each; None: as many as there are free cores.
+
+    Attributes:
+        environment: What each gets.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._environment = dict(os.environ)
-        if threads is not None:
-            self._environment.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        self.environment = {**os.environ, **settings(threads)}
 
     def launch(self, config: WorkerConfig) -> Running:
         """Start a worker that ends when this process does."""
-        return _LocalProcess(config, self._environment)
+        return _LocalProcess(config, self.environment)
 
 
 class _LocalProcess:

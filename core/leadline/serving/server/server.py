@@ -36,6 +36,7 @@ from leadline.serving.server.logs import log
 from leadline.serving.server.metrics import Metrics, MetricsPage
 from leadline.serving.server.pool import Pool
 from leadline.serving.worker.worker import WorkerConfig
+from leadline.threads import free_cores
 
 #: A client with a request in hand hears from the server at least this often.
 TICK_S = 1.0
@@ -511,7 +512,7 @@ def _stop_with_stdin(server: Server) -> None:
 
 
 def _threads_each(replicas: int) -> int | None:
-    return None if replicas == 1 else max(1, (os.cpu_count() or 1) // replicas)
+    return None if replicas == 1 else max(1, free_cores() // replicas)
 
 
 def _private_endpoint(folder: tempfile.TemporaryDirectory[str] | None) -> str:
