@@ -55,3 +55,19 @@ def photo() -> np.ndarray:
     y, x = np.mgrid[0:45, 0:70]
     rgb = np.stack([2.5 * x + y, 180 - 2 * y + 0 * x, 60 + 60 * ((x // 9 + y // 7) % 2)], axis=-1)
     return rgb.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny random networks on disk, as a user's own files."""
+    from tiny import tiny_bundle
+
+    from leadline.checkpoints.native import save_model
+
+    folder = tmp_path_factory.mktemp("models")
+    paths = {family: folder / f"{family}-tiny.safetensors" for family in ("depthfm", "depthmaster")}
+    for family, path in paths.items():
+        save_model(tiny_bundle(family), path)
+    paths["damaged"] = folder / "damaged.safetensors"
+    paths["damaged"].write_bytes(paths["depthfm"].read_bytes()[:5000])
+    return paths

@@ -19,7 +19,7 @@ import numpy as np
 from .depth import Depth
 from .exr import write_exr
 from .leadline.errors import InputError
-from .leadline.geometry import TemporalAligner
+from .leadline.video.aligner import TemporalAligner
 from .task import Report
 
 MOVIE_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from leadline.geometry import (
     Camera,
     Lattice,
-    TemporalAligner,
     affine_to_range,
     focal_px_from_photo,
     grid_mesh,
@@ -24,6 +23,7 @@ from leadline.geometry import (
     sky_mask,
 )
 from leadline.geometry.exif import focal_px_from_bytes
+from leadline.video.aligner import TemporalAligner
 
 
 def hills(height: int, width: int) -> np.ndarray:

@@ -13,24 +13,6 @@ if TYPE_CHECKING:
     from ros_bench import Bench, NodeProcess
 
 collect_ignore_glob = [] if find_spec("rclpy") else ["test_node_*.py"]
-if not find_spec("rosbags"):
-    collect_ignore_glob.append("test_bag.py")
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Tiny random networks on disk, as a user's own files."""
-    from tiny import tiny_bundle
-
-    from leadline.checkpoints.native import save_model
-
-    folder = tmp_path_factory.mktemp("models")
-    paths = {family: folder / f"{family}-tiny.safetensors" for family in ("depthfm", "depthmaster")}
-    for family, path in paths.items():
-        save_model(tiny_bundle(family), path)
-    paths["damaged"] = folder / "damaged.safetensors"
-    paths["damaged"].write_bytes(paths["depthfm"].read_bytes()[:5000])
-    return paths
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from leadline.cli.keys import command
 from leadline.errors import InputError
 from leadline.serving.client.client import AccessDenied, Client, ServingError
 from leadline.serving.client.keys import ClientKeys, KeyRing, new_pair
+from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.settings import ServerConfig
-from leadline.serving.server.access import is_local
 from leadline.serving.server.server import Server
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="this libzmq has no CURVE")

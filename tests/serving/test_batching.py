@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadline.serving.protocol.arena import Allocator, Arena
 from leadline.serving.protocol.messages import ImageInfo, Limits, Predict, WireError
-from leadline.serving.server.arena import Allocator, Arena
 from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
 
 LIMITS = Limits(queue=1000, queue_per_client=500)

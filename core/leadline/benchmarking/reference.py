@@ -9,11 +9,11 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.depth.spaces import Space
-from leadline.files.image import RgbImage
 from leadline.inference.framing import as_tensor, normalise
 from leadline.models import ModelSpec
 from leadline.models.depthfm import DepthFM, noised
 from leadline.models.folding import sharing_copy
+from leadline.types import RgbImage
 
 SPACES = {"depthfm": Space.LOG_DEPTH, "depthmaster": Space.SQRT_DISPARITY, "fiffdepth": Space.DEPTH}
 

@@ -44,7 +44,7 @@ def command(
     The images go through the same pipeline as in the live node. Everything that the bag holds is kept byte by byte.
     A run that was broken off continues when it is started again.
     """
-    from leadline.streaming.ros.bags import NEW_TOPICS, BagJob, default_prefix, run
+    from leadline.streaming.bags import NEW_TOPICS, BagJob, default_prefix, run
     from leadline.streaming.settings import StreamSettings
 
     if vae is not None:

@@ -107,9 +107,9 @@ def command(
     and size are computed together. By default only this machine can connect.
     """
     from leadline.serving.client.keys import default_folder
+    from leadline.serving.logs import configure
     from leadline.serving.protocol.messages import Limits
     from leadline.serving.protocol.settings import ServerConfig
-    from leadline.serving.server.logs import configure
     from leadline.serving.server.server import serve
 
     configure(rest["log_style"], rest["log_level"])

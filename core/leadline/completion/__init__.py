@@ -10,11 +10,12 @@ from leadline.completion.conditioned import complete_with, predict_with_sparse
 from leadline.completion.fusion import FusionOptions
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
-from leadline.files.calibration import Calibration, extrinsic, read_calibration
+from leadline.files.calibration import Calibration, read_calibration
 from leadline.files.pointfiles import read_points
 from leadline.sensors.camera import Camera
 from leadline.sensors.lidar import project_points
 from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.transforms import extrinsic
 
 __all__ = [
     "Calibration",

@@ -20,8 +20,7 @@ from leadline.inference.estimator import DepthEstimator
 from leadline.inference.framing import Framed
 from leadline.sensors.camera import Camera
 from leadline.sensors.sparse import SparseDepth, points_of
-
-FloatMap = npt.NDArray[np.float32]
+from leadline.types import FloatMap
 
 
 def takes_sparse_depth(estimator: Any) -> bool:

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-
-FloatMap = npt.NDArray[np.float32]
-BoolMap = npt.NDArray[np.bool_]
+from leadline.types import BoolMap, FloatMap
 
 #: Distances to the nearest measurement are shown up to this share of the picture's long edge.
 FARTHEST_SHARE = 0.25

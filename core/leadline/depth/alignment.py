@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from leadline.depth.spaces import MAX_DEPTH_M, MIN_DEPTH_M, Space
 from leadline.errors import InputError
-from leadline.evaluation.metrics import BoolMap, Floats, valid_pixels
+from leadline.types import BoolMap, Floats
 
 Vector = npt.NDArray[np.float64]
 
@@ -109,6 +109,14 @@ def robust_least_squares(x: Vector, y: Vector, seed: int = 0) -> tuple[float, fl
         if done:
             break
     return scale, shift
+
+
+def valid_pixels(predicted: Floats, measured: Floats, valid: BoolMap | None = None) -> BoolMap:
+    """Bool map of the pixels that count: measured depth finite and positive, prediction finite, and ``valid``."""
+    if predicted.shape != measured.shape:
+        raise InputError(f"prediction {predicted.shape} and ground truth {measured.shape} differ in size")
+    good = np.isfinite(measured) & (measured > 0) & np.isfinite(predicted)
+    return good if valid is None else good & valid
 
 
 def align(

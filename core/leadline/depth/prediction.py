@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError, NotMetricError
-
-FloatMap = npt.NDArray[np.float32]
+from leadline.types import FloatMap
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from leadline.evaluation.metrics import BoolMap, Floats, Scores, valid_pixels
+from leadline.depth.alignment import valid_pixels
+from leadline.evaluation.metrics import Scores
+from leadline.types import BoolMap, Floats
 
 #: Depth Pro: ten ratios between 5 % and 25 %, each weighted by itself.
 RATIO_THRESHOLDS = np.linspace(1.05, 1.25, 10)

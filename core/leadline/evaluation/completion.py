@@ -21,9 +21,10 @@ from leadline.evaluation.metrics import Scores, depth_metrics, mean_scores
 from leadline.evaluation.papers import published_on
 from leadline.evaluation.runner import Predictor, environment
 from leadline.evaluation.scoring import scored_region
-from leadline.evaluation.sparse import FILLS, FloatMap, sample
+from leadline.evaluation.sparse import FILLS, sample
 from leadline.evaluation.tables import Table, show
 from leadline.evaluation.uncertainty import uncertainty_metrics
+from leadline.types import FloatMap
 
 COMPLETION_FORMAT = "leadline-eval-completion/1"
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from leadline.depth.alignment import valid_pixels
 from leadline.depth.spaces import MIN_DEPTH_M
-from leadline.errors import InputError
+from leadline.types import BoolMap, Floats
 
 #: One image's scores; ``None`` where the image does not define the metric.
 Scores = dict[str, float | None]
@@ -71,17 +71,6 @@ METRICS: dict[str, Metric] = {
 
 #: The part of :data:`METRICS` that :func:`depth_metrics` computes.
 DEPTH_METRICS = tuple(METRICS)[:12]
-
-BoolMap = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.floating]
-
-
-def valid_pixels(predicted: Floats, measured: Floats, valid: BoolMap | None = None) -> BoolMap:
-    """Bool map of the pixels that count: measured depth finite and positive, prediction finite, and ``valid``."""
-    if predicted.shape != measured.shape:
-        raise InputError(f"prediction {predicted.shape} and ground truth {measured.shape} differ in size")
-    good = np.isfinite(measured) & (measured > 0) & np.isfinite(predicted)
-    return good if valid is None else good & valid
 
 
 def depth_metrics(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None) -> Scores:

@@ -8,7 +8,8 @@ import numpy as np
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.evaluation.datasets.base import OrderedPair
-from leadline.evaluation.metrics import Floats, Scores
+from leadline.evaluation.metrics import Scores
+from leadline.types import Floats
 
 
 def towards_camera(prediction: DepthPrediction) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 
 from leadline.depth.spaces import MAX_DEPTH_M, Space
 from leadline.errors import InputError
-from leadline.evaluation.metrics import BoolMap
+from leadline.types import BoolMap
 
 Crop = Callable[[int, int], tuple[slice, slice]]
 

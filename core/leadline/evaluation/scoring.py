@@ -12,10 +12,11 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, NotMetricError
 from leadline.evaluation.boundaries import boundary_f1, boundary_recall, edge_precision_recall
 from leadline.evaluation.datasets.base import Sample
-from leadline.evaluation.metrics import BoolMap, Scores, depth_metrics
+from leadline.evaluation.metrics import Scores, depth_metrics
 from leadline.evaluation.ordinal import pair_accuracy, towards_camera
 from leadline.evaluation.protocols import Protocol, Rules, crop_mask
 from leadline.evaluation.uncertainty import uncertainty_metrics
+from leadline.types import BoolMap
 
 #: A matte comes without depth, so scale and shift are assumed: the map's 2–98 percentile range spans this many metres.
 ASSUMED_RANGE_M = (1.0, 10.0)

@@ -8,11 +8,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.types import FloatMap
 
-FloatMap = npt.NDArray[np.float32]
 Intrinsics = tuple[float, float, float, float]
 
 #: Horizontal step of the simulated scanners, degrees: 10 Hz Velodyne HDL-64E and VLP-16.

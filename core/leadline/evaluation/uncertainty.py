@@ -7,7 +7,9 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from leadline.evaluation.metrics import BoolMap, Floats, Scores, valid_pixels
+from leadline.depth.alignment import valid_pixels
+from leadline.evaluation.metrics import Scores
+from leadline.types import BoolMap, Floats
 
 #: Confidence levels of the calibration curve.
 LEVELS = np.linspace(0.05, 0.95, 19)

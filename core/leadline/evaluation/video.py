@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.evaluation.metrics import Floats
+from leadline.types import Floats
 
 #: Forward and backward flow may disagree by this many pixels before a pixel counts as occluded.
 FLOW_TOLERANCE_PX = 1.0

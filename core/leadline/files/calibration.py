@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.sensors.camera import Camera
-from leadline.sensors.transforms import parse_extrinsics
+from leadline.sensors.transforms import extrinsic
 
 Matrix = npt.NDArray[np.float64]
 
@@ -28,35 +28,6 @@ class Calibration:
 
     camera: Camera
     lidar_to_camera: Matrix | None = None
-
-
-def extrinsic(value: Any) -> Matrix:
-    """A LiDAR-to-camera motion from what people have.
-
-    Args:
-        value: 4×4 or 3×4 matrix, 16 or 12 numbers by rows, 7 numbers (x y z qx qy qz qw), a pair (translation,
-            quaternion xyzw), or a mapping with ``translation`` and ``rotation`` / ``quaternion``.
-
-    Raises:
-        InputError: Not a rigid motion.
-    """
-    if isinstance(value, Mapping):
-        rotation = value.get("rotation", value.get("quaternion"))
-        if value.get("translation") is None or rotation is None:
-            raise InputError("an extrinsic needs 'translation' (x y z) and 'rotation' (x y z w)")
-        value = [*_components(value["translation"], "xyz"), *_components(rotation, "xyzw")]
-    try:
-        if isinstance(value, list | tuple) and len(value) == 2 and len(value[0]) == 3 and len(value[1]) == 4:
-            value = [*value[0], *value[1]]
-        numbers = np.asarray(value, dtype=np.float64).ravel()
-    except (TypeError, ValueError) as error:
-        raise InputError("an extrinsic is a 4x4 matrix, or a translation and a quaternion (x y z w)") from error
-    if numbers.size == 12:
-        numbers = np.concatenate([numbers, [0, 0, 0, 1]])
-    matrix = parse_extrinsics(numbers.tolist())
-    if matrix is None:
-        raise InputError("the extrinsic is empty; give a 4x4 matrix, or a translation and a quaternion (x y z w)")
-    return matrix
 
 
 def read_calibration(path: str | Path, image_size: tuple[int, int] | None = None) -> Calibration:
@@ -184,12 +155,3 @@ def _size(fields: Mapping[str, Any], content: Mapping[str, Any], image_size: tup
 def _plain(value: Any) -> Any:
     """``{rows, cols, data}`` as ROS and OpenCV write matrices → the numbers."""
     return value["data"] if isinstance(value, Mapping) and "data" in value else value
-
-
-def _components(value: Any, names: str) -> list[float]:
-    if isinstance(value, Mapping):
-        try:
-            return [float(value[name]) for name in names]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"an extrinsic's parts need numbers {', '.join(names)}") from error
-    return list(value)

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from leadline.errors import InputError
+from leadline.types import RgbImage
 
 #: A path, encoded bytes, a PIL image, a NumPy array or a torch tensor.
 ImageLike: TypeAlias = Any
-RgbImage: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_MEGAPIXELS = 100
 MIN_SIDE_PX = 8

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.depth.prediction import DepthPrediction, FloatMap
+from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
+from leadline.types import FloatMap
 
 PNG16_MAX = 65535
 MILLIMETRES_PER_METRE = 1000.0

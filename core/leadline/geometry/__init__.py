@@ -1,4 +1,4 @@
-"""Depth to geometry: cameras, meshes, silhouettes, sky, adaptive triangles, alignment over time.
+"""Depth to geometry: cameras, meshes, silhouettes, sky, adaptive triangles.
 
 NumPy and the standard library only: the same files run in the command line and inside Blender.
 
@@ -14,13 +14,11 @@ from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mes
 from leadline.geometry.ranges import affine_to_range, assumed_depth, nearness, scale_from_length
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
-from leadline.video.aligner import TemporalAligner
 
 __all__ = [
     "Camera",
     "Lattice",
     "Mesh",
-    "TemporalAligner",
     "affine_to_range",
     "assumed_depth",
     "focal_px_from_photo",

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.types import BoolMap, FloatMap
+
 FloatArray = npt.NDArray[np.floating[Any]]
-FloatMap = npt.NDArray[np.float32]
-BoolMap = npt.NDArray[np.bool_]
 
 
 def adaptive_faces(

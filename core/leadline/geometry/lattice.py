@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.types import FloatMap
+
 FloatArray = npt.NDArray[np.floating[Any]]
-FloatMap = npt.NDArray[np.float32]
-BoolMap = npt.NDArray[np.bool_]
 
 #: Neighbouring pixels whose depths differ by more than this factor are not mixed by interpolation.
 EDGE_RATIO = 1.03

@@ -12,11 +12,10 @@ from leadline.geometry.adaptive import adaptive_faces
 from leadline.geometry.camera import Camera
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.silhouettes import silhouette_cells
+from leadline.types import BoolMap, FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
-FloatMap = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
-BoolMap = npt.NDArray[np.bool_]
 
 #: Default relative jump in depth that counts as a silhouette.
 CUT_THRESHOLD = 0.1

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from leadline.types import FloatMap
+
 FloatArray = npt.NDArray[np.floating[Any]]
-FloatMap = npt.NDArray[np.float32]
 
 #: Percentiles taken as the near and far end of a map, so that a few stray pixels do not decide the scale.
 RANGE_PERCENT = (1.0, 99.0)

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatMap = npt.NDArray[np.float32]
-BoolMap = npt.NDArray[np.bool_]
+from leadline.types import BoolMap, FloatMap
 
 #: Half the width of a ramp that still counts as one edge, as a share of the lattice's long edge.
 RAMP_SHARE = 0.004

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BoolMap = npt.NDArray[np.bool_]
+from leadline.types import BoolMap
 
 #: How far the brightness may change from one pixel to the next inside the sky (0 to 255).
 SMOOTH_STEP = 14.0

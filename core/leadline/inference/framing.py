@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from leadline.errors import InputError
-from leadline.files.image import RgbImage
+from leadline.types import RgbImage
 
 #: "pad": keep the aspect ratio, pad by replication, cut the padding off again (nothing is stretched).
 #: "official": exactly what the authors' script does, for comparing numbers.

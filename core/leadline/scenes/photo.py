@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leadline.training.pixels import Image, through_jpeg
+from leadline.scenes.pixels import Image, through_jpeg
 
 from .scene import Look
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from leadline.depth.spaces import MAX_DEPTH_M
 from leadline.errors import InputError
-from leadline.files.calibration import extrinsic
 from leadline.sensors.camera import Camera
 from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.transforms import extrinsic
 
 Floats = npt.NDArray[Any]
 

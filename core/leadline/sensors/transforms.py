@@ -6,8 +6,9 @@ The ROS node fills it from live topics, ``leadline bag`` from recorded ones; tf2
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,35 @@ def parse_extrinsics(numbers: Sequence[float]) -> Matrix | None:
     )
     if not rigid:
         raise InputError("extrinsics are no rigid motion: the 3x3 must be a rotation, the last row 0 0 0 1")
+    return matrix
+
+
+def extrinsic(value: Any) -> Matrix:
+    """A LiDAR-to-camera motion from what people have.
+
+    Args:
+        value: 4×4 or 3×4 matrix, 16 or 12 numbers by rows, 7 numbers (x y z qx qy qz qw), a pair (translation,
+            quaternion xyzw), or a mapping with ``translation`` and ``rotation`` / ``quaternion``.
+
+    Raises:
+        InputError: Not a rigid motion.
+    """
+    if isinstance(value, Mapping):
+        rotation = value.get("rotation", value.get("quaternion"))
+        if value.get("translation") is None or rotation is None:
+            raise InputError("an extrinsic needs 'translation' (x y z) and 'rotation' (x y z w)")
+        value = [*_components(value["translation"], "xyz"), *_components(rotation, "xyzw")]
+    try:
+        if isinstance(value, list | tuple) and len(value) == 2 and len(value[0]) == 3 and len(value[1]) == 4:
+            value = [*value[0], *value[1]]
+        numbers = np.asarray(value, dtype=np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise InputError("an extrinsic is a 4x4 matrix, or a translation and a quaternion (x y z w)") from error
+    if numbers.size == 12:
+        numbers = np.concatenate([numbers, [0, 0, 0, 1]])
+    matrix = parse_extrinsics(numbers.tolist())
+    if matrix is None:
+        raise InputError("the extrinsic is empty; give a 4x4 matrix, or a translation and a quaternion (x y z w)")
     return matrix
 
 
@@ -182,3 +212,12 @@ class TransformTree:
         """As :meth:`lookup` between two times, through a frame that stands still: undoes own motion."""
         to_fixed, to_target = self.lookup(fixed, source, source_ns), self.lookup(target, fixed, target_ns)
         return None if to_fixed is None or to_target is None else to_target @ to_fixed
+
+
+def _components(value: Any, names: str) -> list[float]:
+    if isinstance(value, Mapping):
+        try:
+            return [float(value[name]) for name in names]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"an extrinsic's parts need numbers {', '.join(names)}") from error
+    return list(value)

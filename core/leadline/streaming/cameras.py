@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leadline.depth.prediction import FloatMap
 from leadline.errors import InputError
+from leadline.types import FloatMap
 
 if TYPE_CHECKING:
     from leadline.sensors.camera import Camera

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from leadline.depth.prediction import DepthPrediction
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
+from leadline.types import FloatMap
 
 if TYPE_CHECKING:
     from leadline.inference.estimator import DepthEstimator
     from leadline.sensors.camera import Camera
 
-FloatMap = npt.NDArray[np.float32]
 OnProgress = Callable[[str, float], None]
 
 

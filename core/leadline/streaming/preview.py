@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from leadline.depth.prediction import DepthPrediction, FloatMap
+from leadline.depth.prediction import DepthPrediction
+from leadline.types import FloatMap
 
 
 def relative_depth(prediction: DepthPrediction) -> FloatMap:

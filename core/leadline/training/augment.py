@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from leadline.scenes.pixels import Image, to_uint8
 from leadline.training.config import take
 from leadline.training.datasets import Pixels, RgbdSample
-from leadline.training.pixels import Image, to_uint8
 from leadline.training.restyle import compressed, developed, filtered
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatMap = npt.NDArray[np.float32]
+from leadline.types import FloatMap
 
 
 def thin_out(depth_m: FloatMap, valid: npt.NDArray[np.bool_], rng: np.random.Generator) -> FloatMap:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
 from leadline.completion.conditioning import fill_nearest
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-
-FloatMap = npt.NDArray[np.float32]
-BoolMap = npt.NDArray[np.bool_]
-
+from leadline.types import BoolMap, FloatMap
 
 #: Where the sky lies when nothing is cut off: a little beyond the far quantile.
 SKY_BEYOND = 1.25

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.training.pixels import Image, through_jpeg, to_uint8
+from leadline.scenes.pixels import Image, through_jpeg, to_uint8
 
 Floats = npt.NDArray[np.float32]
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.types import FloatMap
+
 FloatArray = npt.NDArray[np.floating[Any]]
-FloatMap = npt.NDArray[np.float32]
 
 #: Points of a regular sub-sampling that the fit looks at.
 SAMPLES = 20_000

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.datasets.store import Store
-from leadline.evaluation.metrics import BoolMap
 from leadline.evaluation.protocols import Rules
-
-FloatMap = npt.NDArray[np.float32]
+from leadline.types import BoolMap, FloatMap
 
 #: (row 1, column 1, row 2, column 2) of two points; the first is nearer.
 OrderedPair = tuple[int, int, int, int]

@@ -10,8 +10,9 @@ import numpy as np
 
 from leadline.errors import InputError
 from leadline.evaluation.datasets import formats
-from leadline.evaluation.datasets.base import FloatMap, Frame, OrderedPair, Reader, Sample, matching, without_invalid
+from leadline.evaluation.datasets.base import Frame, OrderedPair, Reader, Sample, matching, without_invalid
 from leadline.evaluation.datasets.store import Store
+from leadline.types import FloatMap
 
 _IMAGE = r"(?:jpg|jpeg|png|JPG|JPEG|PNG|webp|tif|tiff|bmp)"
 _DEPTH_SUFFIXES = (".depth.npz", ".depth.npy", ".depth.pfm", ".depth.png")

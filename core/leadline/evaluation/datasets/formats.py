@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from leadline.errors import InputError
-from leadline.files.image import RgbImage, read_image
+from leadline.files.image import read_image
+from leadline.types import RgbImage
 
 FloatArray = npt.NDArray[np.float32]
 

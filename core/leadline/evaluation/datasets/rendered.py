@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.datasets import formats
-from leadline.evaluation.datasets.base import FloatMap, Frame, Reader, Sample, matching, without_invalid
+from leadline.evaluation.datasets.base import Frame, Reader, Sample, matching, without_invalid
 from leadline.evaluation.datasets.store import Store
 from leadline.evaluation.datasets.zero_shot import benchmark_crop
 from leadline.evaluation.protocols import RULES
+from leadline.types import FloatMap
 
 #: Hypersim's camera: focal length in pixels at a width of 1024.
 HYPERSIM_FOCAL_PX, HYPERSIM_WIDTH_PX = 886.81, 1024

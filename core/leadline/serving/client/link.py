@@ -18,10 +18,10 @@ from leadline.serving.client.keys import ClientKeys
 from leadline.serving.client.pending import Pending, as_prediction, need_bytes
 from leadline.serving.client.shared import Loan, ask, receive
 from leadline.serving.protocol import messages, wire
+from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.failures import AccessDenied, ServerUnreachable, ServingError, TimedOut, as_exception
 from leadline.serving.protocol.frames import next_message, send_message
 from leadline.serving.protocol.messages import Progress
-from leadline.serving.server.access import is_local
 
 #: A server with a request of ours in hand speaks every second; so long a silence means that it hangs.
 SILENCE_S = 6.0

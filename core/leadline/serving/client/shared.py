@@ -22,7 +22,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from leadline.serving.server.arena import Allocator
+from leadline.serving.protocol.arena import Allocator
 
 #: Smaller images are as quick in a message.
 WORTH_BYTES = 64 * 1024

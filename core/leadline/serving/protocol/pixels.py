@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from leadline.serving.protocol.messages import Frame, MapInfo, WireError
 from leadline.serving.protocol.wire import reply_itemsize
-
-FloatMap = npt.NDArray[np.float32]
+from leadline.types import FloatMap
 
 _RAW = {"float32": "<f4", "float16": "<f2", "uint16": "<u2"}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils import z85
@@ -40,20 +38,6 @@ def answer(frames: list[bytes], allowed: Callable[[str], Mapping[str, str]]) -> 
     code, text = (b"200", b"OK") if name else (b"400", b"unknown key")
     reply = [version, request_id, code, text, name.encode(), b""]
     return reply, Visitor(address.decode(errors="replace"), domain_name, key, name)
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine can reach a socket bound to ``address``."""
-    parts = urlsplit(address)
-    if parts.scheme in ("ipc", "inproc"):
-        return True
-    host = (parts.hostname or "").strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Doorkeeper:

@@ -13,10 +13,10 @@ import zmq
 
 from leadline.errors import InputError
 from leadline.serving.client.keys import KeyRing
+from leadline.serving.logs import log
 from leadline.serving.protocol import wire
 from leadline.serving.protocol.frames import next_message, send_message
 from leadline.serving.server.access import ZAP_ENDPOINT, Doorkeeper, answer
-from leadline.serving.server.logs import log
 from leadline.serving.server.metrics import Metrics
 
 

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import zmq
 
+from leadline.serving.logs import log
 from leadline.serving.protocol import pixels
+from leadline.serving.protocol.arena import Allocator, Arena
 from leadline.serving.protocol.frames import next_message, send_message
-from leadline.serving.server.arena import Allocator, Arena
 from leadline.serving.server.batching import Ticket
 from leadline.serving.server.launch import Launcher, Running
-from leadline.serving.server.logs import log
 from leadline.serving.server.metrics import Metrics
 from leadline.serving.worker.worker import WorkerConfig
 

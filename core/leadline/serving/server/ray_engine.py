@@ -56,7 +56,7 @@ class _Actor:
 
     def serve(self, config: WorkerConfig) -> None:
         from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
-        from leadline.serving.server.logs import configure  # noqa: PLC0415
+        from leadline.serving.logs import configure  # noqa: PLC0415
         from leadline.serving.worker.worker import Worker  # noqa: PLC0415
 
         configure(config.log_style, config.log_level)

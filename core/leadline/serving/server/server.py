@@ -24,15 +24,15 @@ import leadline
 from leadline.errors import InputError
 from leadline.serving.client.keys import KeyRing, new_pair
 from leadline.serving.client.shared import ALIGNMENT, Block, Lender
+from leadline.serving.logs import log
 from leadline.serving.protocol import messages, pixels, wire
+from leadline.serving.protocol.addresses import is_local
+from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.messages import WireError
 from leadline.serving.protocol.settings import ServerConfig
-from leadline.serving.server.access import is_local
-from leadline.serving.server.arena import Arena
 from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.launch import Launcher, LocalLauncher
-from leadline.serving.server.logs import log
 from leadline.serving.server.metrics import Metrics, MetricsPage
 from leadline.serving.server.pool import Pool
 from leadline.serving.worker.worker import WorkerConfig

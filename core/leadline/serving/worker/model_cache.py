@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from leadline.serving.server.logs import log
+from leadline.serving.logs import log
 
 T = TypeVar("T")
 

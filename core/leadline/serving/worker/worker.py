@@ -23,10 +23,10 @@ import zmq
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.inference.allocator import keep_large_blocks
+from leadline.serving.logs import configure, log
 from leadline.serving.protocol import pixels
+from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.frames import receive_message, send_message
-from leadline.serving.server.arena import Arena
-from leadline.serving.server.logs import configure, log
 from leadline.serving.worker.model_cache import ModelCache, is_out_of_memory
 
 #: Progress between two of these (seconds) is not worth a message.

@@ -1,1 +1,1 @@
-"""ROS message layouts and bags, without ROS."""
+"""ROS message layouts, without ROS."""

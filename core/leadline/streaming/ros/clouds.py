@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.types import FloatMap
 
-FloatMap = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.types import FloatMap
 
 Pixels = Any  # OpenCV's own annotations know no dtype
 Rgb = npt.NDArray[np.uint8]
-FloatMap = npt.NDArray[np.float32]
 
 #: Larger pictures are refused before anything is allocated for them.
 MAX_PIXELS = 64_000_000

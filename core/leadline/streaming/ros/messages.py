@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from leadline.streaming.ros.clouds import Field, Points, decode_points
-from leadline.streaming.ros.encodings import FloatMap, Rgb, decode_compressed, decode_depth, decode_image
+from leadline.streaming.ros.encodings import Rgb, decode_compressed, decode_depth, decode_image
+from leadline.types import FloatMap
 
 
 def stamp_ns(header: Any) -> int:
