@@ -31,7 +31,7 @@ import psutil
 import zmq
 
 from leadline.serving.client.client import Busy, Client
-from leadline.serving.client.shared import ask
+from leadline.serving.client.loan import ask
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import ImageInfo, Predict
 

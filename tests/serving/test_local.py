@@ -12,7 +12,7 @@ import psutil
 import pytest
 from stand_in import expected
 
-from leadline.serving.client.client import local
+from leadline.serving.client import local
 from leadline.serving.client.local import LocalServer, LocalServerError, find_interpreter
 
 STAND_IN = {"python": sys.executable, "models": ["plain={}"], "arguments": ["--loader=stand_in:load"]}

@@ -26,9 +26,10 @@ from serving_soak import mutated, valid_message
 from stand_in import expected
 
 from leadline.serving.client.client import Client, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import Limits
-from leadline.serving.server.server import Server, private_bytes
+from leadline.serving.server.server import Server
 
 HERE = str(Path(__file__).parent)
 SERVE = "from leadline.cli.main import main; main()"

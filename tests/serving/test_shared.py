@@ -24,7 +24,8 @@ from test_resilience import server_process
 import leadline
 from leadline.serving.client.client import Client
 from leadline.serving.client.keys import KeyRing
-from leadline.serving.client.shared import Lender, Loan, ask, receive
+from leadline.serving.client.loan import Loan, ask, receive
+from leadline.serving.server.lender import Lender
 from leadline.serving.server.server import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux only")

@@ -60,6 +60,42 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
 @click.option("--queue", type=click.IntRange(1), help="Requests that may wait.  [default: 128]")
 @click.option("--queue-per-client", type=click.IntRange(1), help="Requests one client may have in hand.  [default: 16]")
 @click.option("--rate", type=click.FloatRange(0.1), help="Messages per second and client.  [default: 200]")
+@click.option("--deadline-s", type=click.FloatRange(0.1), help="Longest a request may take in all.  [default: 600]")
+@click.option("--ensemble", type=click.IntRange(1), help="Largest ensemble of a request.  [default: 64]")
+@click.option("--steps", type=click.IntRange(1), help="Most network evaluations of a request.  [default: 64]")
+@click.option("--size", type=click.IntRange(64), help="Longest processing edge in pixels.  [default: 4096]")
+@click.option(
+    "--work",
+    type=click.FloatRange(0.01),
+    help="Most megapixels × ensemble × steps of one request, at processing size.  [default: 64]",
+)
+@click.option(
+    "--silence-s",
+    default=6.0,
+    show_default=True,
+    type=click.FloatRange(1.0),
+    help="A worker without a sign of life or work for so long is replaced.",
+)
+@click.option(
+    "--hang-s",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Time for a worker to stop between two steps when nobody wants its batch any more.",
+)
+@click.option(
+    "--step-s",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Longest that one step may take, and as much again for each megapixel and member.",
+)
+@click.option(
+    "--start-s", default=120.0, show_default=True, type=click.FloatRange(1.0), help="Time for a worker to be ready."
+)
+@click.option(
+    "--decoders", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes that decode images."
+)
 @click.option("--megapixels", type=click.FloatRange(0.001), help="Largest image.  [default: 33.2, that is 8K]")
 @click.option(
     "--memory-gb", default=0.0, help="For loaded models, per worker.  [default: 80 % of the GPU, half of the machine]"
@@ -99,6 +135,7 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
 def command(
     models: tuple[str, ...], engine: str, ray_address: str | None, ray_host: str | None, gpus_per_worker: float | None,
     max_batch: int, window_ms: float, queue: int | None, queue_per_client: int | None, rate: float | None,
+    deadline_s: float | None, ensemble: int | None, steps: int | None, size: int | None, work: float | None,
     megapixels: float | None, memory_gb: float, lend_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
 ) -> None:  # fmt: skip
     """Answer depth requests of many programs with one GPU.
@@ -118,6 +155,11 @@ def command(
         "queue_per_client": queue_per_client,
         "rate_per_s": rate,
         "megapixels": megapixels,
+        "deadline_s": deadline_s,
+        "ensemble": ensemble,
+        "steps": steps,
+        "size": size,
+        "work": work,
     }
     limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     if rate is not None:

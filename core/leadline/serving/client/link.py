@@ -15,8 +15,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.serving.client.keys import ClientKeys
+from leadline.serving.client.loan import Loan, ask, receive
 from leadline.serving.client.pending import Pending, as_prediction, need_bytes
-from leadline.serving.client.shared import Loan, ask, receive
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.failures import AccessDenied, ServerUnreachable, ServingError, TimedOut, as_exception

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.serving.client.job import Job
-from leadline.serving.client.shared import WORTH_BYTES, Loan, Room
+from leadline.serving.client.loan import WORTH_BYTES, Loan, Room
 from leadline.serving.protocol import messages, pixels, wire
 
 

@@ -16,6 +16,10 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_REPLY_HEADER_BYTES = 4 * 1024 * 1024
 MAX_BODIES = 2
 MAX_FRAMES = 2 + MAX_BODIES
+#: Places in a block of lent memory begin at multiples of this.
+BLOCK_ALIGNMENT = 64
+#: Longest packet over the socket that lends memory.
+LOAN_MESSAGE_BYTES = 4096
 
 IMAGE_ENCODINGS = ("raw", "jpeg", "png")
 REPLY_ENCODINGS = ("float32", "float16", "uint16", "png16")
@@ -70,6 +74,7 @@ class Limits:
         ensemble: Most members.
         steps: Most network evaluations.
         size: Longest processing edge, pixels.
+        work: Most megapixels × members × steps of one request, at processing size.
         queue: Requests that wait, all clients together.
         queue_per_client: Requests that wait or run, one client.
         queue_bytes: Bytes of the requests that wait.
@@ -85,6 +90,7 @@ class Limits:
     ensemble: int = 64
     steps: int = 64
     size: int = 4096
+    work: float = 64.0
     queue: int = 128
     queue_per_client: int = 16
     queue_bytes: int = 1024 * 1024 * 1024
@@ -155,6 +161,8 @@ class Predict:
     #: Number of a block of shared memory, if the image is in one; where in it values (and uncertainty) are wanted.
     block: int | None = None
     maps_at: tuple[int, ...] = ()
+    #: W3C ``traceparent`` of the caller, for the logs.
+    trace: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class ServerConfig:
         replicas: Worker processes; devices named with commas are dealt out to them in turn.
         threads: CPU threads per worker; None: the cores shared out.
         max_members: Images times ensemble size in one batch.
+        max_megapixels: Megapixels × members of one step of a batch, and of its images.
+        decoders: Processes that decode JPEG and PNG.
         window_s: How long an incomplete batch waits for company.
         limits: What is accepted.
         keys: Folder of a key ring; None: no keys.
@@ -31,6 +33,9 @@ class ServerConfig:
         spare_bytes: What the front may hold besides the queue before it drops all connections.
         drain_s: How long a graceful end may take.
         hang_s: How long a worker may take to stop between steps before it is killed.
+        silence_s: A worker that gives no sign of life or work for so long is replaced.
+        start_s: How long a worker may take to be ready.
+        step_s: How long one step may take; as much again for each megapixel × member.
         metrics_port: Port on 127.0.0.1 for ``/metrics``; None: only on request over ZeroMQ.
     """
 
@@ -42,6 +47,8 @@ class ServerConfig:
     replicas: int = 1
     threads: int | None = None
     max_members: int = 16
+    max_megapixels: float = 16.0
+    decoders: int = 2
     window_s: float = 0.004
     limits: Limits = field(default_factory=Limits)
     keys: Path | None = None
@@ -52,6 +59,9 @@ class ServerConfig:
     spare_bytes: int = 512 << 20
     drain_s: float = 30.0
     hang_s: float = 30.0
+    silence_s: float = 6.0
+    start_s: float = 120.0
+    step_s: float = 60.0
     metrics_port: int | None = None
     log_style: str = "json"
     log_level: str = "info"

@@ -50,6 +50,7 @@ from leadline.serving.protocol.messages import (
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -153,6 +154,7 @@ def _predict(f: Fields, limits: Limits) -> Predict:
         progress=f.boolean("progress", True),
         block=f.optional_integer("block", 1, 1 << 53),
         maps_at=tuple(f.integers("maps_at", MAX_BODIES, limits.block_bytes)),
+        trace=f.optional_text("trace", _TRACE),
     )
     if (request.block is None) != (at is None) or (request.maps_at and request.block is None):
         raise f.error("block and image.at go together, and maps_at only with them")

@@ -7,12 +7,36 @@ it, and the client that lags most goes first. One that was idle starts at the pr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from leadline.serving.client.shared import Block
 from leadline.serving.protocol.messages import Limits, Predict, WireError
+from leadline.serving.server.decoders import Picture
+from leadline.serving.server.lender import Block
+
+#: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
+IMAGE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What one client may take; None: what everybody may.
+
+    Attributes:
+        share: Of the workers' time, relative to others.
+        queue: Requests that wait or run.
+        rate_per_s: Messages per second.
+        work: See :class:`~leadline.serving.protocol.messages.Limits`.
+    """
+
+    share: float = 1.0
+    queue: int | None = None
+    rate_per_s: float | None = None
+    work: float | None = None
+
+
+EVERYBODY = Quota()
 
 
 @dataclass(eq=False)
@@ -29,6 +53,9 @@ class Ticket:
         attempts: Workers that died with it.
         block: Lent memory that it uses; kept for as long as the ticket is.
         data: The server's own.
+        megapixels: That go through the network for each member and step; None: the image's.
+        ready: Whether its pixels are there; an encoded image has to be decoded first.
+        pixels: The decoded image.
     """
 
     client: str
@@ -40,6 +67,9 @@ class Ticket:
     attempts: int = 0
     block: Block | None = None
     data: Any = None
+    megapixels: float | None = None
+    ready: bool = True
+    pixels: Picture | None = None
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -48,9 +78,27 @@ class Ticket:
         return r.model, r.steps, r.ensemble, r.size, self.shape
 
     @property
+    def image_megapixels(self) -> float:
+        """Of the image itself."""
+        return self.shape[0] * self.shape[1] / 1e6
+
+    @property
+    def work(self) -> float:
+        """Megapixels that one step computes."""
+        return self.request.ensemble * (self.image_megapixels if self.megapixels is None else self.megapixels)
+
+    @property
     def cost(self) -> float:
-        """Roughly proportional to the work."""
-        return self.request.ensemble * max(self.request.steps or 1, 1) * self.shape[0] * self.shape[1] / 1e6
+        """Roughly proportional to the worker's time."""
+        return self.work * max(self.request.steps or 1, 1) + IMAGE_SHARE * self.image_megapixels
+
+
+def network_megapixels(shape: tuple[int, int], size: int | None, default_size: int) -> float:
+    """Megapixels that go through the network for an image (H, W) whose long edge is made ``size`` (0: left alone)."""
+    height, width = shape
+    long_px = size if size is not None else default_size
+    scale = long_px / max(height, width) if long_px else 1.0
+    return height * width * scale * scale / 1e6
 
 
 @dataclass
@@ -60,12 +108,18 @@ class Batcher:
     Args:
         limits: How much may wait.
         max_members: Images times ensemble size in one batch. One request may be larger by itself.
+        max_megapixels: Most that one step of a batch computes, and most that its images have; also but for one request.
+        quota: What a client may take.
         window_s: How long a batch that is not full waits for company, if several clients are about.
     """
 
     limits: Limits
     max_members: int = 16
     window_s: float = 0.004
+    max_megapixels: float = 16.0
+    quota: Callable[[str], Quota] = lambda client: EVERYBODY
+    #: Tickets that had to make room for a client with less in the queue; whoever admits takes them away.
+    evicted: list[Ticket] = field(default_factory=list)
     _waiting: list[Ticket] = field(default_factory=list)
     _in_hand: Counter[str] = field(default_factory=Counter)
     _virtual: dict[str, float] = field(default_factory=dict)
@@ -97,8 +151,11 @@ class Batcher:
             and old.client == ticket.client
         ]
         in_hand = self._in_hand[ticket.client] - len(replaced)
+        share = self.quota(ticket.client).queue or self.limits.queue_per_client
+        if len(self._waiting) - len(replaced) >= self.limits.queue and in_hand < share:
+            self._make_room(in_hand)
         for now, most, what in (
-            (in_hand, self.limits.queue_per_client, "your share of the queue"),
+            (in_hand, share, "your share of the queue"),
             (len(self._waiting) - len(replaced), self.limits.queue, "the queue"),
             (self.nbytes + ticket.nbytes, self.limits.queue_bytes, "the server's memory for waiting images"),
         ):
@@ -111,6 +168,22 @@ class Batcher:
         self._seen[ticket.client] = ticket.arrived
         self._virtual[ticket.client] = max(self._virtual.get(ticket.client, 0.0), self._present)
         return replaced
+
+    def _make_room(self, in_hand: int) -> None:
+        """The queue is full: the client with most in it loses its newest ticket to one that would still have less."""
+        waiting = Counter(ticket.client for ticket in self._waiting if ticket.attempts == 0)
+        if not waiting:
+            return
+        greedy, number = waiting.most_common(1)[0]
+        if number > in_hand + 1:
+            newest = next(t for t in reversed(self._waiting) if t.client == greedy and t.attempts == 0)
+            self.remove(newest)
+            self.evicted.append(newest)
+
+    def charge(self, client: str, cost: float) -> None:
+        """A client's turn comes later by this much work."""
+        paid = self._virtual.get(client, self._present)
+        self._virtual[client] = paid + cost / max(1e-3, self.quota(client).share)
 
     def put_back(self, tickets: Iterable[Ticket]) -> None:
         """Tickets whose worker died go to the front of the queue; they still count as in hand."""
@@ -130,9 +203,9 @@ class Batcher:
 
     def ready_at(self, now: float) -> float | None:
         """When :meth:`next_batch` will have something: now, after the window, or never (None)."""
-        if not self._waiting:
-            return None
         batch = self._pick(None)
+        if not batch:
+            return None
         if self._is_full(batch) or not self._company(now):
             return now
         return min(ticket.arrived for ticket in batch) + self.window_s
@@ -144,22 +217,32 @@ class Batcher:
             now: The time.
             warm: If given, only tickets for these models; for a worker that should not load another one.
         """
-        ready = self.ready_at(now)
-        if ready is None or now < ready:
-            return []
+        if warm is None:
+            ready = self.ready_at(now)
+            if ready is None or now < ready:
+                return []
         batch = self._pick(warm)
         for ticket in batch:
             self._waiting.remove(ticket)
-            self._virtual[ticket.client] = self._virtual.get(ticket.client, self._present) + ticket.cost
+            self.charge(ticket.client, ticket.cost)
         self._forget(now)
         return batch
+
+    def leader(self) -> Ticket | None:
+        """Whose turn it is."""
+        return next(iter(self._pick(None)), None)
+
+    def next_undecoded(self, barred: Container[str]) -> Ticket | None:
+        """The ticket whose image should be decoded next, of clients that are not barred."""
+        choice = [t for t in self._waiting if not t.ready and t.pixels is None and t.client not in barred]
+        return min(choice, key=lambda t: self._virtual.get(t.client, 0.0), default=None)
 
     def waiting(self) -> list[Ticket]:
         """All waiting tickets by arrival."""
         return list(self._waiting)
 
     def _pick(self, warm: frozenset[str] | None) -> list[Ticket]:
-        choice = [t for t in self._waiting if warm is None or t.request.model in warm]
+        choice = [t for t in self._waiting if t.ready and (warm is None or t.request.model in warm)]
         if not choice:
             return []
         leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))  # the first of equals: by arrival
@@ -175,11 +258,15 @@ class Batcher:
                 )
                 turn[ticket.client] += 1
         ranked.sort(key=lambda entry: entry[:3])
-        room = max(1, self.max_members // leader.request.ensemble)
-        return [ticket for *_, ticket in ranked[:room]]
+        return [ticket for *_, ticket in ranked[: self._most(leader)]]
+
+    def _most(self, ticket: Ticket) -> int:
+        """Tickets of this kind in a batch."""
+        largest = max(ticket.work, ticket.image_megapixels)
+        return max(1, min(self.max_members // ticket.request.ensemble, int(self.max_megapixels / max(largest, 1e-6))))
 
     def _is_full(self, batch: list[Ticket]) -> bool:
-        return (len(batch) + 1) * batch[0].request.ensemble > self.max_members or batch[0].attempts > 0
+        return len(batch) >= self._most(batch[0]) or batch[0].attempts > 0
 
     def _company(self, now: float) -> bool:
         return sum(now - seen < 1.0 for seen in self._seen.values()) > 1
@@ -200,12 +287,14 @@ class RateLimiter:
 
     rate_per_s: float
     burst: int
+    quota: Callable[[str], Quota] = lambda client: EVERYBODY
     _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def allows(self, client: str, now: float) -> bool:
         """Whether this client may send one more message now."""
         tokens, since = self._buckets.get(client, (float(self.burst), now))
-        tokens = min(float(self.burst), tokens + (now - since) * self.rate_per_s)
+        rate_per_s = self.quota(client).rate_per_s or self.rate_per_s
+        tokens = min(float(self.burst), tokens + (now - since) * rate_per_s)
         allowed = tokens >= 1.0
         self._buckets[client] = (tokens - allowed, now)
         return allowed

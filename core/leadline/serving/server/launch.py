@@ -1,4 +1,4 @@
-"""Starting worker processes on this machine."""
+"""Starting worker processes on this machine, and looking after any that were started."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import asdict
 from typing import Protocol
 
-from leadline.serving.worker.worker import WorkerConfig
+from leadline.serving.processes import effort_s
+from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import settings
+
+#: A worker's end is noticed within this time.
+LOOK_EVERY_S = 0.03
 
 
 class Running(Protocol):
     """A worker that was started."""
 
-    def alive(self) -> bool:
-        """Whether it still runs."""
+    def ended(self) -> str | None:
+        """Why it is no more; None while it runs."""
 
     def kill(self) -> None:
         """End it now."""
@@ -26,12 +31,65 @@ class Running(Protocol):
     def wait(self, timeout_s: float) -> None:
         """Give it time to end by itself, then end it."""
 
+    def effort_s(self) -> float | None:
+        """See :func:`leadline.serving.processes.effort_s`; None if it is not known."""
+
 
 class Launcher(Protocol):
-    """A way to start workers."""
+    """A way to start workers. What it and its workers do may fail, and may take long."""
 
     def launch(self, config: WorkerConfig) -> Running:
         """Start one."""
+
+
+class Child:
+    """A worker, started, watched and ended in a thread of its own: whoever holds it never waits for it.
+
+    Attributes:
+        end: Why there is no such worker (any more); None while it starts and runs.
+        effort_s: What it has done, as last seen; None if it is not known.
+    """
+
+    def __init__(self, launcher: Launcher, config: WorkerConfig) -> None:
+        self.end: str | None = None
+        self.effort_s: float | None = None
+        self._launcher, self._config = launcher, config
+        self._kill, self._leave = threading.Event(), threading.Event()
+        self._patience_s = 0.0
+        self._thread = threading.Thread(target=self._live, name=f"leadline-{config.name}", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.end = f"it could not be started ({error})"
+
+    def kill(self) -> None:
+        """Have it ended now."""
+        self._kill.set()
+        self._leave.set()
+
+    def leave(self, timeout_s: float) -> None:
+        """Have it ended, if it does not end by itself in time."""
+        self._patience_s = timeout_s
+        self._leave.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _live(self) -> None:
+        try:
+            running = self._launcher.launch(self._config)
+        except Exception as error:
+            self.end = f"it could not be started ({type(error).__name__}: {error})"
+            return
+        reason = None
+        while reason is None and not self._leave.wait(LOOK_EVERY_S):
+            reason, self.effort_s = running.ended(), running.effort_s()
+        if reason is None:
+            running.kill() if self._kill.is_set() else running.wait(self._patience_s)
+            reason = "it was ended"
+        self.end = reason
 
 
 class LocalLauncher:
@@ -66,8 +124,12 @@ class _LocalProcess:
             self._process.stdin.write(json.dumps(asdict(config)).encode() + b"\n")
             self._process.stdin.flush()
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
+    def ended(self) -> str | None:
+        status = self._process.poll()
+        if status is None:
+            return None
+        self._finish()
+        return f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
 
     def kill(self) -> None:
         self._process.kill()
@@ -79,6 +141,9 @@ class _LocalProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._finish()
+
+    def effort_s(self) -> float | None:
+        return effort_s(self._process.pid)
 
     def _finish(self) -> None:
         self._process.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 from collections.abc import Sequence
@@ -17,9 +16,12 @@ from leadline.serving.protocol import pixels
 from leadline.serving.protocol.arena import Allocator, Arena
 from leadline.serving.protocol.frames import next_message, send_message
 from leadline.serving.server.batching import Ticket
-from leadline.serving.server.launch import Launcher, Running
+from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.metrics import Metrics
-from leadline.serving.worker.worker import WorkerConfig
+from leadline.serving.server.vitals import Vitals
+from leadline.serving.worker import messages
+from leadline.serving.worker.config import WorkerConfig
+from leadline.serving.worker.pulse import PULSE_SUFFIX
 
 #: Pause before a worker that died young is started again: doubles up to the maximum.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
@@ -36,18 +38,25 @@ class Batch:
     tickets: list[Ticket]
     rooms: list[int]
     left: set[int]
+    step_s: float = math.inf
     stop_by: float | None = None
 
 
 @dataclass(eq=False)
 class Slot:
-    """A place for a worker, with its current occupant."""
+    """A place for a worker, with its current occupant.
+
+    ``state`` is ``down`` (nobody, another try at ``start_at``), ``starting``, ``idle`` or ``busy``; ``reason`` says why
+    the last occupant is gone.
+    """
 
     index: int
     device: str
     name: str = ""
-    running: Running | None = None
-    state: str = "down"  # down, starting, idle, busy
+    child: Child | None = None
+    vitals: Vitals | None = None
+    state: str = "down"
+    reason: str = ""
     batch: Batch | None = None
     models: frozenset[str] = frozenset()
     pid: int | None = None
@@ -56,6 +65,37 @@ class Slot:
     start_at: float = 0.0
     failures: int = 0
     stillborn: int = 0
+    loaded_at: float = -math.inf
+    load_s: float = 0.0
+    rested_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long workers may take.
+
+    Attributes:
+        silence_s: Without a sign of life or work.
+        start_s: To be ready.
+        stop_s: To stop between steps when asked to.
+        step_s: For one step, and as much again for each megapixel and member.
+    """
+
+    silence_s: float = 6.0
+    start_s: float = 120.0
+    stop_s: float = 30.0
+    step_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Tracks memory that a worker may use until it has ended."""
+
+    child: Child
+
+    @property
+    def done(self) -> bool:
+        return self.child.end is not None
 
 
 class Listener(Protocol):
@@ -87,7 +127,7 @@ class Pool:
         listener: Told about tickets.
         metrics: Counted in.
         arena: Shared with local workers.
-        hang_s: A worker that does not stop within this time of being asked is killed.
+        patience: With workers.
         secret: CURVE secret of the front, if workers come over a network.
         advertised: Endpoint to tell the workers; None: what was bound.
     """
@@ -100,7 +140,7 @@ class Pool:
     listener: Listener
     metrics: Metrics
     arena: Arena | None
-    hang_s: float = 30.0
+    patience: Patience = Patience()
     secret: str | None = None
     infos: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -129,7 +169,7 @@ class Pool:
         """Whether no worker comes up: each died several times before it was ready."""
         return all(slot.stillborn >= MANY for slot in self.slots)
 
-    def run(self, slot: Slot, tickets: list[Ticket]) -> None:
+    def run(self, slot: Slot, tickets: list[Ticket], now: float) -> None:
         """Give a batch to an idle worker."""
         self._collect()
         self._numbers += 1
@@ -137,18 +177,13 @@ class Pool:
         frames: list[Any] = []
         jobs = [self._job(ticket, batch, frames) for ticket in tickets]
         first = tickets[0].request
-        header = {
-            "op": "run",
-            "batch": batch.number,
-            "model": first.model,
-            "steps": first.steps,
-            "ensemble": first.ensemble,
-            "size": first.size,
-            "jobs": jobs,
-        }
+        batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
+        run = messages.Run(batch.number, first.model or "", first.steps, first.ensemble, first.size, jobs)
         slot.state, slot.batch = "busy", batch
-        if not self._send(slot, header, frames):
-            self._lose(slot, "its connection broke")
+        if slot.vitals is not None:
+            slot.vitals.hear(now)
+        if not self._send(slot, run, frames):
+            self._lose(slot, "its connection broke", now)
 
     @property
     def shares(self) -> bool:
@@ -157,9 +192,20 @@ class Pool:
 
     def forget(self, block: int) -> None:
         """A lent block is used no more."""
+        self._tell_all(messages.Forget(block))
+
+    def reload(self) -> None:
+        """Have the models loaded anew when they are next asked for."""
+        self._tell_all(messages.Forget(None))
         for slot in self.slots:
-            if slot.state in ("idle", "busy"):
-                self._send(slot, {"op": "forget", "block": block})
+            slot.models = frozenset()
+
+    def quiet_s(self, ticket: Ticket, now: float) -> float:
+        """For how long the worker of a running ticket has given no sign of life."""
+        for slot in self.slots:
+            if slot.batch is not None and slot.vitals is not None and ticket in slot.batch.tickets:
+                return slot.vitals.quiet_s(now)
+        return 0.0
 
     def stop(self, ticket: Ticket, now: float) -> None:
         """A running ticket is wanted no more. Its worker stops once that is true of the whole batch."""
@@ -167,148 +213,188 @@ class Pool:
             if slot.batch is not None and ticket in slot.batch.tickets:
                 slot.batch.left.discard(slot.batch.tickets.index(ticket))
                 if not slot.batch.left and slot.batch.stop_by is None:
-                    slot.batch.stop_by = now + self.hang_s
-                    self._send(slot, {"op": "stop", "batch": slot.batch.number})
+                    slot.batch.stop_by = now + self.patience.stop_s
+                    self._send(slot, messages.Stop(slot.batch.number))
 
     def hear(self, now: float) -> None:
         """Take in everything the workers said."""
         while (message := next_message(self.socket)) is not None:
             name, head, *frames = message
-            slot = next((s for s in self.slots if s.name == name.bytes.decode(errors="replace")), None)
-            if slot is not None:  # else: an occupant that was already given up
-                self._take(slot, json.loads(head.bytes), frames, now)
+            sender = name.bytes.decode(errors="replace")
+            slot = next((s for s in self.slots if s.name == sender.removesuffix(PULSE_SUFFIX)), None)
+            if slot is not None and slot.vitals is not None:  # else: an occupant that was already given up
+                self._take(slot, slot.vitals, messages.unpack(head.bytes), frames, now)
 
     def tend(self, now: float) -> None:
         """Start what is down, and give up what died or hangs."""
         self._collect()
         for slot in self.slots:
-            if slot.running is None:
+            if slot.child is None or slot.vitals is None:
                 if now >= slot.start_at:
                     self._start(slot, now)
-            elif not slot.running.alive():
+            elif slot.child.end is not None:
                 if now - slot.started_at > YOUNG_S:
                     slot.failures = 0
-                self._lose(slot, "it died", now)
-            elif slot.batch is not None and slot.batch.stop_by is not None and now > slot.batch.stop_by:
-                slot.running.kill()
-                self._lose(slot, "it did not stop when asked", now)
+                self._lose(slot, slot.child.end, now)
+            elif complaint := self._complaint(slot, slot.child, slot.vitals, now):
+                self._lose(slot, complaint, now)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End all workers."""
+        children = [slot.child for slot in self.slots if slot.child is not None]
         for slot in self.slots:
-            if slot.running is not None and not self._send(slot, {"op": "exit"}):
-                slot.running.kill()  # it never got as far as connecting
-        for slot in self.slots:
-            if slot.running is not None:
-                slot.running.wait(timeout_s)
+            if slot.child is not None:
+                if self._send(slot, messages.Exit()):
+                    slot.child.leave(timeout_s)
+                else:
+                    slot.child.kill()  # it never got as far as connecting
+        for child in children:
+            child.join(timeout_s + 1.0)
         self.socket.close(0)
 
     # --- inside
 
+    def _tell_all(self, message: messages.Message) -> None:
+        for slot in self.slots:
+            if slot.state in ("idle", "busy"):
+                self._send(slot, message)
+
     def _start(self, slot: Slot, now: float) -> None:
         slot.name = f"worker-{slot.index}-{secrets.token_hex(8)}"
         config = replace(self.template, name=slot.name, endpoint=self.bound, device=slot.device, index=slot.index)
-        slot.running = self.launcher.launch(config)
+        slot.child, slot.vitals = Child(self.launcher, config), Vitals(self.patience.silence_s, now)
         slot.state, slot.started_at, slot.models, slot.pid = "starting", now, frozenset(), None
+        slot.loaded_at, slot.load_s = -math.inf, 0.0
         self.metrics.count("worker_starts_total")
         log("worker started", worker=slot.index, device=slot.device)
 
-    def _lose(self, slot: Slot, reason: str, now: float | None = None) -> None:
+    def _complaint(self, slot: Slot, child: Child, vitals: Vitals, now: float) -> str | None:
+        vitals.look(now, child.effort_s)
+        if slot.state == "starting":
+            if now - slot.started_at > self.patience.start_s:
+                return f"it was not ready within {self.patience.start_s:.0f} s"
+            # Until it has spoken, a worker whose process cannot be seen may be waiting for its place in a cluster.
+            return None if child.effort_s is None else vitals.complaint(now, math.inf)
+        if slot.batch is not None and slot.batch.stop_by is not None and now > slot.batch.stop_by:
+            return "it did not stop when asked"
+        return vitals.complaint(now, math.inf if slot.batch is None else slot.batch.step_s)
+
+    def _lose(self, slot: Slot, reason: str, now: float) -> None:
         """The occupant is gone: free its memory, tell whose tickets it had, plan its successor."""
-        if slot.running is not None and slot.running.alive():
-            slot.running.kill()
+        slot_child = slot.child
+        if slot_child is not None:
+            slot_child.kill()
         batch, slot.batch = slot.batch, None
         slot.failures += 1
         slot.stillborn += slot.state == "starting"
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (slot.failures - 1))
-        slot.running, slot.state, slot.start_at = None, "down", (now or slot.started_at) + pause_s
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(slot.failures - 1, 20))
+        slot.child, slot.vitals, slot.state, slot.reason = None, None, "down", reason
+        slot.models, slot.start_at = frozenset(), now + pause_s
         self.metrics.count("worker_losses_total")
         log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
         if batch is not None:
-            for room in batch.rooms:
-                self._give_back(room)
+            if slot_child is not None:  # until it is really gone, it may write there
+                self._leaving.append(([_Ended(slot_child)], batch.rooms))
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
-    def _take(self, slot: Slot, header: dict[str, Any], frames: list[Any], now: float) -> None:
-        op = header["op"]
-        if op == "ready":
-            slot.state, slot.pid, slot.stillborn, slot.shares = "idle", header["pid"], 0, header["shares"]
+    def _take(self, slot: Slot, vitals: Vitals, message: Any, frames: list[Any], now: float) -> None:
+        if isinstance(message, messages.Pulse):
+            vitals.beat(now, message.moves, message.effort_s)
+            return
+        vitals.hear(now)
+        if isinstance(message, messages.Ready):
+            slot.state, slot.pid, slot.stillborn, slot.shares = "idle", message.pid, 0, message.shares
+            slot.reason = ""
             log("worker ready", worker=slot.index, pid=slot.pid, seconds=round(now - slot.started_at, 2))
             return
-        if op == "loaded":
-            self.infos[header["info"]["name"]] = header["info"]
-            slot.models |= {header["info"]["name"]}
+        if isinstance(message, messages.Loaded):
+            name = message.info["name"]
+            self.infos[name] = message.info
+            slot.models |= {name}
+            slot.loaded_at, slot.load_s = now, message.seconds
             return
         batch = slot.batch
-        if batch is None or header["batch"] != batch.number:
+        if batch is None or message.batch != batch.number:
             return
-        if op == "progress":
+        if isinstance(message, messages.Moved):
             for index in sorted(batch.left):  # a copy: hearing of it may end a ticket
-                self.listener.on_progress(batch.tickets[index], header["stage"], header["fraction"])
-        elif op == "failed" and header["index"] in batch.left:
-            batch.left.discard(header["index"])
-            self.listener.on_failed(batch.tickets[header["index"]], header["code"], header["message"])
-        elif op == "result" and header["index"] in batch.left:
-            batch.left.discard(header["index"])
-            self._result(batch, header, frames)
-        if "idle" in header:
-            self._rest(slot, batch, header["idle"])
+                self.listener.on_progress(batch.tickets[index], message.stage, message.fraction)
+            return
+        if message.index in batch.left:
+            batch.left.discard(message.index)
+            if isinstance(message, messages.Failed):
+                self.listener.on_failed(batch.tickets[message.index], message.code, message.message)
+            else:
+                self._result(batch, message, frames)
+        if message.rest is not None:
+            self._rest(slot, batch, message.rest, now)
 
-    def _rest(self, slot: Slot, batch: Batch, report: dict[str, Any]) -> None:
+    def _rest(self, slot: Slot, batch: Batch, rest: messages.Rest, now: float) -> None:
         """The worker is done with its batch."""
-        slot.state, slot.batch, slot.failures = "idle", None, 0
-        slot.models = frozenset(report["models"])
-        self.metrics.observe("model_seconds", report["seconds"])
+        slot.state, slot.batch, slot.failures, slot.rested_at = "idle", None, 0, now
+        slot.models = frozenset(rest.models)
+        self.metrics.observe("model_seconds", rest.seconds)
         for room in batch.rooms:
             self._give_back(room)
         if batch.left:  # a worker that answers less than it was asked
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
-    def _result(self, batch: Batch, header: dict[str, Any], frames: list[Any]) -> None:
+    def _result(self, batch: Batch, done: messages.Done, frames: list[Any]) -> None:
         bodies, rooms = [], []
-        for name, place in zip(("values", "uncertainty"), header["bodies"], strict=False):
+        for name, place in zip(("values", "uncertainty"), done.places, strict=False):
             if place[0] == "frame":
                 bodies.append(frames[place[1]])
             elif place[0] == "block":
-                header["result"][name]["at"] = place[4]
+                done.result[name]["at"] = place[4]
             elif self.arena is not None:
                 bodies.append(zmq.Frame(self.arena.view(place[1], place[2]), copy=False, track=True))
                 rooms.append(place[1])
         for room in rooms:
             batch.rooms.remove(room)
-        trackers = self.listener.on_result(batch.tickets[header["index"]], header["result"], bodies)
+        trackers = self.listener.on_result(batch.tickets[done.index], done.result, bodies)
         if rooms:
             self._leaving.append((trackers, rooms))
 
-    def _job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> dict[str, Any]:
-        request, block = ticket.request, ticket.block
-        places: list[list[Any]] = []
-        if block is not None and request.image.at is not None and request.image.shape is not None:
-            places.append(block.place(request.image.at, math.prod(request.image.shape)))
-        for body in ticket.data.bodies:
+    def _job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> messages.Job:
+        request, block, pixels_ = ticket.request, ticket.block, ticket.pixels
+        places: list[messages.Place] = []
+        bodies = list(ticket.data.bodies)
+        shape = request.image.shape
+        if pixels_ is not None:  # decoded
+            shape = pixels_.shape
+            if pixels_.room is not None:
+                places.append(["arena", pixels_.room[0], math.prod(pixels_.shape or ())])
+                bodies = bodies[1:]
+            else:
+                bodies[0] = pixels_.pixels
+        elif block is not None and request.image.at is not None and shape is not None:
+            places.append(block.place(request.image.at, math.prod(shape)))
+        for body in bodies:
             room = self._take_room(len(body), batch)
             if room is None:
                 places.append(["frame", len(frames)])
                 frames.append(body)
             else:
                 assert self.arena is not None
-                self.arena.view(room, len(body))[:] = body.buffer
+                self.arena.view(room, len(body))[:] = memoryview(getattr(body, "buffer", body))
                 places.append(["arena", room, len(body)])
         nbytes = pixels.map_nbytes(request.reply, *ticket.shape)
         maps = 2 if request.ensemble > 1 or request.sparse is not None else 1
-        rooms: list[list[Any] | None] = []
+        rooms: list[messages.Place | None] = []
         if nbytes is not None:
             rooms += [block.place(at, nbytes) for at in request.maps_at[:maps]] if block is not None else []
             arena = [self._take_room(nbytes, batch) for _ in range(maps - len(rooms))]
             rooms += [None if room is None else ["arena", room, nbytes] for room in arena]
-        return {
-            "image": {"encoding": request.image.encoding, "shape": request.image.shape},
-            "sparse": None if request.sparse is None else asdict(request.sparse),
-            "seed": request.seed,
-            "reply": request.reply,
-            "bodies": places,
-            "rooms": rooms,
-        }
+        sparse = None if request.sparse is None else asdict(request.sparse)
+        return messages.Job(shape or (), places, rooms, request.seed, request.reply, sparse, request.trace)
+
+    def take_room(self, nbytes: int) -> int | None:
+        """A place in the arena for the caller, to be given back; None if there is none."""
+        return None if self._rooms is None else self._rooms.take(nbytes)
+
+    def give_back(self, room: int) -> None:
+        """Give a place of :meth:`take_room` back."""
+        self._give_back(room)
 
     def _take_room(self, nbytes: int, batch: Batch) -> int | None:
         room = self._rooms.take(nbytes) if self._rooms is not None else None
@@ -331,10 +417,9 @@ class Pool:
                 still.append((trackers, rooms))
         self._leaving = still
 
-    def _send(self, slot: Slot, header: dict[str, Any], frames: Sequence[Any] = ()) -> bool:
+    def _send(self, slot: Slot, message: messages.Message, frames: Sequence[Any] = ()) -> bool:
         try:
-            parts = [slot.name.encode(), json.dumps(header).encode(), *frames]
-            send_message(self.socket, parts, zmq.NOBLOCK)
+            send_message(self.socket, [slot.name.encode(), messages.pack(message), *frames], zmq.NOBLOCK)
         except zmq.ZMQError:
             return False
         return True

@@ -13,7 +13,7 @@ from typing import Any
 
 from leadline.errors import InputError
 from leadline.serving.server.launch import Running
-from leadline.serving.worker.worker import WorkerConfig
+from leadline.serving.worker.config import WorkerConfig
 
 
 class RayLauncher:
@@ -57,23 +57,28 @@ class _Actor:
     def serve(self, config: WorkerConfig) -> None:
         from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
         from leadline.serving.logs import configure  # noqa: PLC0415
+        from leadline.serving.worker.pulse import Heart  # noqa: PLC0415
         from leadline.serving.worker.worker import Worker  # noqa: PLC0415
 
+        heart = Heart(config)
+        heart.start()
         configure(config.log_style, config.log_level)
         keep_large_blocks()
-        Worker(config).serve()
+        Worker(config, heart).serve()
 
 
 class _RayActor:
     def __init__(self, ray: Any, actor: Any, done: Any) -> None:
         self._ray, self._actor, self._done = ray, actor, done
 
-    def alive(self) -> bool:
+    def ended(self) -> str | None:
         try:
             finished, _ = self._ray.wait([self._done], timeout=0)
-        except Exception:  # the cluster itself is gone
-            return False
-        return not finished
+            if finished:
+                self._ray.get(self._done)
+        except Exception as error:  # the actor, or the cluster itself, is gone
+            return f"Ray: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return "it ended" if finished else None
 
     def kill(self) -> None:
         with contextlib.suppress(Exception):  # it is gone already
@@ -83,3 +88,6 @@ class _RayActor:
         with contextlib.suppress(Exception):
             self._ray.wait([self._done], timeout=timeout_s)
         self.kill()
+
+    def effort_s(self) -> float | None:
+        return None  # what the actor's own pulse says has to do

@@ -9,12 +9,13 @@ import math
 import os
 import secrets
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from logging import DEBUG, ERROR, WARNING
 from typing import Any
 
@@ -23,19 +24,21 @@ import zmq
 import leadline
 from leadline.errors import InputError
 from leadline.serving.client.keys import KeyRing, new_pair
-from leadline.serving.client.shared import ALIGNMENT, Block, Lender
-from leadline.serving.logs import log
+from leadline.serving.logs import dropped, log
+from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, pixels, wire
 from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.messages import WireError
 from leadline.serving.protocol.settings import ServerConfig
-from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
+from leadline.serving.server.batching import EVERYBODY, Batcher, RateLimiter, Ticket, network_megapixels
+from leadline.serving.server.decoders import Decoders, Picture
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.launch import Launcher, LocalLauncher
+from leadline.serving.server.lender import Block, Lender
 from leadline.serving.server.metrics import Metrics, MetricsPage
-from leadline.serving.server.pool import Pool
-from leadline.serving.worker.worker import WorkerConfig
+from leadline.serving.server.pool import Patience, Pool, Slot
+from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
 
 #: A client with a request in hand hears from the server at least this often.
@@ -45,6 +48,19 @@ LONGEST_SLEEP_S = 0.1
 TEND_EVERY_S = 0.02
 #: A request that was with this many workers when they died is given up.
 MAX_ATTEMPTS = 2
+#: A running request whose worker has given no sign of life for so long is said to be ``silent``.
+QUIET_S = 2.0
+#: Pixels that wait decoded for a worker.
+DECODED_BYTES = 256 << 20
+#: A client whose picture could not be decoded, and took longer than this to say so, waits this many times as long.
+LONG_DECODE_S, PENALTY = 0.3, 4.0
+#: A worker stays with its loaded models for this many times what loading takes (and no longer than the next) while
+#: clients ask for them, who may be away for a moment between two requests.
+STAY_LOADS, LONGEST_STAY_S, GAP_S = 2.5, 5.0, 0.05
+#: Long edge that a model makes of an image, until its first load says better.
+USUAL_SIZE_PX = 768
+#: After something failed inside the front, before it goes on.
+BREATH_S = 0.05
 
 
 @dataclass(eq=False)
@@ -54,6 +70,7 @@ class _Work:
     key: tuple[str, str]
     route: bytes
     bodies: list[Any]
+    asked: messages.Predict
     told: float
     stage: str = "queued"
     fraction: float = 0.0
@@ -86,11 +103,15 @@ class Server:
         self._began = clock()
         self._stopping_since: float | None = None
         self._stop = threading.Event()
-        self._batcher = Batcher(config.limits, config.max_members, config.window_s)
+        self.turned = self._began  # when the front last went through its loop
+        self._batcher = Batcher(config.limits, config.max_members, config.window_s, config.max_megapixels)
         self._rates = RateLimiter(config.limits.rate_per_s, config.limits.burst)
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._swept = self._began
         self._tended = -math.inf
+        self._holding = False
+        self._decoded_bytes = 0
+        self._barred: dict[str, float] = {}
         self._context: zmq.Context[Any] = zmq.Context()
         try:
             self._open(launcher, workers_bind)
@@ -147,17 +168,21 @@ class Server:
             listener=self,
             metrics=self.metrics,
             arena=arena,
-            hang_s=config.hang_s,
+            patience=Patience(config.silence_s, config.start_s, config.hang_s, config.step_s),
             secret=front_keys[1] if front_keys is not None else None,
         )
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._decoders = Decoders(config.decoders, config.limits.megapixels, arena, self._wake)
         self._page = MetricsPage(config.metrics_port) if config.metrics_port is not None else None
         self._watch()
 
     def _watch(self) -> None:
         """What to wait for."""
         self._poller = zmq.Poller()
-        for socket in (*self._entrance.sockets, self._pool.socket):
-            self._poller.register(socket, zmq.POLLIN)
+        for one in (*self._entrance.sockets, self._pool.socket, self._wake_out.fileno()):
+            self._poller.register(one, zmq.POLLIN)
         if self._lender is not None:
             self._poller.register(self._lender.fileno(), zmq.POLLIN)
 
@@ -175,9 +200,18 @@ class Server:
         log("listening", address=self.address, keys=self._entrance.has_keys, models=list(self.config.models))
         try:
             while not self._finished():
-                self._turn()
+                try:
+                    self._turn()
+                except Exception:  # a mistake of ours, or a machine without memory or descriptors: go on
+                    log("the front stumbled", ERROR, exc_info=True)
+                    time.sleep(BREATH_S)
         finally:
             self._close()
+
+    def _wake(self) -> None:
+        """From any thread: something waits."""
+        with contextlib.suppress(OSError):
+            self._wake_in.send(b"\0")
 
     def _finished(self) -> bool:
         if not self._stop.is_set():
@@ -191,7 +225,10 @@ class Server:
     def _close(self) -> None:
         for ticket in list(self._tickets.values()):
             self._fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
+        self._decoders.close()
         self._pool.close()
+        self._wake_in.close()
+        self._wake_out.close()
         if self._lender is not None:
             self._lender.close()
         self._entrance.close()
@@ -203,14 +240,18 @@ class Server:
         log("stopped")
 
     def _turn(self) -> None:
-        now = self._clock()
+        now = self.turned = self._clock()
         sleep_s = LONGEST_SLEEP_S
         if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
-            sleep_s = min(sleep_s, max(0.0, ready - now))
+            sleep_s = min(sleep_s, max(0.005 if self._holding else 0.0, ready - now))
         ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
         messages_wait = self._entrance.attend(ready_sockets)
         if self._pool.socket in ready_sockets:
             self._pool.hear(self._clock())
+        if self._wake_out.fileno() in ready_sockets:
+            with contextlib.suppress(OSError):
+                self._wake_out.recv(4096)
+            self._take_pictures(self._clock())
         if self._lender is not None:
             if self._lender.fileno() in ready_sockets:
                 self._lender.attend()
@@ -223,6 +264,7 @@ class Server:
             self._tended = now
             self._pool.tend(now)
             self._end_late(now)
+        self._decode(now)
         self._feed(now)
         self._tell(now)
         if now - self._swept > TICK_S / 2:
@@ -262,34 +304,54 @@ class Server:
     def _admit(self, request: messages.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
         key = self._key(client, route, request)
         known = self._tickets.get(key)
-        if known is not None:  # asked again after a broken connection: go on, and answer there
-            known.data.route, known.data.told = route, 0.0
+        if known is not None:
+            if known.data.route == route or _plainly(known.data.asked) != _plainly(request):
+                raise WireError("another request with this id is on its way; give each its own", id=request.id)
+            known.data.route, known.data.told = route, 0.0  # asked again after a broken connection: answer there
             return
         if self._stop.is_set():
             raise WireError("the server is stopping; try again when it is back", "shutting_down", request.id)
         if request.model is not None and request.model not in self.config.models:
             served = ", ".join(self.config.models)
             raise WireError(f"there is no model {request.model} here; there is {served}", "unknown_model", request.id)
-        request = wire.with_defaults(request, next(iter(self.config.models)), self.limits)
+        asked, request = request, wire.with_defaults(request, next(iter(self.config.models)), self.limits)
         shape = request.image.shape[:2] if request.image.shape is not None else None
+        encoded = shape is None
         if shape is None:
             try:
                 shape = pixels.image_size(bodies[0].buffer)
                 wire.check_pixels(*shape, self.limits, request.id)
             except WireError as error:
                 raise WireError(str(error), "bad_image", request.id) from error
+        info = self._pool.infos.get(request.model or "", {})
+        megapixels = network_megapixels(shape, request.size, info.get("default_size") or USUAL_SIZE_PX)
         block = None if request.block is None else self._block(request, shape)
         nbytes = sum(len(body) for body in bodies)
-        work = _Work(key, route, bodies, told=now - TICK_S + LONGEST_SLEEP_S)
+        work = _Work(key, route, bodies, asked, told=now - TICK_S + LONGEST_SLEEP_S)
         deadline = now + (request.deadline_s or 0.0)
-        ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work)
+        ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work, megapixels=megapixels)
+        ticket.ready = not encoded
+        self._check_work(ticket, info.get("default_steps") or 1)
         for old in self._batcher.admit(ticket):
             self._end(
                 old, messages.Failure(old.request.id, "superseded", "a newer request of the stream took its place")
             )
+        while self._batcher.evicted:
+            old = self._batcher.evicted.pop()
+            self._end(old, messages.Failure(old.request.id, "busy", "the queue is full; try again later"), removed=True)
         self._tickets[key] = ticket
         self.metrics.count("shared_requests_total", by=block is not None)
         self.metrics.count("received_bytes_total", by=nbytes)
+
+    def _check_work(self, ticket: Ticket, default_steps: int) -> None:
+        most = EVERYBODY.work or self.limits.work
+        work = ticket.work * (ticket.request.steps or default_steps)
+        if work > most:
+            raise WireError(
+                f"this is {work:.0f} megapixels of work (pixels × ensemble × steps); the limit is {most:g}; "
+                "make size, ensemble or steps smaller",
+                id=ticket.request.id,
+            )
 
     def _block(self, request: messages.Predict, shape: tuple[int, int]) -> Block:
         """The lent block of a request, which holds everything that the request says is in it."""
@@ -301,7 +363,10 @@ class Server:
         wanted = [(request.image.at or 0, math.prod(request.image.shape or ()))]
         wanted += [(at, pixels.map_nbytes(request.reply, *shape) or 0) for at in request.maps_at]
         if not all(block.holds(*one) for one in wanted):
-            raise WireError(f"image.at and maps_at are multiples of {ALIGNMENT} with room in the block", id=request.id)
+            raise WireError(
+                f"image.at and maps_at are multiples of {messages.BLOCK_ALIGNMENT} with room in the block",
+                id=request.id,
+            )
         return block
 
     def _key(self, client: str, route: bytes, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
@@ -338,8 +403,16 @@ class Server:
                 },
             )
             return
+        now = self._clock()
         workers = [
-            {"device": slot.device, "state": slot.state, "pid": slot.pid, "models": sorted(slot.models)}
+            {
+                "device": slot.device,
+                "state": slot.state,
+                "pid": slot.pid,
+                "models": sorted(slot.models),
+                "reason": slot.reason,
+                "quiet_s": round(slot.vitals.quiet_s(now), 2) if slot.vitals is not None else None,
+            }
             for slot in self._pool.slots
         ]
         status: dict[str, Any] = {
@@ -350,6 +423,7 @@ class Server:
             "running": len(self._tickets) - len(self._batcher),
             "stopping": self._stop.is_set(),
             "workers": workers,
+            "log_lines_dropped": dropped(),
         }
         if request.metrics:
             status["metrics"] = self.metrics.render()
@@ -357,20 +431,79 @@ class Server:
 
     # --- work
 
+    def _decode(self, now: float) -> None:
+        """Have encoded images decoded: for each client in turn, and never all decoders for one."""
+        while self._decoders.free:
+            share = max(1, self._decoders.count - 1)
+            at_it = [picture.owner.client for picture in self._decoders.busy]
+            barred = {client for client in at_it if at_it.count(client) >= share} | set(self._barred)
+            ticket = self._batcher.next_undecoded(barred)
+            if ticket is None:
+                return
+            nbytes = 3 * ticket.shape[0] * ticket.shape[1]
+            if self._decoded_bytes and self._decoded_bytes + nbytes > DECODED_BYTES:
+                return
+            place = self._pool.take_room(nbytes)
+            if place is None and self._pool.arena is not None:
+                return
+            room = None if place is None else (place, nbytes)
+            picture = Picture(ticket, ticket.data.bodies[0].buffer, ticket.image_megapixels, room, nbytes)
+            ticket.pixels = picture
+            self._decoded_bytes += nbytes
+            self._decoders.start(picture)
+
+    def _take_pictures(self, now: float) -> None:
+        """Decoded images: their tickets may run. A picture that cannot be decoded costs its client what it took."""
+        for picture in self._decoders.finished():
+            ticket: Ticket = picture.owner
+            if picture.error and picture.seconds > LONG_DECODE_S:
+                self._barred[ticket.client] = now + PENALTY * picture.seconds
+                self._batcher.charge(ticket.client, ticket.cost)
+            if ticket.data.key not in self._tickets or self._tickets[ticket.data.key] is not ticket:
+                self._let_go(picture)
+            elif picture.error or picture.shape is None:
+                self._fail(ticket, "bad_image", picture.error or "the image cannot be decoded")
+            else:
+                ticket.shape, ticket.ready = picture.shape[:2], True
+
+    def _let_go(self, picture: Picture) -> None:
+        """A picture's pixels are not needed any more."""
+        self._decoded_bytes -= picture.nbytes
+        if picture.room is not None:
+            self._pool.give_back(picture.room[0])
+
     def _feed(self, now: float) -> None:
         if self._pool.is_hopeless():
             for ticket in self._batcher.waiting():
                 self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
         idle = self._pool.idle()
-        while idle and (batch := self._batcher.next_batch(now)):
-            model = batch[0].request.model
-            slot = next((s for s in idle if model in s.models), None) or min(idle, key=lambda s: len(s.models))
+        self._holding = False
+        while idle and (choice := self._choose(idle, now)):
+            slot, models = choice
+            batch = self._batcher.next_batch(now, models)
+            if not batch:
+                return
             idle.remove(slot)
             for ticket in batch:
                 ticket.data.started, ticket.data.stage = now, "starting"
                 self.metrics.observe("queue_seconds", now - ticket.arrived)
             self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch))
-            self._pool.run(slot, batch)
+            self._pool.run(slot, batch, now)
+
+    def _choose(self, idle: list[Slot], now: float) -> tuple[Slot, frozenset[str] | None] | None:
+        """The worker that goes on, and the models it should keep to (None: any); None to wait a moment."""
+        leader = self._batcher.leader()
+        if leader is None:
+            return None
+        warm = [slot for slot in idle if leader.request.model in slot.models]
+        slot = warm[0] if warm else min(idle, key=lambda s: len(s.models))
+        stay_s = min(LONGEST_STAY_S, STAY_LOADS * slot.load_s)
+        if warm or not slot.models or leader.attempts or now - slot.loaded_at > stay_s:
+            return slot, None
+        if any(ticket.ready and ticket.request.model in slot.models for ticket in self._batcher.waiting()):
+            return slot, slot.models
+        self._holding = now - slot.rested_at < GAP_S
+        return None if self._holding else (slot, None)
 
     def _end_late(self, now: float) -> None:
         for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
@@ -387,8 +520,10 @@ class Server:
     def _tell_one(self, ticket: Ticket, now: float) -> None:
         work = ticket.data
         work.told = now
-        position = 0 if work.started is not None else self._batcher.position(ticket)
-        header = wire.reply_header(messages.Progress(ticket.request.id, work.stage, work.fraction, position))
+        running = work.started is not None
+        position = 0 if running else self._batcher.position(ticket)
+        stage = "silent" if running and self._pool.quiet_s(ticket, now) > QUIET_S else work.stage
+        header = wire.reply_header(messages.Progress(ticket.request.id, stage, work.fraction, position))
         if not self._entrance.send(work.route, header):
             self._drop(ticket, None)
 
@@ -441,16 +576,19 @@ class Server:
             self._pool.stop(ticket, self._clock())
         self._end(ticket, failure)
 
-    def _end(self, ticket: Ticket, failure: messages.Failure | None) -> None:
-        self._forget(ticket)
+    def _end(self, ticket: Ticket, failure: messages.Failure | None, removed: bool = False) -> None:
+        self._forget(ticket, removed)
         code = failure.code if failure is not None else "client_gone"
         self.metrics.count("outcomes_total", f'code="{code}"')
         if failure is not None:
             self._entrance.send(ticket.data.route, wire.reply_header(failure))
 
-    def _forget(self, ticket: Ticket) -> None:
-        if self._tickets.pop(ticket.data.key, None) is not None:
+    def _forget(self, ticket: Ticket, removed: bool = False) -> None:
+        if self._tickets.pop(ticket.data.key, None) is not None and not removed:
             self._batcher.remove(ticket)
+        if ticket.pixels is not None and ticket.pixels not in self._decoders.busy:
+            self._let_go(ticket.pixels)
+            ticket.pixels = None
         ticket.data.bodies = []
 
     # --- the house
@@ -458,6 +596,7 @@ class Server:
     def _sweep(self, now: float) -> None:
         self._swept = now
         self._rates.forget(now)
+        self._barred = {client: until for client, until in self._barred.items() if until > now}
         self.metrics.set("queue_length", len(self._batcher))
         self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
         self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
@@ -493,22 +632,17 @@ def serve(config: ServerConfig, announce: Callable[[str], None], end_with_stdin:
     server.run()
 
 
-def private_bytes() -> int:
-    """Memory of this process that it shares with nobody (Linux; elsewhere 0)."""
-    try:
-        with open("/proc/self/status") as status:
-            line = next((line for line in status if line.startswith("RssAnon:")), "RssAnon: 0 kB")
-    except OSError:
-        return 0
-    return int(line.split()[1]) * 1024
-
-
 def _stop_with_stdin(server: Server) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             continue
     server.stop()
     server.stop()  # whoever started us is gone: there is nobody to finish for
+
+
+def _plainly(request: messages.Predict) -> messages.Predict:
+    """A request without where its bytes are: a client may send it again another way."""
+    return replace(request, image=replace(request.image, at=None), block=None, maps_at=())
 
 
 def _threads_each(replicas: int) -> int | None:

@@ -38,6 +38,11 @@ class ModelCache:
             self._drop_oldest()
         return self._models[name]
 
+    def clear(self) -> None:
+        """Let all of them go; they load again when asked for."""
+        self._models.clear()
+        gc.collect()
+
     def with_room(self, action: Callable[[], T], keep: str | None = None) -> T:
         """Do something; if memory runs out, let the least recently used model go and try again.
 

@@ -1,8 +1,8 @@
 """The process that owns the models: takes batches from the front, one at a time, and gives back maps.
 
 It is started by the server with its configuration as one line of JSON on standard input, and ends when that input
-ends, which the operating system sees to when the server dies. Image decoding happens here, not in the front: if a
-hostile file brings a decoder down, it is this process that goes, and the server starts another.
+ends, which the operating system sees to when the server dies. What strangers send has been decoded by then, in a
+process of its own (:mod:`leadline.serving.worker.decoder`).
 """
 
 from __future__ import annotations
@@ -23,49 +23,19 @@ import zmq
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.inference.allocator import keep_large_blocks
-from leadline.serving.logs import configure, log
+from leadline.serving.logs import StandardError, configure, log
 from leadline.serving.protocol import pixels
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.frames import receive_message, send_message
+from leadline.serving.worker import messages
+from leadline.serving.worker.config import WorkerConfig
 from leadline.serving.worker.model_cache import ModelCache, is_out_of_memory
+from leadline.serving.worker.pulse import BEAT_S, Heart, connected
 
 #: Progress between two of these (seconds) is not worth a message.
 PROGRESS_EVERY_S = 0.02
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """What a worker needs to know.
-
-    Attributes:
-        name: Its routing id at the front.
-        endpoint: Of the front.
-        models: Name → what the loader takes.
-        loader: ``module:function``; called as ``function(source, device=, precision=)``, returns an estimator.
-        index: Which of the workers it is, from 0.
-        spread: There are several workers: take the GPU of this index if the device names none.
-        megapixels: Largest image, decoded.
-        memory_bytes: Budget for the weights of loaded models; 0: most of the GPU's memory, or half of the machine's.
-        arena: Descriptor and size of the shared memory; None without.
-        front: Process whose descriptors of lent blocks are opened here.
-        keys: Server's public, own public, own secret, for fronts on other machines; None without.
-    """
-
-    name: str
-    endpoint: str
-    models: dict[str, str]
-    loader: str
-    device: str
-    precision: str
-    megapixels: float
-    index: int = 0
-    spread: bool = False
-    memory_bytes: int = 0
-    arena: tuple[int, int] | None = None
-    front: int | None = None
-    keys: tuple[str, str, str] | None = None
-    log_style: str = "json"
-    log_level: str = "info"
+#: Exit status of a worker whose GPU no longer obeys.
+EXIT_BROKEN_DEVICE = 70
 
 
 class BlockError(LeadlineError):
@@ -73,54 +43,43 @@ class BlockError(LeadlineError):
 
 
 @dataclass
-class _Job:
-    """One image of a batch."""
+class _Task:
+    """One image of a batch, with the bytes behind its places."""
 
     index: int
-    header: dict[str, Any]
-    bodies: list[Any]
+    job: messages.Job
+    bodies: list[Any] = field(default_factory=list)
     rgb: Any = None
-    seed: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.seed = int(self.header["seed"])
 
 
 class Worker:
     """Connects to the front and serves until told to leave."""
 
-    def __init__(self, config: WorkerConfig) -> None:
-        self.config = config
+    def __init__(self, config: WorkerConfig, heart: Heart) -> None:
+        self.config, self._heart = config, heart
         self._arena = Arena(*config.arena) if config.arena is not None else None
         self._blocks: dict[int, Arena] = {}
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.routing_id = config.name.encode()
-        if config.keys is not None:
-            server, public, secret = (key.encode() for key in config.keys)
-            self._socket.curve_serverkey, self._socket.curve_publickey = server, public
-            self._socket.curve_secretkey = secret
-        self._socket.connect(config.endpoint)
+        self._socket = connected(self._context, config)
         self._load: Callable[..., Any] = _imported(config.loader)
         self._device = own_device(config.device, config.index) if config.spread else config.device
         budget = config.memory_bytes or default_budget(self._device)
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
-        self._stop_asked = False
+        self._stop_asked = self._leaving = False
 
     def serve(self) -> None:
-        """Run until the front says ``exit``."""
-        self._send({"op": "ready", "pid": os.getpid(), "shares": self._sees_blocks()})
+        """Run until the front says :class:`~leadline.serving.worker.messages.Exit`."""
+        self._send(messages.Ready(os.getpid(), self._sees_blocks()))
         try:
-            while True:
-                header, bodies = self._receive()
-                if header["op"] == "exit":
-                    return
-                if header["op"] == "run":
-                    self._run(header, bodies)
-                elif header["op"] == "forget":
-                    self._blocks.pop(header["block"], None)
+            while not self._leaving:
+                self._heart.moves += 1
+                if self._socket.poll(int(BEAT_S * 1000)):
+                    message, frames = self._receive()
+                    if isinstance(message, messages.Run):
+                        self._run(message, frames)
+                    else:
+                        self._obey(message)
         finally:
             self._socket.close(1000)
             self._context.term()
@@ -145,122 +104,123 @@ class Worker:
             "default_size": estimator.default_size,
             "stochastic": estimator.stochastic,
         }
-        self._send({"op": "loaded", "info": info})
+        self._send(messages.Loaded(info, time.monotonic() - started))
         return estimator
 
     # --- one batch
 
-    def _run(self, header: dict[str, Any], frames: list[Any]) -> None:
-        self._batch, self._stop_asked, self._told = header["batch"], False, 0.0
-        self._unanswered, self._began = len(header["jobs"]), time.monotonic()
-        jobs = []
-        for index, job_header in enumerate(header["jobs"]):
-            job = _Job(index, job_header, [])
+    def _run(self, run: messages.Run, frames: list[Any]) -> None:
+        self._batch, self._stop_asked, self._told = run.batch, False, 0.0
+        self._unanswered, self._began = len(run.jobs), time.monotonic()
+        tasks = []
+        for index, job in enumerate(run.jobs):
+            task = _Task(index, job)
             try:
-                job.bodies = [self._place(place, frames) for place in job_header["bodies"]]
-                job.rgb = self._image(job)
-                jobs.append(job)
+                task.bodies = [self._place(place, frames) for place in job.places]
+                task.rgb = self._image(task)
+                tasks.append(task)
             except BlockError as error:
-                self._fail([job], "no_block", f"the worker cannot reach the block ({error})")
+                self._fail([task], "no_block", f"the worker cannot reach the block ({error})")
             except InputError as error:
-                self._fail([job], "bad_image", str(error))
-            except Exception as error:
-                log("image failed", exc_info=True)
-                self._fail([job], "bad_image", f"the image cannot be decoded ({type(error).__name__})")
-        if jobs:
-            self._compute(header, jobs)
-        if self._unanswered:
-            self._send({"op": "idle", "batch": self._batch, "idle": self._report()})
+                self._fail([task], "bad_image", str(error))
+        if tasks:
+            self._compute(run, tasks)
 
-    def _compute(self, header: dict[str, Any], jobs: list[_Job]) -> None:
-        name = header["model"]
+    def _compute(self, run: messages.Run, tasks: list[_Task]) -> None:
+        name = run.model
         try:
             estimator = self._models.get(name)
         except Exception as error:
             log("model does not load", model=name, exc_info=not isinstance(error, LeadlineError), error=str(error))
             reason = str(error) if isinstance(error, LeadlineError) else "see the server's log"
-            self._fail(jobs, "model_failed", f"{name} could not be loaded: {reason}")
+            self._fail(tasks, "model_failed", f"{name} could not be loaded: {reason}")
             return
+        started = time.monotonic()
         try:
-            started = time.monotonic()
-            predictions = self._models.with_room(lambda: self._predict(estimator, header, jobs), keep=name)
-            seconds = time.monotonic() - started
+            predictions = self._models.with_room(lambda: self._predict(estimator, run, tasks), keep=name)
         except Cancelled:
-            self._fail(jobs, "cancelled", "the request was cancelled")
+            self._fail(tasks, "cancelled", "the request was cancelled")
+            return
         except InputError as error:
-            self._fail(jobs, "bad_option", str(error))
+            self._fail(tasks, "bad_option", str(error))
+            return
         except Exception as error:
-            if is_out_of_memory(error) and len(jobs) > 1:
-                del error
-                for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
-                    self._compute(header, half)
+            _leave_a_broken_device(error)
+            short_of_memory = is_out_of_memory(error)
+            if not short_of_memory or len(tasks) == 1:
+                log("prediction failed", model=name, exc_info=True)
+                reason = "memory ran out; make size or ensemble smaller" if short_of_memory else "see its log"
+                self._fail(tasks, "model_failed", f"{name} failed on the server: {reason}")
                 return
-            log("prediction failed", model=name, exc_info=True)
-            reason = "memory ran out; make size or ensemble smaller" if is_out_of_memory(error) else "see its log"
-            self._fail(jobs, "model_failed", f"{name} failed on the server: {reason}")
         else:
-            for job, prediction in zip(jobs, predictions, strict=True):
-                self._answer(job, prediction, seconds, len(jobs))
+            seconds = time.monotonic() - started
+            for task, prediction in zip(tasks, predictions, strict=True):
+                self._answer(task, prediction, seconds, len(tasks))
+            return
+        # Outside the handler: its traceback would keep the failed batch's tensors in memory.
+        for half in (tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]):
+            self._compute(run, half)
 
-    def _predict(self, estimator: Any, header: dict[str, Any], jobs: list[_Job]) -> Sequence[DepthPrediction]:
+    def _predict(self, estimator: Any, run: messages.Run, tasks: list[_Task]) -> Sequence[DepthPrediction]:
         predictions: Sequence[DepthPrediction] = estimator.predict(
-            [job.rgb for job in jobs],
-            steps=header["steps"],
-            ensemble=header["ensemble"],
-            size=header["size"],
-            seed=[job.seed for job in jobs],
-            out=self._places(jobs),
+            [task.rgb for task in tasks],
+            steps=run.steps,
+            ensemble=run.ensemble,
+            size=run.size,
+            seed=[task.job.seed for task in tasks],
+            out=self._places(tasks),
             on_progress=self._on_progress,
         )
         return predictions
 
-    def _places(self, jobs: list[_Job]) -> list[Any] | None:
+    def _places(self, tasks: list[_Task]) -> list[Any] | None:
         """Shared memory for the model to write its maps to, if what it writes is what travels, for the whole batch."""
         places = []
-        for job in jobs:
-            shape = job.rgb.shape[:2]
-            room = self._room(job, 0, shape)
-            if room is None or job.header["reply"] != "float32" or len(job.bodies) > 1:
+        for task in tasks:
+            shape = task.rgb.shape[:2]
+            room = self._room(task, 0, shape)
+            if room is None or task.job.reply != "float32" or len(task.bodies) > 1:
                 return None
             places.append(np.frombuffer(room, "<f4").reshape(shape))
         return places
 
-    def _room(self, job: _Job, index: int, shape: tuple[int, ...]) -> memoryview | None:
+    def _room(self, task: _Task, index: int, shape: tuple[int, ...]) -> memoryview | None:
         """Shared memory for map ``index`` of a job's answer, if the front could spare it."""
-        rooms = job.header["rooms"]
-        nbytes = pixels.map_nbytes(job.header["reply"], *shape)
-        if index >= len(rooms) or rooms[index] is None or rooms[index][-1] != nbytes:
+        room = task.job.rooms[index] if index < len(task.job.rooms) else None
+        if room is None or room[-1] != pixels.map_nbytes(task.job.reply, *shape):
             return None
-        return self._memory(rooms[index])
+        return self._memory(room)
 
-    def _answer(self, job: _Job, prediction: DepthPrediction, seconds: float, batch: int) -> None:
+    def _answer(self, task: _Task, prediction: DepthPrediction, seconds: float, batch: int) -> None:
+        job = task.job
         try:
-            if len(job.bodies) > 1:
+            if job.sparse is not None:
                 self._on_progress("complete", 1.0)
-                prediction = completed(job.rgb, prediction, job.header["sparse"], job.bodies[1])
+                prediction = completed(task.rgb, prediction, job.sparse, task.bodies[1])
         except Cancelled:
-            self._fail([job], "cancelled", "the request was cancelled")
+            self._fail([task], "cancelled", "the request was cancelled")
             return
         except InputError as error:
-            self._fail([job], "bad_image", str(error))
+            self._fail([task], "bad_image", str(error))
             return
         except Exception:
             log("completion failed", exc_info=True)
-            self._fail([job], "model_failed", "completion with the sparse depth failed; see the server's log")
+            self._fail([task], "model_failed", "completion with the sparse depth failed; see the server's log")
             return
         maps = [prediction.values] + ([] if prediction.uncertainty is None else [prediction.uncertainty])
         infos: list[dict[str, Any]] = []
-        places: list[list[Any]] = []
+        places: list[messages.Place] = []
         frames: list[Any] = []
         for index, values in enumerate(maps):
-            out = self._room(job, index, values.shape)
-            info, body = pixels.encode_map(values, job.header["reply"], out)
+            out = self._room(task, index, values.shape)
+            info, body = pixels.encode_map(values, job.reply, out)
             infos.append(asdict(info))
-            if out is None:
+            room = job.rooms[index] if index < len(job.rooms) else None
+            if out is None or room is None:
                 places.append(["frame", len(frames)])
                 frames.append(body)
             else:
-                places.append(job.header["rooms"][index])
+                places.append(room)
         result = {
             "values": infos[0],
             "uncertainty": infos[1] if len(infos) > 1 else None,
@@ -269,16 +229,13 @@ class Worker:
             "model": prediction.model,
             "meta": _plain({**prediction.meta, "model_seconds": round(seconds, 6), "batch": batch}),
         }
-        header = {"op": "result", "batch": self._batch, "index": job.index, "result": result, "bodies": places}
-        self._outcome(header, frames)
+        rest = self._rest()
+        self._send(messages.Done(self._batch, task.index, result, places, rest), frames)
 
-    def _image(self, job: _Job) -> Any:
+    def _image(self, task: _Task) -> Any:
         from leadline.files.image import read_image  # noqa: PLC0415  (Pillow: 50 ms that the import of this module saves)
 
-        info, body = job.header["image"], job.bodies[0]
-        if info["encoding"] == "raw":
-            return read_image(np.frombuffer(body, np.uint8).reshape(info["shape"]), self.config.megapixels)
-        return read_image(bytes(body), self.config.megapixels)
+        return read_image(np.frombuffer(task.bodies[0], np.uint8).reshape(task.job.shape), self.config.megapixels)
 
     def _place(self, place: list[Any], frames: list[Any]) -> Any:
         return frames[place[1]].buffer if place[0] == "frame" else self._memory(place)
@@ -310,44 +267,51 @@ class Worker:
     # --- the line to the front
 
     def _on_progress(self, stage: str, fraction: float) -> None:
+        self._heart.moves += 1
         while self._socket.poll(0):
-            header, _ = self._receive()
-            if header["op"] == "exit" or (header["op"] == "stop" and header["batch"] == self._batch):
-                self._stop_asked = True
-            elif header["op"] == "forget":
-                self._blocks.pop(header["block"], None)
-        if self._stop_asked:
+            self._obey(self._receive()[0])
+        if self._stop_asked or self._leaving:
             raise Cancelled("every client of this batch went away")
         now = time.monotonic()
         if now - self._told > PROGRESS_EVERY_S:
             self._tell(stage, fraction)
             self._told = now
 
+    def _obey(self, message: Any) -> None:
+        if isinstance(message, messages.Exit):
+            self._leaving = True
+        elif isinstance(message, messages.Stop):
+            self._stop_asked |= message.batch == self._batch
+        elif isinstance(message, messages.Forget):
+            self._forget(message.block)
+
+    def _forget(self, block: int | None) -> None:
+        if block is None:
+            self._models.clear()
+        else:
+            self._blocks.pop(block, None)
+
     def _tell(self, stage: str, fraction: float) -> None:
-        self._send({"op": "progress", "batch": self._batch, "stage": stage, "fraction": min(1.0, max(0.0, fraction))})
+        self._send(messages.Moved(self._batch, stage, min(1.0, max(0.0, fraction))))
 
-    def _fail(self, jobs: list[_Job], code: str, message: str) -> None:
-        for job in jobs:
-            self._outcome(
-                {"op": "failed", "batch": self._batch, "index": job.index, "code": code, "message": message[:1000]}
-            )
+    def _fail(self, tasks: list[_Task], code: str, message: str) -> None:
+        for task in tasks:
+            self._send(messages.Failed(self._batch, task.index, code, message[:1000], self._rest()))
 
-    def _outcome(self, header: dict[str, Any], frames: Sequence[Any] = ()) -> None:
-        """What became of one job; with the batch's last one, the front also hears that we are free."""
+    def _rest(self) -> messages.Rest | None:
+        """Counts an outcome; with the batch's last one, the front also hears that we are free."""
         self._unanswered -= 1
-        if self._unanswered == 0:
-            header["idle"] = self._report()
-        self._send(header, frames)
+        if self._unanswered:
+            return None
+        return messages.Rest(self._models.names, time.monotonic() - self._began)
 
-    def _report(self) -> dict[str, Any]:
-        return {"models": self._models.names, "seconds": time.monotonic() - self._began}
+    def _send(self, message: messages.Message, frames: Sequence[Any] = ()) -> None:
+        self._heart.moves += 1
+        send_message(self._socket, [messages.pack(message), *frames])
 
-    def _send(self, header: dict[str, Any], frames: Sequence[Any] = ()) -> None:
-        send_message(self._socket, [json.dumps(header).encode(), *frames])
-
-    def _receive(self) -> tuple[dict[str, Any], list[Any]]:
+    def _receive(self) -> tuple[Any, list[Any]]:
         head, *frames = receive_message(self._socket)
-        return json.loads(head.bytes), frames
+        return messages.unpack(head.bytes), frames
 
 
 def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], body: Any) -> DepthPrediction:
@@ -405,6 +369,16 @@ def _imported(path: str) -> Callable[..., Any]:
     return function
 
 
+def _leave_a_broken_device(error: Exception) -> None:
+    """A CUDA error other than a lack of memory stays for as long as the process does: leave, and be replaced."""
+    if is_out_of_memory(error) or not isinstance(error, RuntimeError):
+        return
+    if type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error):
+        log("the GPU failed", 40, exc_info=True)
+        time.sleep(0.2)  # for the log
+        os._exit(EXIT_BROKEN_DEVICE)
+
+
 def _leave_with_input() -> None:
     while os.read(0, 1):  # not sys.stdin: its lock would be held when the interpreter ends
         continue
@@ -414,10 +388,13 @@ def _leave_with_input() -> None:
 def main() -> None:
     """Entry point of the process."""
     config = WorkerConfig(**json.loads(sys.stdin.readline()))
+    heart = Heart(config)
+    heart.start()
     configure(config.log_style, config.log_level)
+    sys.stderr = StandardError()
     threading.Thread(target=_leave_with_input, daemon=True).start()
     keep_large_blocks()  # a batch's activations, faulted in page by page, cost what batching gains
-    Worker(config).serve()
+    Worker(config, heart).serve()
     os._exit(0)  # torch takes its time to leave, and nothing of this process is worth that
 
 

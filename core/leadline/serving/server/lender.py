@@ -9,32 +9,21 @@ describes the exchange. Linux only; everywhere else, and whenever a block has no
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import mmap
 import os
 import re
 import select
 import socket
-import threading
 import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from leadline.serving.protocol.arena import Allocator
+from leadline.serving.protocol.messages import BLOCK_ALIGNMENT, LOAN_MESSAGE_BYTES
 
-#: Smaller images are as quick in a message.
-WORTH_BYTES = 64 * 1024
-#: Places in a block begin at multiples of this.
-ALIGNMENT = 64
-_MESSAGE_BYTES = 4096
-_GRAIN = 16 << 20
 _MOST_CONNECTIONS = 64
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}")
-
-
-# --- the server's side
 
 
 @dataclass(eq=False)
@@ -48,7 +37,7 @@ class Block:
 
     def holds(self, offset: int, nbytes: int) -> bool:
         """Whether ``nbytes`` from ``offset`` lie in it, and begin where they may."""
-        return offset >= 0 and offset % ALIGNMENT == 0 and offset + nbytes <= self.nbytes
+        return offset >= 0 and offset % BLOCK_ALIGNMENT == 0 and offset + nbytes <= self.nbytes
 
     def place(self, offset: int, nbytes: int) -> list[Any]:
         """Part of it, as workers are told."""
@@ -133,7 +122,7 @@ class Lender:
         """A connection asks once; whatever it says then, or its end, is goodbye."""
         connection, block = self._connections[descriptor]
         try:
-            message = connection.recv(_MESSAGE_BYTES)
+            message = connection.recv(LOAN_MESSAGE_BYTES)
             if message and block is None:
                 block = self._lend(message)
                 answer = json.dumps({"block": block.number, "nbytes": block.nbytes}).encode()
@@ -183,86 +172,3 @@ def _sealed_memory(nbytes: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-# --- the client's side
-
-
-@dataclass(frozen=True)
-class Room:
-    """A place in a loan, free again when nobody holds ``memory`` or a view of it any more."""
-
-    offset: int
-    memory: Any
-
-
-class Loan:
-    """A block that a server lent us. Threads may share it.
-
-    Args:
-        connection: Over which it came; closing it gives the block back.
-        descriptor: Of the memory; closed here.
-        number: The server's number for it.
-        nbytes: Its size.
-
-    Raises:
-        OSError, ValueError: The memory is not what the server said.
-    """
-
-    def __init__(self, connection: socket.socket, descriptor: int, number: int, nbytes: int) -> None:
-        self.number = number
-        self._connection = connection
-        try:
-            self._map = mmap.mmap(descriptor, nbytes)
-        finally:
-            os.close(descriptor)
-        self._rooms = Allocator(nbytes)
-        self._lock = threading.Lock()
-        # Rooms come back from whichever thread drops an array, perhaps in the middle of take(): hence not the lock.
-        self._returned: deque[int] = deque()
-
-    def take(self, nbytes: int) -> Room | None:
-        """Room for ``nbytes``; None if there is none."""
-        with self._lock:
-            while self._returned:
-                self._rooms.give_back(self._returned.popleft())
-            offset = self._rooms.take(nbytes)
-        if offset is None:
-            return None
-        memory = (ctypes.c_ubyte * nbytes).from_buffer(self._map, offset)
-        weakref.finalize(memory, self._returned.append, offset).atexit = False
-        return Room(offset, memory)
-
-    def end(self) -> None:
-        """Give the block back. What views of it hold stays readable."""
-        self._connection.close()
-
-
-def ask(path: str, session: str, need_bytes: int, most_bytes: int) -> socket.socket | None:
-    """Ask a server for a block with room for a few requests of ``need_bytes``; None if there is no such server here.
-
-    The socket becomes readable when there is an answer for :func:`receive`.
-    """
-    if not hasattr(socket, "SOCK_SEQPACKET") or not hasattr(socket, "recv_fds"):
-        return None
-    nbytes = min(most_bytes, -(-4 * need_bytes // _GRAIN) * _GRAIN)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        connection.setblocking(False)
-        connection.connect(path)
-        connection.send(json.dumps({"session": session, "nbytes": nbytes}).encode())
-    except (OSError, ValueError):
-        connection.close()
-        return None
-    return connection
-
-
-def receive(connection: socket.socket) -> Loan | None:
-    """The loan that the server grants over a connection of :func:`ask`; None if it does not."""
-    try:
-        message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
-        answer = json.loads(message)
-        return Loan(connection, descriptors[0], int(answer["block"]), int(answer["nbytes"]))
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
-        connection.close()
-        return None
