@@ -131,7 +131,7 @@ class Link:
     def _local(self, settings: ServerSettings) -> Client:
         if settings.python and not Path(settings.python).is_file():
             raise InputError(f"there is no {settings.python}; choose the Python that Leadline is installed in")
-        self._server = LocalServer(python=settings.python or None)
+        self._server = LocalServer(python=settings.python or None, isolated=True)
         self._server.start(START_TIMEOUT_S)
         return self._server.client(timeout_s=REPLY_TIMEOUT_S)
 

@@ -81,3 +81,43 @@ def test_the_interpreter_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LocalServerError, match="no Python with leadline"):
         find_interpreter()
+
+
+HOSTILE = "import pathlib; pathlib.Path(__file__).with_name('was_run').touch(); raise SystemExit('not the real one')"
+
+
+def hostile_folder(folder: Path) -> Path:
+    """A folder whose modules leave a trace when they are imported."""
+    (folder / "leadline").mkdir(parents=True)
+    for module in ("click.py", "zmq.py", "leadline/__init__.py"):
+        (folder / module).write_text(HOSTILE)
+    return folder
+
+
+def test_modules_in_the_working_folder_are_never_run(
+    image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(hostile_folder(tmp_path))
+    with LocalServer(**STAND_IN) as server, server.client(timeout_s=30) as client:
+        client.predict(image)
+    assert not list(tmp_path.rglob("was_run"))
+
+
+def test_an_isolated_server_takes_nothing_from_python_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(hostile_folder(tmp_path)))
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "no such home"))
+    monkeypatch.setenv(local.PYTHON_VARIABLE, sys.executable)
+    assert find_interpreter(isolated=True) == Path(sys.executable)
+    with LocalServer(models=["mini"], isolated=True) as server:
+        assert server.running
+    assert not list(tmp_path.rglob("was_run"))
+
+
+def test_relative_paths_of_models_are_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").touch()
+    assert local._absolute("mine=weights") == f"mine={tmp_path / 'weights'}"
+    assert local._absolute("mini") == "mini"
+    assert local._absolute("mine=org/repo") == "mine=org/repo"

@@ -46,6 +46,9 @@ class LocalServer:
         device: As for ``leadline.load``.
         log_path: File for the server's log; None: a temporary file, at :attr:`log_path`.
         arguments: Further arguments for `leadline serve`.
+        isolated: For a host program with a Python of its own, such as Blender: no PYTHON* variable reaches the server.
+
+    Whether isolated or not, the server's working folder is its own, so modules that lie in ours are never run.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class LocalServer:
         device: str = "auto",
         log_path: str | Path | None = None,
         arguments: Sequence[str] = (),
+        isolated: bool = False,
     ) -> None:
-        self._python = None if python is None else Path(python)
-        self._options = [*(f"--model={name}" for name in models or ()), f"--device={device}", *arguments]
+        self._python = None if python is None else Path(python).absolute()
+        self._options = [*(f"--model={_absolute(name)}" for name in models or ()), f"--device={device}", *arguments]
+        self._isolated = isolated
         self._process: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
         self._keep_log = None if log_path is None else Path(log_path)
@@ -86,11 +91,12 @@ class LocalServer:
             return self.address
         self.stop()
         deadline = time.monotonic() + timeout_s
-        python = self._python or find_interpreter()
+        python = self._python or find_interpreter(self._isolated)
         self._folder = Path(tempfile.mkdtemp(prefix="leadline-"))  # mode 0700
         self.log_path = self._keep_log or self._folder / "server.log"
         bind = "tcp://127.0.0.1:*" if os.name == "nt" else f"ipc://{self._folder / 'server'}"
-        command = [str(python), "-c", _RUN, "serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
+        command = [*_python(python, self._isolated), _RUN]
+        command += ["serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
         with self.log_path.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -99,7 +105,8 @@ class LocalServer:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
-                    env=_clean_environment(),
+                    cwd=self._folder,
+                    env=_environment(self._isolated),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
             except OSError as error:
@@ -165,11 +172,12 @@ class LocalServer:
         return lines[-1][:300] if lines else "it said nothing"
 
 
-def find_interpreter() -> Path:
+def find_interpreter(isolated: bool = False) -> Path:
     """A Python that has Leadline with torch.
 
     Tried in this order: the LEADLINE_PYTHON environment variable; this interpreter; the one of the `leadline` program
-    on the PATH; `python3` and `python` on the PATH. Each is asked, so this can take seconds.
+    on the PATH; `python3` and `python` on the PATH. Each is asked, so this can take seconds. ``isolated``: as for
+    :class:`LocalServer`.
 
     Raises:
         LocalServerError: None of them has it.
@@ -182,7 +190,7 @@ def find_interpreter() -> Path:
     for candidate in [Path(named)] if named else [Path(sys.executable), *beside, *on_path]:
         if candidate.is_file() and candidate not in tried:
             tried.append(candidate)
-            if _has_leadline(candidate):
+            if has_leadline(candidate, isolated):
                 return candidate
     listed = ", ".join(str(one) for one in tried) or "nothing"
     raise LocalServerError(
@@ -190,25 +198,39 @@ def find_interpreter() -> Path:
     )
 
 
-def _has_leadline(python: Path) -> bool:
-    try:
-        probe = subprocess.run(
-            [str(python), "-c", _PROBE],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_TIMEOUT_S,
-            env=_clean_environment(),
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+def has_leadline(python: Path, isolated: bool = False) -> bool:
+    """Whether an interpreter has Leadline with torch. Asks it, which takes up to seconds."""
+    with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
+        try:
+            probe = subprocess.run(
+                [*_python(python, isolated), _PROBE],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PROBE_TIMEOUT_S,
+                cwd=folder,
+                env=_environment(isolated),
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
     return probe.returncode == 0
 
 
-def _clean_environment() -> dict[str, str]:
-    """Ours, without what a host application sets for its own Python."""
-    host_only = ("PYTHONHOME", "PYTHONSTARTUP") if "bpy" in sys.modules else ()
-    return {name: value for name, value in os.environ.items() if name not in host_only}
+def _python(python: Path, isolated: bool) -> list[str]:
+    """The command that runs code given as text. Not -I: it would hide what `pip install --user` installed."""
+    return [str(python), *(["-E"] if isolated else []), "-c"]
+
+
+def _environment(isolated: bool) -> dict[str, str]:
+    """Ours, without PYTHON* if isolated; processes that the server starts do not import from their folder either."""
+    kept = {name: value for name, value in os.environ.items() if not (isolated and name.startswith("PYTHON"))}
+    return kept | {"PYTHONSAFEPATH": "1"}
+
+
+def _absolute(model: str) -> str:
+    """A model's NAME or NAME=WHERE, as it is understood in any folder."""
+    name, equals, where = model.partition("=")
+    return f"{name}={Path(where).absolute()}" if equals and where and Path(where).exists() else model
 
 
 def _read_line(pipe: IO[str], lines: queue.Queue[str]) -> None:
