@@ -1,5 +1,6 @@
 """Geometry: exact projection, closed adaptive meshes, silhouettes that leave floors alone, EXIF that cannot crash."""
 
+import io
 import struct
 import subprocess
 import sys
@@ -13,16 +14,20 @@ from leadline.geometry import (
     Camera,
     Lattice,
     affine_to_range,
+    as_stored,
     focal_px_from_photo,
     grid_mesh,
     nearness,
+    orientation_from_photo,
     perspective_mesh,
     relief_mesh,
     scale_from_length,
     silhouette_cells,
     sky_mask,
+    stored_uv,
+    upright,
 )
-from leadline.geometry.exif import focal_px_from_bytes
+from leadline.geometry.exif import focal_px_from_bytes, orientation_from_bytes
 from leadline.video.aligner import TemporalAligner
 
 
@@ -314,3 +319,54 @@ def test_edges_belong_to_their_faces_also_around_holes():
     unique, uses = np.unique(mesh.face_edges, return_counts=True)
     assert len(unique) == len(mesh.edges) == len(np.unique(np.sort(mesh.edges, axis=1), axis=0))
     assert uses.max() == 2
+
+
+@pytest.mark.parametrize("target", [10_000, 20_000, 50_000])
+def test_the_adaptive_target_is_met_although_outlines_are_kept(target):
+    """Many small things before a wall: their outlines alone cost more triangles than the smaller targets."""
+    rng = np.random.default_rng(0)
+    depth = hills(480, 640)
+    for row, column in rng.integers(0, [460, 620], (150, 2)):
+        depth[row : row + 16, column : column + 16] = 1.5
+    mesh = perspective_mesh(depth, Camera.default(640, 480), target_faces=target)
+    assert len(mesh.faces) == pytest.approx(target, rel=0.05)
+
+
+def test_a_depth_map_smaller_than_the_photograph_keeps_the_camera_exact():
+    camera = Camera.default(600, 401)
+    mesh = perspective_mesh(hills(134, 200), camera, cut=1.0, long_edge=77)
+    x_px, y_px, _ = camera.project(mesh.vertices.astype(np.float64))
+    np.testing.assert_allclose(x_px, mesh.uv[:, 0] * 600, atol=1e-2)
+    np.testing.assert_allclose(y_px, (1 - mesh.uv[:, 1]) * 401, atol=1e-2)
+    with pytest.raises(ValueError, match="does not belong"):
+        perspective_mesh(hills(134, 150), camera)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_of_maps_and_texture_coordinates(orientation):
+    from PIL import Image, ImageOps
+
+    rng = np.random.default_rng(orientation)
+    stored = rng.integers(0, 255, (5, 7, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(stored)
+    picture.getexif()[0x0112] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(picture))
+    turned = upright(stored, orientation)
+    np.testing.assert_array_equal(turned, expected)
+    np.testing.assert_array_equal(as_stored(turned, orientation), stored)
+    height, width = turned.shape[:2]
+    rows, columns = np.mgrid[0:height, 0:width]
+    uv = np.stack([(columns + 0.5) / width, 1 - (rows + 0.5) / height], axis=-1).astype(np.float32)
+    there = stored_uv(uv, orientation)
+    looked_up = stored[((1 - there[..., 1]) * 5).astype(int), (there[..., 0] * 7).astype(int)]
+    np.testing.assert_array_equal(looked_up, turned)
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", exif=exif)
+    assert orientation_from_bytes(encoded.getvalue()) == orientation
+
+
+def test_orientation_of_files_without_one(tmp_path):
+    assert orientation_from_photo(tmp_path / "absent.jpg") == 1
+    assert orientation_from_bytes(jpeg_with_exif("<", [(0x0112, 3, struct.pack("<H", 9))])) == 1

@@ -8,9 +8,10 @@ origin at the lower left corner of the photograph.
 """
 
 from leadline.geometry.camera import Camera
-from leadline.geometry.exif import focal_px_from_photo
+from leadline.geometry.exif import focal_px_from_photo, orientation_from_photo
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
+from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.ranges import affine_to_range, assumed_depth, nearness, scale_from_length
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
@@ -20,13 +21,17 @@ __all__ = [
     "Lattice",
     "Mesh",
     "affine_to_range",
+    "as_stored",
     "assumed_depth",
     "focal_px_from_photo",
     "grid_mesh",
     "nearness",
+    "orientation_from_photo",
     "perspective_mesh",
     "relief_mesh",
     "scale_from_length",
     "silhouette_cells",
     "sky_mask",
+    "stored_uv",
+    "upright",
 ]

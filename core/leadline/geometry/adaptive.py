@@ -18,6 +18,10 @@ from leadline.types import BoolMap, FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+#: How near to the wanted number of triangles is near enough, and how often to try.
+_CLOSE_ENOUGH = 0.02
+_TRIES = 8
+
 
 def adaptive_faces(
     points: FloatArray, scale: FloatArray, dropped: BoolMap, block: int, target_faces: int
@@ -29,21 +33,33 @@ def adaptive_faces(
         scale: (R, C) or scalar; errors are divided by it (the distance, for what a camera sees).
         dropped: (R-1, C-1) cells that get no triangles; their outline is kept at full resolution.
         block: Edge of the coarsest squares, a power of two.
-        target_faces: Wanted number of triangles; the outlines and the coarsest blocks are never coarsened further.
+        target_faces: Wanted number of triangles, met within 2 % where the mesh allows it; the outlines and the coarsest
+            blocks are never coarsened further.
     """
     rows, columns = dropped.shape
     if rows % block or columns % block or block & (block - 1):
         raise ValueError(f"{rows}×{columns} cells do not divide into blocks of {block}")
     errors = _saturated_errors(points, scale, _outline(dropped), block)
-    active = _most_important(errors, target_faces - _share_of_roots(rows, columns, block))
-    triangles = _bisect(_root_triangles(rows, columns, block), active.ravel(), 2 * (block.bit_length() - 1))
-    centre_row, centre_column = np.divmod(triangles, columns + 1)
-    kept = ~dropped[centre_row.sum(axis=1) // 3, centre_column.sum(axis=1) // 3]
-    return np.asarray(triangles[kept])
-
-
-def _share_of_roots(rows: int, columns: int, block: int) -> int:
-    return 2 * (rows // block) * (columns // block)
+    order = np.argsort(errors, axis=None, kind="stable")[::-1]
+    roots = _root_triangles(rows, columns, block)
+    # Keeping a vertex adds two triangles; how many of them are dropped is known only afterwards: ask again, a bit better.
+    low, high = int(np.count_nonzero(np.isinf(errors))), errors.size - 1
+    kept = min(max(low, (target_faces - len(roots)) // 2), high)
+    for _ in range(_TRIES):
+        # Equal errors stand or fall together: a child must not stay when its parent goes.
+        active = errors.ravel() > errors.ravel()[order[kept]]
+        triangles = _bisect(roots, active | np.isinf(errors.ravel()), 2 * (block.bit_length() - 1))
+        centre_row, centre_column = np.divmod(triangles, columns + 1)
+        triangles = triangles[~dropped[centre_row.sum(axis=1) // 3, centre_column.sum(axis=1) // 3]]
+        excess = len(triangles) - target_faces
+        if abs(excess) <= _CLOSE_ENOUGH * target_faces:
+            break
+        low, high = (low, kept) if excess > 0 else (kept, high)
+        if high - low < 2:
+            break
+        guess = kept - excess // 2
+        kept = guess if low < guess < high else (low + high) // 2
+    return np.asarray(triangles)
 
 
 def _outline(dropped: BoolMap) -> BoolMap:
@@ -98,19 +114,6 @@ def _saturated_errors(points: FloatArray, scale: FloatArray, outline: BoolMap, b
         visit(half, half, size, True, [(-half, 0), (half, 0), (0, -half), (0, half)])
         size *= 2
     return np.asarray(errors.reshape(rows, columns), np.float32)
-
-
-def _most_important(errors: FloatMap, budget: int) -> BoolMap:
-    """Vertices (R, C) worth their triangles: two for each inside the lattice, one for each on its border."""
-    order = np.argsort(errors, axis=None, kind="stable")[::-1]
-    cost = np.full(errors.shape, 2)
-    cost[[0, -1]] = 1
-    cost[:, [0, -1]] = 1
-    spent = np.cumsum(cost.ravel()[order])
-    affordable = int(np.searchsorted(spent, max(budget, 0), side="right"))
-    # Equal errors stand or fall together: a child must not stay when its parent goes.
-    limit = errors.ravel()[order[affordable]] if affordable < errors.size else np.float32(0)
-    return np.asarray((errors > limit) | np.isinf(errors))
 
 
 def _root_triangles(rows: int, columns: int, block: int) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
-"""The focal length that a camera wrote into its photograph (EXIF), with the standard library alone.
+"""What a camera wrote into its photograph (EXIF): focal length and orientation, with the standard library alone.
 
-Every offset and length in the file is checked: a damaged file simply knows no focal length.
+Every offset and length in the file is checked: a damaged file simply knows nothing.
 Format: Exif 2.32 (CIPA DC-008) inside JPEG APP1, PNG ``eXIf``, WebP ``EXIF`` or TIFF.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 HEAD_BYTES = 512 * 1024
 
+_ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
 _FOCAL_MM = 0x920A
 _FOCAL_35_MM = 0xA405
@@ -27,12 +28,21 @@ _TYPES = {3: ("H", 2), 4: ("I", 4), 5: ("II", 8)}
 
 def focal_px_from_photo(path: str | Path, width: int, height: int) -> float | None:
     """Focal length in pixels of a ``width × height`` version of the photograph, or None if it is not written there."""
+    return focal_px_from_bytes(read_head(path), width, height)
+
+
+def orientation_from_photo(path: str | Path) -> int:
+    """The EXIF orientation of the photograph, 1 to 8 (see :mod:`leadline.geometry.orientation`); 1 if it says none."""
+    return orientation_from_bytes(read_head(path))
+
+
+def read_head(path: str | Path) -> bytes:
+    """The first bytes of a file, where EXIF lies; none if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            return file.read(HEAD_BYTES)
     except OSError:
-        return None
-    return focal_px_from_bytes(head, width, height)
+        return b""
 
 
 def focal_px_from_bytes(head: bytes, width: int, height: int) -> float | None:
@@ -48,6 +58,15 @@ def focal_px_from_bytes(head: bytes, width: int, height: int) -> float | None:
             sensor_mm = original_width / per_unit * unit_mm
             return focal_mm / sensor_mm * max(width, height)
     return None
+
+
+def orientation_from_bytes(head: bytes) -> int:
+    """As :func:`orientation_from_photo`, from the first bytes of the file."""
+    for block in _exif_blocks(head):
+        orientation = int(_read_tags(block).get(_ORIENTATION, 0))
+        if 1 <= orientation <= 8:
+            return orientation
+    return 1
 
 
 def _exif_blocks(head: bytes) -> Iterator[bytes]:

@@ -44,11 +44,11 @@ class Lattice:
         return cls(max(round(height * scale), 1) + 1, max(round(width * scale), 1) + 1, height, width)
 
     @classmethod
-    def divisible(cls, height: int, width: int, long_edge: int = 0) -> tuple[Lattice, int]:
+    def divisible(cls, height: int, width: int, long_edge: int = 0, largest_block: int = 64) -> tuple[Lattice, int]:
         """A lattice near ``long_edge`` whose cells come in square blocks of a power of two; and the block's edge."""
         plain = cls.over(height, width, long_edge)
         short = min(plain.rows, plain.columns) - 1
-        block = 64
+        block = largest_block
         while block > 2 and short < 4 * block:
             block //= 2
         rows, columns = (max(round((n - 1) / block), 1) * block + 1 for n in (plain.rows, plain.columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,13 @@ from leadline.types import BoolMap, FloatMap
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int32]
 
+#: How far above the wanted number of triangles a mesh may be.
+TARGET_TOLERANCE = 1.05
+#: Vertices along the long edge below which no lattice is coarsened further; how often to look for a better one.
+_COARSEST = 9
+_TRIES = 8
+#: Coarsest squares of such a lattice: its size is a multiple of them, and so can be chosen more finely.
+_FINE_BLOCK = 8
 #: Default relative jump in depth that counts as a silhouette.
 CUT_THRESHOLD = 0.1
 
@@ -114,16 +122,20 @@ def relief_mesh(
         depth: (H, W) > 0; where it jumps by ``cut`` (relative, see ``silhouette_cells``) the relief is cut.
         removed: (H, W) pixels without surface, such as the sky.
         long_edge: Vertices along the long edge; 0 for one for each pixel.
-        target_faces: Adaptive triangles, about this many; 0 for the full grid of quadrilaterals.
+        target_faces: Adaptive triangles, this many within 5 % unless the full grid has fewer; 0 for the full grid of
+            quadrilaterals.
         edges: Also give the edges of a full grid.
     """
-    lattice, block = _lattice(rise.shape, long_edge, target_faces)
-    risen = lattice.linear(rise) * np.float32(height_m)
-    dropped = _removed_cells(lattice, removed)
-    if depth is not None and cut < 1:
-        dropped |= silhouette_cells(lattice.depth(depth), cut)
-    points = _relief_points(lattice, risen, width_m)
-    return _assemble(lattice, points, risen, uncertainty, dropped, block, target_faces, width_m, edges)
+
+    def over(lattice: Lattice, block: int) -> Mesh:
+        risen = lattice.linear(rise) * np.float32(height_m)
+        dropped = _removed_cells(lattice, removed)
+        if depth is not None and cut < 1:
+            dropped |= silhouette_cells(lattice.depth(depth), cut)
+        points = _relief_points(lattice, risen, width_m)
+        return _assemble(lattice, points, risen, uncertainty, dropped, block, target_faces, width_m, edges)
+
+    return _near_target(over, rise.shape, long_edge, target_faces)
 
 
 def perspective_mesh(
@@ -141,23 +153,45 @@ def perspective_mesh(
 
     Args:
         depth: (H, W) > 0 along the camera's axis, metres.
-        camera: Of the same size as ``depth``.
+        camera: Of the photograph; ``depth`` may be of another resolution, but of the same picture.
         uncertainty, cut, removed, long_edge, target_faces, edges: As for :func:`relief_mesh`.
     """
-    if depth.shape != (camera.height, camera.width):
+    height, width = depth.shape
+    if abs(width * camera.height - height * camera.width) > max(camera.width, camera.height):
         raise ValueError(f"a depth map of {depth.shape} does not belong to {camera}")
-    lattice, block = _lattice(depth.shape, long_edge, target_faces)
-    on_lattice = lattice.depth(depth)
-    dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut)
-    points = camera.unproject(lattice.x_px.astype(np.float32), lattice.y_px.astype(np.float32)[:, None], on_lattice)
-    return _assemble(lattice, points, on_lattice, uncertainty, dropped, block, target_faces, on_lattice, edges)
+
+    def over(lattice: Lattice, block: int) -> Mesh:
+        on_lattice = lattice.depth(depth)
+        dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut)
+        x_px = (lattice.x_px * (camera.width / width)).astype(np.float32)
+        y_px = (lattice.y_px * (camera.height / height)).astype(np.float32)
+        points = camera.unproject(x_px, y_px[:, None], on_lattice)
+        return _assemble(lattice, points, on_lattice, uncertainty, dropped, block, target_faces, on_lattice, edges)
+
+    return _near_target(over, depth.shape, long_edge, target_faces)
 
 
-def _lattice(shape: tuple[int, ...], long_edge: int, target_faces: int) -> tuple[Lattice, int]:
+def _near_target(
+    over: Callable[[Lattice, int], Mesh], shape: tuple[int, ...], long_edge: int, target_faces: int
+) -> Mesh:
+    """The mesh over the lattice that was asked for, or over a coarser one if its outlines alone exceed the target."""
     height, width = shape
-    if target_faces:
-        return Lattice.divisible(height, width, long_edge)
-    return Lattice.over(height, width, long_edge), 0
+    if not target_faces:
+        return over(Lattice.over(height, width, long_edge), 0)
+    lattice, block = Lattice.divisible(height, width, long_edge)
+    best = over(lattice, block)
+    coarse, fine = _COARSEST, max(lattice.rows, lattice.columns)
+    if len(best.faces) <= TARGET_TOLERANCE * target_faces:
+        return best
+    for _ in range(_TRIES):
+        vertices = round((coarse * fine) ** 0.5)
+        mesh = over(*Lattice.divisible(height, width, vertices, _FINE_BLOCK))
+        if abs(len(mesh.faces) - target_faces) < abs(len(best.faces) - target_faces):
+            best = mesh
+        if abs(len(best.faces) - target_faces) <= (TARGET_TOLERANCE - 1) * target_faces or fine - coarse < 2:
+            break
+        coarse, fine = (coarse, vertices) if len(mesh.faces) > target_faces else (vertices, fine)
+    return best
 
 
 def _nothing(lattice: Lattice) -> BoolMap:
