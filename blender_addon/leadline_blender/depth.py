@@ -23,9 +23,23 @@ class Depth:
 
 
 def check(depth: Depth, size: tuple[int, int]) -> Depth:
-    """Refuse an answer that does not fit the photograph, before anything is built from it."""
-    if depth.values.shape != size:
+    """Refuse an answer that does not fit a photograph of (height, width), before anything is built from it."""
+    rows, columns = depth.values.shape
+    # A smaller map of the same picture differs from its proportions by less than a pixel.
+    if abs(rows * size[1] - columns * size[0]) > max(size):
         raise InputError(f"the server sent {depth.values.shape} numbers for a photograph of {size}")
     if not np.isfinite(depth.values).all():
         raise InputError("the server sent depth with holes or infinities in it")
     return depth
+
+
+def at_most(values: np.ndarray | None, long_edge: int) -> np.ndarray | None:
+    """A map (H, W) of no more than ``long_edge`` pixels on a side, by nearest pixels: edges stay where they are."""
+    if values is None or max(values.shape) <= long_edge:
+        return values
+    height, width = values.shape
+    shrink = long_edge / max(values.shape)
+    rows, columns = max(round(height * shrink), 1), max(round(width * shrink), 1)
+    at_row = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    at_column = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    return values[at_row[:, None], at_column]

@@ -19,6 +19,7 @@ import numpy as np
 from .depth import Depth
 from .exr import write_exr
 from .leadline.errors import InputError
+from .leadline.geometry import as_stored
 from .leadline.video.aligner import TemporalAligner
 from .task import Report
 
@@ -41,6 +42,7 @@ class Job:
 
     film: str
     model: str
+    quality: str
     steps: int
     ensemble: int
     size: int
@@ -86,12 +88,15 @@ def depth_file(folder: Path, index: int) -> Path:
     return folder / f"nearness_{index + 1:05d}.exr"
 
 
-def measure_film(report: Report, job: Job, frames: list[Path] | int, folder: Path, infer: Infer) -> int:
-    """Write the nearness of every frame into ``folder``; returns how many there are.
+def measure_film(
+    report: Report, job: Job, frames: list[Path] | int, folder: Path, infer: Infer, orientation: int = 1
+) -> int:
+    """Write the nearness of every frame into ``folder``, turned as the frames are stored; returns how many there are.
 
     Args:
         frames: Image files, or the number of frames that the main thread can give.
-        infer: Depth of one frame, given its pixels or its encoded bytes.
+        infer: Depth of one frame, upright, given its pixels or its encoded bytes.
+        orientation: How the frames are stored (EXIF).
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, aligner = _resume(folder, job)
@@ -106,7 +111,8 @@ def measure_film(report: Report, job: Job, frames: list[Path] | int, folder: Pat
             if index == 0:
                 done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
             span = max(done.high - done.low, 1e-9)
-            write_exr(depth_file(folder, index), (aligned - np.float32(done.low)) / np.float32(span))
+            nearness = (aligned - np.float32(done.low)) / np.float32(span)
+            write_exr(depth_file(folder, index), as_stored(nearness, orientation))
             done.next = index + 1
             if done.next % NOTE_EVERY == 0:
                 _note(folder, job, done, aligner)

@@ -7,10 +7,11 @@ import bpy
 import numpy as np
 from bpy.props import StringProperty
 
-from . import photos, results, runtime
-from .depth import Depth
+from . import effort, photos, results, runtime
+from .depth import Depth, at_most
 from .leadline.depth.spaces import Space
-from .leadline.serving.client.client import Progress
+from .leadline.errors import InputError, LeadlineError
+from .leadline.serving.client.client import Client, Progress, Refused, ServerUnreachable
 from .preferences import server_settings
 from .properties import MeshOptions
 from .running import TaskOperator
@@ -18,15 +19,19 @@ from .task import Report, Task, Work
 
 
 def ask_for_depth(
-    context: bpy.types.Context, image: np.ndarray | None, sparse_m: np.ndarray | None = None, **extra: object
+    context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None, **extra: object
 ) -> Work:
     """The work of one prediction, with everything it needs taken from Blender beforehand."""
     settings = context.scene.leadline
-    steps, ensemble, size = settings.effort()
     connection, model, seed = server_settings(context), settings.model_name(), settings.seed
+    quality, custom = settings.quality, settings.custom_effort()
     link = runtime.link
+    working_edge = max(photos.WORKING_EDGE, custom.size or 0, settings.long_edge)
 
-    def work(report: Report, image: np.ndarray | bytes | None = image) -> Depth:
+    def asked(client: Client) -> effort.Effort:
+        return custom if quality == "CUSTOM" else effort.for_quality(quality, effort.find(client.hello(), model))
+
+    def work(report: Report, image: np.ndarray | bytes | None = None if photo is None else photo.sent) -> Depth:
         report.progress("connecting" if connection.remote or link.server_running else "starting the server", 0.0)
         client = link.client(connection)
         report.check()
@@ -35,20 +40,30 @@ def ask_for_depth(
             waiting = f", {progress.position} before it" if progress.position else ""
             report.progress(progress.stage + waiting, progress.fraction)
 
-        prediction = client.predict(
-            image,
-            model=model or None,
-            steps=steps or None,
-            ensemble=ensemble,
-            size=size or None,
-            seed=seed,
-            sparse=sparse_m,
-            on_progress=heard,
-            cancel=report.stop,
-            **extra,
-        )
+        try:
+            wanted = asked(client)
+            prediction = client.predict(
+                image,
+                model=model or None,
+                steps=wanted.steps,
+                ensemble=wanted.ensemble,
+                size=wanted.size,
+                seed=seed,
+                sparse=sparse_m,
+                on_progress=heard,
+                cancel=report.stop,
+                **extra,
+            )
+        except Refused as error:
+            raise InputError(f"{photo.name if photo is not None else 'a frame'}: {error}") from error
+        except ServerUnreachable as error:
+            raise LeadlineError(link.explained(error, connection)) from error
         return Depth(
-            prediction.values, Space(prediction.space), prediction.metric, prediction.model, prediction.uncertainty
+            at_most(prediction.values, working_edge),
+            Space(prediction.space),
+            prediction.metric,
+            prediction.model,
+            at_most(prediction.uncertainty, working_edge),
         )
 
     return work
@@ -87,11 +102,12 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         self._photo = photos.photo_from_file(self.filepath) if self.filepath else photos.photo_from_settings(context)
         self._options = Snapshot(context.scene.leadline)
         self._update = context.scene.leadline.update_existing
-        return Task(ask_for_depth(context, self._photo.pixels), self._photo.name)
+        return Task(ask_for_depth(context, self._photo), self._photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
-        target = results.find_object(context, self._photo.name) if self._update else None
-        thing = results.build(context, self._photo, task.result, self._options, target)
+        image = self._photo.data_block(self._update)
+        target = results.find_object(context, image) if self._update else None
+        thing = results.build(context, image, task.result, self._options, target)
         return f"{thing.name}: {len(thing.data.vertices):,} vertices"
 
 

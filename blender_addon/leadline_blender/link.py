@@ -102,18 +102,26 @@ class Link:
         return self.client(settings).hello(timeout_s=HELLO_TIMEOUT_S)
 
     def stop(self) -> None:
-        """End the connection and the local server."""
-        with self._lock:
-            self._drop()
+        """End the connection and the local server. Waits for neither: a server in the middle of a step takes seconds."""
+        threading.Thread(target=self._stop, name="leadline-stop", daemon=True).start()
 
     def close(self) -> None:
-        """For good. Called from the main thread: does not wait for a server that is just starting."""
+        """As :meth:`stop`, for good. Should Blender end meanwhile, the server notices and ends, too."""
         self._closed = True
-        if self._lock.acquire(timeout=0.2):
-            try:
-                self._drop()
-            finally:
-                self._lock.release()
+        self.stop()
+
+    def explained(self, error: LeadlineError, settings: ServerSettings) -> str:
+        """What to tell somebody whose request went unanswered."""
+        if settings.remote:
+            return str(error)
+        return (
+            "the depth server on this computer stopped while it worked, perhaps for want of memory; "
+            "press Generate to start it again, with a smaller model or a lower quality if it stops again"
+        )
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._drop()
 
     def _remote(self, settings: ServerSettings) -> Client:
         if not is_loopback(settings.address) and not settings.online:

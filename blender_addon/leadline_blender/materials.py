@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import bpy
 
+from .photos import has_alpha
+
 _PHOTO_NODE = "Leadline Photograph"
+_CUT_NODE = "Leadline Cut-out"
 
 
 def photo_material(photo: bpy.types.Image, shading: str, existing: bpy.types.Material | None) -> bpy.types.Material:
@@ -31,10 +34,33 @@ def photo_material(photo: bpy.types.Image, shading: str, existing: bpy.types.Mat
         shader.location = (0, 300)
     if wanted == "ShaderNodeBsdfPrincipled":
         shader.inputs["Roughness"].default_value = 0.8
+    surface = shader.outputs[0]
+    if has_alpha(photo):
+        if wanted == "ShaderNodeBsdfPrincipled":
+            tree.links.new(node.outputs["Alpha"], shader.inputs["Alpha"])
+        else:
+            surface = _see_through(tree, node.outputs["Alpha"], surface)
     output = next(n for n in tree.nodes if n.bl_idname == "ShaderNodeOutputMaterial")
     tree.links.new(node.outputs["Color"], shader.inputs["Color" if shading == "EMISSION" else "Base Color"])
-    tree.links.new(shader.outputs[0], output.inputs["Surface"])
+    tree.links.new(surface, output.inputs["Surface"])
     return material
+
+
+def _see_through(
+    tree: bpy.types.NodeTree, alpha: bpy.types.NodeSocket, surface: bpy.types.NodeSocket
+) -> bpy.types.NodeSocket:
+    """Nothing where the photograph is transparent, ``surface`` where it is not."""
+    mix = tree.nodes.get(_CUT_NODE) or tree.nodes.new("ShaderNodeMixShader")
+    mix.name = mix.label = _CUT_NODE
+    mix.location = (150, 300)
+    clear = next((n for n in tree.nodes if n.bl_idname == "ShaderNodeBsdfTransparent"), None)
+    if clear is None:
+        clear = tree.nodes.new("ShaderNodeBsdfTransparent")
+        clear.location = (0, 450)
+    tree.links.new(alpha, mix.inputs[0])
+    tree.links.new(clear.outputs[0], mix.inputs[1])
+    tree.links.new(surface, mix.inputs[2])
+    return mix.outputs[0]
 
 
 def is_ours(material: bpy.types.Material | None) -> bool:

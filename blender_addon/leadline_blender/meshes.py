@@ -6,13 +6,16 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from .leadline.geometry import Mesh
+from .leadline.geometry import Mesh, stored_uv
 
 UV_NAME = "UVMap"
 
 
-def mesh_data(mesh: Mesh, name: str, units_per_m: float) -> bpy.types.Mesh:
-    """A new mesh data-block with UVs, smooth shading and the attributes `depth` and `uncertainty` (metres, points)."""
+def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bpy.types.Mesh:
+    """A new mesh data-block with UVs, smooth shading and the attributes `depth` and `uncertainty` (metres, points).
+
+    ``orientation``: how the photograph that the UVs are for is stored.
+    """
     data = bpy.data.meshes.new(name)
     corners = mesh.faces.shape[1]
     data.vertices.add(len(mesh.vertices))
@@ -23,7 +26,7 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float) -> bpy.types.Mesh:
     data.polygons.foreach_set("loop_start", np.arange(0, mesh.faces.size, corners, dtype=np.int32))
     data.attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
     uv = data.uv_layers.new(name=UV_NAME, do_init=False)
-    uv.uv.foreach_set("vector", np.take(mesh.uv, mesh.faces.ravel(), axis=0).ravel())
+    uv.uv.foreach_set("vector", np.take(stored_uv(mesh.uv, orientation), mesh.faces.ravel(), axis=0).ravel())
     if mesh.edges is None:
         data.update(calc_edges=True)
     else:

@@ -59,7 +59,7 @@ class Movie:
         bpy.ops.render.render(write_still=True, scene=scene.name)
         image = bpy.data.images.load(path)
         try:
-            return photos.photo_from_image(image).pixels
+            return np.ascontiguousarray(photos.pixels_of(image)[..., :3])
         finally:
             bpy.data.images.remove(image)
             os.remove(path)

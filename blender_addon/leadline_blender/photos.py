@@ -1,49 +1,67 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of Blender as arrays and back: photographs go out, depth comes in."""
+"""Photographs: what goes to the server, and what Blender shows of them.
+
+Blender does not turn images by their EXIF orientation. So an image data-block, and every map beside it, stays as the file
+stores it; what people see is upright, and the texture coordinates of a mesh make up the difference.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
 from .leadline.errors import InputError
-from .leadline.geometry import Camera, focal_px_from_photo
+from .leadline.geometry import Camera, as_stored, focal_px_from_photo, upright
+from .leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
+from .leadline.serving.protocol.messages import Limits
+
+#: Long edge of the pixels and maps that the add-on works with; a model sees fewer.
+WORKING_EDGE = 2048
+RENDER_NAME = "Leadline Render"
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph, detached from Blender's data: an undo or a new file cannot pull it away.
+    """What goes to the server, detached from Blender's data: an undo or a new file cannot pull it away.
 
     Attributes:
-        name: Of the image data-block.
+        name: For people.
+        sent: Content of a JPEG or PNG file, which the server turns upright; or uint8 (H, W, 3), upright.
+        image: Name of the image data-block; empty if it is yet to be made from ``filepath`` or ``sent``.
         filepath: Absolute, or empty if the image is not a file.
-        pixels: uint8 (H, W, 3), row 0 at the top, as the image shows on screen.
     """
 
     name: str
-    filepath: str
-    pixels: np.ndarray
+    sent: bytes | np.ndarray
+    image: str = ""
+    filepath: str = ""
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.pixels.shape[0], self.pixels.shape[1]
+    def data_block(self, update: bool = True) -> bpy.types.Image:
+        """The image in Blender; loaded again, or made from what was sent, if it is gone.
 
-    def data_block(self) -> bpy.types.Image:
-        """The image in Blender; loaded again, or made from the pixels, if it is gone."""
-        image = bpy.data.images.get(self.name)
-        if image is not None and tuple(image.size) == self.size[::-1]:
+        ``update``: whether a render takes the place of the one before.
+        """
+        image = bpy.data.images.get(self.image) if self.image else None
+        if image is not None:
             return image
         if self.filepath and os.path.exists(self.filepath):
-            return bpy.data.images.load(self.filepath, check_existing=True)
-        image = bpy.data.images.new(self.name, self.size[1], self.size[0])
-        flat = np.ones((*self.size, 4), np.float32)
-        flat[..., :3] = self.pixels[::-1] / np.float32(255)
+            try:
+                return bpy.data.images.load(self.filepath, check_existing=True)
+            except RuntimeError as error:
+                raise InputError(f"Blender cannot read {self.name} as an image") from error
+        image = bpy.data.images.get(self.name) if update else None
+        if isinstance(self.sent, bytes):
+            return _from_encoded(self.sent, self.name, image)
+        height, width = self.sent.shape[:2]
+        image = bpy.data.images.new(self.name, width, height)
+        flat = np.ones((height, width, 4), np.float32)
+        flat[..., :3] = self.sent[::-1] / np.float32(255)
         image.pixels.foreach_set(flat.ravel())
         image.pack()
         return image
@@ -73,27 +91,25 @@ def photo_from_file(filepath: str) -> Photo:
         raise InputError("choose a photograph in the Leadline panel first")
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
+    name = os.path.basename(path)
+    if (content := _sendable(path)) is not None:
+        return Photo(name, content, filepath=path)
     try:
-        image = bpy.data.images.load(path, check_existing=True)
+        image = bpy.data.images.load(path)
     except RuntimeError as error:
-        raise InputError(f"Blender cannot read {os.path.basename(path)} as an image") from error
-    return photo_from_image(image)
+        raise InputError(f"Blender cannot read {name} as an image") from error
+    try:
+        return Photo(name, _pixels_to_send(image), filepath=path)
+    finally:
+        bpy.data.images.remove(image)
 
 
 def photo_from_image(image: bpy.types.Image) -> Photo:
-    """The pixels of an image data-block as they look on screen (sRGB for 8-bit images)."""
-    width, height = image.size
-    if not width or not height:
-        raise InputError(f"the image {image.name} has no pixels; is its file missing?")
-    raw = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(raw)
-    colours = raw.reshape(height, width, image.channels)[::-1]
-    colours = colours[..., :3] if image.channels >= 3 else colours[..., :1].repeat(3, axis=2)
-    if image.is_float and image.colorspace_settings.name != "sRGB":
-        colours = _linear_to_srgb(colours)
-    pixels = (np.clip(colours, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    """The photograph in an image data-block, as it looks on screen."""
     path = bpy.path.abspath(image.filepath) if image.source == "FILE" and image.filepath else ""
-    return Photo(image.name, path, pixels)
+    if path and not image.is_dirty and not image.packed_file and (content := _sendable(path)) is not None:
+        return Photo(image.name, content, image.name, path)
+    return Photo(image.name, _pixels_to_send(image), image.name, path)
 
 
 def photo_from_render() -> Photo:
@@ -101,20 +117,109 @@ def photo_from_render() -> Photo:
     render = bpy.data.images.get("Render Result")
     if render is None:
         raise InputError("nothing has been rendered yet; render the scene (F12) first")
-    path = os.path.join(tempfile.mkdtemp(prefix="leadline-"), "Leadline Render.png")
-    try:
-        render.save_render(path)
-        image = bpy.data.images.load(path)
-        image.name = "Leadline Render"
-        image.pack()
-        image.filepath = ""
-        return photo_from_image(image)
-    except RuntimeError as error:
-        raise InputError("nothing has been rendered yet; render the scene (F12) first") from error
-    finally:
-        if os.path.exists(path):
-            os.remove(path)
-        os.rmdir(os.path.dirname(path))
+    settings = bpy.context.scene.render.image_settings
+    kept = settings.file_format, settings.color_mode
+    with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
+        path = Path(folder) / "render.png"
+        try:
+            settings.file_format, settings.color_mode = "PNG", "RGBA"
+            render.save_render(str(path))
+            return Photo(RENDER_NAME, path.read_bytes())
+        except (RuntimeError, OSError) as error:
+            raise InputError("nothing has been rendered yet; render the scene (F12) first") from error
+        finally:
+            settings.file_format, settings.color_mode = kept
+
+
+def orientation_of(image: bpy.types.Image) -> int:
+    """The EXIF orientation of the file behind an image data-block; 1 if there is none."""
+    if image.source not in ("FILE", "SEQUENCE"):
+        return 1
+    if image.packed_file:
+        return orientation_from_bytes(image.packed_file.data)
+    return orientation_from_bytes(read_head(bpy.path.abspath(image.filepath)))
+
+
+def upright_size(image: bpy.types.Image, orientation: int) -> tuple[int, int]:
+    """(height, width) as people see the image."""
+    width, height = image.size
+    if not width or not height:
+        raise InputError(f"the image {image.name} has no pixels; is its file missing?")
+    return (width, height) if orientation >= 5 else (height, width)
+
+
+def pixels_of(image: bpy.types.Image) -> np.ndarray:
+    """uint8 (H, W, 4), as stored, row 0 at the top, as they look on screen (sRGB for 8-bit images)."""
+    width, height = image.size
+    if not width or not height:
+        raise InputError(f"the image {image.name} has no pixels; is its file missing?")
+    raw = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(raw)
+    given = raw.reshape(height, width, image.channels)[::-1]
+    colours = np.ones((height, width, 4), np.float32)
+    if image.channels >= 3:
+        colours[..., : image.channels] = given
+    else:
+        colours[..., :3] = given[..., :1]
+    if image.is_float and image.colorspace_settings.name != "sRGB":
+        colours[..., :3] = _linear_to_srgb(colours[..., :3])
+    return (np.clip(colours, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def working_pixels(image: bpy.types.Image, size: tuple[int, int], orientation: int) -> np.ndarray:
+    """uint8 (H, W, 4) of an image at another size (height, width), upright."""
+    seen = upright(pixels_of(image), orientation)
+    rows = (np.arange(size[0]) + 0.5) * seen.shape[0] // size[0]
+    columns = (np.arange(size[1]) + 0.5) * seen.shape[1] // size[1]
+    return seen[rows.astype(int)[:, None], columns.astype(int)]
+
+
+def has_alpha(image: bpy.types.Image) -> bool:
+    """Whether the file behind an image keeps transparency."""
+    return image.alpha_mode != "NONE" and image.depth in (32, 64, 128)
+
+
+def _sendable(path: str) -> bytes | None:
+    """The content of a JPEG or PNG file that a server takes as it is; None if Blender has to read it."""
+    head, limits = read_head(path), Limits()
+    size = encoded_size(head)
+    if size is None or not 0 < size[0] * size[1] <= limits.megapixels * 1e6:
+        return None
+    return Path(path).read_bytes() if os.path.getsize(path) <= limits.image_bytes else None
+
+
+def _pixels_to_send(image: bpy.types.Image) -> np.ndarray:
+    """uint8 (H, W, 3), upright, not larger than what is worked with. A clean large image is scaled in a copy."""
+    orientation = orientation_of(image)
+    height, width = upright_size(image, 1)
+    shrink = WORKING_EDGE / max(height, width)
+    if shrink >= 1:
+        return np.ascontiguousarray(upright(pixels_of(image)[..., :3], orientation))
+    if image.source == "FILE" and not image.is_dirty and image.filepath:
+        smaller = image.copy()
+        try:
+            smaller.scale(max(round(width * shrink), 1), max(round(height * shrink), 1))
+            return np.ascontiguousarray(upright(pixels_of(smaller)[..., :3], orientation))
+        finally:
+            bpy.data.images.remove(smaller)
+    height, width = upright_size(image, orientation)
+    size = max(round(height * shrink), 1), max(round(width * shrink), 1)
+    return np.ascontiguousarray(working_pixels(image, size, orientation)[..., :3])
+
+
+def _from_encoded(content: bytes, name: str, image: bpy.types.Image | None) -> bpy.types.Image:
+    """A packed image from the content of a PNG file; an existing one is filled anew."""
+    with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
+        path = Path(folder) / f"{name}.png"
+        path.write_bytes(content)
+        new = bpy.data.images.load(str(path))
+        new.pack()
+        new.filepath = ""
+    if image is not None:
+        image.user_remap(new)
+        bpy.data.images.remove(image)
+    new.name = name
+    return new
 
 
 def _background_image(context: bpy.types.Context) -> bpy.types.Image:
@@ -132,34 +237,41 @@ def _linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def camera_of(photo_path: str, size: tuple[int, int], options: Any) -> Camera:
-    """The camera that the options ask for."""
+def camera_of(image: bpy.types.Image, size: tuple[int, int], options: Any) -> Camera:
+    """The camera that the options ask for, of a photograph of (height, width)."""
     height, width = size
     if options.focal_from == "LENS":
         return Camera.from_lens(width, height, options.lens_mm)
     if options.focal_from == "FOV":
         return Camera.from_fov(width, height, float(np.degrees(options.fov)))
-    focal_px = focal_px_from_photo(photo_path, width, height) if photo_path else None
+    path = bpy.path.abspath(image.filepath) if image.source in ("FILE", "SEQUENCE") and image.filepath else ""
+    focal_px = focal_px_from_photo(path, width, height) if path else None
     return Camera(width, height, focal_px) if focal_px else Camera.default(width, height)
 
 
-def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None) -> bpy.types.Image:
-    """A float32 (H, W) map as a packed 32-bit image, Non-Color; in place if the image already exists."""
-    height, width = values.shape
+def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, orientation: int) -> bpy.types.Image:
+    """A float32 (H, W) map as a packed 32-bit image, Non-Color; in place if the image already exists.
+
+    The map is upright; the image lies as the photograph of that orientation is stored.
+    """
+    stored = as_stored(values, orientation)
+    height, width = stored.shape
     image = existing
-    if image is None or tuple(image.size) != (width, height):
+    if image is None:
         image = bpy.data.images.new(name, width, height, float_buffer=True, is_data=True)
+    elif tuple(image.size) != (width, height):
+        image.scale(width, height)
     flat = np.ones((height, width, 4), np.float32)
-    flat[..., :3] = values[::-1, :, None]
+    flat[..., :3] = stored[::-1, :, None]
     image.pixels.foreach_set(flat.ravel())
     image.update()
     image.pack()
     return image
 
 
-def read_map(image: bpy.types.Image) -> np.ndarray:
-    """The first channel of an image as float32 (H, W), row 0 at the top."""
+def read_map(image: bpy.types.Image, orientation: int = 1) -> np.ndarray:
+    """The first channel of an image as float32 (H, W), row 0 at the top, upright."""
     width, height = image.size
     raw = np.empty(width * height * image.channels, np.float32)
     image.pixels.foreach_get(raw)
-    return np.ascontiguousarray(raw.reshape(height, width, image.channels)[::-1, :, 0])
+    return np.ascontiguousarray(upright(raw.reshape(height, width, image.channels)[::-1, :, 0], orientation))

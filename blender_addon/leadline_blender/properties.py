@@ -13,6 +13,8 @@ from bpy.props import (
     StringProperty,
 )
 
+from .effort import Effort
+
 #: The numbers are what .blend files keep; a new model takes a new one.
 MODELS = [
     ("fiffdepth-mini", "FiffDepth mini", "Small feed-forward model that comes with Leadline; the most accurate", 2),
@@ -28,9 +30,6 @@ MODELS = [
     ("fiffdepth", "FiffDepth", "Official weights, imported on the server's computer: leadline import", 5),
     ("OTHER", "Other…", "A model of the server, by its name", 6),
 ]
-
-#: Quality → network evaluations, members of the ensemble, long edge in pixels. 0 is the model's own default.
-QUALITIES = {"FAST": (1, 1, 0), "BALANCED": (0, 4, 0), "FINE": (4, 10, 0)}
 
 
 class MeshOptions:
@@ -234,9 +233,9 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     def model_name(self) -> str:
         return self.other_model.strip() if self.model == "OTHER" else self.model
 
-    def effort(self) -> tuple[int, int, int]:
-        """Steps, ensemble, size; 0 stands for the model's default."""
-        return (self.steps, self.ensemble, self.size) if self.quality == "CUSTOM" else QUALITIES[self.quality]
+    def custom_effort(self) -> Effort:
+        """The artist's own numbers; 0 in the panel stands for the model's default."""
+        return Effort(self.steps or None, self.ensemble, self.size or None)
 
 
 class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
@@ -250,6 +249,7 @@ class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
     metric: BoolProperty()  # type: ignore[valid-type]
     model: StringProperty()  # type: ignore[valid-type]
     focal_px: FloatProperty()  # type: ignore[valid-type]
+    orientation: IntProperty(default=1)  # type: ignore[valid-type]
     reference_m: FloatProperty(  # type: ignore[valid-type]
         name="Distance",
         description="Measured distance from the camera to this point; 0 if this is no reference point",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import photos, results
+from . import results
 from .leadline.errors import LeadlineError
 from .properties import OPTION_NAMES, MeshOptions, copy_options
 
@@ -74,8 +74,7 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
             if not self.properties.is_property_set(name):
                 setattr(self, name, getattr(thing.leadline, name))
         try:
-            photo = photos.photo_from_image(thing.leadline.photo)
-            results.build(context, photo, results.stored_depth(thing), self, thing)
+            results.build(context, thing.leadline.photo, results.stored_depth(thing), self, thing)
         except (LeadlineError, ValueError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

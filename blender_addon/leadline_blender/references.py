@@ -8,11 +8,16 @@ import numpy as np
 from bpy.props import FloatProperty
 
 from . import photos, results, runtime
+from .depth import Depth
 from .generate import ask_for_depth
+from .leadline.depth.spaces import Space
 from .leadline.errors import InputError
-from .leadline.geometry import Camera, scale_from_length
+from .leadline.geometry import Camera, scale_from_length, scale_to_points
 from .running import TaskOperator
 from .task import Task
+
+#: From this many points on, depth is fitted to them by the server rather than only scaled.
+ENOUGH_TO_RESHAPE = 8
 
 
 class LEADLINE_OT_add_reference(bpy.types.Operator):
@@ -47,7 +52,7 @@ class LEADLINE_OT_add_reference(bpy.types.Operator):
 
 
 class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
-    """Ask for the depth again, this time in metres, by the reference points of the active scene"""
+    """Bring the active scene to metres by its reference points. A few points scale it as it is; from eight on, the depth is computed again to fit them"""
 
     bl_idname = "leadline.scale_to_references"
     bl_label = "Scale to Metres"
@@ -59,10 +64,18 @@ class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
 
     def begin(self, context: bpy.types.Context) -> Task:
         thing = _scene_object(context)
-        self._photo = photos.photo_from_image(thing.leadline.photo)
+        photo = photos.photo_from_image(thing.leadline.photo)
         self._name = thing.name
-        sparse_m = sparse_from_references(context, thing)
-        return Task(ask_for_depth(context, self._photo.pixels, sparse_m), self._photo.name)
+        # The server reads whole files at their own size, arrays at the size they are sent.
+        size = photo.sent.shape[:2] if isinstance(photo.sent, np.ndarray) else None
+        sparse_m = sparse_from_references(context, thing, size)
+        if np.count_nonzero(sparse_m) >= ENOUGH_TO_RESHAPE:
+            return Task(ask_for_depth(context, photo, sparse_m), photo.name)
+        now = results.stored_depth(thing)
+        metres = photos.read_map(thing.leadline.depth, thing.leadline.orientation)
+        scale = scale_to_points(metres, sparse_m)
+        scaled = Depth((metres * scale).astype(np.float32), Space.DEPTH, True, now.model)
+        return Task(lambda report: scaled, photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = bpy.data.objects.get(self._name)
@@ -71,20 +84,25 @@ class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
         depth = task.result
         if not depth.metric:
             raise InputError("the server could not find a scale from these points; check their distances")
-        results.build(context, self._photo, depth, thing.leadline, thing)
+        results.build(context, thing.leadline.photo, depth, thing.leadline, thing)
         low, high = np.percentile(depth.values, [1, 99])
         return f"{thing.name} is in metres: {low:.2f} m to {high:.2f} m"
 
 
-def sparse_from_references(context: bpy.types.Context, thing: bpy.types.Object) -> np.ndarray:
+def sparse_from_references(
+    context: bpy.types.Context, thing: bpy.types.Object, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Sparse depth (H, W), metres along the axis, 0 where nothing is known: one pixel for each reference point.
+
+    ``size`` is that of the map, by default the photograph's.
 
     Distances are measured in a straight line from the camera. A known length between two points scales what the
     scene has now; it gives two pixels.
     """
     memory = thing.leadline
-    width, height = memory.photo.size
-    camera = Camera(width, height, memory.focal_px)
+    photo_height, photo_width = photos.upright_size(memory.photo, memory.orientation)
+    height, width = size or (photo_height, photo_width)
+    camera = Camera(width, height, memory.focal_px * width / photo_width)
     sparse_m = np.zeros((height, width), np.float32)
     to_camera = thing.matrix_world.inverted()
     units_m = context.scene.unit_settings.scale_length

@@ -29,25 +29,39 @@ _MODIFIER = "Leadline Displacement"
 #: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
 _UPRIGHT = (math.radians(90), 0.0, 0.0)
 _SENSOR_MM = 36.0
+#: Alpha, 0 to 255, from which a pixel gets a surface.
+_OPAQUE = 128
 
 
 def build(
-    context: bpy.types.Context, photo: photos.Photo, depth: Depth, options: MeshOptions, target: bpy.types.Object | None
+    context: bpy.types.Context,
+    image: bpy.types.Image,
+    depth: Depth,
+    options: MeshOptions,
+    target: bpy.types.Object | None,
 ) -> bpy.types.Object:
-    """Make the object, or bring ``target`` in line with new depth or options. Everything in one go, for one undo step."""
-    check(depth, photo.size)
-    camera = photos.camera_of(photo.filepath, photo.size, options)
-    shape = _geometry(photo, depth, camera, options)
-    image = photo.data_block()
-    thing = place(context, target, shape, image.name, 1.0 / context.scene.unit_settings.scale_length)
+    """Make the object, or bring ``target`` in line with new depth or options. Everything in one go, for one undo step.
+
+    ``image`` is the photograph, ``depth`` its upright map, perhaps smaller.
+    """
+    orientation = photos.orientation_of(image)
+    size = photos.upright_size(image, orientation)
+    check(depth, size)
+    camera = photos.camera_of(image, size, options)
+    shape = _geometry(image, orientation, depth, camera, options)
+    units_per_m = 1.0 / context.scene.unit_settings.scale_length
+    thing = place(context, target, shape, image.name, units_per_m, orientation)
     memory = thing.leadline
     copy_options(options, memory)
     memory.photo, memory.space, memory.metric, memory.model = image, depth.space.value, depth.metric, depth.model
-    memory.focal_px = camera.focal_px
+    memory.focal_px, memory.orientation = camera.focal_px, orientation
     metres = _metres(depth, options)
-    memory.depth = photos.write_map(metres, f"{image.name} depth", memory.depth)
+    memory.depth = photos.write_map(metres, f"{image.name} depth", own(thing, "depth"), orientation)
     if depth.uncertainty is not None:
-        memory.uncertainty = photos.write_map(depth.uncertainty, f"{image.name} uncertainty", memory.uncertainty)
+        kept = own(thing, "uncertainty")
+        memory.uncertainty = photos.write_map(depth.uncertainty, f"{image.name} uncertainty", kept, orientation)
+    else:
+        _forget_uncertainty(thing)
     dress(thing, image, options)
     _displace(context, thing, depth, options, image.name)
     if options.result == "PERSPECTIVE":
@@ -55,14 +69,27 @@ def build(
     return thing
 
 
-def find_object(context: bpy.types.Context, photo_name: str) -> bpy.types.Object | None:
+def find_object(context: bpy.types.Context, image: bpy.types.Image) -> bpy.types.Object | None:
     """The Leadline object of a photograph: the active one if it is of this photograph, else any in the scene."""
     active = context.view_layer.objects.active
     for thing in [active, *context.scene.objects]:
-        photo = thing.leadline.photo if thing is not None and thing.type == "MESH" else None
-        if photo is not None and photo.name == photo_name:
+        if thing is not None and thing.type == "MESH" and thing.leadline.photo == image:
             return thing
     return None
+
+
+def own(thing: bpy.types.Object, name: str) -> bpy.types.Image | None:
+    """The map ``name`` of an object, if no other object has it, too: a copy of an object must not change the original."""
+    image = getattr(thing.leadline, name)
+    shared = any(other != thing and getattr(other.leadline, name) == image for other in bpy.data.objects)
+    return None if shared else image
+
+
+def _forget_uncertainty(thing: bpy.types.Object) -> None:
+    """A depth that came without uncertainty must not be seen beside an older one's."""
+    image, thing.leadline.uncertainty = own(thing, "uncertainty"), None
+    if image is not None and image.users == 0:
+        bpy.data.images.remove(image)
 
 
 def stored_depth(thing: bpy.types.Object) -> Depth:
@@ -74,9 +101,9 @@ def stored_depth(thing: bpy.types.Object) -> Depth:
     if memory.depth is None or memory.photo is None:
         raise InputError(f"{thing.name} has lost its depth image; generate it again")
     space = Space(memory.space)
-    metres = photos.read_map(memory.depth)
+    metres = photos.read_map(memory.depth, memory.orientation)
     values = metres if memory.metric else space.from_depth(metres)
-    uncertainty = photos.read_map(memory.uncertainty) if memory.uncertainty is not None else None
+    uncertainty = photos.read_map(memory.uncertainty, memory.orientation) if memory.uncertainty is not None else None
     return Depth(values, space, memory.metric, memory.model, uncertainty)
 
 
@@ -88,15 +115,13 @@ def _metres(depth: Depth, options: MeshOptions) -> np.ndarray:
     return assumed_depth(depth.values, depth.space, options.near_m, options.far_m)
 
 
-def _geometry(photo: photos.Photo, depth: Depth, camera: Camera, options: MeshOptions) -> Mesh:
+def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Camera, options: MeshOptions) -> Mesh:
     rise = None
-    removed = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high)
     if options.result == "DISPLACEMENT":
-        return grid_mesh(*photo.size, options.width_m, options.long_edge, edges=True)
-    if options.remove_sky:
-        removed = sky_mask(1 - rise, photo.pixels, options.sky_from)
+        return grid_mesh(*depth.values.shape, options.width_m, options.long_edge, edges=True)
+    removed = _removed(image, orientation, rise, depth.values.shape, options)
     common: dict[str, Any] = {
         "uncertainty": depth.uncertainty,
         "removed": removed,
@@ -111,10 +136,30 @@ def _geometry(photo: photos.Photo, depth: Depth, camera: Camera, options: MeshOp
     return perspective_mesh(metres, camera, **common)
 
 
+def _removed(
+    image: bpy.types.Image, orientation: int, rise: np.ndarray | None, shape: tuple[int, int], options: MeshOptions
+) -> np.ndarray | None:
+    """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph."""
+    cut_out = photos.has_alpha(image)
+    if not cut_out and not options.remove_sky:
+        return None
+    pixels = photos.working_pixels(image, shape, orientation)
+    removed = pixels[..., 3] < _OPAQUE
+    if options.remove_sky:
+        removed |= sky_mask(1 - rise, pixels[..., :3], options.sky_from)
+    return removed
+
+
 def place(
-    context: bpy.types.Context, target: bpy.types.Object | None, shape: Mesh, name: str, units_per_m: float
+    context: bpy.types.Context,
+    target: bpy.types.Object | None,
+    shape: Mesh,
+    name: str,
+    units_per_m: float,
+    orientation: int,
 ) -> bpy.types.Object:
-    data = meshes.mesh_data(shape, name, units_per_m)
+    """Give the mesh to ``target`` or to a new object at the 3D cursor."""
+    data = meshes.mesh_data(shape, name, units_per_m, orientation)
     if target is not None:
         meshes.exchange_mesh(target, data)
         return target
@@ -135,8 +180,12 @@ def dress(thing: bpy.types.Object, image: bpy.types.Image, options: MeshOptions)
     current = slots[0] if len(slots) else None
     if current is not None and not materials.is_ours(current):
         return
+    if current is not None and current.users > 1:  # a copy of the object has it, too
+        current = None
     material = materials.photo_material(image, options.shading, current)
-    if current is None:
+    if len(slots):
+        slots[0] = material
+    else:
         slots.append(material)
 
 
@@ -149,10 +198,12 @@ def _displace(
         if modifier is not None:
             thing.modifiers.remove(modifier)
         return
+    if modifier is not None and modifier.texture is not None and modifier.texture.users > 1:
+        modifier.texture = None  # a copy of the object has it, too
     texture = modifier.texture if modifier is not None else None
     old_image = texture.image if texture is not None else None
     rise = nearness(depth.values, depth.space.near_is_high)
-    image = photos.write_map(rise, f"{name} nearness", old_image)
+    image = photos.write_map(rise, f"{name} nearness", old_image, thing.leadline.orientation)
     set_displacement(thing, image, options.height_m / context.scene.unit_settings.scale_length)
 
 
@@ -181,7 +232,7 @@ def _camera(
     """A camera with the photograph's view, tied to the object so that the two stay together."""
     memory = thing.leadline
     holder = memory.camera
-    if holder is None or holder.name not in context.scene.objects:
+    if holder is None or holder.parent != thing or holder.name not in context.scene.objects:
         holder = bpy.data.objects.new(f"{thing.name} camera", bpy.data.cameras.new(f"{thing.name} camera"))
         for collection in thing.users_collection:
             collection.objects.link(holder)

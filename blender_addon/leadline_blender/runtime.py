@@ -17,7 +17,8 @@ task: Task | None = None
 message: tuple[str, str] = ("INFO", "")
 
 _timer: Any = None
-_JOIN_S = 2.0
+#: A cancelled thread ends by itself; disabling the add-on does not wait for what the network still does.
+_JOIN_S = 0.2
 
 
 def busy() -> bool:

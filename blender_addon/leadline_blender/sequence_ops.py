@@ -6,12 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from . import film, materials, photos, results, runtime
 from .depth import Depth
 from .generate import Snapshot, ask_for_depth
 from .leadline.errors import InputError
-from .leadline.geometry import grid_mesh
+from .leadline.geometry import grid_mesh, orientation_from_photo, upright
 from .movies import Movie
 from .properties import copy_options
 from .running import TaskOperator
@@ -47,14 +48,16 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             limit = settings.sequence_frames
             frames = min(frames, limit) if isinstance(frames, int) else frames[:limit]
         self._frames = frames
-        job = film.Job(str(path), settings.model_name(), *settings.effort(), settings.seed)
-        ask, folder = ask_for_depth(context, None), self._folder
+        self._orientation = 1 if isinstance(frames, int) else orientation_from_photo(frames[0])
+        numbers = (settings.steps, settings.ensemble, settings.size) if settings.quality == "CUSTOM" else (0, 0, 0)
+        job = film.Job(str(path), settings.model_name(), settings.quality, *numbers, settings.seed)
+        ask, folder, orientation = ask_for_depth(context, None), self._folder, self._orientation
 
         def infer(report: Report, image: object) -> Depth:
             # The film's own progress counts frames; what the model does within one is too short to show.
             return ask(_Quiet(report), image)
 
-        return Task(lambda report: film.measure_film(report, job, frames, folder, infer), path.name)
+        return Task(lambda report: film.measure_film(report, job, frames, folder, infer, orientation), path.name)
 
     def step(self, context: bpy.types.Context, task: Task) -> None:
         """Give the thread the frames that it asks for."""
@@ -64,9 +67,9 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
                 pixels = self._movie.frame(wanted.index)
             else:
                 image = bpy.data.images.load(str(self._frames[wanted.index]))
-                pixels = photos.photo_from_image(image).pixels
+                pixels = upright(photos.pixels_of(image)[..., :3], self._orientation)
                 bpy.data.images.remove(image)
-            wanted.answer.put(pixels)
+            wanted.answer.put(np.ascontiguousarray(pixels))
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)
@@ -104,15 +107,18 @@ def film_object(
     if not film.is_movie(path) and frames > 1:
         photo.source = "SEQUENCE"
     nearness = bpy.data.images.load(str(film.depth_file(folder, 0)), check_existing=True)
-    width, height = nearness.size  # before it is a sequence, whose size is known only once it has been drawn
+    orientation = photos.orientation_of(photo)
+    height, width = photos.upright_size(
+        nearness, orientation
+    )  # before it is a sequence, whose size is known only once it has been drawn
     nearness.source = "SEQUENCE" if frames > 1 else "FILE"
     nearness.colorspace_settings.name = "Non-Color"
     units = 1.0 / context.scene.unit_settings.scale_length
-    target = results.find_object(context, photo.name)
+    target = results.find_object(context, photo)
     shape = grid_mesh(height, width, options.width_m, options.long_edge, edges=True)
-    thing = results.place(context, target, shape, photo.name, units)
+    thing = results.place(context, target, shape, photo.name, units, orientation)
     copy_options(options, thing.leadline)
-    thing.leadline.photo = photo
+    thing.leadline.photo, thing.leadline.orientation = photo, orientation
     results.dress(thing, photo, options)
     texture = results.set_displacement(thing, nearness, options.height_m * units)
     start = context.scene.frame_start

@@ -130,3 +130,19 @@ def _read_directory(tiff: bytes, order: str, at: int) -> dict[int, float]:
         elif values[1]:
             tags[tag] = values[0] / values[1]
     return tags
+
+
+def encoded_size(head: bytes) -> tuple[int, int] | None:
+    """(width, height) in the first bytes of a JPEG or PNG file, as stored; None if it is neither or says nothing."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
+        return struct.unpack_from(">II", head, 16)
+    if head[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            height, width = struct.unpack_from(">HH", head, at + 5)
+            return width, height
+        at += 2 + max(length, 2)
+    return None

@@ -82,3 +82,18 @@ def scale_from_length(first: FloatArray, second: FloatArray, length_m: float) ->
     if not (distance > 0 and math.isfinite(distance) and length_m > 0):
         raise ValueError("two different points and a length above zero are needed to set the scale")
     return length_m / distance
+
+
+def scale_to_points(depth: FloatArray, sparse_m: FloatArray) -> float:
+    """The factor that brings a depth map to measured points: the median of their ratios, so that one slip does no harm.
+
+    Args:
+        depth: (H, W) > 0, right up to its scale; of any resolution.
+        sparse_m: (H', W') metres, 0 where nothing was measured.
+    """
+    rows, columns = np.nonzero(sparse_m)
+    if not len(rows):
+        raise ValueError("there are no measured points")
+    at_row = ((rows + 0.5) * depth.shape[0] / sparse_m.shape[0]).astype(int)
+    at_column = ((columns + 0.5) * depth.shape[1] / sparse_m.shape[1]).astype(int)
+    return float(np.exp(np.median(np.log(sparse_m[rows, columns] / depth[at_row, at_column]))))

@@ -119,7 +119,7 @@ def test_stopped_it_goes_on_where_it_was(film_settings, frames):
 
 def test_a_film_can_be_stopped_and_keeps_what_is_done(film_settings, frames, tmp_path):
     film, folder = part("film"), tmp_path / "out"
-    job = film.Job("film", "fiffdepth-mini", 1, 1, 0, 0)
+    job = film.Job("film", "fiffdepth-mini", "FAST", 1, 1, 0, 0)
     ask = part("generate").ask_for_depth(bpy.context, None)
     task = part("task").Task(
         lambda report: film.measure_film(report, job, film.image_sequence(frames / "frame_0007.jpg") * 20, folder, ask)

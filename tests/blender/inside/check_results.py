@@ -242,8 +242,8 @@ def test_rendering_the_scene_through_its_camera_gives_the_photograph(settings, t
     scene.render.filepath = str(tmp_path / "render.png")
     bpy.ops.render.render(write_still=True)
     photos = part("photos")
-    rendered = photos.photo_from_file(str(tmp_path / "render.png")).pixels
-    original = photos.photo_from_file(os.environ["LEADLINE_TEST_PHOTO"]).pixels
+    rendered = photos.pixels_of(bpy.data.images.load(str(tmp_path / "render.png")))[..., :3]
+    original = photos.pixels_of(bpy.data.images.load(os.environ["LEADLINE_TEST_PHOTO"], check_existing=True))[..., :3]
     similarity = ssim(rendered.mean(axis=2), original.mean(axis=2))
     print(f"SSIM {similarity:.4f}")
     assert similarity > 0.95

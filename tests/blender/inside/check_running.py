@@ -20,7 +20,7 @@ def slow_task(settings):
     for name, value in SLOW.items():
         setattr(settings, name, value)
     photo = part("photos").photo_from_settings(bpy.context)
-    work = part("generate").ask_for_depth(bpy.context, photo.pixels)
+    work = part("generate").ask_for_depth(bpy.context, photo)
     return part("runtime").begin(part("task").Task(work, photo.name))
 
 
@@ -156,7 +156,7 @@ def test_local_server_starts_is_killed_and_starts_again(settings, preferences, m
         assert bpy.ops.leadline.generate() == {"FINISHED"}
         assert len(started) == 2
         assert bpy.ops.leadline.stop_server() == {"FINISHED"}
-        assert not started[1].running
+        wait_until(lambda: not started[1].running, 20)
     finally:
         part("runtime").link.stop()
 
@@ -194,15 +194,15 @@ def test_damaged_file(settings, tmp_path):
 
 def test_all_four_sources_give_the_same_photograph(settings, photo):
     photos = part("photos")
-    from_file = photos.photo_from_settings(bpy.context).pixels
+    from_file = photos.photo_from_settings(bpy.context).sent
     settings.source, settings.image = "IMAGE", bpy.data.images["street.jpg"]
-    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).pixels, from_file)
+    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).sent, from_file)
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     bpy.context.scene.collection.objects.link(camera)
     bpy.context.scene.camera = camera
     camera.data.background_images.new().image = settings.image
     settings.source = "BACKGROUND"
-    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).pixels, from_file)
+    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).sent, from_file)
 
 
 def test_the_render_as_photograph(settings):
