@@ -18,6 +18,7 @@ from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineErro
 if TYPE_CHECKING:
     from leadline.completion import complete
     from leadline.inference.estimator import DepthEstimator, load
+    from leadline.inference.video import predict_video
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "Space",
     "complete",
     "load",
+    "predict_video",
 ]
 
 #: Names whose modules need torch; imported when first used.
@@ -39,6 +41,7 @@ _LAZY = {
     "DepthEstimator": "leadline.inference.estimator",
     "load": "leadline.inference.estimator",
     "complete": "leadline.completion",
+    "predict_video": "leadline.inference.video",
 }
 
 
@@ -46,3 +49,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'leadline' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,9 @@ from importlib import import_module
 import click
 
 from leadline import threads
+from leadline.cli.options import EXIT_BAD_INPUT
 from leadline.errors import Cancelled, LeadlineError
+from leadline.extras import missing
 
 #: Command → one line for `leadline --help`. The command lives in `leadline/cli/<name>.py` as `command`.
 COMMANDS = {
@@ -29,8 +31,6 @@ COMMANDS = {
     "export": "A model as an ONNX file.",
     "doctor": "Say what is installed and what would be used.",
 }
-
-EXIT_BAD_INPUT = 2
 
 
 class LazyCommands(click.Group):
@@ -69,11 +69,21 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            usage = f" (see: {error.ctx.command_path} --help)"
+            click.echo(f"leadline: {error.format_message().rstrip('.')}{usage}", err=True)
+        else:
+            click.echo(f"leadline: {error.format_message()}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, Cancelled):
         click.echo("leadline: stopped", err=True)
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        advice = missing(error.name or "")
+        if advice is None:
+            raise
+        click.echo(f"leadline: {advice}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
     except LeadlineError as error:
         click.echo(f"leadline: {error}", err=True)
         sys.exit(EXIT_BAD_INPUT)

@@ -141,7 +141,7 @@ def command(
     scene = reconstruct(image, **options)
     mesh = build_mesh(scene, kind, vertices, triangles or 0, cut, no_sky, (width, height))
     files = encode(mesh, scene, output, points=kind == "points")
-    from leadline.files.output import write_bytes
+    from leadline.files.whole import write_bytes
 
     for path, content in files.items():
         write_bytes(path, content)

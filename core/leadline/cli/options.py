@@ -1,8 +1,10 @@
-"""Options that several commands share, spelled once."""
+"""Options that several commands share, spelled once, with limits that say their reason."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,16 +12,87 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_MODEL = "fiffdepth-mini"
+EXIT_BAD_INPUT = 2
+
+MAX_STEPS = 1000
+MAX_ENSEMBLE = 64
+MIN_SIZE_PX, MAX_SIZE_PX = 32, 8192
+MAX_SEED = 2**63 - 1
+
+
+def _checked(value: int | None, low: int, high: int, reason: str, also: int | None = None) -> int | None:
+    if value is not None and value != also and not low <= value <= high:
+        raise click.BadParameter(f"{value} is not from {low} to {high}: {reason}")
+    return value
+
+
+def _steps(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return _checked(value, 1, MAX_STEPS, "no model gains from more network evaluations")
+
+
+def _ensemble(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return _checked(value, 1, MAX_ENSEMBLE, "the mean of more maps differs by less than their rounding")
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    reason = "smaller shows the network nothing, larger takes tens of gigabytes (0 is the image's own size)"
+    return _checked(value, MIN_SIZE_PX, MAX_SIZE_PX, reason, also=0)
+
+
+def _seed(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    return _checked(value, 0, MAX_SEED, "a seed is a whole number of 63 bits")
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|mps|(cuda|xpu)(:\d+)?)(,(cuda|xpu)(:\d+)?)*", value):
+        raise click.BadParameter(f"device '{value}' is unknown; use auto, cpu, cuda, cuda:1, mps or cuda:0,cuda:1")
+    return value
+
+
+def out_option(default: str | None = None, help: str = "Folder for the results.", **more: Any) -> Callable[[F], F]:  # noqa: A002
+    """-o/--out; --output as people knew it stays understood."""
+    return click.option(
+        "-o",
+        "--out",
+        "out",
+        cls=_Renamed,
+        default=default,
+        show_default=default is not None,
+        type=click.Path(path_type=Path),
+        help=help,
+        **more,
+    )
+
+
+class _Renamed(click.Option):
+    """An option that is also understood by an older name, which --help does not show."""
+
+    def __init__(self, names: Any, *, older: str = "--output", **settings: Any) -> None:
+        super().__init__(names, **settings)
+        self._older = older
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        shown = self.opts
+        self.opts = [*shown, self._older]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
 
 
 def model_options(function: F) -> F:
     """--model, --vae, --device, --precision."""
     for option in (
-        click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+            default="auto",
+            show_default=True,
+            help="Of the network's numbers.",
+        ),
         click.option(
             "--device",
             default="auto",
             show_default=True,
+            callback=_device,
             help="auto, cpu, cuda, cuda:1, mps, or several: cuda:0,cuda:1.",
         ),
         click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
@@ -34,15 +107,29 @@ def model_options(function: F) -> F:
 def inference_options(function: F) -> F:
     """--steps, --ensemble, --size, --seed."""
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Start noise."),
+        click.option("--seed", type=int, default=0, show_default=True, callback=_seed, help="Start noise."),
         click.option(
             "--size",
             type=int,
             default=None,
+            callback=_size,
             help="Long edge in pixels for processing; 0 is the image's own.  [default: the model's]",
         ),
-        click.option("--ensemble", default=4, show_default=True, help="Members; more than 1 gives an uncertainty."),
-        click.option("--steps", type=int, default=None, help="Network evaluations (NFE).  [default: the model's]"),
+        click.option(
+            "--ensemble",
+            type=int,
+            default=1,
+            show_default=True,
+            callback=_ensemble,
+            help="Maps that are averaged; more than 1 gives an uncertainty.",
+        ),
+        click.option(
+            "--steps",
+            type=int,
+            default=None,
+            callback=_steps,
+            help="Network evaluations (NFE).  [default: the model's]",
+        ),
     ):
         function = option(function)
     return function

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import compile_option, decoder_option, inference_options, model_options
-from leadline.errors import InputError, LeadlineError
+from leadline.cli.options import (
+    EXIT_BAD_INPUT,
+    compile_option,
+    decoder_option,
+    inference_options,
+    model_options,
+    out_option,
+)
+from leadline.errors import LeadlineError
 
 if TYPE_CHECKING:
     from leadline.depth.prediction import DepthPrediction
+    from leadline.files.inputs import Job
     from leadline.inference.compiling import CompileMode
     from leadline.inference.estimator import DepthEstimator
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input file and the path, without suffix, that its outputs share."""
-
-    source: Path
-    stem: Path
-
-    @property
-    def is_video(self) -> bool:
-        return self.source.suffix.lower() in VIDEO_SUFFIXES
+    from leadline.video.predict import VideoFormat
 
 
 @dataclass(frozen=True)
@@ -55,9 +48,7 @@ class Settings:
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True)
-@click.option(
-    "-o", "--output", default="out", show_default=True, type=click.Path(path_type=Path), help="Folder for the results."
-)
+@out_option(default="out")
 @model_options
 @inference_options
 @click.option(
@@ -69,146 +60,183 @@ class Settings:
 )
 @decoder_option
 @compile_option
-@click.option("--npy", is_flag=True, help="Also write the raw float32 map (and its uncertainty) as .npy.")
-@click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR.")
-@click.option("--controlnet", is_flag=True, help="Also write the 8-bit near-is-bright map that depth ControlNets take.")
-@click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer members at once.")
-@click.option("--overwrite", is_flag=True, help="Do files again that an earlier run finished.")
+@click.option("--npy", is_flag=True, help="Photographs: also write the raw float32 map (and its uncertainty) as .npy.")
+@click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR; of a video instead of PNG.")
+@click.option(
+    "--controlnet", is_flag=True, help="Photographs: also write the 8-bit near-is-bright map that ControlNets take."
+)
+@click.option(
+    "--video-format",
+    type=click.Choice(["png", "exr", "ffv1"]),
+    default="png",
+    show_default=True,
+    help="Depth of a video: 16-bit PNGs, float32 EXRs, or one lossless 16-bit film (FFV1, .mkv).",
+)
+@click.option("--flicker", is_flag=True, help="Videos: every frame by itself, without steadying its scale over time.")
+@click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer maps at once.")
+@click.option("--overwrite", is_flag=True, help="Do files again, and replace results of other files of the same name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary; errors are still told.")
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
-    inputs: tuple[str, ...], output: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
-    compiled: CompileMode, memory_budget: str | None,
+    inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
+    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool,
     overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
 
-    For each INPUT the output folder gets NAME.depth.png (16 bits), NAME.preview.png (near is warm),
-    NAME.uncertainty.png and NAME.json (what the numbers mean and how they were made).
-    """
-    jobs = list(_jobs(inputs, output))
-    from leadline.inference.estimator import load
+    \b
+    leadline predict photo.jpg                      into out/
+    leadline predict holiday/ clip.mp4 -o depth     a folder keeps its sub-folders
+    leadline predict photo.jpg --ensemble 4 --npy   with uncertainty, and as float32
 
-    estimator = load(
-        model,
-        device=device,
-        precision=precision,
-        vae=vae,
-        decoder=decoder,
-        memory_budget=memory_budget,
-        compiled=compiled,
-    )
-    estimator.checked_steps(options["steps"], options["ensemble"], options["size"])
-    settings = Settings(
-        estimator.name, estimator.weights_hash[:12], precision=precision, decoder=estimator.decoder, **options
-    )
+    \b
+    For each photograph the output folder gets
+      NAME.depth.png        16 bits; NAME.json has its scale
+      NAME.preview.png      to look at: near is warm
+      NAME.uncertainty.png  with --ensemble 2 or more
+      NAME.json             what the numbers mean, and how they were made
+    and for each video
+      NAME.depth/           one 16-bit PNG a frame (or see --video-format)
+      NAME.preview.mp4      photograph and depth side by side, with the sound
+      NAME.frames.csv, NAME.json
+
+    Run again, it skips what is done: the same data, settings and weights. A stopped run goes on where it was.
+    """
+    from leadline.checkpoints.identity import weights_digest
+    from leadline.files import inputs as naming
+
+    plan = naming.plan(inputs, out)
+    for path in plan.skipped:
+        click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
+    settings = Settings(model, weights_digest(model, vae, decoder), precision=precision, decoder=decoder, **options)
+    run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, show)
+    if settings.exr and video_format == "png":
+        run.video_format = "exr"
+    run.refuse_misfits(plan.jobs)
     failures = 0
-    with _progress(len(jobs), quiet=quiet or as_json) as advance:
-        for job in jobs:
+    with _Progress(len(plan.jobs), quiet=quiet or as_json) as progress:
+        for job in plan.jobs:
+            progress.begin(job.source.name)
             try:
-                if not overwrite and _finished(job, settings):
-                    report = {"input": str(job.source), "output": f"{job.stem}.json", "skipped": "already done"}
-                elif job.is_video:
-                    report = _run_video(estimator, job, settings, show)
-                else:
-                    report = _run_image(estimator, job, settings, show)
+                report = run.one(job, progress)
             except LeadlineError as error:
                 failures += 1
                 report = {"input": str(job.source), "error": str(error)}
-                click.echo(f"leadline: {error}", err=True)
+                progress.say(f"leadline: {error}")
+            except KeyboardInterrupt:
+                progress.stop()
+                _say_what_was_kept(job, plan.jobs)
+                raise
             if as_json:
-                click.echo(json.dumps(report))
-            advance(job.source.name)
+                click.echo(json.dumps(report, default=str))
+            progress.end()
     if not (quiet or as_json):
-        done = len(jobs) - failures
-        where = f", results in {output}/" if done else ""
-        click.echo(f"{done} of {len(jobs)} done{where}", err=True)
+        done = len(plan.jobs) - failures
+        before = f" ({run.skipped} of them earlier)" if run.skipped else ""
+        where = f", results in {out}/" if done else ""
+        click.echo(f"{done} of {len(plan.jobs)} done{before}{where}", err=True)
     if failures:
-        sys.exit(2)
+        sys.exit(EXIT_BAD_INPUT)
 
 
-def _jobs(inputs: tuple[str, ...], output: Path) -> Iterator[Job]:
-    """Every file that the inputs mean, each once, with an output name that no other has."""
-    from leadline.files.image import IMAGE_SUFFIXES
+class _Run:
+    """One call of the command; the model is loaded when the first file needs it."""
 
-    readable = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    found: dict[Path, Path] = {}
-    for given in inputs:
-        path = Path(given)
-        if len(inputs) > 1 and path.is_file() and path.suffix.lower() not in readable:  # a shell's * takes everything
-            click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
-            continue
-        if path.is_dir():
-            inside = [f for f in sorted(path.rglob("*")) if f.suffix.lower() in readable and f.is_file()]
-            if not inside:
-                raise InputError(f"{path} has no images or videos in it; name another folder")
-            found |= {file: file.relative_to(path) for file in inside}
-        elif path.exists() or not glob.has_magic(given):
-            found[path] = Path(path.name)
-        else:
-            matches = [Path(match) for match in sorted(glob.glob(given, recursive=True)) if Path(match).is_file()]
-            if not matches:
-                raise InputError(f"nothing matches {given}; check the pattern")
-            found |= {match: Path(match.name) for match in matches}
-    stems = [relative.with_suffix("") for relative in found.values()]
-    taken: set[Path] = set()
-    for (source, relative), stem in zip(found.items(), stems, strict=True):
-        name = stem if stems.count(stem) == 1 else relative  # photo.jpg and photo.png keep their suffixes
-        number = 2
-        unique = name
-        while unique in taken:
-            unique = name.with_name(f"{name.name}-{number}")
-            number += 1
-        taken.add(unique)
-        yield Job(source, output / unique)
+    def __init__(
+        self, settings: Settings, model: str, vae: str | None, device: str, memory_budget: str | None,
+        compiled: CompileMode, video_format: VideoFormat, steady: bool, overwrite: bool, show: bool,
+    ) -> None:  # fmt: skip
+        self.settings, self.video_format, self.steady = settings, video_format, steady
+        self.overwrite, self.show = overwrite, show
+        self._loading = {
+            "device": device, "precision": settings.precision, "vae": vae, "decoder": settings.decoder,
+            "memory_budget": memory_budget, "compiled": compiled,
+        }  # fmt: skip
+        self._model = model
+        self._estimator: DepthEstimator | None = None
+        self.skipped = 0
+
+    @property
+    def estimator(self) -> DepthEstimator:
+        """Loaded once; a model or option that cannot be used ends the run."""
+        if self._estimator is None:
+            from leadline.inference.estimator import load
+
+            try:
+                self._estimator = load(self._model, **self._loading)  # type: ignore[arg-type]
+                chosen = self.settings
+                self._estimator.checked_steps(chosen.steps, chosen.ensemble, chosen.size)
+            except LeadlineError as error:
+                raise Unusable(str(error)) from error
+        return self._estimator
+
+    def refuse_misfits(self, jobs: Any) -> None:
+        """Options that some input cannot take are told before anything is computed."""
+        for name in ("npy", "controlnet"):
+            if getattr(self.settings, name) and any(job.is_video for job in jobs):
+                raise click.UsageError(f"--{name} is for photographs; a video's float32 maps come with --exr")
+
+    def one(self, job: Job, progress: _Progress) -> dict[str, Any]:
+        """Do one file, or find that it is done."""
+        from leadline.files import journal
+
+        plain = asdict(self.settings)
+        if job.is_video:
+            from leadline.video.predict import video_settings
+
+            plain = video_settings(plain, self.steady, self.video_format)
+        record = None if self.overwrite else journal.finished(job.stem, job.source, plain)
+        if record is not None:
+            self.skipped += 1
+            if self.show and not job.is_video:
+                _show_stored(job, progress)
+            return {"input": str(job.source), "output": f"{job.stem}.json", "skipped": "already done"}
+        if job.is_video:
+            from leadline.video.predict import write_video_depth
+
+            done = write_video_depth(
+                self.estimator, job.source, job.stem, plain, steady=self.steady, video_format=self.video_format,
+                overwrite=self.overwrite, on_frames=progress.frames, on_warning=progress.warn,
+            )  # fmt: skip
+            return {**done.record, "output": f"{job.stem}.json"}
+        return self._photograph(job, plain, progress)
+
+    def _photograph(self, job: Job, plain: dict[str, Any], progress: _Progress) -> dict[str, Any]:
+        from leadline.files import journal
+        from leadline.files.image import count_frames, read_image
+
+        source = journal.identify(job.source)
+        if not self.overwrite:
+            journal.refuse_other(job.stem, source)
+        image = read_image(job.source)
+        if journal.identify(job.source, asdict(source)).digest != source.digest:
+            raise LeadlineError(f"{job.source} changed while it was read; run again when it is complete")
+        if (frames := count_frames(job.source)) > 1:
+            progress.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
+        options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing")}
+        prediction = self.estimator.predict(image, **options)
+        record, parts = result_of(prediction, self.settings)
+        record = {"input": str(job.source), **record, "meta": dict(prediction.meta)}
+        record = journal.commit(job.stem, source, plain, record, parts, self.overwrite)
+        if self.show:
+            from leadline.files.output import preview, uncertainty_preview
+
+            pictures = [image, preview(prediction)]
+            if prediction.uncertainty is not None:
+                pictures.append(uncertainty_preview(prediction.uncertainty))
+            progress.show(*pictures)
+        return {**record, "output": f"{job.stem}.json"}
 
 
-def _finished(job: Job, settings: Settings) -> bool:
-    """Whether an earlier run with the same settings wrote everything; its JSON file is written last."""
-    try:
-        record = json.loads(Path(f"{job.stem}.json").read_text())
-        source = job.source.stat()
-        return bool(
-            record.get("settings") == asdict(settings)
-            and record.get("source_bytes") == source.st_size
-            and all((job.stem.parent / name).exists() for name in record["files"])
-        )
-    except (OSError, ValueError, KeyError):
-        return False
+class Unusable(click.ClickException):
+    """The run cannot begin; told once, not for every input."""
+
+    exit_code = EXIT_BAD_INPUT
 
 
-def _run_image(estimator: DepthEstimator, job: Job, settings: Settings, show: bool) -> dict[str, Any]:
-    from leadline.files.image import read_image
-    from leadline.files.output import write_json
-
-    image = read_image(job.source)
-    prediction = estimator.predict(image, **_predict_options(settings))
-    record = {
-        "input": str(job.source),
-        **_write_maps(prediction, job.stem, settings),
-        "meta": dict(prediction.meta),
-        "settings": asdict(settings),
-        "source_bytes": job.source.stat().st_size,
-    }
-    write_json(Path(f"{job.stem}.json"), record)
-    if show:
-        _show(image, prediction)
-    return {**record, "output": f"{job.stem}.json"}
-
-
-def _run_video(estimator: DepthEstimator, job: Job, settings: Settings, show: bool) -> dict[str, Any]:
-    from leadline.cli.video import run_video
-
-    return run_video(estimator, job.source, job.stem, asdict(settings), _predict_options(settings), show=show)
-
-
-def _predict_options(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("steps", "ensemble", "size", "seed", "framing")}
-
-
-def _write_maps(prediction: DepthPrediction, stem: Path, settings: Settings) -> dict[str, Any]:
-    """All pictures and arrays of one prediction; returns what the JSON file says of them."""
+def result_of(prediction: DepthPrediction, settings: Settings) -> tuple[dict[str, Any], dict[str, bytes | Path]]:
+    """What the JSON file says of a prediction, and its pictures and arrays: suffix → content."""
     from leadline.files import output
 
     scale = output.Quantisation.of(prediction.values)
@@ -219,63 +247,113 @@ def _write_maps(prediction: DepthPrediction, stem: Path, settings: Settings) -> 
         "metric": prediction.metric,
         "depth_png": {"low": scale.low, "high": scale.high, "value": "low + (high - low) * code / 65535"},
     }
-    files = []
-
-    def place(suffix: str) -> Path:
-        files.append(f"{stem.name}{suffix}")
-        return Path(f"{stem}{suffix}")
-
-    output.write_png(place(".depth.png"), scale.encode(prediction.values))
-    output.write_png(place(".preview.png"), output.preview(prediction))
-    if prediction.uncertainty is not None:
-        spread = output.Quantisation.of(prediction.uncertainty)
-        output.write_png(place(".uncertainty.png"), output.uncertainty_preview(prediction.uncertainty))
-        record["uncertainty"] = {
-            "max": spread.high,
-            "mean": float(prediction.uncertainty.mean()),
-            "unit": prediction.space.value,
-        }
+    parts: dict[str, bytes | Path] = {
+        ".depth.png": output.png(scale.encode(prediction.values)),
+        ".preview.png": output.png(output.preview(prediction)),
+    }
+    spread = prediction.uncertainty
+    if spread is not None:
+        parts[".uncertainty.png"] = output.png(output.uncertainty_preview(spread))
+        unit = prediction.space.value
+        record["uncertainty"] = {"max": float(spread.max()), "mean": float(spread.mean()), "unit": unit}
     if settings.npy:
-        output.write_npy(place(".depth.npy"), prediction.values)
-        if prediction.uncertainty is not None:
-            output.write_npy(place(".uncertainty.npy"), prediction.uncertainty)
+        parts[".depth.npy"] = output.npy(prediction.values)
+        if spread is not None:
+            parts[".uncertainty.npy"] = output.npy(spread)
     if settings.exr:
-        output.write_exr(place(".depth.exr"), prediction.values)
+        parts[".depth.exr"] = output.exr(prediction.values)
     if settings.controlnet:
-        output.write_png(place(".controlnet.png"), output.conditioning_map(prediction))
-    return {**record, "files": files}
+        parts[".controlnet.png"] = output.png(output.conditioning_map(prediction))
+    return record, parts
 
 
-def _show(image: Any, prediction: DepthPrediction) -> None:
-    from rich.console import Console
+def _show_stored(job: Job, progress: _Progress) -> None:
+    from leadline.files.image import read_image
 
-    from leadline.cli.terminal import show
-    from leadline.files.output import preview, uncertainty_preview
-
-    pictures = [image, preview(prediction)]
-    if prediction.uncertainty is not None:
-        pictures.append(uncertainty_preview(prediction.uncertainty))
-    show(Console(file=sys.stderr), *pictures)
+    stored = [job.stem.with_name(f"{job.stem.name}.{what}.png") for what in ("preview", "uncertainty")]
+    progress.show(read_image(job.source), *(read_image(path) for path in stored if path.exists()))
 
 
-class _progress:
-    """A bar with ETA on standard error; silent for scripts."""
+def _say_what_was_kept(job: Job, jobs: Any) -> None:
+    from leadline.video.predict import kept_frames
+
+    frames = kept_frames(job.stem) if job.is_video else 0
+    part = f", and {frames} frames of {job.source.name}" if frames else ""
+    click.echo(
+        f"leadline: stopped; {jobs.index(job)} of {len(jobs)} files are done{part}; run it again to go on", err=True
+    )
+
+
+class _Progress:
+    """A bar with ETA on standard error, frames per second for videos; silent for scripts."""
 
     def __init__(self, total: int, quiet: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        console = Console(file=sys.stderr, quiet=quiet)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=console, disable=quiet)
-        self.task = self.bar.add_task("predicting", total=total)
+        self.console = Console(file=sys.stderr, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=quiet or not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("predicting", total=total, speed="")
+        self._film: Any = None
+        self._quiet = quiet
 
-    def __enter__(self) -> Any:
-        self.bar.start()
-        return self.advance
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
 
-    def advance(self, name: str) -> None:
-        self.bar.update(self.task, advance=1, description=name)
+    def begin(self, name: str) -> None:
+        """A file's turn."""
+        self._bar.update(self._task, description=name)
+
+    def frames(self, done: int, total: int) -> None:
+        """Frames of the video in hand."""
+        import time
+
+        if self._film is None:
+            self._film = self._bar.add_task("frames", total=total or None, speed=""), done, time.monotonic()
+        task, first, began = self._film
+        seconds = time.monotonic() - began
+        speed = f"{(done - first) / seconds:.2f} fps" if done > first and seconds > 0 else ""
+        self._bar.update(task, completed=done, speed=speed)
+
+    def end(self) -> None:
+        """The file is done."""
+        if self._film is not None:
+            self._bar.remove_task(self._film[0])
+            self._film = None
+        self._bar.update(self._task, advance=1)
+
+    def warn(self, line: str) -> None:
+        """What is not as it should be."""
+        if not self._quiet:
+            self.say(f"leadline: {line}")
+
+    def say(self, line: str) -> None:
+        """One line above the bar."""
+        if self._bar.disable:
+            click.echo(line, err=True)
+        else:
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def show(self, *pictures: Any) -> None:
+        """Pictures in the terminal, the bar out of their way."""
+        from leadline.cli.terminal import show
+
+        self.stop()
+        show(self.console, *pictures)
+        self._bar.start()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
 
     def __exit__(self, *unused: object) -> None:
-        self.bar.stop()
+        self._bar.stop()

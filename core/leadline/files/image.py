@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
+import stat
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,7 +23,24 @@ ImageLike: TypeAlias = Any
 MAX_MEGAPIXELS = 100
 MIN_SIDE_PX = 8
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".jp2",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+    }
+)
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit below speaks first, for every format
 
@@ -37,11 +57,10 @@ def read_image(image: ImageLike, max_megapixels: float = MAX_MEGAPIXELS) -> RgbI
             range; a side is under 8 pixels or the whole is over ``max_megapixels``.
     """
     if isinstance(image, str | Path):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(image)):
+            raise InputError(f"{image} is a web address; download the file and name it here")
         path = Path(image)
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the path")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; name an image file in it")
+        _check_file(path)
         return _read_encoded(path, str(path), max_megapixels)
     if isinstance(image, bytes | bytearray | memoryview):
         return _read_encoded(io.BytesIO(image), "the image", max_megapixels)
@@ -57,15 +76,53 @@ def read_image(image: ImageLike, max_megapixels: float = MAX_MEGAPIXELS) -> RgbI
     raise InputError(f"a {type(image).__name__} is not an image; give a path, PIL image, NumPy array or torch tensor")
 
 
+def count_frames(path: Path) -> int:
+    """Pictures in an image file: more than 1 for an animation or a TIFF of several pages; 0 if it cannot be read."""
+    _understand_heic()
+    try:
+        with Image.open(path) as opened:
+            return int(getattr(opened, "n_frames", 1))
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return 0
+
+
+def _check_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read ({reason}); check the path") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder; name an image file in it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is not a file; save the image as a file first")
+
+
+@cache
+def _understand_heic() -> bool:
+    """HEIC photographs, where pillow-heif is installed."""
+    try:
+        from pillow_heif import register_heif_opener  # noqa: PLC0415
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
 def _is_channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4)
 
 
 def _read_encoded(source: Path | io.BytesIO, name: str, max_megapixels: float) -> RgbImage:
+    heic = _understand_heic()
     try:
         with Image.open(source) as opened:
             return _from_pil(opened, name, max_megapixels)
     except UnidentifiedImageError as error:
+        if not heic and Path(name).suffix.lower() in (".heic", ".heif"):
+            raise InputError(f"{name}: reading HEIC needs pip install 'leadline[heic]'; or save it as JPEG") from error
         empty = isinstance(source, Path) and source.stat().st_size == 0
         reason = "is empty (0 bytes)" if empty else "is not an image that can be read"
         raise InputError(f"{name} {reason}; save it again as JPEG or PNG") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
+from leadline.files.whole import write_bytes
 from leadline.types import FloatMap
 
 PNG16_MAX = 65535
@@ -79,9 +80,52 @@ def conditioning_map(prediction: DepthPrediction) -> npt.NDArray[np.uint8]:
     return np.rint(prediction.nearness() * 255).astype(np.uint8)
 
 
+def png(image: npt.NDArray[Any]) -> bytes:
+    """A PNG file: RGB or grey, 8 or 16 bits."""
+    ordered = image[:, :, ::-1] if image.ndim == 3 else image
+    done, buffer = cv2.imencode(".png", np.ascontiguousarray(ordered))
+    if not done:
+        raise LeadlineError("this OpenCV cannot write PNG files; install opencv-python-headless")
+    return buffer.tobytes()
+
+
+def npy(values: FloatMap) -> bytes:
+    """A NumPy array file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+def exr(values: FloatMap) -> bytes:
+    """An OpenEXR file: one float32 channel "Y", ZIP-compressed, lossless."""
+    import OpenEXR  # noqa: PLC0415 (OpenCV's wheels no longer carry EXR; few runs need it)
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with tempfile.TemporaryDirectory() as folder:  # the library writes to named files only
+        path = Path(folder) / "map.exr"
+        with OpenEXR.File(header, {"Y": np.ascontiguousarray(values, np.float32)}) as file:
+            file.write(str(path))
+        return path.read_bytes()
+
+
 def write_png(path: Path, image: npt.NDArray[Any]) -> None:
-    """RGB or grey, 8 or 16 bits."""
-    write_bytes(path, _encoded(".png", image))
+    """See :func:`png`."""
+    write_bytes(path, png(image))
+
+
+def write_exr(path: Path, values: FloatMap) -> None:
+    """See :func:`exr`."""
+    write_bytes(path, exr(values))
+
+
+def write_npy(path: Path, values: FloatMap) -> None:
+    """See :func:`npy`."""
+    write_bytes(path, npy(values))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """One JSON object."""
+    write_bytes(path, (json.dumps(content, indent=1, default=str) + "\n").encode())
 
 
 def read_png16(path: Path) -> npt.NDArray[np.uint16]:
@@ -96,75 +140,16 @@ def read_png16(path: Path) -> npt.NDArray[np.uint16]:
     return codes.astype(np.uint16, copy=False)
 
 
-def write_exr(path: Path, values: FloatMap) -> None:
-    """One float32 channel "Y", ZIP-compressed, lossless."""
-    import OpenEXR  # noqa: PLC0415 (OpenCV's wheels no longer carry EXR; few runs need it)
-
-    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    with _whole_file(path) as temporary, OpenEXR.File(header, {"Y": np.ascontiguousarray(values, np.float32)}) as file:
-        file.write(str(temporary.path))
-
-
-def write_npy(path: Path, values: FloatMap) -> None:
-    """A NumPy array file."""
-    with _whole_file(path) as temporary, open(temporary.path, "wb") as file:
-        np.save(file, values)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """One JSON object."""
-    write_bytes(path, (json.dumps(content, indent=1, default=str) + "\n").encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """A file that is either complete or not there.
+def read_exr(path: Path) -> FloatMap:
+    """The channel "Y" of an OpenEXR file, float32 (H, W).
 
     Raises:
-        LeadlineError: It cannot be written (disk full, no permission).
+        InputError: It is missing, damaged or has no such channel.
     """
-    with _whole_file(path) as temporary:
-        temporary.path.write_bytes(content)
+    import OpenEXR  # noqa: PLC0415
 
-
-def _encoded(suffix: str, image: npt.NDArray[Any]) -> bytes:
-    ordered = image[:, :, ::-1] if image.ndim == 3 else image
-    done, buffer = cv2.imencode(suffix, np.ascontiguousarray(ordered))
-    if not done:
-        raise LeadlineError(f"this OpenCV cannot write {suffix} files; install opencv-python-headless")
-    return buffer.tobytes()
-
-
-class _whole_file:
-    """A temporary file beside ``path`` that takes its place when nothing went wrong, and vanishes otherwise."""
-
-    def __init__(self, path: Path) -> None:
-        self.target = path
-        self.path = path
-
-    def __enter__(self) -> _whole_file:
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=f".{self.target.name}.")
-        except OSError as error:
-            raise _cannot_write(self.target, error) from error
-        os.close(handle)
-        self.path = Path(name)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if error is None:
-                os.chmod(self.path, 0o644)
-                os.replace(self.path, self.target)
-            elif isinstance(error, OSError):
-                raise _cannot_write(self.target, error) from error
-        except OSError as failed:
-            raise _cannot_write(self.target, failed) from failed
-        finally:
-            self.path.unlink(missing_ok=True)
-
-
-def _cannot_write(path: Path, error: OSError) -> LeadlineError:
-    return LeadlineError(
-        f"{path} cannot be written ({error.strerror or error}); free some space or choose another folder"
-    )
+    try:
+        with OpenEXR.File(str(path)) as file:
+            return np.asarray(file.channels()["Y"].pixels, np.float32)
+    except (RuntimeError, OSError, KeyError) as error:
+        raise InputError(f"{path} is not a readable OpenEXR depth map; make it again") from error

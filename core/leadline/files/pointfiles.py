@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.files.output import write_bytes
+from leadline.files.whole import write_bytes
 
 Floats = npt.NDArray[np.float32]
 

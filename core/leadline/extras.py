@@ -1,0 +1,52 @@
+"""What to say when an optional package is not installed: one line with the command that installs it."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, requires
+
+#: Module → (package, extra of this distribution that brings it).
+PACKAGES = {
+    "zmq": ("pyzmq", "serve"),
+    "ray": ("ray", "ray"),
+    "accelerate": ("accelerate", "train"),
+    "tensorboard": ("tensorboard", "train"),
+    "h5py": ("h5py", "eval"),
+    "matplotlib": ("matplotlib", "eval"),
+    "transformers": ("transformers", "import"),
+    "trimesh": ("trimesh", "mesh"),
+    "rerun": ("rerun-sdk", "view"),
+    "rosbags": ("rosbags", "bag"),
+    "onnx": ("onnx", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
+    "onnxscript": ("onnxscript", "onnx"),
+    "pillow_heif": ("pillow-heif", "heic"),
+    "rclpy": ("ros-jazzy-rclpy", "ros"),
+    "psutil": ("psutil", "dev"),
+}
+
+
+def missing(module: str) -> str | None:
+    """What to do about a missing ``module``; None if it belongs to no extra.
+
+    >>> missing("zmq")
+    "this needs the package pyzmq, which is not installed; run: pip install 'pyzmq>=26.0'"
+    """
+    package, extra = PACKAGES.get(module.partition(".")[0], ("", ""))
+    if not package:
+        return None
+    if extra == "ros":
+        return (
+            "this needs ROS 2 (rclpy); source its setup.bash first, or see docs/ros2.md for an installation without ROS"
+        )
+    needed = " ".join(f"'{one}'" for one in _requirements(extra)) or f"'{package}'"
+    return f"this needs the package {package}, which is not installed; run: pip install {needed}"
+
+
+def _requirements(extra: str) -> list[str]:
+    """What an extra installs, as the installed distribution says."""
+    try:
+        lines = requires("leadline") or []
+    except PackageNotFoundError:
+        return []
+    return [line.partition(";")[0].strip() for line in lines if re.search(rf"extra == ['\"]{extra}['\"]", line)]
