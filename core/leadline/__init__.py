@@ -17,51 +17,31 @@ from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineErro
 
 if TYPE_CHECKING:
     from leadline.completion import complete
-    from leadline.files.calibration import read_calibration
-    from leadline.files.image import ImageLike, read_image
-    from leadline.files.pointfiles import read_points
     from leadline.inference.estimator import DepthEstimator, load
     from leadline.inference.video import predict_video
-    from leadline.sensors.lidar import project_points
-    from leadline.sensors.sparse import SparseDepth
-    from leadline.serving.client.client import Client
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
     "CheckpointError",
-    "Client",
     "DepthEstimator",
     "DepthPrediction",
-    "ImageLike",
     "InputError",
     "LeadlineError",
     "NotMetricError",
     "Space",
-    "SparseDepth",
     "complete",
     "load",
     "predict_video",
-    "project_points",
-    "read_calibration",
-    "read_image",
-    "read_points",
 ]
 
-#: Public names imported when first used: `import leadline` reads neither torch nor OpenCV.
+#: Names whose modules need torch; imported when first used.
 _LAZY = {
-    "Client": "leadline.serving.client.client",
     "DepthEstimator": "leadline.inference.estimator",
-    "ImageLike": "leadline.files.image",
-    "SparseDepth": "leadline.sensors.sparse",
+    "load": "leadline.inference.estimator",
     "complete": "leadline.completion",
     "predict_video": "leadline.inference.video",
-    "load": "leadline.inference.estimator",
-    "project_points": "leadline.sensors.lidar",
-    "read_calibration": "leadline.files.calibration",
-    "read_image": "leadline.files.image",
-    "read_points": "leadline.files.pointfiles",
 }
 
 
@@ -72,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return sorted({*globals(), *__all__})

@@ -237,8 +237,7 @@ def test_film_frames_come_onto_one_scale_and_a_cut_does_not_break_it():
         worst = max(worst, float(np.abs(aligned - first)[35:].max()))
     assert worst < 0.05 * np.ptp(scene)
     other = rng.normal(size=(60, 80)).astype(np.float32) * 40
-    aligned = aligner.align(other)
-    assert np.ptp(np.percentile(aligned, [2, 98])) == pytest.approx(np.ptp(np.percentile(scene, [2, 98])), rel=0.3)
+    np.testing.assert_array_equal(aligner.align(other), other)
 
 
 def jpeg_with_exif(order: str, entries: list[tuple[int, int, bytes]]) -> bytes:

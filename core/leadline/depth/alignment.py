@@ -74,11 +74,14 @@ def least_squares(x: Vector, y: Vector, weights: Vector | None = None) -> tuple[
     return float(scale), float(mean_y - scale * mean_x)
 
 
-def robust_least_squares(x: Vector, y: Vector, seed: int = 0) -> tuple[float, float] | None:
+def robust_least_squares(
+    x: Vector, y: Vector, seed: int = 0, pairs: int = _PAIRS, judged_on: int = _JUDGED, passes: int = _PASSES
+) -> tuple[float, float] | None:
     """``(a, b)`` with ``a x + b`` near ``y`` for the majority of points: survives close to half of them being wrong.
 
     The line through the pair of points with the least median residual starts a Tukey-biweight IRLS, each pass of which
     is a closed-form weighted least squares. The same input and seed give the same result. ``None`` if ``x`` does not vary.
+    ``pairs`` lines are tried, each on ``judged_on`` points, then come at most ``passes``: fewer are faster and survive less.
     """
     if least_squares(x, y) is None:
         return None
@@ -86,8 +89,8 @@ def robust_least_squares(x: Vector, y: Vector, seed: int = 0) -> tuple[float, fl
     if x.size > _FITTED:
         kept = rng.choice(x.size, _FITTED, replace=False)
         x, y = x[kept], y[kept]
-    judged = rng.choice(x.size, min(_JUDGED, x.size), replace=False)
-    first, second = rng.integers(0, x.size, (2, _PAIRS))
+    judged = rng.choice(x.size, min(judged_on, x.size), replace=False)
+    first, second = rng.integers(0, x.size, (2, pairs))
     apart = np.abs(x[first] - x[second]) > 1e-12 * np.abs(x).max()  # nearer ones tell no slope, as in least_squares
     if not apart.any():
         return least_squares(x, y)
@@ -97,7 +100,7 @@ def robust_least_squares(x: Vector, y: Vector, seed: int = 0) -> tuple[float, fl
     medians = np.median(np.abs(scales[:, None] * x[judged] + shifts[:, None] - y[judged]), axis=1)
     scale, shift = float(scales[medians.argmin()]), float(shifts[medians.argmin()])
     floor = 1e-9 * max(float(np.ptp(y)), abs(float(np.median(y))), np.finfo(float).tiny)
-    for _ in range(_PASSES):
+    for _ in range(passes):
         residual = np.abs(scale * x + shift - y)
         reach = _TUKEY * max(1.4826 * float(np.median(residual)), floor)
         weights = np.maximum(1.0 - (residual / reach) ** 2, 0.0) ** 2

@@ -1,4 +1,4 @@
-"""Temporal flicker: how much depth changes where the picture says it should not."""
+"""Depth over time: flicker without ground truth; temporal error, OPW and lag with it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.types import Floats
+from leadline.types import BoolMap, Floats
 
 #: Forward and backward flow may disagree by this many pixels before a pixel counts as occluded.
 FLOW_TOLERANCE_PX = 1.0
+#: A point's true depth changes by less than this (natural logarithm) between two frames.
+LARGEST_CHANGE = 0.2
+#: Depths farther apart than this (natural logarithm) on one line of sight belong to two surfaces.
+HIDDEN = 0.25
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,139 @@ def flicker(maps: Sequence[Floats], images: Sequence[npt.NDArray[np.uint8]] | No
         per_pair.append(None if change is None else (change / span if span > 0 else 0.0))
     known = [value for value in per_pair if value is not None]
     return Flicker(float(np.mean(known)) if known else None, tuple(per_pair), float(np.mean(followed)))
+
+
+def temporal_error(
+    now_m: Floats, before_m: Floats, truth_now_m: Floats, truth_before_m: Floats, flow: Floats, seen: BoolMap
+) -> float | None:
+    """Temporal alignment error through flow: by how much depth changes otherwise than it really does.
+
+    Every point that both frames show is followed by its true flow; its depth before, times the factor by which it truly
+    changed, is what this frame should have said. The result is the mean absolute difference from that, relative to the true
+    depth. A constant error of a point costs nothing here: that is what AbsRel is for.
+
+    Args:
+        now_m, before_m: (H, W) predicted metres of two neighbouring frames, aligned once for the whole film.
+        truth_now_m, truth_before_m: (H, W) true metres; 0 where unknown.
+        flow: (H, W, 2), pixel p of this frame was at p + flow before.
+        seen: bool (H, W), whether it was visible there.
+
+    Returns:
+        None if no point can be followed.
+    """
+    source = _grid(flow.shape[0], flow.shape[1]) + flow.astype(np.float32)
+    was_m, predicted_m = _sampled(truth_before_m, source, nearest=True), _sampled(before_m, source)
+    usable = seen & (truth_now_m > 0) & (was_m > 0)
+    factor = np.where(usable, truth_now_m / np.where(was_m > 0, was_m, 1.0), 1.0)
+    usable &= (
+        np.abs(np.log(np.where(usable, factor, 1.0))) < LARGEST_CHANGE
+    )  # the nearest pixel before was another surface
+    if not usable.any():
+        return None
+    off = np.abs(now_m - predicted_m * factor)[usable] / truth_now_m[usable]
+    return float(off.mean(dtype=np.float64))
+
+
+def pose_error(
+    now_m: Floats, before_m: Floats, intrinsics: Floats, pose_now: Floats, pose_before: Floats, valid: BoolMap
+) -> float | None:
+    """Temporal alignment error through pose, for still scenes: each frame's depth against the other's, seen from its place.
+
+    The points of one frame are carried into the other by their poses and compared with its depth there, relative to it;
+    both ways, averaged (Video Depth Anything, arXiv 2501.12375, section 4.1).
+
+    Args:
+        now_m, before_m: (H, W) predicted metres, aligned once for the whole film.
+        intrinsics: (3, 3), pixel centres at whole numbers.
+        pose_now, pose_before: (4, 4) camera to world.
+        valid: bool (H, W), pixels to carry (no sky, nothing that moves by itself).
+
+    Returns:
+        None if nothing lands in the other frame.
+    """
+    errors = []
+    for here, there, mine, other in (
+        (now_m, before_m, pose_now, pose_before),
+        (before_m, now_m, pose_before, pose_now),
+    ):
+        height, width = here.shape
+        homogeneous = np.dstack([_grid(height, width), np.ones((height, width))]) @ np.linalg.inv(intrinsics).T
+        points = (homogeneous * here[..., None])[valid & (here > 0)]
+        move = np.linalg.inv(other) @ mine
+        seen = points @ move[:3, :3].T + move[:3, 3]
+        ahead = seen[:, 2] > 1e-6
+        pixel = seen[ahead] @ intrinsics.T
+        column, row = (np.rint(pixel[:, i] / pixel[:, 2]).astype(int) for i in (0, 1))
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        measured = there[row[inside], column[inside]]
+        carried = seen[ahead][inside, 2]
+        # Of two surfaces on one line of sight, the nearer one hides the other: only what could be the same is compared.
+        same = (measured > 0) & (np.abs(np.log(carried / np.maximum(measured, 1e-9))) < HIDDEN)
+        if same.any():
+            errors.append(float(np.mean(np.abs(carried - measured)[same] / measured[same])))
+    return float(np.mean(errors)) if errors else None
+
+
+def opw(
+    now: Floats,
+    before: Floats,
+    image_now: npt.NDArray[np.uint8],
+    image_before: npt.NDArray[np.uint8],
+    flow: Floats,
+    seen: BoolMap,
+) -> float | None:
+    """Optical-flow warping error: mean change of depth along the flow, weighted by how alike the two pictures look there.
+
+    Weights are exp(-50 d^2) with d the distance of the two colours in [0, 1]^3 (NVDS, arXiv 2307.08695). True changes of depth
+    count, too, so it compares methods on one film.
+
+    Args:
+        now, before: (H, W) maps in one space.
+        image_now, image_before: uint8 (H, W, 3).
+        flow: (H, W, 2), pixel p of this frame was at p + flow before.
+        seen: bool (H, W), whether it was visible there.
+
+    Returns:
+        None if no point can be followed.
+    """
+    source = _grid(flow.shape[0], flow.shape[1]) + flow.astype(np.float32)
+    colour = image_now.astype(np.float32) / 255 - _sampled(image_before.astype(np.float32) / 255, source)
+    weight = np.exp(-50.0 * (colour**2).sum(-1)) * seen
+    if weight.sum() <= 0:
+        return None
+    return float((weight * np.abs(now - _sampled(before, source))).sum() / weight.sum())
+
+
+def lag_frames(response: Sequence[float], step: int, share: float = 0.5) -> int | None:
+    """Frames until a step has come through: 0 if the frame with the step already shows ``share`` of it.
+
+    Args:
+        response: What was measured in each frame (the mean depth of an object, say).
+        step: Index of the first frame after the step.
+        share: Of the whole step, which is taken from the mean before to the mean of the last quarter of the frames.
+
+    Returns:
+        None if it never comes through, or if there is no step.
+    """
+    values = np.asarray(response, dtype=np.float64)
+    if not 0 < step < len(values):
+        raise InputError(f"a step at frame {step} of {len(values)}: it needs frames before and after it")
+    start, end = values[:step].mean(), values[-max(1, (len(values) - step) // 4) :].mean()
+    if start == end:
+        return None
+    through = (values[step:] - start) / (end - start) >= share
+    return int(np.argmax(through)) if through.any() else None
+
+
+def _grid(height: int, width: int) -> npt.NDArray[np.float32]:
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
+def _sampled(image: Floats, source: npt.NDArray[np.float32], nearest: bool = False) -> npt.NDArray[np.float32]:
+    import cv2  # noqa: PLC0415
+
+    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    picture = np.ascontiguousarray(image, dtype=np.float32)
+    return np.asarray(
+        cv2.remap(picture, source[..., 0], source[..., 1], how, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )

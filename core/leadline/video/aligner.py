@@ -2,77 +2,112 @@
 
 A relative map is known only up to scale and shift, and a generative model chooses both anew for every frame; shown as a
 film, the scene would pump. Each frame is fitted, robustly, to a slowly moving memory of the frames before it. A frame
-that does not fit (a cut) starts a new memory on the range of the old one.
+that does not fit (a cut) starts a new memory.
+
+NumPy only: what OpenCV adds (following each pixel) is in :mod:`leadline.video.stabiliser`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from leadline.types import FloatMap
+from leadline.depth.alignment import robust_least_squares
+from leadline.types import BoolMap, FloatMap, Floats
 
-FloatArray = npt.NDArray[np.floating[Any]]
-
-#: Points of a regular sub-sampling that the fit looks at.
-SAMPLES = 20_000
-#: Rounds of re-weighting; points far off (what moved) lose their say.
-ROUNDS = 8
-#: A fit whose median error, relative to the memory's spread, is larger than this means another scene.
+#: A fit whose median error, relative to the target's spread, is larger than this means another scene.
 CUT_RESIDUAL = 0.35
+#: A scene does not change its scale by more than this between two frames.
+LARGEST_SCALE = 4.0
 #: Share of a new frame in the memory.
 RENEWAL = 0.2
+#: Points of a regular grid that a fit looks at, lines it tries, points it judges them on, passes of re-weighting.
+_POINTS, _LINES, _JUDGED, _PASSES = 1500, 40, 300, 5
+
+
+@dataclass(frozen=True)
+class ScaleShift:
+    """``scale * values + shift`` continues the film.
+
+    Attributes:
+        scale: Positive.
+        shift: In the unit of the values.
+        residual: Median error of the fit relative to the interquartile range of what was fitted to.
+        cut: Whether the frame shows another scene; scale and shift are then 1 and 0.
+    """
+
+    scale: float
+    shift: float
+    residual: float
+    cut: bool
+
+    def apply(self, values: Floats) -> FloatMap:
+        """float32, the shape of ``values``."""
+        return (values * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
+
+
+def scale_and_shift(
+    values: FloatMap, target: FloatMap, valid: BoolMap | None = None, steadiness: float = 0.5
+) -> ScaleShift:
+    """The robust fit of a frame to what came before it; things that move are outvoted.
+
+    Noise in ``values`` makes an ordinary regression too flat, by a factor that multiplies from frame to frame until the film
+    has lost its relief. So the line is fitted both ways and the two slopes are combined by how much of the noise is in
+    ``values`` and how much in ``target`` (regression with errors in both variables).
+
+    Args:
+        values: (H, W), the new frame.
+        target: (H, W), the frames before, on the film's scale.
+        valid: bool (H, W), where both show the same point.
+        steadiness: Noise variance of ``target`` over that of ``values``; below 1 for an average of frames.
+    """
+    step = max(1, int(np.sqrt(values.size / _POINTS)))
+    grid = (slice(step // 2, None, step), slice(step // 2, None, step))
+    usable = np.isfinite(values[grid]) & np.isfinite(target[grid])
+    if valid is not None:
+        usable &= valid[grid]
+    x, y = (a[grid][usable].astype(np.float64) for a in (values, target))
+    if x.size < 16:
+        return ScaleShift(1.0, 0.0, float("inf"), True)
+    forth = robust_least_squares(x, y, pairs=_LINES, judged_on=_JUDGED, passes=_PASSES)
+    back = robust_least_squares(y, x, pairs=_LINES, judged_on=_JUDGED, passes=_PASSES)
+    spread = float(np.subtract(*np.percentile(y, [75, 25])))
+    if forth is None and back is None:  # two constant maps: only the shift can differ
+        return ScaleShift(1.0, float(y[0] - x[0]), 0.0, False)
+    if forth is None or back is None or forth[0] <= 0 or back[0] <= 0 or spread <= 0:
+        return ScaleShift(1.0, 0.0, float("inf"), True)
+    share = steadiness / (1.0 + steadiness)
+    scale = float(forth[0] ** share * back[0] ** (share - 1.0))
+    shift = float(np.median(y - scale * x))
+    residual = float(np.median(np.abs(scale * x + shift - y))) / spread
+    if residual > CUT_RESIDUAL or not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
+        return ScaleShift(1.0, 0.0, residual, True)
+    return ScaleShift(scale, shift, residual, False)
 
 
 class TemporalAligner:
-    """Feed the frames of a film in order; get them back on one scale. Keep the state to resume later."""
+    """Feed the frames of a film in order; get them back on one scale. Keep the state to resume later.
+
+    Attributes:
+        memory: float32 (H, W), what the next frame is fitted to; None before the first one.
+    """
 
     def __init__(self, memory: FloatMap | None = None) -> None:
         self.memory = memory
 
     def align(self, values: FloatMap) -> FloatMap:
-        """float32 (H, W): ``values`` times a scale plus a shift, so that they continue the film."""
+        """float32 (H, W): ``values`` times a scale plus a shift, so that they continue the film.
+
+        The first frame, one of another size and the first after a cut come back as they are.
+        """
         if self.memory is None or self.memory.shape != values.shape:
             self.memory = values.astype(np.float32)
             return self.memory.copy()
-        scale, shift, residual = robust_affine(values, self.memory)
-        if scale <= 0 or residual > CUT_RESIDUAL:
-            scale, shift = _same_range(values, self.memory)
-            self.memory = (values * scale + shift).astype(np.float32)
+        fit = scale_and_shift(values, self.memory, steadiness=RENEWAL / (2.0 - RENEWAL))
+        if fit.cut:
+            self.memory = values.astype(np.float32)
             return self.memory.copy()
-        aligned = (values * scale + shift).astype(np.float32)
+        aligned = fit.apply(values)
         self.memory = (self.memory + RENEWAL * (aligned - self.memory)).astype(np.float32)
         return aligned
-
-
-def robust_affine(values: FloatArray, target: FloatArray) -> tuple[float, float, float]:
-    """``scale, shift, residual`` of the fit ``scale * values + shift ≈ target`` by re-weighted least squares.
-
-    The weights are Cauchy's, with the spread estimated from the median absolute residual. ``residual`` is that
-    median relative to the spread (interquartile range) of the target.
-    """
-    step = max(1, values.size // SAMPLES)
-    x, y = values.ravel()[::step].astype(np.float64), target.ravel()[::step].astype(np.float64)
-    weights = np.ones_like(x)
-    scale, shift, off = 1.0, 0.0, np.abs(x - y)
-    spread = float(np.subtract(*np.percentile(y, [75, 25]))) or 1.0
-    for _ in range(ROUNDS):
-        mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
-        variance = np.average((x - mean_x) ** 2, weights=weights)
-        if variance <= 1e-12:
-            return 1.0, float(mean_y - mean_x), float(np.median(np.abs(y - x - mean_y + mean_x)) / spread)
-        scale = float(np.average((x - mean_x) * (y - mean_y), weights=weights) / variance)
-        shift = float(mean_y - scale * mean_x)
-        off = np.abs(scale * x + shift - y)
-        width = 2.0 * float(np.median(off)) + 1e-9
-        weights = 1.0 / (1.0 + (off / width) ** 2)
-    return scale, shift, float(np.median(off)) / spread
-
-
-def _same_range(values: FloatArray, target: FloatArray) -> tuple[float, float]:
-    low, high = np.percentile(values, [2, 98])
-    wanted_low, wanted_high = np.percentile(target, [2, 98])
-    scale = float((wanted_high - wanted_low) / (high - low)) if high > low else 1.0
-    return scale, float(wanted_low - scale * low)

@@ -23,7 +23,7 @@ from leadline.files.film import FilmWriter, Frame, describe, read_frames
 from leadline.files.output import Quantisation, read_png16, write_json
 from leadline.files.whole import cannot_write, write_bytes
 from leadline.types import FloatMap
-from leadline.video.sequence import align_to
+from leadline.video.stabiliser import Stabiliser
 
 #: How the depth of a film is stored: 16-bit PNGs, float32 OpenEXRs, or one lossless 16-bit film (FFV1 in Matroska).
 VideoFormat = Literal["png", "exr", "ffv1"]
@@ -93,7 +93,7 @@ def frame_predictions(
         estimator: What predicts.
         skip: Leave out so many frames at the beginning.
         previous: The prediction of the last frame left out, to continue on its scale.
-        steady: Bring every frame to the scale and shift of the one before.
+        steady: Hold frames still over time (:class:`~leadline.video.stabiliser.Stabiliser`).
         batch: Frames predicted in one call. None: by the device.
         on_warning: Told if the film breaks off.
         **options: ``steps``, ``ensemble``, ``size``, ``seed`` and ``framing`` of :meth:`~leadline.DepthEstimator.predict`.
@@ -103,18 +103,18 @@ def frame_predictions(
     """
     size = batch or _BATCH[estimator.devices[0].type] * len(estimator.devices)
     waiting: list[Frame] = []
+    stabiliser = Stabiliser() if steady else None
 
     def predicted() -> Iterator[tuple[Frame, DepthPrediction]]:
-        nonlocal previous
         results = estimator.predict([frame.rgb for frame in waiting], **options) if waiting else []
         for frame, prediction in zip(waiting, results, strict=True):
-            aligned = prediction if previous is None or not steady else align_to(prediction, previous)
-            previous = aligned
-            yield frame, aligned
+            yield frame, prediction if stabiliser is None else stabiliser.step(prediction, frame.rgb)
         waiting.clear()
 
     for index, frame in enumerate(read_frames(Path(source), on_warning)):
         if index < skip:
+            if index == skip - 1 and stabiliser is not None and previous is not None:
+                stabiliser.step(previous, frame.rgb)
             continue
         waiting.append(frame)
         if len(waiting) == size:
@@ -255,8 +255,8 @@ class _Run:
         if prediction.uncertainty is not None and self.spread is not None:
             self._store(self._frame(number, "uncertainty"), prediction.uncertainty, self.spread)
         self.beyond += int(((prediction.values < self.scale.low) | (prediction.values > self.scale.high)).sum())
-        meta = prediction.meta
-        row = (number, frame.time_s, float(meta.get("aligned_scale", 1.0)), float(meta.get("aligned_shift", 0.0)))
+        applied = prediction.meta.get("video", {})
+        row = (number, frame.time_s, float(applied.get("scale", 1.0)), float(applied.get("shift", 0.0)))
         self.rows.append(row)
         try:
             with open(self.folder / "frames.csv", "w" if number == 1 else "a", newline="") as file:

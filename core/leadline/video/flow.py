@@ -1,0 +1,124 @@
+"""Where the points of a frame were in the frame before: dense optical flow with its own check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from leadline.errors import InputError
+from leadline.types import BoolMap, FloatMap, RgbImage
+
+Grey = npt.NDArray[np.uint8]
+
+#: Forward and backward flow may disagree by this much (pixels, and share of their length) before a point counts as hidden.
+DISAGREEMENT_PX, DISAGREEMENT_SHARE = 0.7, 0.07
+#: A point that looks this different (grey levels after exposure is equalised) is another point.
+LOOKS_DIFFERENT = 28.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Between two frames, on the grid of (h, w) pixels on which flow is computed.
+
+    Attributes:
+        back: float32 (h, w, 2): pixel p of the later frame was at p + back in the earlier one.
+        off: float32 (h, w, 2): how far from p the way there and home again ends.
+        alike: bool (h, w): what is there looks like it, and lies inside the picture.
+    """
+
+    back: FloatMap
+    off: FloatMap
+    alike: BoolMap
+
+    @cached_property
+    def seen(self) -> BoolMap:
+        """bool (h, w): the point was visible in the earlier frame."""
+        limit = DISAGREEMENT_PX + DISAGREEMENT_SHARE * cv2.magnitude(self.back[..., 0], self.back[..., 1])
+        return np.asarray(self.alike & (cv2.magnitude(self.off[..., 0], self.off[..., 1]) < limit))
+
+
+def pixel_grid(height: int, width: int) -> FloatMap:
+    """float32 (H, W, 2): x and y of every pixel."""
+    grid = np.empty((height, width, 2), np.float32)
+    grid[..., 0] = np.arange(width, dtype=np.float32)
+    grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
+    return grid
+
+
+def warp(image: FloatMap, flow: FloatMap, grid: FloatMap | None = None) -> FloatMap:
+    """What lies at p + flow of ``image``, for every pixel p; bilinear, edges repeated."""
+    grid = pixel_grid(*flow.shape[:2]) if grid is None else grid
+    place = cv2.add(grid, flow)
+    # Both coordinates are in the first map, which the type stubs do not know.
+    warped = cv2.remap(image, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(warped, np.float32)
+
+
+def _zero(grey: Grey) -> FloatMap:
+    return np.zeros((*grey.shape, 2), np.float32)
+
+
+class Follower:
+    """Flow from each frame to the one before it.
+
+    Args:
+        long_edge: Flow is computed on pictures of this many pixels, or of the frame's own if that is less.
+    """
+
+    def __init__(self, long_edge: int = 256) -> None:
+        self.long_edge = long_edge
+        self._solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._before: Grey | None = None
+        self._grid = pixel_grid(1, 1)
+
+    def grid_size(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) on which the flow of frames of this size is computed."""
+        factor = min(1.0, self.long_edge / max(height, width))
+        return max(8, round(height * factor)), max(8, round(width * factor))
+
+    def reset(self) -> None:
+        """The next frame is a first one."""
+        self._before = None
+
+    def follow(self, rgb: RgbImage) -> Motion | None:
+        """The motion since the frame before; None for a first frame or one of another size.
+
+        Args:
+            rgb: uint8 (H, W, 3).
+
+        Raises:
+            InputError: Not such a picture.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise InputError(f"a frame is uint8 (H, W, 3), not {rgb.dtype} {rgb.shape}")
+        height, width = self.grid_size(*rgb.shape[:2])
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        now = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        before, self._before = self._before, now
+        if before is None or before.shape != now.shape:
+            return None
+        if self._grid.shape[:2] != now.shape:
+            self._grid = pixel_grid(height, width)
+        back = np.asarray(self._solver.calc(now, before, _zero(now)), np.float32)
+        forth = np.asarray(self._solver.calc(before, now, _zero(now)), np.float32)
+        off = back + warp(forth, back, self._grid)
+        place = cv2.add(self._grid, back)
+        x, y = place[..., 0], place[..., 1]
+        inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        difference = now.astype(np.float32) - warp(_alike(before, now), back, self._grid)
+        alike = np.abs(cv2.blur(difference, (3, 3))) < LOOKS_DIFFERENT
+        return Motion(back, off, np.asarray(inside & alike))
+
+
+def _alike(image: Grey, model: Grey) -> FloatMap:
+    """``image`` at the exposure of ``model``: mean and contrast of the middle grey levels."""
+    low, middle, high = np.percentile(image[::4, ::4], [20, 50, 80])
+    wanted_low, wanted_middle, wanted_high = np.percentile(model[::4, ::4], [20, 50, 80])
+    gain = float(np.clip((wanted_high - wanted_low + 4) / (high - low + 4), 0.5, 2.0))
+    return ((image.astype(np.float32) - np.float32(middle)) * np.float32(gain) + np.float32(wanted_middle)).astype(
+        np.float32
+    )

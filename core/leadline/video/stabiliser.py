@@ -1,0 +1,191 @@
+"""Depth that holds still over time, causal: every frame depends on itself and on those before it.
+
+Two things flicker. A relative map has its own scale and shift in every frame; a robust fit to the frames before undoes that
+(:mod:`leadline.video.aligner`; metric frames stay in their metres). What is left differs from pixel to pixel: each point is
+followed by optical flow, and where the frames agree about it they are averaged, weighted by their variances, as a Kalman
+filter does. A point that was hidden, that moves in depth or that lies in another shot starts anew, so nothing lags and
+nothing is carried over a cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from leadline.depth.prediction import DepthPrediction
+from leadline.errors import InputError
+from leadline.types import FloatMap, RgbImage
+from leadline.video.aligner import ScaleShift, scale_and_shift
+from leadline.video.flow import Follower, Motion, pixel_grid, warp
+
+#: Least share of a new frame in the average: how long the filter remembers.
+LEAST_GAIN = 0.22
+#: A change is noise up to the first of these multiples of what is usual in this frame, and real from the second on.
+NOISE_UP_TO, REAL_FROM = 2.0, 4.0
+#: Less of the picture than this found again in the frame before is a cut.
+CUT_SEEN = 0.2
+
+
+@dataclass
+class _Memory:
+    """The film so far, as seen from its last frame."""
+
+    values: FloatMap  # (H, W), on the film's scale
+    small: FloatMap  # (h, w), the same on the grid of the flow
+    variance: FloatMap  # (h, w), of the average, as if the frames' errors were independent; in units of one frame's without sigma
+    change: FloatMap  # (h, w), by how much the last frame differed from what was expected
+
+
+class Stabiliser:
+    """Feed predictions and their pictures in order; get steady predictions back.
+
+    Args:
+        least_gain: Least share of a new frame in the average, in (0, 1]; smaller is steadier, 1 only undoes scale and shift.
+        flow_edge: Long edge, in pixels, of the pictures on which optical flow is computed.
+    """
+
+    def __init__(self, least_gain: float = LEAST_GAIN, flow_edge: int = 256) -> None:
+        if not 0 < least_gain <= 1:
+            raise InputError(f"least_gain={least_gain}: it is a share between 0 and 1")
+        self.least_gain = least_gain
+        self._follower = Follower(flow_edge)
+        self._memory: _Memory | None = None
+        self._kind: tuple[object, ...] | None = None
+
+    def reset(self) -> None:
+        """Forget the film; the next frame is a first one."""
+        self._follower.reset()
+        self._memory, self._kind = None, None
+
+    def step(self, prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
+        """The next frame, steady.
+
+        Args:
+            prediction: Depth of the frame, relative or metric.
+            rgb: uint8 (h, w, 3), its picture; any size of the same aspect ratio.
+
+        Returns:
+            The prediction on the scale of the frames before it and averaged with them where they agree. Its uncertainty, if
+            there is one, is smaller there. ``meta["video"]`` says what was done: ``cut`` (nothing was used of the frames
+            before), ``scale`` and ``shift`` that were applied, and ``followed``, the share of the picture found again.
+        """
+        kind = (prediction.shape, prediction.space, prediction.metric)
+        motion = self._follower.follow(rgb)
+        memory = self._memory if kind == self._kind else None
+        self._kind = kind
+        if memory is None or motion is None or motion.alike.mean() < CUT_SEEN:
+            return self._start(prediction, rgb)
+        before = warp(memory.small, motion.back)
+        small = _shrunk(prediction.values, before.shape)
+        fit = ScaleShift(1.0, 0.0, 0.0, False)
+        if not prediction.metric:
+            fit = scale_and_shift(small, before, motion.seen, self.least_gain / (2.0 - self.least_gain))
+            if fit.cut:
+                return self._start(prediction, rgb)
+        return self._continue(prediction, memory, motion, before, fit.apply(small), fit)
+
+    def _start(self, prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
+        shape = self._follower.grid_size(*rgb.shape[:2])
+        small = _shrunk(prediction.values, shape)
+        variance = np.ones(shape, np.float32)
+        if prediction.uncertainty is not None:
+            variance = _shrunk(prediction.uncertainty, shape) ** 2
+        self._memory = _Memory(prediction.values, small, variance, np.zeros(shape, np.float32))
+        return _noted(prediction, ScaleShift(1.0, 0.0, 0.0, True), 0.0)
+
+    def _continue(
+        self,
+        prediction: DepthPrediction,
+        memory: _Memory,
+        motion: Motion,
+        before: FloatMap,
+        small: FloatMap,
+        fit: ScaleShift,
+    ) -> DepthPrediction:
+        change = np.nan_to_num(small - before)
+        noise = np.ones(small.shape, np.float32)  # no sigma: all pixels alike, in units of a frame's own noise
+        if prediction.uncertainty is not None:
+            noise = (_shrunk(prediction.uncertainty, small.shape) * np.float32(fit.scale)) ** 2 + np.float32(1e-20)
+        held = warp(memory.variance, motion.back)
+        held = np.where(np.isfinite(held), held, noise)
+        spread = np.sqrt(held + noise)
+        surprise = (np.abs(change) / spread)[motion.seen]
+        ratio = 1.4826 * float(np.median(surprise[::3])) if surprise.size else 1.0
+        blurred = cv2.blur(change, (5, 5))
+        agree = self._agreement(memory, motion, before, blurred, np.maximum(ratio * spread, np.float32(1e-12)))
+        gain = np.maximum(held / (held + noise), np.float32(self.least_gain))
+        gain = 1.0 - agree * (1.0 - gain)
+        variance = np.where(agree > 0, gain * noise, noise).astype(np.float32)
+
+        values, sigma = self._blended(prediction, memory, motion, fit, gain, min(ratio, 1.0))
+        self._memory = _Memory(values, _shrunk(values, small.shape), variance, blurred)
+        steady = replace(prediction, values=values, uncertainty=sigma)
+        return _noted(steady, fit, float((agree > 0).mean()))
+
+    def _agreement(
+        self,
+        memory: _Memory,
+        motion: Motion,
+        before: FloatMap,
+        change: FloatMap,
+        usual: FloatMap,
+    ) -> FloatMap:
+        """(h, w) in [0, 1]: 1 where old and new differ by no more than the frame's own noise, 0 where something really changed.
+
+        The network errs in blobs that come and go, so where the picture says that this is the same point, a change in depth is
+        believed when it stays for a second frame. Where the picture is not sure (it has no texture, or something moved), it is
+        believed at once. ``usual`` is the size that a change has without being real.
+        """
+        earlier = warp(memory.change, motion.back)
+        lasting = np.where(change * earlier > 0, np.minimum(np.abs(change), np.abs(earlier)), 0.0)
+        elsewhere = np.abs(warp(memory.small, motion.back + motion.off) - before)
+        plain = motion.alike & (elsewhere < usual)
+        seen = motion.seen
+        real = np.where(seen, lasting, np.abs(change)) / usual
+        agree = np.clip((REAL_FROM - real) / (REAL_FROM - NOISE_UP_TO), 0.0, 1.0)
+        return (agree * (seen | plain)).astype(np.float32)
+
+    def _blended(
+        self,
+        prediction: DepthPrediction,
+        memory: _Memory,
+        motion: Motion,
+        fit: ScaleShift,
+        gain: FloatMap,
+        ratio: float,
+    ) -> tuple[FloatMap, FloatMap | None]:
+        """Values and sigma at full size. ``ratio``: how much of their sigmas the frames really differ by, at most 1."""
+        height, width = prediction.shape
+        share = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
+        factor = np.array([width / gain.shape[1], height / gain.shape[0]], np.float32)
+        flow = np.asarray(cv2.resize(motion.back * factor, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        before = warp(memory.values, flow, self._full_grid(height, width))
+        new = fit.apply(prediction.values) if (fit.scale, fit.shift) != (1.0, 0.0) else prediction.values
+        values = np.asarray(cv2.add(before, cv2.multiply(share, cv2.subtract(new, before))), np.float32)
+        if not np.isfinite(values.sum()):
+            values = np.where(np.isfinite(values), values, new)
+        if prediction.uncertainty is None:
+            return values, None
+        # Only what the frames differ by can average out: errors that they share stay.
+        variance = (prediction.uncertainty * np.float32(fit.scale)) ** 2
+        return values, np.sqrt(variance * (1.0 - (1.0 - share) * np.float32(ratio**2))).astype(np.float32)
+
+    def _full_grid(self, height: int, width: int) -> FloatMap:
+        grid = getattr(self, "_grid", None)
+        if grid is None or grid.shape[:2] != (height, width):
+            grid = self._grid = pixel_grid(height, width)
+        return grid
+
+
+def _shrunk(image: FloatMap, shape: tuple[int, ...]) -> FloatMap:
+    height, width = shape[:2]
+    if image.shape == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _noted(prediction: DepthPrediction, fit: ScaleShift, followed: float) -> DepthPrediction:
+    video = {"cut": fit.cut, "scale": fit.scale, "shift": fit.shift, "followed": round(followed, 4)}
+    return replace(prediction, meta={**prediction.meta, "video": video})

@@ -1,0 +1,129 @@
+"""The stabiliser on films whose depth, flow and cuts are known."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import films
+import numpy as np
+import pytest
+
+from leadline import DepthPrediction, InputError, Space
+from leadline.evaluation.video import lag_frames
+from leadline.scenes import FilmFrame, render_film
+from leadline.video.stabiliser import Stabiliser
+
+SIZE = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def walk() -> list[FilmFrame]:
+    return list(render_film(21, 10, *SIZE, layout="corridor", path="walk", supersample=1.0, exposure=0.3))
+
+
+def steady(frames: list[FilmFrame], predictions: list[DepthPrediction], **options: float) -> list[DepthPrediction]:
+    stabiliser = Stabiliser(**options)
+    return [stabiliser.step(p, f.rgb) for p, f in zip(predictions, frames, strict=True)]
+
+
+def test_temporal_error_falls_and_accuracy_does_not(walk):
+    raw = films.flickering(walk)
+    scaled = steady(walk, raw, least_gain=1.0)
+    out = steady(walk, raw)
+    error, scaled_error, steady_error = (films.errors(walk, [p.values for p in m]) for m in (raw, scaled, out))
+    assert steady_error[0] < 0.5 * error[0]
+    assert steady_error[0] < 0.65 * scaled_error[0]
+    assert steady_error[1] < error[1]
+
+
+def test_what_steps_is_seen_at_once():
+    frames = list(render_film(11, 10, *SIZE, layout="corridor", path="still", movers=1, step_at=5, supersample=1.0))
+    raw = films.flickering(frames, noise=0.03)
+    out = steady(frames, raw)
+    place = frames[-1].moving
+    a, b = np.polyfit(out[0].values[~place], films.truth(frames[0])[~place], 1)
+    response = [float((a * p.values + b)[place].mean()) for p in out]
+    assert lag_frames(response, 5, share=0.8) <= 1
+    assert response[-1] == pytest.approx(float(films.truth(frames[-1])[place].mean()), abs=0.1)
+
+
+def test_nothing_is_carried_over_a_cut():
+    frames = list(render_film(2, 6, *SIZE, shots=2, supersample=1.0))
+    raw = films.flickering(frames)
+    out = steady(frames, raw)
+    assert [p.meta["video"]["cut"] for p in out] == [True, False, False, True, False, False]
+    np.testing.assert_array_equal(out[3].values, raw[3].values)
+    alone = steady(frames[3:], raw[3:])
+    for here, there in zip(out[3:], alone, strict=True):
+        np.testing.assert_array_equal(here.values, there.values)
+
+
+def metric(frames: list[FilmFrame], noise: float) -> list[DepthPrediction]:
+    rng = np.random.default_rng(3)
+    sigma = noise * np.exp(films.truth(frames[0]))
+    return [
+        DepthPrediction(
+            (np.exp(films.truth(f)) + sigma * films.blobs(rng, SIZE, 4.0)).astype(np.float32),
+            Space.DEPTH,
+            uncertainty=sigma.astype(np.float32),
+            metric=True,
+        )
+        for f in frames
+    ]
+
+
+def test_metric_frames_stay_in_metres_and_sigma_tells_the_truth():
+    frames = list(render_film(4, 8, *SIZE, layout="room", path="still", movers=0, supersample=1.0))
+    raw = metric(frames, 0.05)
+    out = steady(frames, raw)
+    assert all(p.metric and p.meta["video"]["scale"] == 1.0 for p in out)
+    off, before = (np.abs(m[-1].values - np.exp(films.truth(frames[-1]))) for m in (out, raw))
+    assert off.mean() < 0.6 * before.mean()
+    assert (out[-1].uncertainty <= raw[-1].uncertainty * 1.0001).all()
+    assert out[-1].uncertainty.mean() < 0.75 * raw[-1].uncertainty.mean()
+    covered = float((off < out[-1].uncertainty).mean())
+    assert 0.55 < covered < 0.95  # one standard deviation holds 68 %
+
+
+def test_errors_that_all_frames_share_do_not_leave_sigma():
+    frames = list(render_film(4, 6, *SIZE, layout="room", path="still", movers=0, supersample=1.0))
+    one = metric(frames[:1], 0.1)[0]
+    out = steady(frames, [one] * 6)
+    np.testing.assert_allclose(out[-1].uncertainty, one.uncertainty, rtol=1e-3)
+
+
+def test_a_hole_is_neither_filled_from_the_past_nor_spread(walk):
+    raw = films.flickering(walk)
+    holed = raw[3].values.copy()
+    holed[20:40, 30:60] = np.nan
+    raw[3] = replace(raw[3], values=holed)
+    out = steady(walk, raw)
+    assert np.isnan(out[3].values[22:38, 32:58]).all()
+    assert np.isfinite(out[3].values).mean() > 0.7
+    assert np.isfinite(out[4].values).all()
+
+
+def test_another_size_or_space_begins_anew(walk):
+    raw = films.flickering(walk)
+    stabiliser = Stabiliser()
+    stabiliser.step(raw[0], walk[0].rgb)
+    other = replace(raw[1], space=Space.DISPARITY)
+    np.testing.assert_array_equal(stabiliser.step(other, walk[1].rgb).values, other.values)
+    smaller = replace(other, values=np.ascontiguousarray(other.values[::2, ::2]))
+    np.testing.assert_array_equal(stabiliser.step(smaller, walk[1].rgb).values, smaller.values)
+    stabiliser.reset()
+    assert stabiliser.step(smaller, walk[1].rgb).meta["video"]["cut"]
+
+
+def test_what_is_no_picture_is_refused(walk):
+    with pytest.raises(InputError, match="uint8"):
+        Stabiliser().step(films.flickering(walk[:1])[0], np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match="least_gain"):
+        Stabiliser(least_gain=0)
+
+
+def test_it_needs_no_torch():
+    code = "import sys, leadline.video.stabiliser; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
