@@ -17,6 +17,8 @@ from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineErro
 
 if TYPE_CHECKING:
     from leadline.completion import complete
+    from leadline.completion.one_photo import metric_from_one_photo
+    from leadline.geometry.export import export_mesh
     from leadline.inference.estimator import DepthEstimator, load
     from leadline.inference.video import predict_video
 
@@ -32,7 +34,9 @@ __all__ = [
     "NotMetricError",
     "Space",
     "complete",
+    "export_mesh",
     "load",
+    "metric_from_one_photo",
     "predict_video",
 ]
 
@@ -41,6 +45,8 @@ _LAZY = {
     "DepthEstimator": "leadline.inference.estimator",
     "load": "leadline.inference.estimator",
     "complete": "leadline.completion",
+    "export_mesh": "leadline.geometry.export",
+    "metric_from_one_photo": "leadline.completion.one_photo",
     "predict_video": "leadline.inference.video",
 }
 

@@ -1,6 +1,7 @@
 """`leadline mesh` and `leadline view` end to end, on random weights; the files are read back by their own readers."""
 
 import io
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_points_and_relief(image, weights, tmp_path):
 
 
 def test_references_make_it_metric(image, weights, tmp_path):
-    points = ["--reference", 10, 10, 3.0, "--reference", 80, 50, 6.0, "--reference", 48, 32, 4.0]
+    points = ["--reference", "10,10,3.0", "--reference", "80,50,6.0", "--reference", "48,32,4.0"]
     data = np.load(mesh(image, weights, tmp_path / "m.npz", "--cut", 1, *points))
     assert data["metric"]
     depth = data["depth"].reshape(HEIGHT, WIDTH)
@@ -108,7 +109,7 @@ def test_references_make_it_metric(image, weights, tmp_path):
         (["-o", "a.npz", "--near", 5, "--far", 2], "no range"),
         (["-o", "a.npz", "--fov", 50, "--lens-mm", 30], "one of them"),
         (["-o", "a.npz", "--fov", 190], "between 0 and 180"),
-        (["-o", "a.npz", "--reference", 500, 3, 1.0], "is not a pixel"),
+        (["-o", "a.npz", "--reference", "500,3,1.0"], "is not a pixel"),
         (["-o", "a.obj", "--as", "points"], "no point cloud"),
     ],
 )
@@ -142,3 +143,45 @@ def test_glb_is_one_file_with_its_picture(image, weights, tmp_path):
     assert content[:4] == b"glTF"
     start = content.index(b"\x89PNG")
     assert Image.open(io.BytesIO(content[start:])).size == (WIDTH, HEIGHT)
+
+
+def test_two_objs_in_one_folder_wear_their_own_photographs(image, weights, tmp_path):
+    pytest.importorskip("trimesh")
+    other = tmp_path / "other.png"
+    Image.fromarray(255 - np.asarray(Image.open(image))).save(other)
+    mesh(image, weights, tmp_path / "A.obj")
+    mesh(other, weights, tmp_path / "B b.obj")
+    for name, photo in (("A", image), ("B b", other)):
+        material = next(line.split()[1] for line in (tmp_path / f"{name}.obj").open() if line.startswith("mtllib"))
+        texture = next(line.split()[1] for line in (tmp_path / material).open() if line.startswith("map_Kd"))
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(tmp_path / texture).convert("RGB")), np.asarray(Image.open(photo))
+        )
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_too_few_vertices_are_refused(image, weights, tmp_path, count):
+    error = run(mesh_command, image, weights, "-o", tmp_path / "a.npz", "--vertices", count).exception
+    assert "show no shape" in error.format_message()
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_the_page_shows_the_photograph_in_a_browser(image, weights, tmp_path):
+    page = tmp_path / "scene.html"
+    result = run(view_command, image, weights, "-o", page, "--cut", 1)
+    assert result.exception is None, result.exception
+    text = page.read_text()
+    assert "http" not in text.replace("http-equiv", ""), "the page needs a network"
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium to look at the page with")
+    shot = tmp_path / "shot.png"
+    subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars",
+         f"--screenshot={shot}", "--window-size=640,600", "--virtual-time-budget=4000", page.as_uri()],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    seen = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    photo = np.asarray(Image.open(image))
+    middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
+    np.testing.assert_allclose(middle, photo[HEIGHT // 2, WIDTH // 2], atol=20)

@@ -18,6 +18,7 @@ from leadline.cli.options import (
     model_options,
     out_option,
 )
+from leadline.cli.scene import camera_options, chosen_camera, metric_options, with_metres
 from leadline.errors import LeadlineError
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ class Settings:
     npy: bool
     exr: bool
     controlnet: bool
+    references: tuple[tuple[float, ...], ...] = ()
+    lengths: tuple[tuple[float, ...], ...] = ()
+    camera_height_m: float | None = None
+    pitch_deg: float = 0.0
+    focal_px: float | None = None
+    lens_mm: float | None = None
+    fov: float | None = None
+
+    @property
+    def wants_metres(self) -> bool:
+        """Whether something is known that gives metres."""
+        return bool(self.references or self.lengths or self.camera_height_m is not None)
 
 
 @click.command()
@@ -58,6 +71,8 @@ class Settings:
     show_default=True,
     help="official: resize exactly as the authors' scripts.",
 )
+@metric_options
+@camera_options
 @decoder_option
 @compile_option
 @click.option("--npy", is_flag=True, help="Photographs: also write the raw float32 map (and its uncertainty) as .npy.")
@@ -89,6 +104,7 @@ def command(
     leadline predict photo.jpg                      into out/
     leadline predict holiday/ clip.mp4 -o depth     a folder keeps its sub-folders
     leadline predict photo.jpg --ensemble 4 --npy   with uncertainty, and as float32
+    leadline predict street.jpg --camera-height 1.6 --lens-mm 26   in metres
 
     \b
     For each photograph the output folder gets
@@ -176,6 +192,12 @@ class _Run:
         for name in ("npy", "controlnet"):
             if getattr(self.settings, name) and any(job.is_video for job in jobs):
                 raise click.UsageError(f"--{name} is for photographs; a video's float32 maps come with --exr")
+        if self.settings.wants_metres and any(job.is_video for job in jobs):
+            raise click.UsageError(
+                "metres from one photograph are not for videos; `leadline bag` has metric depth of streams"
+            )
+        if (self.settings.references or self.settings.lengths) and len(jobs) > 1:
+            raise click.UsageError("--reference and --reference-length are pixels of one photograph; name one")
 
     def one(self, job: Job, progress: _Progress) -> dict[str, Any]:
         """Do one file, or find that it is done."""
@@ -216,6 +238,13 @@ class _Run:
             progress.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
         options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing")}
         prediction = self.estimator.predict(image, **options)
+        if self.settings.wants_metres:
+            chosen = self.settings
+            height, width = image.shape[:2]
+            camera = chosen_camera(job.source, width, height, chosen.focal_px, chosen.lens_mm, chosen.fov)
+            prediction = with_metres(
+                image, prediction, camera, chosen.references, chosen.lengths, chosen.camera_height_m, chosen.pitch_deg
+            )
         record, parts = result_of(prediction, self.settings)
         record = {"input": str(job.source), **record, "meta": dict(prediction.meta)}
         record = journal.commit(job.stem, source, plain, record, parts, self.overwrite)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.completion.fit import Fit, fit_scale_and_shift
+from leadline.completion.fit import Fit
+from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
 from leadline.depth.prediction import DepthPrediction
@@ -18,15 +19,7 @@ from leadline.sensors.sparse import SparseDepth
 from leadline.streaming.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from leadline.sensors.camera import Camera
     from leadline.streaming.pipeline import Frame
-
-#: Ground pixels looked at, along each side of the picture.
-_GROUND_GRID = 48
-#: Ground beyond this many camera heights is nearly at the horizon and says little.
-_GROUND_HEIGHTS = 15.0
-#: Largest median error, as a share of depth, with which the picture's lower part still passes as flat ground.
-_GROUND_TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
@@ -103,21 +96,7 @@ class ScaleSource:
         """The fit to flat ground below the camera, or why there is none."""
         if frame.camera is None:
             return "camera_height_m needs camera_info, and none that fits the image has come"
-        u, v, depth_m = ground_points(frame.camera, settings.camera_height_m, settings.camera_pitch_deg)
-        near_enough = depth_m <= min(settings.max_depth_m, _GROUND_HEIGHTS * settings.camera_height_m)
-        u, v, depth_m = u[near_enough], v[near_enough], depth_m[near_enough]
-        if len(depth_m) < 50:
-            return "camera_height_m: hardly any ground is in view; check camera_pitch_deg"
-        fit = _fit(raw, v, u, depth_m)
-        fitted_m = raw.space.to_depth(fit.scale * raw.values[v, u].astype(np.float64) + fit.shift)
-        error = float(np.median(np.abs(fitted_m - depth_m) / depth_m))
-        if fit.kind != "scale and shift" or error > _GROUND_TOLERANCE:
-            return "camera_height_m: the lower part of the image does not look like flat ground"
-        return fit
-
-
-def _fit(raw: DepthPrediction, v: Any, u: Any, depth_m: npt.NDArray[Any]) -> Fit:
-    return fit_scale_and_shift(raw.values[v, u].astype(np.float64), depth_m.astype(np.float64), raw.space)
+        return ground_fit(raw, frame.camera, settings.camera_height_m, settings.camera_pitch_deg, settings.max_depth_m)
 
 
 def measured_points(frame: Frame, settings: StreamSettings) -> tuple[SparseDepth | None, str]:
@@ -173,27 +152,3 @@ def _nearest_of(parts: list[SparseDepth]) -> SparseDepth:
 def _no_points(size: tuple[int, int]) -> SparseDepth:
     nothing = np.zeros(0, np.int64)
     return SparseDepth(nothing, nothing, np.zeros(0, np.float32), size)
-
-
-def ground_points(
-    camera: Camera, height_m: float, pitch_deg: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Pixels where a robot sees the floor in front of it, and how deep flat ground would be there.
-
-    Args:
-        camera: Of the image.
-        height_m: Of the camera above the ground.
-        pitch_deg: How far the camera looks down from level.
-
-    Returns:
-        ``(u, v, depth_m)`` of a grid over the middle 60 % of the columns and everything below the horizon. With
-        "down" = (0, cos p, sin p) in the camera's frame, ground is where ray·down · z = height.
-    """
-    columns = np.linspace(0.2 * (camera.width - 1), 0.8 * (camera.width - 1), _GROUND_GRID)
-    rows = np.linspace(0, camera.height - 1, 2 * _GROUND_GRID)
-    u, v = (grid.ravel() for grid in np.meshgrid(np.rint(columns), np.rint(rows)))
-    rays = camera.unproject(np.stack([u, v], axis=1), np.ones(len(u)))
-    pitch = np.deg2rad(pitch_deg)
-    descent = rays[:, 1] * np.cos(pitch) + np.sin(pitch)
-    below = np.isfinite(descent) & (descent > 1e-3)
-    return u[below].astype(np.int64), v[below].astype(np.int64), height_m / descent[below]
