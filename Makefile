@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 EXTRAS := serve,train,eval,bench,onnx,import,mesh,bag,ros,ray,dev
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint types blender-envs bench extension clean
+# The inner loop: no ROS, Blender, Ray, servers or trainings.
+QUICK := depth files sensors geometry video models checkpoints inference completion
+
+.PHONY: setup demo test quick lint types blender-envs bench extension clean
 
 setup: $(STAMP)
 
@@ -20,6 +23,11 @@ demo: setup
 
 test: setup lint types blender-envs
 	$(BIN)/python -m pytest
+
+quick: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(QUICK:%=tests/%)
 
 # Real Blenders as Python modules; their tests are skipped, saying so, where Python 3.11 is missing.
 blender-envs:

@@ -18,15 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="also run the tests that take minutes")
 
 
-#: Rooms whose tests start real processes, sockets and discovery: on a busy machine one may run out of its time. It gets
-#: a second and third chance; the summary lists every test that needed one ("R").
-ROOMS_WITH_PROCESSES = frozenset({"ros", "serving", "blender", "cli"})
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ROOMS_WITH_PROCESSES:
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=2))
     if not config.getoption("--runslow"):
         for item in items:
             if "slow" in item.keywords:
