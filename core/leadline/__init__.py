@@ -18,36 +18,56 @@ from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineErro
 if TYPE_CHECKING:
     from leadline.completion import complete
     from leadline.completion.one_photo import metric_from_one_photo
+    from leadline.files.calibration import read_calibration
+    from leadline.files.image import ImageLike, read_image
+    from leadline.files.pointfiles import read_points
     from leadline.geometry.export import export_mesh
     from leadline.inference.estimator import DepthEstimator, load
     from leadline.inference.video import predict_video
+    from leadline.sensors.lidar import project_points
+    from leadline.sensors.sparse import SparseDepth
+    from leadline.serving.client.client import Client
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",
     "CheckpointError",
+    "Client",
     "DepthEstimator",
     "DepthPrediction",
+    "ImageLike",
     "InputError",
     "LeadlineError",
     "NotMetricError",
     "Space",
+    "SparseDepth",
     "complete",
     "export_mesh",
     "load",
     "metric_from_one_photo",
     "predict_video",
+    "project_points",
+    "read_calibration",
+    "read_image",
+    "read_points",
 ]
 
-#: Names whose modules need torch; imported when first used.
+#: Public names imported when first used: `import leadline` reads neither torch nor OpenCV.
 _LAZY = {
+    "Client": "leadline.serving.client.client",
     "DepthEstimator": "leadline.inference.estimator",
-    "load": "leadline.inference.estimator",
+    "ImageLike": "leadline.files.image",
+    "SparseDepth": "leadline.sensors.sparse",
     "complete": "leadline.completion",
     "export_mesh": "leadline.geometry.export",
+    "load": "leadline.inference.estimator",
     "metric_from_one_photo": "leadline.completion.one_photo",
     "predict_video": "leadline.inference.video",
+    "project_points": "leadline.sensors.lidar",
+    "read_calibration": "leadline.files.calibration",
+    "read_image": "leadline.files.image",
+    "read_points": "leadline.files.pointfiles",
 }
 
 
@@ -58,4 +78,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -8,7 +8,7 @@ import stat
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from leadline.errors import InputError
 from leadline.types import RgbImage
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: A path, encoded bytes, a PIL image, a NumPy array or a torch tensor.
-ImageLike: TypeAlias = Any
+ImageLike: TypeAlias = Union[str, Path, bytes, bytearray, memoryview, Image.Image, npt.NDArray[Any], "Tensor"]
 
 MAX_MEGAPIXELS = 100
 MIN_SIDE_PX = 8

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,6 +38,9 @@ from leadline.models import Codec, DepthModel
 from leadline.models.blocks import placed, streamline
 from leadline.models.folding import fold, sharing_copy
 from leadline.models.small_decoder import SmallDecoder
+
+#: One of many images: a list of paths is a list of images, too.
+Picture = TypeVar("Picture", bound=ImageLike)
 
 #: Called with a stage ("encode", "solve", "decode") and the fraction done of the whole call; may raise to stop it.
 OnProgress = Callable[[str, float], None]
@@ -173,9 +177,41 @@ class DepthEstimator:
         """Whether members of an ensemble come from noise (True) or from flips and shifts (False)."""
         return self.model.stochastic
 
+    @overload
     def predict(
         self,
         image: ImageLike,
+        *,
+        steps: int | None = ...,
+        ensemble: int | None = ...,
+        size: int | None = ...,
+        seed: int | Sequence[int] = ...,
+        noise: Any = ...,
+        framing: FramingMode = ...,
+        out: Sequence[Any] | None = ...,
+        condition: Condition | None = ...,
+        on_progress: OnProgress | None = ...,
+    ) -> DepthPrediction: ...
+
+    @overload
+    def predict(
+        self,
+        image: list[Picture] | tuple[Picture, ...],
+        *,
+        steps: int | None = ...,
+        ensemble: int | None = ...,
+        size: int | None = ...,
+        seed: int | Sequence[int] = ...,
+        noise: Any = ...,
+        framing: FramingMode = ...,
+        out: Sequence[Any] | None = ...,
+        condition: Condition | None = ...,
+        on_progress: OnProgress | None = ...,
+    ) -> list[DepthPrediction]: ...
+
+    def predict(
+        self,
+        image: ImageLike | list[Picture] | tuple[Picture, ...],
         *,
         steps: int | None = None,
         ensemble: int | None = None,
@@ -186,12 +222,13 @@ class DepthEstimator:
         out: Sequence[Any] | None = None,
         condition: Condition | None = None,
         on_progress: OnProgress | None = None,
-    ) -> Any:
+    ) -> DepthPrediction | list[DepthPrediction]:
         """Depth of an image, or of each image in a list or batch.
 
         Args:
-            image: A path, bytes, PIL image, array or tensor (see :func:`leadline.files.image.read_image`); a list of them,
-                or a 4-dimensional array, gives a list of predictions.
+            image: A path, bytes, PIL image, array or tensor (see :func:`leadline.files.image.read_image`); a list or tuple
+                of them gives a list of predictions. So does a batch, an array or tensor of 4 dimensions, which type
+                checkers cannot see: pass ``list(batch)`` to them.
             steps: Network evaluations (Euler steps). None: the model's default. One-step models take only 1.
             ensemble: Members. 1 (the default) gives no uncertainty; more give the mean and the standard deviation. Members start
                 from different noise (DepthFM) or see the image flipped and shifted (DepthMaster, FiffDepth).
@@ -212,8 +249,8 @@ class DepthEstimator:
         Raises:
             InputError: An image or option cannot be used.
         """
-        many = isinstance(image, list | tuple) or (hasattr(image, "ndim") and image.ndim == 4)
-        rgb = [read_image(one) for one in image] if many else [read_image(image)]
+        images, many = _one_by_one(image)
+        rgb = [read_image(one) for one in images]
         ensemble = 1 if ensemble is None else ensemble
         steps = self.checked_steps(steps, ensemble, size)
         size = self.default_size if size is None else size
@@ -507,6 +544,15 @@ class _Progress:
 
     def decoded(self, count: int) -> None:
         self.report("decode", 0.4 * count)
+
+
+def _one_by_one(image: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:
+    """The images of a list, tuple or batch and True, or the one image and False."""
+    if isinstance(image, list | tuple):
+        return list(image), True
+    if getattr(image, "ndim", 0) == 4:
+        return list(cast("npt.NDArray[Any]", image)), True
+    return [cast("ImageLike", image)], False
 
 
 def _split(indices: list[int], parts: int) -> list[list[int]]:
