@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, requires
+from importlib.util import find_spec
+
+from leadline.errors import InputError
 
 #: Module → (package, extra of this distribution that brings it).
 PACKAGES = {
@@ -41,6 +44,16 @@ def missing(module: str) -> str | None:
         )
     needed = " ".join(f"'{one}'" for one in _requirements(extra)) or f"'{package}'"
     return f"this needs the package {package}, which is not installed; run: pip install {needed}"
+
+
+def require(module: str, otherwise: str = "") -> None:
+    """Complain if ``module`` is not installed, before anything is computed.
+
+    Raises:
+        InputError: With the command that installs it, and ``otherwise``.
+    """
+    if find_spec(module) is None:
+        raise InputError(f"{missing(module)}{f'; {otherwise}' if otherwise else ''}")
 
 
 def _requirements(extra: str) -> list[str]:

@@ -7,9 +7,10 @@ from click.testing import CliRunner
 from completion_scene import keep, room
 from tiny import tiny_estimator
 
-from leadline.cli.complete import codes, command, read_sparse
+from leadline.cli.complete import command
 from leadline.completion import Camera, read_points
 from leadline.errors import InputError
+from leadline.files.metric import codes, read_sparse
 
 IMAGE, DEPTH = room(96, 128)
 
@@ -99,5 +100,7 @@ def test_integers_in_a_npy_are_refused(tmp_path):
 
 
 def test_depth_that_does_not_fit_becomes_unknown():
-    assert codes(np.array([[1.0, 70.0]], np.float32), 1000.0, "mm").tolist() == [[1000, 0]]
-    assert codes(np.array([[1.0, 70.0]], np.float32), 1000.0, "mm", saturate=True).tolist() == [[1000, 65535]]
+    depth_m = np.array([[1.0, 70.0]], np.float32)
+    assert codes(depth_m, 1000.0).codes.tolist() == [[1000, 0]]
+    assert codes(depth_m, 1000.0).misfits == 1
+    assert codes(depth_m, 1000.0, saturate=True).codes.tolist() == [[1000, 65535]]

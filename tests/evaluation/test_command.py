@@ -248,3 +248,29 @@ def test_real_frames_reproduce_the_known_floor(eval_dev: Path, tmp_path: Path) -
     assert models["constant"]["means"]["abs_rel"] == pytest.approx(0.283, abs=5e-4)
     assert models["row"]["means"]["abs_rel"] == pytest.approx(0.166, abs=5e-4)
     assert np.isfinite(models["row"]["means"]["boundary_f1"])
+
+
+def test_a_shorter_run_keeps_the_rows_of_a_longer_one(data: Path, model: Path, tmp_path: Path) -> None:
+    arguments = (
+        "eval",
+        "-d",
+        "pairs",
+        "--root",
+        data,
+        "-m",
+        model,
+        "--size",
+        32,
+        "-o",
+        tmp_path,
+        "--no-report",
+        "--quiet",
+    )
+    assert leadline(*arguments, "--no-baselines").exit_code == 0
+    table = tmp_path / "depthfm-tiny" / "images.csv"
+    before = table.read_text()
+    short = leadline(*arguments, "--no-baselines", "--limit", 2)
+    assert short.exit_code == 0, short.output
+    assert "2 earlier rows stay" in short.stderr
+    assert "2/2" in short.stdout
+    assert sorted(table.read_text().splitlines()) == sorted(before.splitlines())

@@ -40,7 +40,8 @@ def test_models_have_names_that_clients_can_say() -> None:
     ("arguments", "complaint"),
     [
         (["--bind", "tcp://0.0.0.0:*", "-m", "depthfm-mini"], "can be reached by others"),
-        (["--bind", "nonsense", "-m", "depthfm-mini", "--insecure"], "cannot be bound"),
+        (["--bind", "nonsense", "-m", "depthfm-mini", "--insecure"], "is no address"),
+        (["-m", "nosuch"], "no model or file 'nosuch'"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(arguments: list[str], complaint: str) -> None:

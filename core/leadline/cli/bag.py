@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from leadline.cli.options import model_options
+from leadline.cli.options import model_options, out_option
 from leadline.errors import InputError
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="OUT.mcap, OUT.db3 or a folder.")
+@out_option(required=True, help="OUT.mcap, OUT.db3 or a folder.")
 @click.option("--image", required=True, help="Topic of the images (Image or CompressedImage).")
 @click.option("--camera-info", default="", help="Topic of the calibration.  [default: beside the image topic]")
 @click.option("--points", default="", help="Topic of LiDAR points (PointCloud2).")
@@ -36,7 +36,7 @@ from leadline.errors import InputError
 @click.option("--size", type=int, default=-1, help="Long edge for processing; 0 is native.  [default: the model's]")
 @model_options
 def command(
-    source: Path, output: Path, image: str, camera_info: str, points: str, sparse_depth: str, prefix: str,
+    source: Path, out: Path, image: str, camera_info: str, points: str, sparse_depth: str, prefix: str,
     outputs: str, depth_encoding: str, changes: tuple[str, ...], vae: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Add metric depth to a recorded ROS 2 bag (.mcap, .db3 or a bag's folder).
@@ -72,11 +72,11 @@ def command(
         return DepthPipeline.load(wanted)
 
     with _Bar() as bar:
-        report = run(job, output, settings, load, bar.show)
+        report = run(job, out, settings, load, bar.show)
     for problem, count in report.problems.items():
         click.echo(f"leadline: {problem} ({count}×)", err=True)
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
-    click.echo(f"{report.images} images{resumed}; {report.failed} could not be used; written to {output}", err=True)
+    click.echo(f"{report.images} images{resumed}; {report.failed} could not be used; written to {out}", err=True)
 
 
 def _parsed(change: str) -> tuple[str, Any]:

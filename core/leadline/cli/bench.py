@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from leadline.cli.options import DEFAULT_MODEL, compile_option
+from leadline.cli.options import DEFAULT_MODEL, compile_option, out_option
 from leadline.errors import InputError
 
 #: Without options: every mini model, and one case of the published size.
@@ -38,11 +38,10 @@ EQUAL = 1e-4
 )  # fmt: skip
 @compile_option
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory, in a process for each side.")
-@click.option("-o", "--output", default="out/bench", show_default=True, type=click.Path(path_type=Path),
-              help="Folder for bench.json, bench.md and bench.png.")  # fmt: skip
+@out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png.")
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
-    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, output: Path,
+    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, out: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
 
@@ -85,9 +84,9 @@ def command(
         click.echo(f"  {row.ours_s:.3g} s, {row.ratio:.2f}× the official schedule's speed", err=True)
         rows.append(row)  # written at once: a later case may not fit into this machine
         table = as_markdown(machine, rows)
-        write_json(output / "bench.json", as_record(machine, rows))
-        (output / "bench.md").write_text(table)
-        plot(output / "bench.png", machine, rows)
+        write_json(out / "bench.json", as_record(machine, rows))
+        (out / "bench.md").write_text(table)
+        plot(out / "bench.png", machine, rows)
     click.echo(table)
     different = [row for row in rows if machine.precision == "fp32" and row.difference > EQUAL]
     if different:

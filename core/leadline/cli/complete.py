@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import inference_options, model_options
+from leadline.cli.options import inference_options, model_options, out_option
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Rgb = npt.NDArray[np.uint8]
     FloatMap = npt.NDArray[np.float32]
 
-#: Codes of a 16-bit PNG per metre.
-UNITS = {"mm": 1000.0, "kitti": 256.0}
+#: Names of the units of a 16-bit PNG (see leadline.files.metric).
+UNIT_NAMES = ["mm", "kitti"]
 
 
 @click.command()
@@ -32,14 +32,14 @@ UNITS = {"mm": 1000.0, "kitti": 256.0}
 @click.option("--sparse", type=click.Path(path_type=Path), help="Sparse depth instead of points: 16-bit PNG or .npy.")
 @click.option(
     "--sparse-unit",
-    type=click.Choice(list(UNITS)),
+    type=click.Choice(UNIT_NAMES),
     default="mm",
     show_default=True,
     help="Of a --sparse PNG: mm, 1/256 m.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="out", show_default=True, help="Folder.")
+@out_option(default="out")
 @click.option(
-    "--png-unit", type=click.Choice(list(UNITS)), default="mm", show_default=True, help="Of the depth PNG: mm, 1/256 m."
+    "--png-unit", type=click.Choice(UNIT_NAMES), default="mm", show_default=True, help="Of the depth PNG: mm, 1/256 m."
 )
 @click.option(
     "--method",
@@ -57,20 +57,29 @@ UNITS = {"mm": 1000.0, "kitti": 256.0}
 @click.option("--npy", is_flag=True, help="Also write depth and uncertainty as float32 .npy, metres.")
 @click.option("--exr", is_flag=True, help="Also write depth as OpenEXR, metres.")
 @click.option("--ply", is_flag=True, help="Also write a coloured point cloud (needs --calib).")
+@click.option("--overwrite", is_flag=True, help="Replace the result of another file of the same name.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output instead of words.")
+@click.option("--quiet", is_flag=True, help="No summary; warnings and errors are still told.")
 @model_options
 @inference_options
 def command(
-    image: Path, points: Path | None, calib: Path | None, sparse: Path | None, sparse_unit: str, output: Path,
+    image: Path, points: Path | None, calib: Path | None, sparse: Path | None, sparse_unit: str, out: Path,
     png_unit: str, method: str, resize_calib: bool, no_occlusion: bool, max_range: float | None, npy: bool, exr: bool,
-    ply: bool, uncorrected: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
+    ply: bool, overwrite: bool, as_json: bool, quiet: bool, uncorrected: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
 ) -> None:  # fmt: skip
     """Dense metric depth from IMAGE and --points with --calib, or --sparse.
+
+    \b
+    leadline complete photo.jpg --points scan.bin --calib calib.yaml --ply
+    leadline complete photo.jpg --sparse depth.png --sparse-unit kitti
 
     The output folder gets NAME.depth.png (16 bits), NAME.uncertainty.png (same unit), NAME.preview.png with the points
     drawn in, and NAME.json. Without any usable point the depth is relative, is not written as metres, and NAME.json says
     so; the exit code is then 2.
     """
+    from leadline.files import journal
     from leadline.files.image import read_image
+    from leadline.files.metric import UNITS
 
     if (points is None) == (sparse is None):
         raise InputError("give either --points (with --calib) or --sparse")
@@ -78,6 +87,9 @@ def command(
         raise InputError("--points needs --calib: where the camera is and how it projects")
     if ply and calib is None:
         raise InputError("--ply needs --calib: a point cloud needs the camera")
+    source = journal.identify(image)
+    if not overwrite:
+        journal.refuse_other(out / image.stem, source)
     rgb = read_image(image)
     size = (rgb.shape[1], rgb.shape[0])
     calibration = None if calib is None else _calibration(calib, size, resize_calib)
@@ -95,17 +107,30 @@ def command(
         estimator, rgb, measured, camera, method, options=FusionOptions(through_points=not uncorrected), **options
     )
     report = result.meta["completion"]
-    stem = output / image.stem
+    stem = out / image.stem
     record = {"input": str(image), "model": result.model, "metric": result.metric, "completion": report}
-    record["files"] = _write(result, rgb, measured, calibration, stem, UNITS[png_unit], png_unit, npy, exr, ply)
-    from leadline.files.output import write_json
-
-    write_json(Path(f"{stem}.json"), record)
+    record["depth_png"] = {"unit": png_unit, "codes_per_metre": UNITS[png_unit], "unknown": 0}
+    settings = {
+        "command": "complete",
+        "model": model,
+        "weights": estimator.weights_hash[:16],
+        "method": method,
+        **options,
+    }
+    parts = _parts(result, rgb, measured, calibration, png_unit, npy, exr, ply)
+    journal.commit(stem, source, settings, record, parts, overwrite)
+    dropped = [line for line in report["warnings"] if " points dropped: " in line]
     for warning in report["warnings"]:
-        click.echo(f"leadline: {warning}", err=True)
+        if warning not in dropped:
+            click.echo(f"leadline: {warning}", err=True)
     if not result.metric:
         raise InputError(f"no usable point in {points or sparse}; {stem}.preview.png is relative depth")
-    click.echo(json.dumps({"points": report["points"], "output": f"{stem}.json"}))
+    if as_json:
+        click.echo(json.dumps({"points": report["points"], "output": f"{stem}.json", "warnings": report["warnings"]}))
+    elif not quiet:
+        left_out = f" ({'; '.join(dropped)})" if dropped else ""
+        low, high = float(result.depth_m.min()), float(result.depth_m.max())
+        click.echo(f"{stem}.depth.png: {low:.2f} to {high:.2f} m from {report['points']:,} points{left_out}", err=True)
 
 
 def _unset(name: str) -> bool:
@@ -152,88 +177,51 @@ def _measured(
         )
     import numpy as np
 
+    from leadline.files.metric import read_sparse
+
     assert sparse is not None
     depth = read_sparse(sparse, per_metre)
     return depth if max_range is None else np.where(depth <= max_range, depth, np.float32(0))
 
 
-def read_sparse(path: Path, per_metre: float) -> FloatMap:
-    """Sparse depth from a file, metres, 0 where not measured.
-
-    Raises:
-        InputError: Not a 16-bit PNG or a 2D array of numbers.
-    """
-    import numpy as np
-
-    from leadline.files.output import read_png16
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; check the path of the sparse depth")
-    if path.suffix.lower() == ".png":
-        return read_png16(path).astype(np.float32) / np.float32(per_metre)
-    if path.suffix.lower() != ".npy":
-        raise InputError(f"{path}: sparse depth is a 16-bit .png or a .npy")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a readable .npy file of numbers") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-        raise InputError(f"{path} must hold floating-point metres (H, W), not {array.dtype} {array.shape}")
-    return array.astype(np.float32)
-
-
-def _write(
+def _parts(
     result: DepthPrediction,
     rgb: Rgb,
     measured: FloatMap | SparseDepth,
     calibration: Calibration | None,
-    stem: Path,
-    per_metre: float,
     unit: str,
     npy: bool,
     exr: bool,
     ply: bool,
-) -> list[str]:
+) -> dict[str, bytes | Path]:
+    """The files of a result: suffix → content."""
     from leadline.completion import SparseDepth
     from leadline.files import output
-    from leadline.files.pointfiles import write_ply
-
-    files: list[str] = []
-
-    def place(suffix: str) -> Path:
-        files.append(f"{stem.name}{suffix}")
-        return Path(f"{stem}{suffix}")
+    from leadline.files.metric import UNITS, codes
+    from leadline.files.pointfiles import ply as as_ply
 
     sparse_map = measured.map() if isinstance(measured, SparseDepth) else measured
-    output.write_png(place(".preview.png"), preview(result, rgb, sparse_map))
-    if not result.metric:
-        return files
-    output.write_png(place(".depth.png"), codes(result.depth_m, per_metre, unit))
-    assert result.uncertainty is not None
-    output.write_png(place(".uncertainty.png"), codes(result.uncertainty, per_metre, unit, saturate=True))
+    parts: dict[str, bytes | Path] = {".preview.png": output.png(preview(result, rgb, sparse_map))}
+    if not result.metric or result.uncertainty is None:
+        return parts
+    maps = ((".depth.png", result.depth_m, False), (".uncertainty.png", result.uncertainty, True))
+    for suffix, metres, saturate in maps:
+        coded = codes(metres, UNITS[unit], saturate)
+        parts[suffix] = output.png(coded.codes)
+        if coded.misfits:
+            what = "saturated" if saturate else "written as 0 (unknown)"
+            click.echo(
+                f"leadline: {coded.misfits:,} of {metres.size:,} pixels do not fit {suffix} in {unit} and were {what}",
+                err=True,
+            )
     if npy:
-        output.write_npy(place(".depth.npy"), result.depth_m)
-        output.write_npy(place(".uncertainty.npy"), result.uncertainty)
+        parts[".depth.npy"] = output.npy(result.depth_m)
+        parts[".uncertainty.npy"] = output.npy(result.uncertainty)
     if exr:
-        output.write_exr(place(".depth.exr"), result.depth_m)
+        parts[".depth.exr"] = output.exr(result.depth_m)
     if ply and calibration is not None:
-        write_ply(place(".ply"), calibration.camera.cloud(result.depth_m).reshape(-1, 3), rgb.reshape(-1, 3))
-    return files
-
-
-def codes(metres: FloatMap, per_metre: float, unit: str, saturate: bool = False) -> npt.NDArray[np.uint16]:
-    """Metres to 16 bits; what does not fit becomes 0, "unknown", or the largest code if ``saturate``."""
-    import numpy as np
-
-    from leadline.files.output import PNG16_MAX
-
-    scaled = np.rint(metres.astype(np.float64) * per_metre)
-    fits = scaled <= PNG16_MAX
-    if not fits.all():
-        share = 100 * (1 - fits.mean())
-        what = "saturated" if saturate else "written as 0 (unknown)"
-        click.echo(f"leadline: {share:.1f} % of pixels do not fit a 16-bit PNG in {unit} and were {what}", err=True)
-    return np.where(fits, scaled, PNG16_MAX if saturate else 0).astype(np.uint16)
+        parts[".ply"] = as_ply(calibration.camera.cloud(result.depth_m).reshape(-1, 3), rgb.reshape(-1, 3))
+    return parts
 
 
 def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:

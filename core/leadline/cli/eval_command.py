@@ -12,6 +12,7 @@ import click
 
 from leadline.cli.options import decoder_option
 from leadline.errors import InputError
+from leadline.extras import require
 
 if TYPE_CHECKING:
     from leadline.evaluation.runner import Predictor
@@ -154,6 +155,8 @@ def _evaluate(
     from leadline.evaluation.runner import Entry, Sampling, run
     from leadline.evaluation.tables import summary_table
 
+    if report:
+        require("matplotlib", "--no-report leaves the report out")
     rules = get_protocol(protocol)
     data = open_dataset(dataset, root, split, limit)
     sampling = Sampling(steps, ensemble, size, seed, batch)
@@ -172,6 +175,9 @@ def _evaluate(
         summary = run(entries, data, rules, sampling, out, fresh, advance)
     table = summary_table([summary], papers)
     click.echo(table.markdown() if markdown else table.text())
+    others = max(model.get("rows_of_other_frames", 0) for model in summary["models"].values())
+    if others:
+        click.echo(f"leadline: the table is of {len(data)} frames; {others} earlier rows stay in images.csv", err=True)
     if report:
         from leadline.evaluation.report import write_report
 
@@ -262,6 +268,7 @@ def sweep_command(
     from leadline.evaluation.runner import Sampling
     from leadline.evaluation.sweeps import Grid, draw_sweep, load_at_noise, sweep, sweep_table
 
+    require("matplotlib")
     if metric not in METRICS:
         raise InputError(f"there is no metric {metric!r}; `leadline eval metrics` lists them")
     grid = Grid(steps, ensemble, noise, size)

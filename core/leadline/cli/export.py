@@ -6,18 +6,19 @@ from pathlib import Path
 
 import click
 
+from leadline.cli.options import out_option
 from leadline.errors import InputError
 
 
 @click.command()
 @click.argument("model")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=None, help="The file.  [default: MODEL.onnx]")
+@out_option(help="The file.  [default: MODEL.onnx]")
 @click.option("--size", default=None, help="HEIGHTxWIDTH in pixels.  [default: the model's size, 3:4]")
 @click.option("--steps", type=int, default=None, help="Network evaluations, unrolled.  [default: the model's]")
 @click.option("--dynamic-batch", is_flag=True, help="Take any number of images at once.")
 @click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one.")
 def command(
-    model: str, output: Path | None, size: str | None, steps: int | None, dynamic_batch: bool, vae: str | None
+    model: str, out: Path | None, size: str | None, steps: int | None, dynamic_batch: bool, vae: str | None
 ) -> None:
     """Write MODEL as one ONNX graph, image to map, and check it in onnxruntime against PyTorch.
 
@@ -29,7 +30,7 @@ def command(
     bundle = resolve(model, vae=vae)
     spec = bundle.spec
     height, width = _sides(size) if size else _default_sides(spec.default_size, spec.pad_multiple)
-    path = output or Path(f"{Path(model).stem}.onnx")
+    path = out or Path(f"{Path(model).stem}.onnx")
     done = export_onnx(bundle, path, height, width, steps, dynamic_batch)
     for file in done.files:
         click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")

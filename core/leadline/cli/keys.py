@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from leadline.cli.options import out_option
+
 if TYPE_CHECKING:
     from leadline.serving.client.keys import KeyRing
 
@@ -27,21 +29,19 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Key file for the client.  [default: NAME.key.json]"
-)
+@out_option(help="Key file for the client.  [default: NAME.key.json]")
 @click.option("--public", help="Authorise this public key instead of making a pair.")
 @_folder_option
-def add(name: str, output: Path | None, public: str | None, ring: Path | None) -> None:
+def add(name: str, out: Path | None, public: str | None, ring: Path | None) -> None:
     """Let the client NAME in, with a new key file to give to it."""
     keys = _ring(ring)
     if public is not None:
         keys.authorise(name, public)
         click.echo(f"{name} may come in; the server's public key is {keys.server().public}")
         return
-    output = output or Path(f"{name}.key.json")
-    keys.add(name, output)
-    click.echo(f"{name} may come in; give it {output}, and keep that file from everybody else")
+    out = out or Path(f"{name}.key.json")
+    keys.add(name, out)
+    click.echo(f"{name} may come in; give it {out}, and keep that file from everybody else")
 
 
 @command.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import click
 
 from leadline.errors import InputError
 
+DEFAULT_LOADER = "leadline.inference.estimator:load"
 KEY_RING = Path("default")  # stands for the key ring's usual folder
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"tcp://\S+:(\d+|\*)|(ipc|inproc)://.+", value):
+        raise click.BadParameter(f"'{value}' is no address; give tcp://HOST:PORT or ipc://PATH")
+    return value
 
 
 @click.command()
@@ -19,6 +27,7 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
     "--bind",
     default="tcp://127.0.0.1:5570",
     show_default=True,
+    callback=_address,
     help="tcp://host:port or ipc://path; port * is any free one.",
 )
 @click.option(
@@ -126,7 +135,7 @@ KEY_RING = Path("default")  # stands for the key ring's usual folder
 )
 @click.option(
     "--loader",
-    default="leadline.inference.estimator:load",
+    default=DEFAULT_LOADER,
     hidden=True,
     help="module:function that makes an estimator.",
 )
@@ -164,8 +173,11 @@ def command(
     limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     if rate is not None:
         limits = replace(limits, burst=max(1, int(2 * rate)))
+    chosen = _named(models) or _present()
+    if rest["loader"] == DEFAULT_LOADER:
+        _check_weights(chosen)
     config = ServerConfig(
-        models=_named(models) or _present(),
+        models=chosen,
         max_members=max_batch,
         window_s=window_ms / 1000.0,
         limits=limits,
@@ -203,6 +215,19 @@ def _named(models: tuple[str, ...]) -> dict[str, str]:
             raise InputError(f"'{name}' cannot be asked for by that name; say --model NAME={entry}")
         named[name] = path or name
     return named
+
+
+def _check_weights(models: dict[str, str]) -> None:
+    """Complain about a model that cannot be loaded before the server says that it serves it.
+
+    Raises:
+        CheckpointError: Its weights are not on this computer, or nobody knows it.
+    """
+    from leadline.checkpoints.present import locate
+
+    for path in models.values():
+        if not Path(path).exists():
+            locate(path)
 
 
 def _present() -> dict[str, str]:

@@ -17,7 +17,9 @@ RECIPE_NAMES = (
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` and ablations need none."
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights."
+)
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200."
 )
@@ -45,9 +47,15 @@ def command(
     `latents` only encodes a data set for the other recipes; `ablation-...` repeats a paper's ablation in the folder of
     a `mini` run.
     """
+    from leadline.errors import InputError
+    from leadline.extras import require
+
+    if config_path is None and recipe != "mini" and not recipe.startswith("ablation-"):
+        raise InputError("--config is missing; start from a file that `leadline train configs` copies")
+    require("accelerate")
+    require("tensorboard")
     import torch
 
-    from leadline.errors import InputError
     from leadline.training.config import load_config
 
     if threads is not None:

@@ -253,10 +253,11 @@ def _run_one(
     folder.mkdir(parents=True, exist_ok=True)
     table, kept = folder / "images.csv", folder / "cases"
     _claim(folder, identity, fresh)
-    rows = {name: row for name, row in results.read_rows(table).items() if row.status != FAILED}
+    stored = {name: row for name, row in results.read_rows(table).items() if row.status != FAILED}
     names = [frame.name for frame in dataset.frames]
-    rows = {name: rows[name] for name in names if name in rows}
-    results.rewrite_rows(table, list(rows.values()))
+    rows = {name: stored[name] for name in names if name in stored}
+    others = [row for name, row in stored.items() if name not in rows]  # of a longer run: they stay in the table
+    results.rewrite_rows(table, [*rows.values(), *others])
     todo = [index for index, name in enumerate(names) if name not in rows]
     engine = entry.engine or (
         lambda data, indices: evaluate_frames(model, data, indices, protocol, options, sampling.batch)
@@ -269,10 +270,12 @@ def _run_one(
         if on_outcome:
             on_outcome(entry.label, len(rows), len(names), outcome.row)
     ordered = [rows[name] for name in names if name in rows]
-    results.rewrite_rows(table, ordered)
+    results.rewrite_rows(table, [*ordered, *others])
     best, worst = cases.extremes(_errors(rows))
-    cases.keep_only(kept, {*best, *worst})
-    return {**about, **results.summarise(ordered), "best": best, "worst": worst}
+    if not others:
+        cases.keep_only(kept, {*best, *worst})
+    summary = {**about, **results.summarise(ordered), "best": best, "worst": worst}
+    return {**summary, "rows_of_other_frames": len(others)} if others else summary
 
 
 def _errors(rows: Mapping[str, Row]) -> dict[str, float]:

@@ -277,14 +277,19 @@ def _ply_header(content: bytes) -> tuple[list[_Element], str, int]:
 
 
 def write_ply(path: Path, points: npt.NDArray[Any], colours: npt.NDArray[np.uint8]) -> None:
-    """Points (N, 3) and RGB (N, 3) as binary PLY."""
+    """See :func:`ply`."""
+    write_bytes(path, ply(points, colours))
+
+
+def ply(points: npt.NDArray[Any], colours: npt.NDArray[np.uint8]) -> bytes:
+    """Points (N, 3) and RGB (N, 3) as a binary PLY file."""
     vertices = np.empty(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     vertices["xyz"], vertices["rgb"] = points, colours
     names = [f"property float {axis}" for axis in "xyz"] + [
         f"property uchar {colour}" for colour in ("red", "green", "blue")
     ]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *names, "end_header", ""]
-    write_bytes(path, "\n".join(header).encode("ascii") + vertices.tobytes())
+    return "\n".join(header).encode("ascii") + vertices.tobytes()
 
 
 _READERS: dict[str, Callable[[Path], npt.NDArray[Any]]] = {
