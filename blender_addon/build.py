@@ -1,6 +1,6 @@
 """Builds the Blender extension: `python blender_addon/build.py [--output dist]` (Python 3.11 or newer, with pip).
 
-Two .zip files, because Blender refuses a package in which any wheel is for another Python than its own:
+Two .zip files, and two more with --full that bring Leadline's own wheel along for the Install Server button. Two, because Blender refuses a package in which any wheel is for another Python than its own:
 one for Blender 4.2 to 5.0 (Python 3.11) and one for 5.1 and newer (pyzmq's wheels for every Python from 3.12).
 
 What the extension shares with the `leadline` package (geometry, wire protocol, client) is copied from `core/` as it is
@@ -14,6 +14,7 @@ import argparse
 import ast
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,20 +43,23 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the .zip files")
+    parser.add_argument("--full", action="store_true", help="also with the server's wheel inside (50 MB more)")
     parser.add_argument("--only", choices=list(BUILDS), help="build just one of the two")
     parser.add_argument("--no-fetch", action="store_true", help="fail rather than download a missing wheel")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     for build in [options.only] if options.only else BUILDS:
-        path = make_zip(build, options.output, fetch=not options.no_fetch)
-        print(
-            f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {path.stat().st_size / 1e6:.1f} MB,",
-            validate(path),
-        )
+        for full in (False, True) if options.full else (False,):
+            path = make_zip(build, options.output, fetch=not options.no_fetch, full=full)
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            print(f"{shown}: {path.stat().st_size / 1e6:.1f} MB,", validate(path))
 
 
-def make_zip(build: str, folder: Path, fetch: bool = True) -> Path:
-    """Write the .zip of one build and return its path. Equal sources give equal bytes."""
+def make_zip(build: str, folder: Path, fetch: bool = True, full: bool = False) -> Path:
+    """Write the .zip of one build and return its path. Equal sources give equal bytes.
+
+    ``full``: with Leadline's wheel in ``server/``.
+    """
     wheels = [wheel(build, name, digest, fetch) for kind, name, digest in wheel_list() if kind == build]
     files = {f.relative_to(SOURCE).as_posix(): f.read_bytes() for f in sources()}
     files |= {name: text.encode() for name, text in shared_modules().items()}
@@ -63,8 +67,11 @@ def make_zip(build: str, folder: Path, fetch: bool = True) -> Path:
     files["blender_manifest.toml"] = manifest(build, [path.name for path in wheels]).encode()
     files["LICENSE"] = (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()
     files["leadline/LICENSE"] = (ROOT / "LICENSE").read_bytes()
+    if full:
+        server = leadline_wheel()
+        files[f"server/{server.name}"] = server.read_bytes()
     version = re.search(rb"^version = \"(.+)\"", files["blender_manifest.toml"], re.MULTILINE)[1].decode()
-    path = folder / f"leadline_blender-{version}-{BUILDS[build]['file']}.zip"
+    path = folder / f"leadline_blender-{version}-{BUILDS[build]['file']}{'-full' if full else ''}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, EPOCH)
@@ -190,6 +197,22 @@ def wheel(build: str, name: str, digest: str, fetch: bool) -> Path:
         path.unlink()
         sys.exit(f"{name} has the hash {found}, wheels.txt says {digest}; it was deleted, try again")
     return path
+
+
+def leadline_wheel() -> Path:
+    """Leadline's own wheel, built from the sources as they are; in a copy, where no older build lies about."""
+    parts = ["pyproject.toml", "setup.py", "setup.cfg", "README.md", "LICENSE", "package.xml"]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [*parts, "LICENSES", "core", "ros2_node", "resource", "launch", "config"]:
+            if (ROOT / name).is_dir():
+                shutil.copytree(
+                    ROOT / name, Path(folder) / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+                )
+            else:
+                shutil.copy(ROOT / name, folder)
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*command, "--wheel-dir", str(WHEEL_CACHE), folder], check=True)
+    return max(WHEEL_CACHE.glob("leadline-*.whl"), key=lambda path: path.stat().st_mtime)
 
 
 def validate(path: Path) -> str:

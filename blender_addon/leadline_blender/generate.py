@@ -7,12 +7,12 @@ import bpy
 import numpy as np
 from bpy.props import StringProperty
 
-from . import effort, photos, results, runtime
+from . import effort, photos, results, runtime, sight
+from .chosen import server_settings
 from .depth import Depth, at_most
 from .leadline.depth.spaces import Space
 from .leadline.errors import InputError, LeadlineError
 from .leadline.serving.client.client import Client, Progress, Refused, ServerUnreachable
-from .preferences import server_settings
 from .properties import MeshOptions
 from .running import TaskOperator
 from .task import Report, Task, Work
@@ -108,6 +108,8 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         image = self._photo.data_block(self._update)
         target = results.find_object(context, image) if self._update else None
         thing = results.build(context, image, task.result, self._options, target)
+        if target is None:
+            sight.show(context, thing)
         return f"{thing.name}: {len(thing.data.vertices):,} vertices"
 
 

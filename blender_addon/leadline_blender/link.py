@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .leadline.errors import InputError, LeadlineError
 from .leadline.serving.client.client import Client, ServerInfo
-from .leadline.serving.client.local import LocalServer
+from .leadline.serving.client.local import LocalServer, find_interpreter
 
 START_TIMEOUT_S = 120.0
 REPLY_TIMEOUT_S = 600.0
@@ -65,6 +65,12 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+class NotInstalled(LeadlineError):
+    """There is no server on this computer. ``fix`` is the operator that helps."""
+
+    fix = "leadline.install_server"
+
+
 class Link:
     """Keeps the local server and the connection between runs."""
 
@@ -73,7 +79,13 @@ class Link:
         self._server: LocalServer | None = None
         self._client: Client | None = None
         self._made_for: ServerSettings | None = None
+        self._found: Path | None = None
         self._closed = False
+
+    @property
+    def found_one(self) -> bool:
+        """Whether a Python with Leadline was found on this computer without being told."""
+        return self._found is not None
 
     @property
     def server_running(self) -> bool:
@@ -103,7 +115,7 @@ class Link:
 
     def stop(self) -> None:
         """End the connection and the local server. Waits for neither: a server in the middle of a step takes seconds."""
-        threading.Thread(target=self._stop, name="leadline-stop", daemon=True).start()
+        threading.Thread(target=self.stop_and_wait, name="leadline-stop", daemon=True).start()
 
     def close(self) -> None:
         """As :meth:`stop`, for good. Should Blender end meanwhile, the server notices and ends, too."""
@@ -119,7 +131,8 @@ class Link:
             "press Generate to start it again, with a smaller model or a lower quality if it stops again"
         )
 
-    def _stop(self) -> None:
+    def stop_and_wait(self) -> None:
+        """As :meth:`stop`, and return once the server has ended: for worker threads."""
         with self._lock:
             self._drop()
 
@@ -139,7 +152,14 @@ class Link:
     def _local(self, settings: ServerSettings) -> Client:
         if settings.python and not Path(settings.python).is_file():
             raise InputError(f"there is no {settings.python}; choose the Python that Leadline is installed in")
-        self._server = LocalServer(python=settings.python or None, isolated=True)
+        if not settings.python and self._found is None:
+            try:
+                self._found = find_interpreter(isolated=True)
+            except LeadlineError as error:
+                raise NotInstalled(
+                    "the depth server is not installed yet: press Install Server here or in the add-on's preferences"
+                ) from error
+        self._server = LocalServer(python=settings.python or self._found, isolated=True)
         self._server.start(START_TIMEOUT_S)
         return self._server.client(timeout_s=REPLY_TIMEOUT_S)
 

@@ -8,6 +8,7 @@ import textwrap
 import bpy
 
 from . import runtime
+from .install_ops import draw_install, needs_server
 from .rebuild import draw_mesh_options
 
 
@@ -46,6 +47,8 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
             row = layout.row(align=True)
             row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.stage.capitalize())
             row.operator("leadline.cancel", text="", icon="CANCEL")
+        elif needs_server(context):
+            draw_install(layout.box(), context)
         else:
             row = layout.row()
             row.scale_y = 1.5
@@ -110,7 +113,7 @@ class LEADLINE_PT_film(_Panel, bpy.types.Panel):
 
 def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The last outcome, wrapped to the sidebar's width."""
-    kind, text = runtime.message
+    kind, text, fix = runtime.message
     if not text:
         return
     # About 7 pixels for a letter at Blender's default size.
@@ -118,7 +121,9 @@ def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     box = layout.box().column(align=True)
     for number, line in enumerate(textwrap.wrap(text, width)):
         box.label(text=line, icon="NONE" if number else ("ERROR" if kind == "ERROR" else "INFO"))
-    if kind == "ERROR":
+    if fix:
+        box.operator(fix)
+    elif kind == "ERROR":
         box.operator("leadline.test_connection", icon="LINKED")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the server is."""
+"""Where the server is, and how it gets here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from . import runtime
-from .link import ServerSettings
+from .install_ops import draw_install
 
 
 class LeadlinePreferences(bpy.types.AddonPreferences):
@@ -24,7 +24,26 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
     )
     python: StringProperty(  # type: ignore[valid-type]
         name="Python",
-        description="The Python that Leadline is installed in. Empty: look for it (LEADLINE_PYTHON, the leadline program, python3)",
+        description="A Python that you installed Leadline in. Empty: the installed server, else look for one (LEADLINE_PYTHON, the leadline program, python3)",
+        subtype="FILE_PATH",
+    )
+    torch: EnumProperty(  # type: ignore[valid-type]
+        name="Computes On",
+        description="Which PyTorch to install",
+        items=[
+            ("CPU", "Processor", "Works on every computer"),
+            ("CUDA", "NVIDIA GPU", "Much quicker, if the computer has an NVIDIA graphics card; a larger download"),
+        ],
+        default="CPU",
+    )
+    wheels: StringProperty(  # type: ignore[valid-type]
+        name="Folder of Wheels",
+        description="Install from the .whl files in this folder, without the internet. Empty: download",
+        subtype="DIR_PATH",
+    )
+    base_python: StringProperty(  # type: ignore[valid-type]
+        name="Made With",
+        description="The Python that the server's environment is made with. Empty: Blender's own",
         subtype="FILE_PATH",
     )
     address: StringProperty(  # type: ignore[valid-type]
@@ -46,7 +65,13 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
         layout.use_property_split = True
         layout.row().prop(self, "place", expand=True)
         if self.place == "LOCAL":
-            layout.prop(self, "python")
+            draw_install(layout, context)
+            header, body = layout.panel("leadline_advanced", default_closed=True)
+            header.label(text="Advanced")
+            if body is not None:
+                body.prop(self, "wheels")
+                body.prop(self, "base_python")
+                body.prop(self, "python")
         else:
             layout.prop(self, "address")
             layout.prop(self, "key_file")
@@ -56,22 +81,12 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
         row = layout.row()
         row.operator("leadline.test_connection", icon="LINKED")
         row.operator("leadline.stop_server", icon="X")
-        kind, text = runtime.message
-        if text:
-            layout.label(text=text, icon=kind if kind == "ERROR" else "INFO")
-
-
-def server_settings(context: bpy.types.Context) -> ServerSettings:
-    """The preferences as a value that a thread may keep."""
-    found = context.preferences.addons[__package__].preferences
-    return ServerSettings(
-        remote=found.place == "REMOTE",
-        address=found.address.strip(),
-        server_key=found.server_key.strip(),
-        key_file=bpy.path.abspath(found.key_file) if found.key_file else "",
-        python=bpy.path.abspath(found.python) if found.python else "",
-        online=bpy.app.online_access,
-    )
+        if runtime.busy():
+            row = layout.row(align=True)
+            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.stage)
+            row.operator("leadline.cancel", text="", icon="CANCEL")
+        elif runtime.message.text:
+            layout.label(text=runtime.message.text, icon="ERROR" if runtime.message.kind == "ERROR" else "INFO")
 
 
 CLASSES = (LeadlinePreferences,)

@@ -144,7 +144,8 @@ class MeshOptions:
     )
     match_render: BoolProperty(  # type: ignore[valid-type]
         name="Match Render Settings",
-        description="Make the matched camera the scene's camera and give the render the photograph's size",
+        description="Make the matched camera the scene's camera, give the render the photograph's size and, for the Photograph material, "
+        "set the view transform to Standard, so that F12 gives the photograph back",
         default=True,
     )
     shading: EnumProperty(  # type: ignore[valid-type]

@@ -5,9 +5,21 @@ from __future__ import annotations
 
 import bpy
 
-from . import drop, generate, panel, preferences, properties, rebuild, references, runtime, sequence_ops, server_ops
+from . import (
+    drop,
+    generate,
+    install_ops,
+    panel,
+    preferences,
+    properties,
+    rebuild,
+    references,
+    runtime,
+    sequence_ops,
+    server_ops,
+)
 
-_MODULES = (properties, preferences, server_ops, generate, rebuild, references, sequence_ops, drop, panel)
+_MODULES = (properties, preferences, server_ops, install_ops, generate, rebuild, references, sequence_ops, drop, panel)
 
 
 def register() -> None:

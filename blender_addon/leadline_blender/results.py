@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 import bpy
 import numpy as np
 
-from . import materials, meshes, photos
+from . import materials, meshes, photos, sight
 from .depth import Depth, check
 from .leadline.depth.spaces import Space
 from .leadline.errors import InputError
@@ -66,6 +67,8 @@ def build(
     _displace(context, thing, depth, options, image.name)
     if options.result == "PERSPECTIVE":
         _camera(context, thing, camera, metres, options)
+    if target is None:
+        sight.make_room(context, thing)
     return thing
 
 
@@ -245,8 +248,21 @@ def _camera(
     lens.shift_x = lens.shift_y = 0.0
     lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
     lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
+    if context.scene.camera is None:
+        context.scene.camera = holder
     if options.match_render:
         render = context.scene.render
         render.resolution_x, render.resolution_y = camera.width, camera.height
         render.pixel_aspect_x = render.pixel_aspect_y = 1.0
         context.scene.camera = holder
+        if options.shading == "EMISSION":
+            _show_colours_as_they_are(context.scene)
+
+
+def _show_colours_as_they_are(scene: bpy.types.Scene) -> None:
+    """A view transform that changes no colour of the photograph: Blender's default, AgX, would."""
+    view = scene.view_settings
+    with contextlib.suppress(TypeError):  # a colour management configuration of the studio's own has other names
+        view.view_transform = "Standard"
+        view.look = "None"
+    view.exposure, view.gamma, view.use_curve_mapping = 0.0, 1.0, False

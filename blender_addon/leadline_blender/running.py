@@ -95,7 +95,7 @@ class TaskOperator:
             self.report({"INFO"}, "Stopped")
             return {"CANCELLED"}
         if task.state is State.FAILED:
-            return self._fail(task.error)
+            return self._fail(task.error, task.fix)
         try:
             text = self.finish(context, task)
         except (LeadlineError, ValueError) as error:
@@ -107,10 +107,10 @@ class TaskOperator:
         self.report({"INFO"}, text)
         return {"FINISHED"}
 
-    def _fail(self, text: str) -> set[str]:
+    def _fail(self, text: str, fix: str = "") -> set[str]:
         if text.split(" ", maxsplit=1)[0].isalpha():  # not an address or a file name
             text = text[:1].upper() + text[1:]
-        runtime.say("ERROR", text)
+        runtime.say("ERROR", text, fix)
         # In background mode an ERROR report is raised as an exception by bpy.ops: what a script wants.
         self.report({"ERROR"}, text)
         return {"CANCELLED"}

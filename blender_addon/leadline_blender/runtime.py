@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import bpy
 
@@ -13,8 +13,17 @@ from .task import State, Task
 
 link = Link()
 task: Task | None = None
-#: The last outcome in words, shown in the panel: ("INFO" | "ERROR", text).
-message: tuple[str, str] = ("INFO", "")
+
+
+class Message(NamedTuple):
+    """The last outcome in words, shown in the panel. ``kind``: INFO or ERROR; ``fix``: the operator that helps."""
+
+    kind: str
+    text: str
+    fix: str = ""
+
+
+message = Message("INFO", "")
 
 _timer: Any = None
 #: A cancelled thread ends by itself; disabling the add-on does not wait for what the network still does.
@@ -27,13 +36,13 @@ def busy() -> bool:
 
 def begin(new: Task) -> Task:
     global task, message
-    task, message = new, ("INFO", "")
+    task, message = new, Message("INFO", "")
     return new
 
 
-def say(kind: str, text: str) -> None:
+def say(kind: str, text: str, fix: str = "") -> None:
     global message
-    message = (kind, text)
+    message = Message(kind, text, fix)
     redraw()
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 
 from . import runtime
+from .chosen import server_settings
 from .leadline.serving.client.client import ServerInfo
-from .preferences import server_settings
 from .running import TaskOperator
 from .task import Report, Task
 

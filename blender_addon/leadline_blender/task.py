@@ -55,6 +55,7 @@ class Task:
         stage, fraction: What it does now, for people, and how far it is (0 to 1).
         result: What the work returned; None until it is DONE.
         error: One sentence; empty unless FAILED.
+        fix: The operator that helps against the error; empty if none is known.
         partials: Values handed over early, oldest first; whoever uses them takes them out.
     """
 
@@ -63,7 +64,7 @@ class Task:
         self.state = State.RUNNING
         self.stage, self.fraction = "starting", 0.0
         self.result: Any = None
-        self.error = ""
+        self.error = self.fix = ""
         self.partials: list[Any] = []
         self.started = time.monotonic()
         self._report = Report()
@@ -88,7 +89,7 @@ class Task:
             elif kind == "cancelled":
                 self.state = State.CANCELLED
             else:
-                self.state, self.error = State.FAILED, value
+                self.state, (self.error, self.fix) = State.FAILED, value
         return changed
 
     def cancel(self) -> None:
@@ -130,7 +131,7 @@ class Task:
         except Cancelled:
             outcome = ("cancelled", None)
         except LeadlineError as error:
-            outcome = ("failed", str(error))
+            outcome = ("failed", (str(error), getattr(error, "fix", "")))
         except Exception as error:  # the thread has nobody else to tell
-            outcome = ("failed", f"{type(error).__name__}: {error}")
+            outcome = ("failed", (f"{type(error).__name__}: {error}", ""))
         self._report.events.put(outcome)

@@ -137,6 +137,28 @@ def test_in_blender_with_the_mini_weights(extension, photo, tmp_path):
         )
 
 
+@pytest.mark.slow
+def test_the_server_is_installed_from_a_folder_of_wheels(photo, server, tmp_path):
+    """PyTorch and all that Leadline needs; the download is the slow part."""
+    python, wheels = blender_python("4.2"), tmp_path / "wheels"
+    try:
+        extension = build.make_zip("cp311", tmp_path, full=True)
+        command = [str(python), "-m", "pip", "download", "--quiet", "--dest", str(wheels)]
+        subprocess.run([*command, "torch", f"{build.leadline_wheel()}[serve]"], check=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("the package index does not have what a server needs")
+    run_inside(
+        python,
+        tmp_path,
+        "-k",
+        "check_install",
+        LEADLINE_TEST_ZIP=str(extension),
+        LEADLINE_TEST_PHOTO=str(photo),
+        LEADLINE_TEST_ADDRESS=server,
+        LEADLINE_TEST_WHEELS=str(wheels),
+    )
+
+
 def run_inside(python: Path, folder: Path, *arguments: str, **variables: str) -> None:
     """pytest on `inside/` in Blender's Python; its report becomes ours if anything fails."""
     environment = os.environ | {"BLENDER_USER_RESOURCES": str(folder / "user"), **variables}

@@ -268,3 +268,50 @@ def ssim(a: np.ndarray, b: np.ndarray, window: int = 7) -> float:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     score = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
     return float(score.mean())
+
+
+def test_f12_gives_the_photograph_back_with_default_scene_settings(settings, photo, tmp_path):
+    """Blender as it starts: AgX, a cube at the origin, another camera."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    panel = bpy.context.scene.leadline
+    panel.source, panel.filepath, panel.quality, panel.long_edge = "FILE", photo, "FAST", 0
+    thing = generate(result="PERSPECTIVE", use_cut=False)
+    scene = bpy.context.scene
+    assert scene.camera == thing.leadline.camera
+    scene.render.engine = "CYCLES"
+    scene.cycles.samples = 16
+    scene.render.filepath = str(tmp_path / "render.png")
+    bpy.ops.render.render(write_still=True)
+    pixels_of = part("photos").pixels_of
+    rendered = pixels_of(bpy.data.images.load(scene.render.filepath))[..., :3].astype(int)
+    original = pixels_of(thing.leadline.photo)[..., :3].astype(int)
+    error = np.abs(rendered - original)
+    print(f"MAE {error.mean():.2f}/255, median {np.median(error):.2f}")
+    assert error.mean() <= 2.0
+
+
+def test_a_new_object_is_not_put_into_what_is_there(settings, photo):
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    panel = bpy.context.scene.leadline
+    panel.source, panel.filepath, panel.quality, panel.long_edge = "FILE", photo, "FAST", 50
+    thing = generate(result="PERSPECTIVE")
+    cube = bpy.data.objects["Cube"]
+    assert cube.matrix_world.translation.length == 0, "what was there stays there"
+    low, high = part("sight")._bounds([cube])
+    assert not part("sight")._overlap((low, high), part("sight")._bounds([thing], origin=True))
+    again = generate(result="PERSPECTIVE")
+    assert again == thing
+
+
+def test_a_lit_surface_leaves_the_view_transform_alone(settings):
+    bpy.context.scene.view_settings.view_transform = "AgX"
+    generate(result="PERSPECTIVE", shading="PRINCIPLED")
+    assert bpy.context.scene.view_settings.view_transform == "AgX"
+    generate(result="PERSPECTIVE", shading="EMISSION")
+    assert bpy.context.scene.view_settings.view_transform == "Standard"
+
+
+@pytest.mark.parametrize("match", [True, False])
+def test_a_scene_without_a_camera_gets_the_matched_one(settings, match):
+    thing = generate(result="PERSPECTIVE", match_render=match)
+    assert bpy.context.scene.camera == thing.leadline.camera
