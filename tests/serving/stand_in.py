@@ -84,6 +84,7 @@ class StandIn:
 def load(source: str, device: str, precision: str) -> StandIn:
     """A stand-in; ``{"broken": true}`` fails as a missing checkpoint does."""
     settings = json.loads(source)
+    time.sleep(settings.pop("load_s", 0.0))
     if settings.pop("broken", False):
         raise CheckpointError("the weights are not on this computer; pull them")
     return StandIn(**{"name": "stand-in", **settings})

@@ -31,16 +31,28 @@ def command() -> None:
 @click.argument("name")
 @out_option(help="Key file for the client.  [default: NAME.key.json]")
 @click.option("--public", help="Authorise this public key instead of making a pair.")
+@click.option("--share", type=click.FloatRange(0.01), default=1.0, help="Of the workers' time, relative to others.")
+@click.option("--queue", type=click.IntRange(1), help="Requests it may have in hand.  [default: the server's]")
+@click.option("--rate", type=click.FloatRange(0.1), help="Messages per second.  [default: the server's]")
+@click.option(
+    "--work", type=click.FloatRange(0.01), help="Largest request, see `serve --work`.  [default: the server's]"
+)
 @_folder_option
-def add(name: str, out: Path | None, public: str | None, ring: Path | None) -> None:
+def add(
+    name: str, out: Path | None, public: str | None, share: float, queue: int | None, rate: float | None,
+    work: float | None, ring: Path | None,
+) -> None:  # fmt: skip
     """Let the client NAME in, with a new key file to give to it."""
+    from leadline.serving.protocol.messages import Quota
+
     keys = _ring(ring)
+    quota = Quota(share, queue, rate, work)
     if public is not None:
-        keys.authorise(name, public)
+        keys.authorise(name, public, quota=quota)
         click.echo(f"{name} may come in; the server's public key is {keys.server().public}")
         return
     out = out or Path(f"{name}.key.json")
-    keys.add(name, out)
+    keys.add(name, out, quota)
     click.echo(f"{name} may come in; give it {out}, and keep that file from everybody else")
 
 
@@ -59,9 +71,9 @@ def list_keys(ring: Path | None) -> None:
 @click.argument("name")
 @_folder_option
 def remove(name: str, ring: Path | None) -> None:
-    """Lock the client NAME out, from its next connection on."""
+    """Lock the client NAME out. A running server ends its connections within seconds."""
     _ring(ring).remove(name)
-    click.echo(f"{name} is locked out of new connections; restart the server to end the present ones")
+    click.echo(f"{name} is locked out")
 
 
 @command.command()

@@ -126,8 +126,11 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )
 @click.option("--insecure", is_flag=True, help="Allow an address that others can reach without keys.")
 @click.option(
-    "--metrics-port", type=click.IntRange(0, 65535), help="Prometheus metrics at http://127.0.0.1:PORT/metrics."
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Prometheus metrics at http://HOST:PORT/metrics, and /health/live and /health/ready there.",
 )
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Address for --metrics-port.")
 @click.option("--drain-s", default=30.0, show_default=True, help="Time for work in hand when asked to end.")
 @click.option("--log", "log_style", type=click.Choice(["json", "text"]), default="json", show_default=True)
 @click.option(
@@ -199,7 +202,7 @@ def command(
 
         launcher = RayLauncher(ray_address, gpus_per_worker, float(rest["threads"] or 1))
         parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
-    serve(config, tell, end_with_stdin, **parts)
+    serve(config, tell, end_with_stdin, lambda: _named(models) or _present(), **parts)
 
 
 def _named(models: tuple[str, ...]) -> dict[str, str]:

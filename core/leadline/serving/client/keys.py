@@ -1,32 +1,37 @@
 """CURVE keys as small JSON files. Secrets are readable by their owner only. Standard library and pyzmq only.
 
-A server's folder holds ``server.json`` (its pair) and ``clients/NAME.json`` (the public keys that may come in). A
-client holds one file with everything it needs: its pair and the server's public key.
+A server's folder holds ``server.json`` (its pair) and ``clients/NAME.json``: the ``public`` key that may come in, the
+SHA-256 of the token that lets it in over HTTP (``token_sha256``), and what it may take (``quota``). A client holds one
+file with everything it needs: its pair, its token and the server's public key.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+import secrets
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import zmq
 
 from leadline.errors import InputError
+from leadline.serving.protocol.messages import EVERYBODY, Quota
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
 @dataclass(frozen=True)
 class ClientKeys:
-    """What a client needs: the server's public key, and its own pair (Z85, 40 characters each)."""
+    """What a client needs: the server's public key, its own pair (Z85, 40 characters each), its token for HTTP."""
 
     server: str
     public: str
     secret: str
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,16 @@ class ServerKeys:
 
     public: str
     secret: str
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A client of a ring; ``token_sha256`` is empty if it has no token."""
+
+    name: str
+    public: str
+    token_sha256: str = ""
+    quota: Quota = EVERYBODY
 
 
 K = TypeVar("K", ServerKeys, ClientKeys)
@@ -57,9 +72,9 @@ def load_client_keys(
     elif client_keys is None:  # a server that encrypts but lets everybody in
         public, secret = new_pair()
         client_keys = ClientKeys("", public, secret)
-    keys = ClientKeys(server_key or client_keys.server, client_keys.public, client_keys.secret)
-    for name, key in asdict(keys).items():
-        _check_key(key, name)
+    keys = replace(client_keys, server=server_key or client_keys.server)
+    for name in ("server", "public", "secret"):
+        _check_key(getattr(keys, name), name)
     return keys
 
 
@@ -86,13 +101,19 @@ class KeyRing:
         self.folder = folder
 
     def server(self) -> ServerKeys:
-        """The server's pair, made on first use."""
+        """The server's pair, made on first use.
+
+        Raises:
+            InputError: It cannot be read, or others can read it.
+        """
         path = self.folder / "server.json"
         if not path.exists():
             _write(path, ServerKeys(*new_pair()))
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise InputError(f"others can read {path}, which holds the server's secret; run: chmod 600 {path}")
         return _read(ServerKeys, path)
 
-    def add(self, name: str, output: Path) -> ClientKeys:
+    def add(self, name: str, output: Path, quota: Quota = EVERYBODY) -> ClientKeys:
         """A new pair for a client: public key into the ring, everything the client needs into ``output``.
 
         Raises:
@@ -104,19 +125,24 @@ class KeyRing:
             raise InputError(f"there is a key named {name}; remove it first, or choose another name")
         if output.exists():
             raise InputError(f"{output} exists; choose another file")
-        keys = ClientKeys(self.server().public, *new_pair())
+        keys = ClientKeys(self.server().public, *new_pair(), secrets.token_urlsafe(32))
         _write(output, keys)
-        self.authorise(name, keys.public)
+        self.authorise(name, keys.public, keys.token, quota)
         return keys
 
-    def authorise(self, name: str, public: str) -> None:
+    def authorise(self, name: str, public: str, token: str = "", quota: Quota = EVERYBODY) -> None:
         """Let a client in whose public key is known."""
         self._check_name(name)
         _check_key(public, "public")
-        _write(self._entry(name), {"public": public})
+        entry: dict[str, Any] = {"public": public}
+        if token:
+            entry["token_sha256"] = digest(token)
+        if quota != EVERYBODY:
+            entry["quota"] = {key: value for key, value in asdict(quota).items() if value is not None}
+        _write(self._entry(name), entry)
 
     def remove(self, name: str) -> None:
-        """Lock a client out. A running server notices at its next handshake."""
+        """Lock a client out. A running server ends its connections within seconds."""
         self._check_name(name)
         try:
             self._entry(name).unlink()
@@ -125,14 +151,19 @@ class KeyRing:
 
     def clients(self) -> dict[str, str]:
         """Public key → name of every client that may come in. Unreadable entries let nobody in."""
-        known = {}
+        return {guest.public: guest.name for guest in self.guests()}
+
+    def guests(self) -> list[Guest]:
+        """Every client that may come in. Unreadable entries let nobody in."""
+        known = []
         for path in sorted((self.folder / "clients").glob("*.json")):
             try:
-                public = json.loads(path.read_text())["public"]
-                _check_key(public, "public")
-            except (OSError, ValueError, KeyError, TypeError, InputError):
+                entry = json.loads(path.read_text())
+                _check_key(entry["public"], "public")
+                quota = Quota(**entry.get("quota", {}))
+                known.append(Guest(path.stem, entry["public"], str(entry.get("token_sha256", "")), quota))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
                 continue
-            known[public] = path.stem
         return known
 
     def _entry(self, name: str) -> Path:
@@ -141,6 +172,11 @@ class KeyRing:
     def _check_name(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise InputError(f"'{name}' is no name for a key; use letters, digits, and any of _.@-")
+
+
+def digest(token: str) -> str:
+    """What a ring keeps of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def default_folder() -> Path:
@@ -163,7 +199,7 @@ def _read(kind: type[K], path: Path) -> K:
         raise InputError(f"{path} is no key file; `leadline keys add` makes them") from error
 
 
-def _write(path: Path, content: ServerKeys | ClientKeys | dict[str, str]) -> None:
+def _write(path: Path, content: ServerKeys | ClientKeys | dict[str, Any]) -> None:
     """Write a new file that only its owner can read; never through an existing file or link."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     data = content if isinstance(content, dict) else asdict(content)

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from leadline.errors import LeadlineError
 from leadline.serving.client.client import Client, ServerUnreachable
+from leadline.serving.folders import PrivateFolder
 
 #: Tried when looking for an interpreter, after LEADLINE_PYTHON and before the `leadline` program on the PATH.
 PYTHON_VARIABLE = "LEADLINE_PYTHON"
@@ -64,7 +65,7 @@ class LocalServer:
         self._options = [*(f"--model={_absolute(name)}" for name in models or ()), f"--device={device}", *arguments]
         self._isolated = isolated
         self._process: subprocess.Popen[str] | None = None
-        self._folder: Path | None = None
+        self._folder: PrivateFolder | None = None
         self._keep_log = None if log_path is None else Path(log_path)
         self.log_path: Path | None = self._keep_log
         self.address: str | None = None
@@ -92,9 +93,9 @@ class LocalServer:
         self.stop()
         deadline = time.monotonic() + timeout_s
         python = self._python or find_interpreter(self._isolated)
-        self._folder = Path(tempfile.mkdtemp(prefix="leadline-"))  # mode 0700
-        self.log_path = self._keep_log or self._folder / "server.log"
-        bind = "tcp://127.0.0.1:*" if os.name == "nt" else f"ipc://{self._folder / 'server'}"
+        self._folder = PrivateFolder("leadline-local-")
+        self.log_path = self._keep_log or self._folder.path / "server.log"
+        bind = "tcp://127.0.0.1:*" if os.name == "nt" else f"ipc://{self._folder.path / 'server'}"
         command = [*_python(python, self._isolated), _RUN]
         command += ["serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
         with self.log_path.open("ab") as log:
@@ -105,7 +106,7 @@ class LocalServer:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
-                    cwd=self._folder,
+                    cwd=self._folder.path,
                     env=_environment(self._isolated),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
@@ -143,7 +144,7 @@ class LocalServer:
                 process.kill()
                 process.wait()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             self._folder = None
 
     def _announced(self, deadline: float) -> str:

@@ -106,6 +106,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """What one client may take; None: what everybody may.
+
+    Attributes:
+        share: Of the workers' time, relative to others.
+        queue: Requests that wait or run.
+        rate_per_s: Messages per second.
+        work: See :class:`Limits`.
+    """
+
+    share: float = 1.0
+    queue: int | None = None
+    rate_per_s: float | None = None
+    work: float | None = None
+
+
+EVERYBODY = Quota()
+
+
+@dataclass(frozen=True)
 class ImageInfo:
     """The image. ``shape`` is (H, W, 3 or 1) for ``raw`` (uint8, row by row); encoded images bring their own.
 

@@ -36,7 +36,8 @@ class ServerConfig:
         silence_s: A worker that gives no sign of life or work for so long is replaced.
         start_s: How long a worker may take to be ready.
         step_s: How long one step may take; as much again for each megapixel × member.
-        metrics_port: Port on 127.0.0.1 for ``/metrics``; None: only on request over ZeroMQ.
+        metrics_port: Port for ``/metrics`` and ``/health``; None: only on request over ZeroMQ.
+        metrics_host: Address for it.
     """
 
     bind: str
@@ -63,5 +64,6 @@ class ServerConfig:
     start_s: float = 120.0
     step_s: float = 60.0
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     log_style: str = "json"
     log_level: str = "info"

@@ -11,32 +11,12 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from leadline.serving.protocol.messages import Limits, Predict, WireError
+from leadline.serving.protocol.messages import EVERYBODY, Limits, Predict, Quota, WireError
 from leadline.serving.server.decoders import Picture
 from leadline.serving.server.lender import Block
 
 #: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
 IMAGE_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Quota:
-    """What one client may take; None: what everybody may.
-
-    Attributes:
-        share: Of the workers' time, relative to others.
-        queue: Requests that wait or run.
-        rate_per_s: Messages per second.
-        work: See :class:`~leadline.serving.protocol.messages.Limits`.
-    """
-
-    share: float = 1.0
-    queue: int | None = None
-    rate_per_s: float | None = None
-    work: float | None = None
-
-
-EVERYBODY = Quota()
 
 
 @dataclass(eq=False)

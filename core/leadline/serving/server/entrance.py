@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from logging import DEBUG, WARNING
+from logging import WARNING
 from typing import Any
 
 import zmq
@@ -16,7 +16,7 @@ from leadline.serving.client.keys import KeyRing
 from leadline.serving.logs import log
 from leadline.serving.protocol import wire
 from leadline.serving.protocol.frames import next_message, send_message
-from leadline.serving.server.access import ZAP_ENDPOINT, Doorkeeper, answer
+from leadline.serving.server.access import Connection, Doorkeeper, Gate, connection_budget
 from leadline.serving.server.metrics import Metrics
 
 
@@ -50,33 +50,52 @@ class Entrance:
     ) -> None:
         self._context, self._frame_bytes, self._ring, self._worker_key = context, frame_bytes, ring, worker_key
         self._metrics = metrics
+        self._most = connection_budget()
         self.has_keys = ring is not None
-        self._zap = context.socket(zmq.REP)
-        self._zap.bind(ZAP_ENDPOINT)
-        self._open(address)
+        self._gate = Gate(context, self._allowed, lambda: metrics.count("refused_connections_total"))
+        try:
+            self._open(address)
+        except BaseException:
+            self._gate.stop()
+            raise
 
     @property
     def sockets(self) -> tuple[zmq.Socket[Any], ...]:
         """What to wait for; new ones after :meth:`reopen`."""
-        return self._socket, self._zap, self._door.monitor
+        return self._socket, self._door.monitor
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._door.open)
 
     def attend(self, ready: Mapping[Any, int]) -> bool:
-        """Answer who asks to come in and name who was turned away; whether there are messages to take."""
-        if self._zap in ready:
-            self._authenticate()
+        """Name who was turned away; whether there are messages to take."""
         if self._door.monitor in ready:
             for address in self._door.watch():
                 self._metrics.count("refused_connections_total")
                 log("refused connection", WARNING, address=address, reason="it showed no valid key or spoke no ZeroMQ")
         return self._socket in ready
 
-    def messages(self, most: int) -> Iterator[tuple[str, bytes, list[Any]]]:
+    def messages(self, most: int) -> Iterator[tuple[Connection, bytes, list[Any]]]:
         """Messages that are there, up to ``most``: who sent it, the way back, and its frames."""
         for _ in range(most):
             if (message := next_message(self._socket)) is None:
                 return
             route, *frames = message
-            yield self._client(route.bytes, frames), route.bytes, frames
+            name = route.bytes
+            yield self._door.connection(name, frames[0] if frames else route, self.has_keys), name, frames
+
+    def cut(self, connection: Connection, reason: str) -> None:
+        """End one connection."""
+        if self._door.cut(connection):
+            self._metrics.count("cut_connections_total")
+            log("cut connection", WARNING, address=connection.peer, client=connection.client, reason=reason)
+
+    def cut_clients(self, clients: set[str], reason: str) -> None:
+        """End every connection of these clients."""
+        for connection in self._door.of(clients):
+            self.cut(connection, reason)
 
     def send(self, route: bytes, header: Mapping[str, Any], bodies: Sequence[Any] = ()) -> bool:
         """Whether the client is still there."""
@@ -107,7 +126,7 @@ class Entrance:
     def close(self) -> None:
         """Send what is on its way (for a second) and close."""
         self._close_socket(linger=1000)
-        self._zap.close(0)
+        self._gate.stop()
 
     def _open(self, address: str) -> None:
         self._socket = socket = self._context.socket(zmq.ROUTER)
@@ -125,7 +144,7 @@ class Entrance:
             socket.zap_domain = b"clients"
             socket.curve_server = True
             socket.curve_secretkey = self._ring.server().secret.encode()
-        self._door = Doorkeeper(socket)
+        self._door = Doorkeeper(socket, self._most)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
@@ -136,22 +155,6 @@ class Entrance:
         self._socket.disable_monitor()
         self._door.monitor.close(0)
         self._socket.close(linger)
-
-    def _client(self, route: bytes, frames: list[Any]) -> str:
-        """Who sent this: the name of the key, or the connection."""
-        if self._ring is not None and frames:
-            with contextlib.suppress(zmq.ZMQError):
-                return f"key:{frames[0].get('User-Id')}"
-        return f"connection:{route.hex()}"
-
-    def _authenticate(self) -> None:
-        reply, visitor = answer(self._zap.recv_multipart(), self._allowed)
-        self._zap.send_multipart(reply)
-        if visitor.name:
-            log("admitted", DEBUG, address=visitor.address, name=visitor.name)
-        else:
-            self._metrics.count("refused_connections_total")
-            log("refused connection", WARNING, address=visitor.address, key=visitor.key, to=visitor.domain)
 
     def _allowed(self, domain: str) -> Mapping[str, str]:
         if domain == "workers":

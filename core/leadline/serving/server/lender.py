@@ -112,8 +112,11 @@ class Lender:
         except OSError:
             return
         if len(self._connections) >= _MOST_CONNECTIONS:
-            connection.close()
-            return
+            idle = next((fd for fd, (_, block) in self._connections.items() if block is None), None)
+            if idle is None:
+                connection.close()
+                return
+            self._part(idle)  # it has asked for nothing so far
         connection.setblocking(False)
         self._connections[connection.fileno()] = connection, None
         self._epoll.register(connection, select.EPOLLIN)

@@ -1,117 +1,84 @@
-"""Counters and histograms in Prometheus' text format."""
+"""What the server counts, for Prometheus."""
 
 from __future__ import annotations
 
-import threading
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-from leadline.errors import InputError
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MEMBERS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
-#: Name → (type, help, buckets for histograms).
-_KNOWN: Mapping[str, tuple[str, str, tuple[float, ...]]] = {
-    "requests_total": ("counter", "Messages from clients, by operation", ()),
-    "outcomes_total": ("counter", "How predict requests ended, by code", ()),
-    "malformed_total": ("counter", "Messages that broke the protocol", ()),
-    "refused_connections_total": ("counter", "Handshakes refused", ()),
-    "shared_requests_total": ("counter", "Predict requests whose pixels were in shared memory", ()),
-    "received_bytes_total": ("counter", "Bytes of request bodies", ()),
-    "sent_bytes_total": ("counter", "Bytes of result bodies", ()),
-    "undelivered_total": ("counter", "Replies whose client was gone or does not read", ()),
-    "worker_starts_total": ("counter", "Worker processes started", ()),
-    "worker_losses_total": ("counter", "Worker processes that died", ()),
-    "socket_recycles_total": ("counter", "Times all connections were dropped to free memory", ()),
-    "batch_members": ("histogram", "Images times ensemble size per batch", MEMBERS),
-    "model_seconds": ("histogram", "Computation per batch", SECONDS),
-    "queue_seconds": ("histogram", "Waiting per request", SECONDS),
-    "request_seconds": ("histogram", "Arrival to result per request", SECONDS),
-    "queue_length": ("gauge", "Requests that wait", ()),
-    "lent_bytes": ("gauge", "Shared memory lent to clients on this machine", ()),
-    "workers_ready": ("gauge", "Workers that are up", ()),
+#: Name → help, labels. ``client`` is the name of a key; clients without one share the empty label.
+_COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "requests_total": ("Messages from clients, by operation", ("op",)),
+    "outcomes_total": ("How predict requests ended, by code", ("code", "model", "client")),
+    "malformed_total": ("Messages that broke the protocol", ()),
+    "unread_total": ("Messages beyond their client's rate, dropped unread", ("client",)),
+    "refused_connections_total": ("Handshakes refused", ()),
+    "cut_connections_total": ("Connections ended: floods, revoked keys", ()),
+    "shared_requests_total": ("Predict requests whose pixels were in shared memory", ()),
+    "received_bytes_total": ("Bytes of request bodies", ()),
+    "sent_bytes_total": ("Bytes of result bodies", ()),
+    "undelivered_total": ("Replies whose client was gone or does not read", ()),
+    "worker_starts_total": ("Worker processes started", ("replica",)),
+    "worker_losses_total": ("Worker processes that died, hung or could not be started", ("replica",)),
+    "refused_images_total": ("Encoded images that could not be decoded", ("client",)),
+    "socket_recycles_total": ("Times all connections were dropped to free memory", ()),
+}
+_HISTOGRAMS: dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]] = {
+    "batch_members": ("Images times ensemble size per batch", ("model",), MEMBERS),
+    "model_seconds": ("Computation per batch", ("model", "replica"), SECONDS),
+    "queue_seconds": ("Waiting per request", ("model",), SECONDS),
+    "request_seconds": ("Arrival to result per request", ("model",), SECONDS),
+    "decode_seconds": ("Decoding per encoded image", (), SECONDS),
+}
+_GAUGES = {
+    "queue_length": "Requests that wait",
+    "connections": "Connections of clients",
+    "lent_bytes": "Shared memory lent to clients on this machine",
+    "workers_ready": "Workers that are up",
+    "log_lines_dropped": "Log lines that nobody read in time",
 }
 
 
 class Metrics:
-    """What the server counts. Used from one thread."""
+    """What the server counts, under names that begin with ``leadline_``. Threads may share it."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        self._histograms: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = defaultdict(float)
+        self.registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(f"leadline_{name.removesuffix('_total')}", text, labels, registry=self.registry)
+            for name, (text, labels) in _COUNTERS.items()
+        }
+        self._histograms = {
+            name: Histogram(f"leadline_{name}", text, labels, buckets=buckets, registry=self.registry)
+            for name, (text, labels, buckets) in _HISTOGRAMS.items()
+        }
+        self._gauges = {name: Gauge(f"leadline_{name}", text, registry=self.registry) for name, text in _GAUGES.items()}
 
-    def count(self, name: str, label: str = "", by: float = 1.0) -> None:
-        """Add to a counter. ``label`` is ``key="value"`` or empty; its values come from a fixed set."""
-        self._numbers[name][label] += by
+    def count(self, name: str, by: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(by)
 
     def set(self, name: str, value: float) -> None:
         """Set a gauge."""
-        self._numbers[name][""] = value
+        self._gauges[name].set(value)
 
-    def observe(self, name: str, value: float) -> None:
+    def observe(self, name: str, value: float, **labels: str) -> None:
         """Add a value to a histogram."""
-        buckets = _KNOWN[name][2]
-        counts = self._histograms.setdefault(name, [0] * (len(buckets) + 1))
-        counts[bisect_left(buckets, value)] += 1
-        self._sums[name] += value
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
 
-    def value(self, name: str, label: str = "") -> float:
-        """A counter's or gauge's value now."""
-        return self._numbers[name][label]
+    def value(self, name: str, **labels: str) -> float:
+        """A counter's or gauge's value now, summed over the labels that are not given."""
+        metric = self._counters.get(name) or self._gauges[name]
+        return sum(
+            sample.value
+            for family in metric.collect()
+            for sample in family.samples
+            if not sample.name.endswith("_created") and labels.items() <= sample.labels.items()
+        )
 
     def render(self) -> str:
         """Everything, as text."""
-        lines = []
-        for name, (kind, text, buckets) in _KNOWN.items():
-            full = f"leadline_{name}"
-            lines += [f"# HELP {full} {text}", f"# TYPE {full} {kind}"]
-            if kind == "histogram":
-                total = 0
-                counts = self._histograms.get(name, [0] * (len(buckets) + 1))
-                for bound, count in zip([*buckets, float("inf")], counts, strict=True):
-                    total += count
-                    lines.append(f'{full}_bucket{{le="{"+Inf" if bound == float("inf") else f"{bound:g}"}"}} {total}')
-                lines += [f"{full}_sum {self._sums[name]:.6f}", f"{full}_count {total}"]
-            else:
-                for label, number in sorted(self._numbers.get(name, {"": 0.0}).items()):
-                    lines.append(f"{full}{{{label}}} {number:g}" if label else f"{full} {number:g}")
-        return "\n".join(lines) + "\n"
-
-
-class MetricsPage:
-    """``http://127.0.0.1:port/metrics``: the last :attr:`text`."""
-
-    def __init__(self, port: int) -> None:
-        self.text = ""
-        page = self
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 5.0
-
-            def do_GET(self) -> None:
-                body = page.text.encode()
-                self.send_response(200 if self.path == "/metrics" else 404)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                self.end_headers()
-                if self.path == "/metrics":
-                    self.wfile.write(body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                return
-
-        try:
-            self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        except OSError as error:
-            raise InputError(f"port {port} for metrics cannot be used ({error.strerror}); choose another") from error
-        self._http.daemon_threads = True
-        self.port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """End it."""
-        self._http.shutdown()
-        self._http.server_close()
+        return generate_latest(self.registry).decode()

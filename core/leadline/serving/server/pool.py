@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from logging import ERROR
 from typing import Any, Protocol
@@ -194,9 +194,11 @@ class Pool:
         """A lent block is used no more."""
         self._tell_all(messages.Forget(block))
 
-    def reload(self) -> None:
-        """Have the models loaded anew when they are next asked for."""
-        self._tell_all(messages.Forget(None))
+    def reload(self, models: Mapping[str, str]) -> None:
+        """Have models loaded anew when they are next asked for, from these places."""
+        self.template = replace(self.template, models=dict(models))
+        self._tell_all(messages.Reload(dict(models)))
+        self.infos.clear()
         for slot in self.slots:
             slot.models = frozenset()
 
@@ -265,7 +267,7 @@ class Pool:
         slot.child, slot.vitals = Child(self.launcher, config), Vitals(self.patience.silence_s, now)
         slot.state, slot.started_at, slot.models, slot.pid = "starting", now, frozenset(), None
         slot.loaded_at, slot.load_s = -math.inf, 0.0
-        self.metrics.count("worker_starts_total")
+        self.metrics.count("worker_starts_total", replica=str(slot.index))
         log("worker started", worker=slot.index, device=slot.device)
 
     def _complaint(self, slot: Slot, child: Child, vitals: Vitals, now: float) -> str | None:
@@ -290,7 +292,7 @@ class Pool:
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(slot.failures - 1, 20))
         slot.child, slot.vitals, slot.state, slot.reason = None, None, "down", reason
         slot.models, slot.start_at = frozenset(), now + pause_s
-        self.metrics.count("worker_losses_total")
+        self.metrics.count("worker_losses_total", replica=str(slot.index))
         log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
         if batch is not None:
             if slot_child is not None:  # until it is really gone, it may write there
@@ -333,7 +335,8 @@ class Pool:
         """The worker is done with its batch."""
         slot.state, slot.batch, slot.failures, slot.rested_at = "idle", None, 0, now
         slot.models = frozenset(rest.models)
-        self.metrics.observe("model_seconds", rest.seconds)
+        model = batch.tickets[0].request.model or ""
+        self.metrics.observe("model_seconds", rest.seconds, model=model, replica=str(slot.index))
         for room in batch.rooms:
             self._give_back(room)
         if batch.left:  # a worker that answers less than it was asked

@@ -11,10 +11,10 @@ import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from logging import DEBUG, ERROR, WARNING
 from typing import Any
@@ -23,20 +23,24 @@ import zmq
 
 import leadline
 from leadline.errors import InputError
-from leadline.serving.client.keys import KeyRing, new_pair
+from leadline.serving.client.keys import Guest, KeyRing, new_pair
+from leadline.serving.folders import PrivateFolder
 from leadline.serving.logs import dropped, log
 from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, pixels, wire
 from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.arena import Arena
-from leadline.serving.protocol.messages import WireError
+from leadline.serving.protocol.messages import EVERYBODY, Quota, WireError
 from leadline.serving.protocol.settings import ServerConfig
-from leadline.serving.server.batching import EVERYBODY, Batcher, RateLimiter, Ticket, network_megapixels
+from leadline.serving.server.access import Connection
+from leadline.serving.server.batching import Batcher, RateLimiter, Ticket, network_megapixels
 from leadline.serving.server.decoders import Decoders, Picture
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.launch import Launcher, LocalLauncher
 from leadline.serving.server.lender import Block, Lender
-from leadline.serving.server.metrics import Metrics, MetricsPage
+from leadline.serving.server.metrics import Metrics
+from leadline.serving.server.notify import notify
+from leadline.serving.server.operations import OperationsPage
 from leadline.serving.server.pool import Patience, Pool, Slot
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
@@ -59,6 +63,15 @@ LONG_DECODE_S, PENALTY = 0.3, 4.0
 STAY_LOADS, LONGEST_STAY_S, GAP_S = 2.5, 5.0, 0.05
 #: Long edge that a model makes of an image, until its first load says better.
 USUAL_SIZE_PX = 768
+#: Messages beyond a client's rate: so many a second are answered, the others dropped unread; after this many bursts of
+#: them, within a second or so, its connection is ended.
+ANSWERS_PER_S, FLOOD_BURSTS = 10.0, 2
+#: Messages of clients in one go: read, and dropped unread.
+MOST_READ, MOST_DROPPED = 64, 4000
+#: A front that has not gone through its loop for so long does not live.
+DEAD_S = 5.0
+#: How often the key ring is looked at for clients that were locked out.
+KEYS_EVERY_S = 1.0
 #: After something failed inside the front, before it goes on.
 BREATH_S = 0.05
 
@@ -105,7 +118,14 @@ class Server:
         self._stop = threading.Event()
         self.turned = self._began  # when the front last went through its loop
         self._batcher = Batcher(config.limits, config.max_members, config.window_s, config.max_megapixels)
-        self._rates = RateLimiter(config.limits.rate_per_s, config.limits.burst)
+        self._rates = RateLimiter(config.limits.rate_per_s, config.limits.burst, self._quota)
+        self._batcher.quota = self._quota
+        self._answers = RateLimiter(ANSWERS_PER_S, int(2 * ANSWERS_PER_S))
+        self._unread: Counter[str] = Counter()
+        self._ring = KeyRing(config.keys) if config.keys is not None else None
+        self._guests: dict[str, Guest] = {}
+        self._read_keys = -math.inf
+        self._reloaded: Mapping[str, str] | None = None
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._swept = self._began
         self._tended = -math.inf
@@ -126,22 +146,21 @@ class Server:
 
     def _open(self, launcher: Launcher | None, workers_bind: str | None) -> None:
         config = self.config
-        ring = KeyRing(config.keys) if config.keys is not None else None
         remote = workers_bind is not None
         front_keys, worker_keys = (new_pair(), new_pair()) if remote else (None, None)
         self._entrance = Entrance(
             self._context,
             config.bind,
             config.limits.frame_bytes,
-            ring,
+            self._ring,
             worker_keys[0] if worker_keys else "",
             self.metrics,
         )
-        self._folder = None if remote else tempfile.TemporaryDirectory(prefix="leadline-workers-")
+        self._folder = None if remote else PrivateFolder("leadline-workers-")
         arena = None if remote else Arena.create(config.arena_bytes)
         self._lender = None
         if arena is not None and self._folder is not None:
-            path = f"{self._folder.name}/blocks"
+            path = str(self._folder.path / "blocks")
             self._lender = Lender.create(path, config.limits.block_bytes, config.lend_bytes)
         devices = config.device.split(",") if config.replicas > 1 else [config.device]
         self._pool = Pool(
@@ -175,7 +194,11 @@ class Server:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._decoders = Decoders(config.decoders, config.limits.megapixels, arena, self._wake)
-        self._page = MetricsPage(config.metrics_port) if config.metrics_port is not None else None
+        self._page = None
+        if config.metrics_port is not None:
+            self._page = OperationsPage(
+                config.metrics_host, config.metrics_port, self.metrics.registry, self.live, self.ready
+            )
         self._watch()
 
     def _watch(self) -> None:
@@ -195,8 +218,28 @@ class Server:
             self._stopping_since = -1e9
         self._stop.set()
 
+    def reload(self, models: Mapping[str, str]) -> None:
+        """Serve these models from now on, loaded anew when they are next asked for. Any thread may ask."""
+        self._reloaded = dict(models)
+        self._wake()
+
+    def live(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the front goes through its loop. From any thread."""
+        still_s = self._clock() - self.turned
+        return still_s < DEAD_S, {"live": still_s < DEAD_S, "still_s": round(max(0.0, still_s), 2)}
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether a request would be computed now. From any thread."""
+        now = self._clock()
+        states = [slot.state for slot in self._pool.slots]
+        vitals = [slot.vitals for slot in self._pool.slots if slot.state in ("idle", "busy")]
+        up = sum(one is not None and one.quiet_s(now) < self.config.silence_s for one in vitals)
+        well = up > 0 and self.live()[0] and not self._stop.is_set()
+        return well, {"ready": well, "workers": states, "stopping": self._stop.is_set(), "waiting": len(self._batcher)}
+
     def run(self) -> None:
         """Serve until stopped."""
+        notify("READY=1")
         log("listening", address=self.address, keys=self._entrance.has_keys, models=list(self.config.models))
         try:
             while not self._finished():
@@ -219,6 +262,7 @@ class Server:
         now = self._clock()
         if self._stopping_since is None:
             self._stopping_since = now
+            notify("STOPPING=1")
             log("stopping", in_hand=len(self._tickets))
         return not self._tickets or now - self._stopping_since > self.config.drain_s
 
@@ -234,7 +278,7 @@ class Server:
         self._entrance.close()
         self._context.term()
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.remove()
         if self._page is not None:
             self._page.close()
         log("stopped")
@@ -273,20 +317,40 @@ class Server:
     # --- clients
 
     def _hear(self) -> None:
-        for client, route, frames in self._entrance.messages(64):  # then the workers get their turn
+        now, read = self._clock(), 0
+        for connection, route, frames in self._entrance.messages(MOST_DROPPED):
             try:
-                self._receive(client, route, frames)
+                if self._rates.allows(connection.client, now):
+                    read += 1
+                    self._receive(connection.client, route, frames)
+                else:
+                    self._refuse(connection, route, frames, now)
             except Exception:  # a mistake of ours must not be every client's
                 log("message failed", ERROR, exc_info=True)
+            if read >= MOST_READ:  # then the workers get their turn
+                return
+
+    def _refuse(self, connection: Connection, route: bytes, frames: list[Any], now: float) -> None:
+        """A message beyond its client's rate, before anything in it is looked at."""
+        client = connection.client
+        self._unread[client] += 1
+        if self._unread[client] > FLOOD_BURSTS * self.limits.burst:
+            self._entrance.cut(connection, "it sends far more messages than it may")
+            self._unread[client] = 0
+        if self._answers.allows(client, now):
+            known = wire.peek_id([frame.buffer for frame in frames])
+            text = f"more than {self.limits.rate_per_s:g} messages per second"
+            self._entrance.send(route, wire.reply_header(messages.Failure(known, "rate_limited", text)))
+
+    def _quota(self, client: str) -> Quota:
+        guest = self._guests.get(client)
+        return EVERYBODY if guest is None else guest.quota
 
     def _receive(self, client: str, route: bytes, frames: list[Any]) -> None:
         now = self._clock()
         try:
-            if not self._rates.allows(client, now):
-                known = wire.peek_id([frame.buffer for frame in frames])
-                raise WireError(f"more than {self.limits.rate_per_s:g} messages per second", "rate_limited", known)
             request = wire.read_request([frame.buffer for frame in frames], self.limits)
-            self.metrics.count("requests_total", f'op="{type(request).__name__.lower()}"')
+            self.metrics.count("requests_total", op=type(request).__name__.lower())
             if isinstance(request, messages.Predict):
                 self._admit(request, route, client, frames[2:], now)
             elif isinstance(request, messages.Cancel):
@@ -294,11 +358,11 @@ class Server:
             else:
                 self._inform(request, route)
         except WireError as error:
-            if error.code in ("bad_request", "rate_limited"):
+            if error.code == "bad_request":
                 self.metrics.count("malformed_total")
                 log("refused message", DEBUG, client=client, code=error.code, reason=str(error))
             else:
-                self.metrics.count("outcomes_total", f'code="{error.code}"')
+                self._outcome(error.code, "", client)
             self._entrance.send(route, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
 
     def _admit(self, request: messages.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
@@ -344,7 +408,7 @@ class Server:
         self.metrics.count("received_bytes_total", by=nbytes)
 
     def _check_work(self, ticket: Ticket, default_steps: int) -> None:
-        most = EVERYBODY.work or self.limits.work
+        most = self._quota(ticket.client).work or self.limits.work
         work = ticket.work * (ticket.request.steps or default_steps)
         if work > most:
             raise WireError(
@@ -486,8 +550,9 @@ class Server:
             idle.remove(slot)
             for ticket in batch:
                 ticket.data.started, ticket.data.stage = now, "starting"
-                self.metrics.observe("queue_seconds", now - ticket.arrived)
-            self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch))
+                self.metrics.observe("queue_seconds", now - ticket.arrived, model=ticket.request.model or "")
+            members = sum(t.request.ensemble for t in batch)
+            self.metrics.observe("batch_members", members, model=batch[0].request.model or "")
             self._pool.run(slot, batch, now)
 
     def _choose(self, idle: list[Slot], now: float) -> tuple[Slot, frozenset[str] | None] | None:
@@ -541,9 +606,9 @@ class Server:
         header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
         delivered = self._entrance.send(ticket.data.route, header, bodies)  # first of all: somebody waits
         self._forget(ticket)
-        self.metrics.count("outcomes_total", 'code="ok"')
+        self._outcome("ok", ticket.request.model or "", ticket.client)
         self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
-        self.metrics.observe("request_seconds", now - ticket.arrived)
+        self.metrics.observe("request_seconds", now - ticket.arrived, model=ticket.request.model or "")
         log("done", client=ticket.client, job=ticket.request.id, model=ticket.request.model,
             queue_s=round(queued, 4), total_s=round(now - ticket.arrived, 4))  # fmt: skip
         if not delivered:
@@ -579,9 +644,13 @@ class Server:
     def _end(self, ticket: Ticket, failure: messages.Failure | None, removed: bool = False) -> None:
         self._forget(ticket, removed)
         code = failure.code if failure is not None else "client_gone"
-        self.metrics.count("outcomes_total", f'code="{code}"')
+        self._outcome(code, ticket.request.model or "", ticket.client)
         if failure is not None:
             self._entrance.send(ticket.data.route, wire.reply_header(failure))
+
+    def _outcome(self, code: str, model: str, client: str) -> None:
+        name = client.removeprefix("key:") if client.startswith("key:") else ""
+        self.metrics.count("outcomes_total", code=code, model=model, client=name)
 
     def _forget(self, ticket: Ticket, removed: bool = False) -> None:
         if self._tickets.pop(ticket.data.key, None) is not None and not removed:
@@ -597,14 +666,36 @@ class Server:
         self._swept = now
         self._rates.forget(now)
         self._barred = {client: until for client, until in self._barred.items() if until > now}
+        self._answers.forget(now)
+        self._unread = Counter({client: n // 2 for client, n in self._unread.items() if n > 1})
+        self._watch_keys(now)
+        if self._reloaded is not None:
+            self.config, self._reloaded = replace(self.config, models=self._reloaded), None
+            self._pool.reload(self.config.models)
+            log("reloaded", models=list(self.config.models))
+        notify("WATCHDOG=1")
         self.metrics.set("queue_length", len(self._batcher))
+        self.metrics.set("connections", self._entrance.connections)
+        self.metrics.set("log_lines_dropped", dropped())
         self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
         self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
-        if self._page is not None:
-            self._page.text = self.metrics.render()
         held = private_bytes()
         if held > self.limits.queue_bytes + self.config.spare_bytes:
             self._recycle(held)
+
+    def _watch_keys(self, now: float) -> None:
+        """Clients that were locked out leave; quotas take effect."""
+        if self._ring is None or now - self._read_keys < KEYS_EVERY_S:
+            return
+        self._read_keys = now
+        guests = {f"key:{guest.name}": guest for guest in self._ring.guests()}
+        gone = {client for client, guest in self._guests.items()
+                if client not in guests or guests[client].public != guest.public}  # fmt: skip
+        self._guests = guests
+        if gone:
+            self._entrance.cut_clients(gone, "its key was removed")
+            for ticket in [ticket for ticket in self._tickets.values() if ticket.client in gone]:
+                self._drop(ticket, None)
 
     def _recycle(self, held: int) -> None:
         """If memory runs away, drop every connection; see :meth:`Entrance.reopen`."""
@@ -614,16 +705,25 @@ class Server:
         self._watch()
 
 
-def serve(config: ServerConfig, announce: Callable[[str], None], end_with_stdin: bool = False, **parts: Any) -> None:
-    """Serve in this thread until SIGTERM or SIGINT (twice: at once), or until standard input ends.
+def serve(
+    config: ServerConfig,
+    announce: Callable[[str], None],
+    end_with_stdin: bool = False,
+    models: Callable[[], Mapping[str, str]] | None = None,
+    **parts: Any,
+) -> None:
+    """Serve in this thread until SIGTERM or SIGINT (twice: at once), or until standard input ends. SIGHUP reloads.
 
     Args:
         config: How.
         announce: Told the address once it is bound.
         end_with_stdin: For servers that another process started for itself.
+        models: What to serve after SIGHUP.
         **parts: Further arguments of :class:`Server`.
     """
     server = Server(config, **parts)
+    if models is not None and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: server.reload(models()))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     if end_with_stdin:
@@ -649,7 +749,7 @@ def _threads_each(replicas: int) -> int | None:
     return None if replicas == 1 else max(1, free_cores() // replicas)
 
 
-def _private_endpoint(folder: tempfile.TemporaryDirectory[str] | None) -> str:
+def _private_endpoint(folder: PrivateFolder | None) -> str:
     if sys.platform == "win32" or folder is None:
         return "tcp://127.0.0.1:*"
-    return f"ipc://{folder.name}/{secrets.token_hex(4)}"
+    return f"ipc://{folder.path}/{secrets.token_hex(4)}"

@@ -57,9 +57,16 @@ class Stop:
 
 @dataclass(frozen=True)
 class Forget:
-    """A lent block is used no more; None: the models (their files may have changed)."""
+    """A lent block is used no more."""
 
-    block: int | None
+    block: int
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Load models anew when they are next asked for: name → what the loader takes."""
+
+    models: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -130,9 +137,9 @@ class Done:
     rest: Rest | None = None
 
 
-Message: TypeAlias = Run | Stop | Forget | Exit | Ready | Pulse | Loaded | Moved | Failed | Done
+Message: TypeAlias = Run | Stop | Forget | Reload | Exit | Ready | Pulse | Loaded | Moved | Failed | Done
 _KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Run, Stop, Forget, Exit, Ready, Pulse, Loaded, Moved, Failed, Done)
+    kind.__name__: kind for kind in (Run, Stop, Forget, Reload, Exit, Ready, Pulse, Loaded, Moved, Failed, Done)
 }
 
 

@@ -66,7 +66,8 @@ class Worker:
         budget = config.memory_bytes or default_budget(self._device)
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
-        self._stop_asked = self._leaving = False
+        self._sources = config.models
+        self._stop_asked = self._leaving = self._reload = False
 
     def serve(self) -> None:
         """Run until the front says :class:`~leadline.serving.worker.messages.Exit`."""
@@ -74,6 +75,7 @@ class Worker:
         try:
             while not self._leaving:
                 self._heart.moves += 1
+                self._clear_models()
                 if self._socket.poll(int(BEAT_S * 1000)):
                     message, frames = self._receive()
                     if isinstance(message, messages.Run):
@@ -87,7 +89,7 @@ class Worker:
     def _load_model(self, name: str) -> Any:
         self._tell("load", 0.0)
         started = time.monotonic()
-        estimator = self._load(self.config.models[name], device=self._device, precision=self.config.precision)
+        estimator = self._load(self._sources[name], device=self._device, precision=self.config.precision)
         spec = getattr(estimator, "spec", None)
         if spec is not None and spec.condition_channels:
             raise InputError(
@@ -283,13 +285,16 @@ class Worker:
         elif isinstance(message, messages.Stop):
             self._stop_asked |= message.batch == self._batch
         elif isinstance(message, messages.Forget):
-            self._forget(message.block)
+            self._blocks.pop(message.block, None)
+        elif isinstance(message, messages.Reload):
+            self._sources = message.models
+            self._reload = True
 
-    def _forget(self, block: int | None) -> None:
-        if block is None:
+    def _clear_models(self) -> None:
+        """Between two batches, as the one that runs may need what it has."""
+        if self._reload:
+            self._reload = False
             self._models.clear()
-        else:
-            self._blocks.pop(block, None)
 
     def _tell(self, stage: str, fraction: float) -> None:
         self._send(messages.Moved(self._batch, stage, min(1.0, max(0.0, fraction))))

@@ -1,0 +1,259 @@
+"""What strangers send without being asked, keys that go, health, reload, and what is left on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+import zmq
+from stand_in import expected
+from test_resilience import server_process, until
+
+from leadline.errors import InputError
+from leadline.serving.client.client import AccessDenied, Client, ServerUnreachable
+from leadline.serving.client.keys import KeyRing
+from leadline.serving.folders import PrivateFolder
+from leadline.serving.protocol.messages import Limits, Quota
+from leadline.serving.server.server import Server
+
+
+def flood(address: str, message: list[bytes], ended: threading.Event, sent: list[int]) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.sndtimeo = 0, 100
+        dealer.connect(address)
+        while not ended.is_set():
+            try:
+                dealer.send_multipart(message)
+                sent[0] += 1
+            except zmq.Again:
+                continue
+
+
+@pytest.mark.parametrize("header", [b'{"op":"status","id":"1"}', b'{"op":' + b"[" * 8000 + b"]" * 8000 + b"}"])
+def test_a_flood_is_dropped_unread_and_its_connection_cut(
+    start: Callable[..., Server], image: np.ndarray, header: bytes
+) -> None:
+    server = start()
+    ended, sent = threading.Event(), [0]
+    with Client(server.address, timeout_s=30) as client:
+        client.predict(image)
+        quiet = sorted(_timed(client, image, seed) for seed in range(30))
+        flooder = threading.Thread(target=flood, args=(server.address, [b"LEADLINE1", header], ended, sent))
+        flooder.start()
+        try:
+            time.sleep(0.5)
+            busy = sorted(_timed(client, image, seed) for seed in range(30))
+        finally:
+            ended.set()
+            flooder.join()
+    assert sent[0] > 2000
+    assert server.metrics.value("cut_connections_total") >= 1
+    assert server.metrics.value("socket_recycles_total") == 0
+    assert busy[-2] < max(2.0, 5 * quiet[-2])
+
+
+def _timed(client: Client, image: np.ndarray, seed: int) -> float:
+    started = time.monotonic()
+    np.testing.assert_array_equal(client.predict(image, seed=seed).values, expected(image, seed))
+    return time.monotonic() - started
+
+
+def test_bare_connections_neither_end_the_server_nor_keep_others_out(image: np.ndarray, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "ring")
+    ring.add("ana", tmp_path / "ana.json")
+    program = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (512, 512)); from leadline.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program, "serve", "--announce",
+               "--end-with-stdin", "--loader=stand_in:load", "--model=plain={}", "--log-level=error",
+               "--bind=tcp://127.0.0.1:*", f"--keys={ring.folder}"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        bare: list[socket.socket] = []
+        try:
+            address = json.loads(process.stdout.readline())["listening"]
+            where = urlsplit(address)
+            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=20) as ana:
+                ana.predict(image)
+                for _ in range(700):
+                    bare.append(socket.create_connection((where.hostname, where.port), 5))
+                os.kill(ana.status()["workers"][0]["pid"], signal.SIGKILL)  # the next one needs descriptors
+                np.testing.assert_array_equal(ana.predict(image, seed=3).values, expected(image, 3))
+            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=20) as again:
+                np.testing.assert_array_equal(again.predict(image, seed=4).values, expected(image, 4))
+        finally:
+            for one in bare:
+                one.close()
+            process.stdin.close()
+            process.wait(20)
+
+
+def test_a_removed_key_ends_its_connections(start: Callable[..., Server], image: np.ndarray, tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "ring")
+    ring.add("ana", tmp_path / "ana.json")
+    ring.add("ben", tmp_path / "ben.json")
+    server = start({"slow": {"step_s": 0.2}}, keys=ring.folder)
+    ana = Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=2)
+    ben = Client(server.address, client_keys=tmp_path / "ben.json", timeout_s=30, reconnect_s=2)
+    with ana, ben:
+        ana.hello()
+        job = ben.submit(image, steps=50)
+        assert until(lambda: ana.status()["running"] == 1, 20)
+        time.sleep(1.2)  # the ring has been read
+        ring.remove("ben")
+        with pytest.raises((AccessDenied, ServerUnreachable)):
+            job.result(15)
+        assert until(lambda: ana.status()["running"] == 0, 5)
+        np.testing.assert_array_equal(ana.predict(image, seed=2, steps=1).values, expected(image, 2, 1))
+
+
+def test_quotas_of_a_key_hold_across_its_connections(
+    start: Callable[..., Server], image: np.ndarray, tmp_path: Path
+) -> None:
+    ring = KeyRing(tmp_path / "ring")
+    ring.add("ana", tmp_path / "ana.json", Quota(queue=2, work=2.5))
+    server = start({"slow": {"step_s": 0.3}}, keys=ring.folder)
+    clients = [Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30) for _ in range(3)]
+    try:
+        clients[0].hello()
+        time.sleep(1.2)
+        jobs = [client.submit(image, steps=3) for client in clients]
+        outcomes = []
+        for job in jobs:
+            try:
+                outcomes.append(job.result(30).shape)
+            except Exception as error:
+                outcomes.append(getattr(error, "code", repr(error)))
+        assert sorted(map(str, outcomes)) == ["(48, 64)", "(48, 64)", "busy"]
+        with pytest.raises(InputError, match="megapixels of work"):
+            clients[0].predict(image, size=2000)
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_health_reflects_the_workers_and_the_front(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(metrics_port=0, silence_s=2.0)
+    page = server._page
+    assert page is not None
+    base = f"http://127.0.0.1:{page.port}"
+
+    def ask(path: str) -> tuple[int, dict[str, Any]]:
+        try:
+            with urlopen(base + path, timeout=5) as response:
+                return response.status, json.loads(response.read())
+        except HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    with Client(server.address, timeout_s=30) as client:
+        client.predict(image)
+        assert ask("/health/live")[0] == 200
+        assert ask("/health/ready")[1]["ready"]
+        os.kill(client.status()["workers"][0]["pid"], signal.SIGSTOP)
+        assert until(lambda: ask("/health/ready")[0] == 503, 6)
+        assert ask("/health/live")[0] == 200
+        assert until(lambda: ask("/health/ready")[0] == 200, 20)
+        with urlopen(f"{base}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        assert 'leadline_worker_losses_total{replica="0"} 1.0' in text
+    server.turned = -1e9
+    server._clock = lambda: 0.0  # the front stands still
+    assert ask("/health/live")[0] == 503
+
+
+def test_a_hangup_loads_models_anew(image: np.ndarray) -> None:
+    with server_process() as (process, address), Client(address, timeout_s=30) as client:
+        client.predict(image)
+        assert until(lambda: client.status()["workers"][0]["models"] == ["plain"], 5)
+        process.send_signal(signal.SIGHUP)
+        assert until(lambda: client.status()["workers"][0]["models"] == [], 5)
+        np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
+
+
+def test_two_models_and_memory_for_one_do_not_thrash(start: Callable[..., Server], image: np.ndarray) -> None:
+    models = {name: {"megabytes": 40, "load_s": 0.5, "step_s": 0.01} for name in "ab"}
+    server = start(models, memory_bytes=50 << 20)
+
+    def replies(names: str, seconds: float) -> int:
+        counts, end = [0] * len(names), time.monotonic() + seconds
+
+        def keep_asking(index: int) -> None:
+            with Client(server.address, timeout_s=60) as client:
+                while time.monotonic() < end:
+                    client.predict(image, model=names[index], steps=2)
+                    counts[index] += time.monotonic() < end
+
+        threads = [threading.Thread(target=keep_asking, args=(index,)) for index in range(len(names))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert min(counts) > 0  # nobody starves
+        return sum(counts)
+
+    with Client(server.address, timeout_s=30) as client:
+        client.predict(image, model="a")
+    one = replies("a", 4.0)
+    two = replies("ab", 8.0) / 2
+    assert two >= 0.5 * one, (one, two)  # 0.6 on a quiet machine: docs/server.md
+
+
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "ring")
+    ring.server()
+    (ring.folder / "server.json").chmod(0o644)
+    with pytest.raises(InputError, match="chmod 600"):
+        ring.server()
+
+
+def test_folders_of_the_killed_are_removed_and_those_of_the_living_are_not() -> None:
+    kind = f"leadline-test-{os.getpid()}-"
+    living = PrivateFolder(kind)
+    program = f"from leadline.serving.folders import PrivateFolder as P; import os; print(P({kind!r}).path, flush=True); os.kill(os.getpid(), 9)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    left = Path(run.stdout.strip())
+    assert left.is_dir()
+    assert living.path.is_dir()
+    PrivateFolder(kind).remove()
+    assert not left.exists()
+    assert living.path.is_dir()
+    living.remove()
+    assert not list(Path(tempfile.gettempdir()).glob(f"{kind}*"))
+
+
+def test_idle_connections_do_not_block_lending(start: Callable[..., Server]) -> None:
+    from leadline.serving.client.loan import ask, receive
+
+    server = start(limits=Limits(block_bytes=64 << 20))
+    assert server._lender is not None
+    idle = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(70)]
+    try:
+        for one in idle:
+            one.connect(server._lender.path)
+        time.sleep(0.5)
+        connection = ask(server._lender.path, "s" * 20, 1 << 20, 64 << 20)
+        assert connection is not None
+        connection.settimeout(5)
+        loan = receive(connection)
+        assert loan is not None
+        loan.end()
+    finally:
+        for one in idle:
+            one.close()
