@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_bench import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
+from ros_pictures import HEIGHT as SCENE_HEIGHT
+from ros_pictures import SCENE, encoded
+from ros_pictures import WIDTH as SCENE_WIDTH
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from test_encodings import HEIGHT as SCENE_HEIGHT
-from test_encodings import SCENE, encoded
-from test_encodings import WIDTH as SCENE_WIDTH
 
 from leadline.streaming.ros.encodings import IMAGE_ENCODINGS, decode_compressed_depth
 
