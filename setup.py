@@ -5,7 +5,6 @@ pip reads names, versions and dependencies from pyproject.toml. The setuptools o
 """
 
 import re
-from glob import glob
 from pathlib import Path
 
 import setuptools
@@ -13,11 +12,20 @@ from setuptools import Distribution, find_packages, setup
 
 READS_PYPROJECT = int(setuptools.__version__.split(".")[0]) >= 77
 
+#: Where the files lie. `colcon build --symlink-install` runs a link to this file in a folder that has no others.
+SOURCE = Path(__file__).resolve().parent
+
+
+def files(pattern):
+    """Files of the source folder, by names relative to it (setuptools refuses absolute ones)."""
+    return sorted(str(path.relative_to(SOURCE)) for path in SOURCE.glob(pattern))
+
+
 SHARED_FILES = [
     ("share/ament_index/resource_index/packages", ["resource/leadline"]),
     ("share/leadline", ["package.xml"]),
-    ("share/leadline/launch", sorted(glob("launch/*.py"))),
-    ("share/leadline/config", sorted(glob("config/*.yaml") + glob("config/*.xml"))),
+    ("share/leadline/launch", files("launch/*.py")),
+    ("share/leadline/config", files("config/*.yaml") + files("config/*.xml")),
 ]
 
 
@@ -30,14 +38,14 @@ class WithoutPyproject(Distribution):
 
 def spelled_out():
     """What pyproject.toml says, for a setuptools that cannot read it."""
-    version = re.search(r'^version = "(.+)"$', Path("pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    version = re.search(r'^version = "(.+)"$', (SOURCE / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     return {
         "distclass": WithoutPyproject,
         "name": "leadline",
         "version": version.group(1),
         "license": "Apache-2.0",
         "package_dir": {"": "core", "leadline_ros": "ros2_node/leadline_ros"},
-        "packages": find_packages("core") + find_packages("ros2_node"),
+        "packages": find_packages(str(SOURCE / "core")) + find_packages(str(SOURCE / "ros2_node")),
         "package_data": {"leadline": ["py.typed", "checkpoints/mini/*", "completion/*.npz"]},
         "zip_safe": False,
         "entry_points": {

@@ -5,15 +5,11 @@ ros2 launch leadline demo.launch.py
 
 from __future__ import annotations
 
-import os
-import sys
-
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from leadline_launch import common_arguments, depth_node, environment
+from leadline_ros.launching import common_arguments, depth_node, environment, points_arguments
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -28,10 +24,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *common_arguments("demo.yaml", image="/camera/image_raw"),
-            DeclareLaunchArgument("points", default_value="/lidar/points", description="Topic of the point clouds."),
-            DeclareLaunchArgument(
-                "sparse_depth", default_value="sparse_depth", description="Topic of sparse depth images."
-            ),
+            *points_arguments("/lidar/points"),
             source,
             OpaqueFunction(function=depth_node),
         ]

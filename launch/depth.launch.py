@@ -6,14 +6,10 @@ ros2 launch leadline depth.launch.py image:=/front/image_raw namespace:=front ca
 
 from __future__ import annotations
 
-import os
-import sys
-
 from launch import LaunchDescription
 from launch.actions import OpaqueFunction
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from leadline_launch import common_arguments, depth_node
+from leadline_ros.launching import common_arguments, depth_node
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -60,5 +60,7 @@ def encoded(encoding: str) -> np.ndarray:  # noqa: PLR0911
         return packed
     if name == "nv24":
         return np.vstack([y, np.dstack([u, v]).reshape(2 * HEIGHT, WIDTH)])
+    if name in ("i420", "yuv420p"):  # a plane of each: two rows of chroma in one row of luma
+        return np.vstack([y, *(plane[::2, ::2].reshape(HEIGHT // 4, WIDTH) for plane in (u, v))])
     first, second = (u, v) if name == "nv12" else (v, u)
     return np.vstack([y, np.dstack([first[::2, ::2], second[::2, ::2]]).reshape(HEIGHT // 2, WIDTH)])

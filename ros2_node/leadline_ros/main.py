@@ -8,12 +8,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 _SPIN_S = 0.1
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until it is asked to end; 0, or 1 if it could not start."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the node until it is asked to end, and end the process: with 0, or 1 if it could not start."""
     stop = threading.Event()
     stop_on_signals(stop)  # before anything slow is imported
 
@@ -24,13 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threads.prepare()
     keep_large_blocks()
     use_large_image_profile()
-    code, ended = _run(stop, None if arguments is None else list(arguments))
-    if not ended:
-        # The model is inside a call that cannot be interrupted. Its thread would crash the interpreter's own end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    code = _run(stop, None if arguments is None else list(arguments))
+    # Everything of ours is closed. What the interpreter would still tear down (torch, loaded by now) takes seconds on a
+    # busy machine, longer than `ros2 launch` waits; and a model inside a call that cannot be interrupted would crash it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def stop_on_signals(stop: threading.Event) -> None:
@@ -43,8 +43,8 @@ def stop_on_signals(stop: threading.Event) -> None:
         signal.signal(number, ask_to_stop)
 
 
-def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]:
-    """(exit code, whether every thread has ended)."""
+def _run(stop: threading.Event, arguments: list[str] | None) -> int:
+    """The exit code."""
     import rclpy  # noqa: PLC0415
     from rclpy.exceptions import ParameterException  # noqa: PLC0415
     from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415
@@ -59,7 +59,7 @@ def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]
     except (LeadlineError, ParameterException, RCLError, RuntimeError) as error:  # rclpy's are several kinds
         print(f"depth_node: {str(error).strip().splitlines()[0]}", file=sys.stderr)
         rclpy.try_shutdown()
-        return 1, True
+        return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -70,12 +70,12 @@ def _run(stop: threading.Event, arguments: list[str] | None) -> tuple[int, bool]
             except RCLError as error:  # a broken request of somebody else must not end the node
                 node.get_logger().error(f"rclpy: {error}")
     finally:
-        ended = node.close()
+        node.close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
-    return 0, ended
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

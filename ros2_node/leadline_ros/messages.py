@@ -28,7 +28,7 @@ def rgb_through_cv_bridge() -> Callable[[Image | CompressedImage], Array]:
         InputError: It is not installed, or was built for another NumPy.
     """
     try:
-        from cv_bridge import CvBridge, CvBridgeError  # noqa: PLC0415
+        from cv_bridge import CvBridge  # noqa: PLC0415
     except (ImportError, AttributeError) as error:
         raise InputError(f"use_cv_bridge is set but cv_bridge cannot be imported ({error}); unset it") from error
     bridge = CvBridge()
@@ -38,10 +38,30 @@ def rgb_through_cv_bridge() -> Callable[[Image | CompressedImage], Array]:
             return decode_compressed(message.data)
         try:
             return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, desired_encoding="rgb8"))
-        except CvBridgeError as error:
-            raise InputError(f"cv_bridge: {error}") from error
+        except Exception as error:  # builds of cv_bridge raise whatever their dictionaries and bindings lead to
+            raise InputError(f"cv_bridge cannot convert {message.encoding}: {type(error).__name__}: {error}") from error
 
+    _try_out(convert)
     return convert
+
+
+def _try_out(convert: Callable[[Image | CompressedImage], Array]) -> None:
+    """Some builds of cv_bridge can be imported and convert nothing: better found before the first frame.
+
+    Raises:
+        InputError: It does not give back the colours of a small picture.
+    """
+    bgr = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    header = Header()
+    for encoding, pixels in (("rgb8", bgr[..., ::-1]), ("bgr8", bgr), ("mono8", bgr[..., 0])):
+        try:
+            converted = convert(image_message(header, encoding, pixels))
+            right = converted.shape == (2, 2, 3) and (encoding == "mono8" or (converted == bgr[..., ::-1]).all())
+            reason = "the colours come out wrong"
+        except InputError as error:
+            right, reason = False, str(error)
+        if not right:
+            raise InputError(f"use_cv_bridge is set but this cv_bridge does not work ({reason}); unset it")
 
 
 def image_message(header: Header, encoding: str, pixels: Array) -> Image:

@@ -192,7 +192,7 @@ class DepthNode(LifecycleNode):
 
     def _release(self) -> bool:
         """Drop worker, model and publishers; False if the model would not let go in time."""
-        patience_s = 1.0 if self.stop.is_set() else 10.0
+        patience_s = 0.3 if self.stop.is_set() else 10.0
         ended = self.worker is None or self.worker.stop(patience_s)
         if self.outputs is not None:
             self.outputs.destroy()

@@ -89,7 +89,7 @@ def _importable() -> Iterator[None]:
     vars(modules["launch.actions"]).update(DeclareLaunchArgument=DeclareLaunchArgument, OpaqueFunction=OpaqueFunction)
     vars(modules["launch.substitutions"]).update(LaunchConfiguration=LaunchConfiguration)
     vars(modules["launch_ros.actions"]).update(Node=Node)
-    path, before = list(sys.path), {name: sys.modules.get(name) for name in [*modules, "leadline_launch"]}
+    path, before = list(sys.path), {name: sys.modules.get(name) for name in [*modules, "leadline_ros.launching"]}
     sys.modules.update(modules)
     try:
         yield

@@ -76,3 +76,16 @@ def test_the_demo_hears_what_its_source_says() -> None:
     source, node = nodes("demo.launch.py")
     assert source.executable == "leadline_demo_source"
     assert dict(node.remappings) == {"image": "/camera/image_raw", "points": "/lidar/points"}
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("True", True), ("1", True), ("yes", True), ("False", False), ("0", False)]
+)
+def test_true_and_false_in_any_spelling(text: str, meant: bool) -> None:
+    (node,) = nodes("depth.launch.py", auto_activate=text, use_sim_time=text)
+    assert node.parameters[1] == {"auto_activate": meant, "use_sim_time": meant}
+
+
+def test_what_is_neither_true_nor_false_is_refused() -> None:
+    with pytest.raises(ValueError, match="auto_activate is 'maybe'"):
+        nodes("depth.launch.py", auto_activate="maybe")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -64,3 +65,26 @@ def test_launch_and_parameter_files_lie_where_ros_looks(monkeypatch: pytest.Monk
     }
     assert (ROOT / files["share/leadline"][0]).is_file()
     assert (ROOT / files["share/ament_index/resource_index/packages"][0]).is_file()
+
+
+def test_it_can_be_run_from_a_folder_that_links_to_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `colcon build --symlink-install` does."""
+    said: dict[str, Any] = {}
+    (tmp_path / "setup.py").symlink_to(ROOT / "setup.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(setuptools, "__version__", "68.1.2")
+    monkeypatch.setattr(setuptools, "setup", lambda **keywords: said.update(keywords))
+    runpy.run_path("setup.py")
+    assert {"leadline", "leadline_ros"} <= set(said["packages"])
+    assert "launch/depth.launch.py" in dict(said["data_files"])["share/leadline/launch"]
+
+
+def test_package_xml_names_what_pyproject_needs(project: dict[str, Any]) -> None:
+    """What has a rosdep key of a version that will do."""
+    keys = {"numpy": "python3-numpy", "pillow": "python3-pil", "pyyaml": "python3-yaml", "scipy": "python3-scipy"}
+    keys |= {"opencv-python-headless": "python3-opencv", "click": "python3-click", "rich": "python3-rich"}
+    without = {"torch", "diffusers", "safetensors", "huggingface-hub", "openexr"}
+    needed = {re.split(r"[<>=\[;]", line)[0] for line in project["project"]["dependencies"]}
+    assert needed == set(keys) | without
+    package = (ROOT / "package.xml").read_text(encoding="utf-8")
+    assert [key for key in keys.values() if f"<exec_depend>{key}</exec_depend>" not in package] == []

@@ -127,6 +127,7 @@ def test_rates_and_gaps() -> None:
         ({"precision": "fp8"}, "precision"),
         ({"extrinsics": (1.0, 2.0)}, "extrinsics"),
         ({"model": " "}, "model"),
+        ({"metric_scale": -3.0}, "metric_scale"),
         ({"max_depth_m": float("nan")}, "max_depth_m"),
     ],
 )

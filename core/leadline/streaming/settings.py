@@ -68,7 +68,7 @@ class StreamSettings:
     )
     rectified: bool = option(False, "The image is rectified: use P of camera_info and no distortion.")
 
-    metric_scale: float = option(0.0, "Known scale: metres = to_depth(scale * value + shift); 0: unknown.", -1e6, 1e6)
+    metric_scale: float = option(0.0, "Known scale: metres = to_depth(scale * value + shift); 0: unknown.", 0.0, 1e6)
     metric_shift: float = option(0.0, "Known shift, used with metric_scale.", -1e6, 1e6)
     camera_height_m: float = option(
         0.0, "Height of the camera above flat ground, which then gives the scale; 0: unknown.", 0.0, 100.0

@@ -79,6 +79,7 @@ def _layouts() -> dict[str, _Layout]:
         }
     uyvy = _Layout(u8, 2, _convert(cv2.COLOR_YUV2RGB_UYVY))
     yuyv = _Layout(u8, 2, _convert(cv2.COLOR_YUV2RGB_YUYV))
+    i420 = _Layout(u8, 1, _convert(cv2.COLOR_YUV2RGB_I420), rows=(3, 2))
     return table | {
         "yuv422": uyvy,
         "uyvy": uyvy,
@@ -86,6 +87,8 @@ def _layouts() -> dict[str, _Layout]:
         "yuyv": yuyv,
         "nv12": _Layout(u8, 1, _convert(cv2.COLOR_YUV2RGB_NV12), rows=(3, 2)),
         "nv21": _Layout(u8, 1, _convert(cv2.COLOR_YUV2RGB_NV21), rows=(3, 2)),
+        "i420": i420,
+        "yuv420p": i420,
         "nv24": _Layout(u8, 1, _nv24_to_rgb, rows=(3, 1)),
     }
 
@@ -144,6 +147,10 @@ def decode_image(encoding: str, height: int, width: int, step: int, data: Any, b
         dtype = dtype.newbyteorder(">")
     if encoding == "nv24":  # the UV plane has rows twice as long: with padding its layout is undefined
         step = width
+    if encoding in ("i420", "yuv420p") and step != width:  # two rows of a chroma plane lie in one row of the message
+        raise InputError(
+            f"encoding {encoding} with padded rows ({step} bytes for {width} pixels) has no defined layout"
+        )
     pixels = _rows(data, height * numerator // denominator, width, layout.channels, dtype, step)
     if not dtype.isnative:
         pixels = pixels.astype(layout.dtype)
@@ -179,7 +186,7 @@ def _compressed_size(encoded: npt.NDArray[np.uint8]) -> tuple[int, int]:
     from PIL import Image  # noqa: PLC0415  (only this path needs it)
 
     try:
-        with Image.open(BytesIO(encoded[: 1 << 16].tobytes())) as picture:
+        with Image.open(BytesIO(encoded)) as picture:  # all of it: metadata before the size may be large
             return picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError("compressed image is no JPEG, PNG or other picture; check the topic") from error
