@@ -34,22 +34,61 @@ def test_static_chain_agrees_with_scipy() -> None:
         tree.add(parent, child, 0, shift, turn.as_quat(), is_static=True)
     lidar, camera, optical = (rigid(turn, shift) for turn, shift in zip(turns, shifts, strict=True))
     expected = np.linalg.inv(camera @ optical) @ lidar
-    np.testing.assert_allclose(tree.lookup("optical", "/lidar", 5 * SECOND), expected, atol=1e-12)
-    np.testing.assert_allclose(tree.lookup("lidar", "optical", 0), np.linalg.inv(expected), atol=1e-12)
+    np.testing.assert_allclose(tree.lookup("optical", "/lidar", 5 * SECOND).motion, expected, atol=1e-12)
+    np.testing.assert_allclose(tree.lookup("lidar", "optical", 0).motion, np.linalg.inv(expected), atol=1e-12)
     assert tree.lookup("optical", "elsewhere", 0) is None
 
 
-def test_moving_frames_are_interpolated_and_not_extrapolated() -> None:
-    tree = TransformTree(slack_s=0.1)
+def test_moving_frames_are_interpolated() -> None:
+    tree = TransformTree()
     turns = Rotation.from_euler("z", [[0], [80]], degrees=True)
     tree.add("odom", "base", SECOND, [0, 0, 0], turns[0].as_quat(), is_static=False)
     tree.add("odom", "base", 2 * SECOND, [4, 0, 0], turns[1].as_quat(), is_static=False)
     halfway = tree.lookup("odom", "base", SECOND + SECOND // 4)
-    np.testing.assert_allclose(halfway, rigid(Slerp([0, 1], turns)(0.25), [1, 0, 0]), atol=1e-9)
+    assert halfway.extrapolated_s == 0.0
+    np.testing.assert_allclose(halfway.motion, rigid(Slerp([0, 1], turns)(0.25), [1, 0, 0]), atol=1e-9)
     assert tree.lookup("odom", "base", 3 * SECOND) is None
     # Driving forward 4 m/s while standing objects are measured at two times: through odom they agree.
     through = tree.lookup_through("base", 2 * SECOND, "base", SECOND, "odom")
-    np.testing.assert_allclose(through, np.linalg.inv(rigid(turns[1], [4, 0, 0])), atol=1e-9)
+    np.testing.assert_allclose(through.motion, np.linalg.inv(rigid(turns[1], [4, 0, 0])), atol=1e-9)
+
+
+def test_late_transforms_are_extrapolated_only_on_request_and_by_how_much_is_said() -> None:
+    """Driving on a circle at 8 m/s and 0.3 rad/s: 200 ms beyond the last odometry."""
+    tree = TransformTree()
+
+    def pose(time_s: float) -> np.ndarray:
+        yaw = 0.3 * time_s
+        centre = 8 / 0.3
+        return rigid(Rotation.from_euler("z", yaw), [centre * np.sin(yaw), centre * (1 - np.cos(yaw)), 0.0])
+
+    for number in range(51):
+        now = pose(number / 50)
+        turn = Rotation.from_matrix(now[:3, :3]).as_quat()
+        tree.add("odom", "base", number * SECOND // 50, now[:3, 3], turn, is_static=False)
+    asked = SECOND + SECOND // 5
+    assert tree.lookup("odom", "base", asked) is None
+    assert tree.lookup("odom", "base", asked, reach_s=0.1) is None
+    assert tree.outside_s("odom", "base", asked) == pytest.approx(0.2)
+    found = tree.lookup("odom", "base", asked, reach_s=0.25)
+    assert found.extrapolated_s == pytest.approx(0.2)
+    np.testing.assert_allclose(found.motion, pose(1.2), atol=1e-6)
+    assert tree.moves("odom", "base")
+    assert tree.outside_s("map", "base", asked) is None
+
+
+def test_a_time_jump_forgets_what_moves_and_keeps_what_is_static() -> None:
+    tree = TransformTree()
+    tree.add("base", "camera", 0, [1, 0, 0], [0, 0, 0, 1], is_static=True)
+    for second in range(1, 6):
+        tree.add("odom", "base", second * SECOND, [second, 0, 0], [0, 0, 0, 1], is_static=False)
+    # A simulation starts again elsewhere, within the ten seconds that are kept.
+    tree.add("odom", "base", 2 * SECOND, [100, 0, 0], [0, 0, 0, 1], is_static=False)
+    tree.add("odom", "base", 3 * SECOND, [100, 0, 0], [0, 0, 0, 1], is_static=False)
+    assert tree.lookup("odom", "base", 2 * SECOND + SECOND // 2).motion[0, 3] == 100
+    tree.forget_moving()
+    assert tree.lookup("odom", "base", 3 * SECOND, reach_s=10.0) is None
+    assert tree.lookup("base", "camera", 0).motion[0, 3] == 1
 
 
 def test_nonsense_transforms_are_refused() -> None:

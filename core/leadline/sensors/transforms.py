@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -96,7 +98,8 @@ def extrinsic(value: Any) -> Matrix:
     return matrix
 
 
-def _inverse(matrix: Matrix) -> Matrix:
+def rigid_inverse(matrix: Matrix) -> Matrix:
+    """The inverse of a rigid 4×4."""
     inverse = np.eye(4)
     inverse[:3, :3] = matrix[:3, :3].T
     inverse[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
@@ -115,6 +118,46 @@ def _slerp(a: Matrix, b: Matrix, fraction: float) -> Matrix:
     return np.asarray((np.sin((1 - fraction) * angle) * a + np.sin(fraction * angle) * b) / np.sin(angle))
 
 
+def rigid_power(motion: Matrix, exponent: float) -> Matrix:
+    """A rigid 4×4 done ``exponent`` times at constant velocity (exp(exponent · log(motion)) in SE(3))."""
+    turn = cv2.Rodrigues(motion[:3, :3])[0].ravel()
+    result = np.eye(4)
+    result[:3, :3] = cv2.Rodrigues(exponent * turn)[0]
+    velocity = np.linalg.solve(_along_turn(turn), motion[:3, 3])
+    result[:3, 3] = _along_turn(exponent * turn) @ (exponent * velocity)
+    return result
+
+
+def _along_turn(turn: Matrix) -> Matrix:
+    """3×3 by which a velocity is multiplied when the body turns by ``turn`` (rotation vector) on the way."""
+    angle = float(np.linalg.norm(turn))
+    x, y, z = turn
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    if angle < 1e-6:
+        return np.eye(3) + 0.5 * cross
+    return np.eye(3) + (1 - np.cos(angle)) / angle**2 * cross + (angle - np.sin(angle)) / angle**3 * cross @ cross
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where one frame stands in another.
+
+    Attributes:
+        motion: 4×4 that takes points from the source frame to the target frame.
+        extrapolated_s: How far beyond the transforms that have come (or before the first) the time asked for lies. Over
+            that time the last motion was carried on at constant velocity. 0: between two transforms.
+    """
+
+    motion: Matrix
+    extrapolated_s: float = 0.0
+
+
+#: The velocity for an extrapolation is taken over at least this time, so that jitter of stamps does not matter.
+_VELOCITY_NS = 30_000_000
+#: A stamp so far before the newest one means that time was reset.
+_RESET_NS = 1_000_000_000
+
+
 class _Edge:
     """Motion of one child frame in its parent over time."""
 
@@ -127,37 +170,50 @@ class _Edge:
         if self.is_static:
             self.history = [(stamp_ns, pose)]
             return
-        if self.history and stamp_ns < self.history[-1][0] - keep_ns:
-            self.history.clear()  # time was reset
+        if self.history and stamp_ns < self.history[-1][0] - _RESET_NS:
+            self.history.clear()
         insort(self.history, (stamp_ns, pose))
         oldest = self.history[-1][0] - keep_ns
         while self.history[0][0] < oldest:
             self.history.pop(0)
 
-    def at(self, stamp_ns: int, slack_ns: int) -> Matrix | None:
-        """Child → parent at a time: interpolated between two stamps, held for ``slack_ns`` outside."""
+    def at(self, stamp_ns: int) -> tuple[Matrix, int]:
+        """Child → parent at a time, and how far (ns) that time lies outside of what is known."""
         first, last = self.history[0], self.history[-1]
-        if self.is_static or stamp_ns >= last[0]:
-            if not self.is_static and stamp_ns - last[0] > slack_ns:
-                return None
-            return matrix_from(last[1][:3], last[1][3:])
+        if self.is_static:
+            return _matrix(last[1]), 0
+        if stamp_ns > last[0]:
+            return self._extrapolated(stamp_ns), stamp_ns - last[0]
         if stamp_ns <= first[0]:
-            return matrix_from(first[1][:3], first[1][3:]) if first[0] - stamp_ns <= slack_ns else None
+            return _matrix(first[1]), first[0] - stamp_ns
         after = bisect_left(self.history, (stamp_ns, ()))
         (t0, p0), (t1, p1) = self.history[after - 1], self.history[after]
         fraction = (stamp_ns - t0) / max(t1 - t0, 1)
         a, b = np.array(p0), np.array(p1)
         turn = _slerp(a[3:] / np.linalg.norm(a[3:]), b[3:] / np.linalg.norm(b[3:]), fraction)
-        return matrix_from(list((1 - fraction) * a[:3] + fraction * b[:3]), list(turn))
+        return matrix_from(list((1 - fraction) * a[:3] + fraction * b[:3]), list(turn)), 0
+
+    def _extrapolated(self, stamp_ns: int) -> Matrix:
+        """Beyond the newest pose at the velocity of the last moments; standing still if there is but one."""
+        newest_ns, newest = self.history[-1]
+        before = next((entry for entry in reversed(self.history) if entry[0] <= newest_ns - _VELOCITY_NS), None)
+        pose = _matrix(newest)
+        if before is None:
+            return pose
+        step = rigid_inverse(_matrix(before[1])) @ pose
+        return pose @ rigid_power(step, (stamp_ns - newest_ns) / (newest_ns - before[0]))
+
+
+def _matrix(pose: tuple[float, ...]) -> Matrix:
+    return matrix_from(pose[:3], pose[3:])
 
 
 class TransformTree:
     """Frames by name. Thread-safe; holds ``keep_s`` seconds of moving frames."""
 
-    def __init__(self, keep_s: float = 10.0, slack_s: float = 0.2) -> None:
+    def __init__(self, keep_s: float = 10.0) -> None:
         self._edges: dict[str, _Edge] = {}
         self._keep_ns = int(keep_s * 1e9)
-        self._slack_ns = int(slack_s * 1e9)
         self._lock = Lock()
 
     def add(
@@ -185,33 +241,58 @@ class TransformTree:
                 edge = self._edges[child] = _Edge(parent, is_static)
             edge.add(stamp_ns, pose, self._keep_ns)
 
-    def _to_root(self, frame: str, stamp_ns: int) -> dict[str, Matrix]:
-        """Every ancestor of ``frame`` (itself first) with the 4×4 that takes points from ``frame`` to it."""
-        chain: dict[str, Matrix] = {frame: np.eye(4)}
-        motion = np.eye(4)
+    def forget_moving(self) -> None:
+        """Time jumped: where moving frames stood belongs to another time; static transforms stay."""
+        with self._lock:
+            self._edges = {child: edge for child, edge in self._edges.items() if edge.is_static}
+
+    def _to_root(self, frame: str, stamp_ns: int) -> dict[str, tuple[Matrix, int, bool]]:
+        """Every ancestor of ``frame`` (itself first): the 4×4 to it, the worst extrapolation (ns), whether it moves."""
+        motion, outside_ns, moves = np.eye(4), 0, False
+        chain = {frame: (motion, outside_ns, moves)}
         while (edge := self._edges.get(frame)) is not None and edge.parent not in chain:
-            step = edge.at(stamp_ns, self._slack_ns)
-            if step is None:
-                break
-            motion = step @ motion
+            step, outside = edge.at(stamp_ns)
+            motion, outside_ns, moves = step @ motion, max(outside_ns, outside), moves or not edge.is_static
             frame = edge.parent
-            chain[frame] = motion
+            chain[frame] = (motion, outside_ns, moves)
         return chain
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Matrix | None:
-        """4×4 that takes points from ``source`` to ``target``; None if not connected at that time."""
+    def _connected(self, target: str, source: str, stamp_ns: int) -> tuple[Matrix, int, bool] | None:
         target, source = target.lstrip("/"), source.lstrip("/")
         with self._lock:
             from_source, from_target = self._to_root(source, stamp_ns), self._to_root(target, stamp_ns)
         common = next((frame for frame in from_source if frame in from_target), None)
         if common is None:
             return None
-        return _inverse(from_target[common]) @ from_source[common]
+        (there, outside_there, moves_there), (back, outside_back, moves_back) = from_source[common], from_target[common]
+        return rigid_inverse(back) @ there, max(outside_there, outside_back), moves_there or moves_back
 
-    def lookup_through(self, target: str, target_ns: int, source: str, source_ns: int, fixed: str) -> Matrix | None:
+    def lookup(self, target: str, source: str, stamp_ns: int, reach_s: float = 0.0) -> Located | None:
+        """Where ``source`` stands in ``target``; None if they are not connected, or not within ``reach_s`` of that time."""
+        found = self._connected(target, source, stamp_ns)
+        if found is None or found[1] > reach_s * 1e9:
+            return None
+        return Located(found[0], found[1] * 1e-9)
+
+    def lookup_through(
+        self, target: str, target_ns: int, source: str, source_ns: int, fixed: str, reach_s: float = 0.0
+    ) -> Located | None:
         """As :meth:`lookup` between two times, through a frame that stands still: undoes own motion."""
-        to_fixed, to_target = self.lookup(fixed, source, source_ns), self.lookup(target, fixed, target_ns)
-        return None if to_fixed is None or to_target is None else to_target @ to_fixed
+        to_fixed = self.lookup(fixed, source, source_ns, reach_s)
+        to_target = self.lookup(target, fixed, target_ns, reach_s)
+        if to_fixed is None or to_target is None:
+            return None
+        return Located(to_target.motion @ to_fixed.motion, max(to_fixed.extrapolated_s, to_target.extrapolated_s))
+
+    def outside_s(self, target: str, source: str, stamp_ns: int) -> float | None:
+        """How far that time lies outside of the transforms that have come; None if the frames are not connected."""
+        found = self._connected(target, source, stamp_ns)
+        return None if found is None else found[1] * 1e-9
+
+    def moves(self, target: str, source: str) -> bool:
+        """Whether the frames are connected, and by something else than static transforms."""
+        found = self._connected(target, source, 0)
+        return found is not None and found[2]
 
 
 def _components(value: Any, names: str) -> list[float]:

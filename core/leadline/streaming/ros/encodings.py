@@ -186,7 +186,7 @@ def _compressed_size(encoded: npt.NDArray[np.uint8]) -> tuple[int, int]:
     from PIL import Image  # noqa: PLC0415  (only this path needs it)
 
     try:
-        with Image.open(BytesIO(encoded)) as picture:  # all of it: metadata before the size may be large
+        with Image.open(BytesIO(encoded.tobytes())) as picture:  # all of it: metadata before the size may be large
             return picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError("compressed image is no JPEG, PNG or other picture; check the topic") from error
