@@ -47,7 +47,7 @@ def overhead() -> dict[str, Any]:
     from std_msgs.msg import Header
 
     from leadline.inference.allocator import keep_large_blocks
-    from leadline.streaming.evidence import measured_points
+    from leadline.streaming.measured import measured_points
     from leadline.streaming.pipeline import published
     from leadline.streaming.ros.messages import rgb_of
     from leadline.streaming.settings import StreamSettings

@@ -13,8 +13,9 @@ import numpy as np
 
 from leadline.files.output import colourise, uncertainty_preview
 from leadline.streaming.cameras import RayCache
-from leadline.streaming.evidence import measured_points
-from leadline.streaming.pipeline import DepthPipeline, Frame
+from leadline.streaming.frames import Frame, Sweep
+from leadline.streaming.measured import measured_points
+from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.settings import StreamSettings
 from leadline_ros.demo_source import HEIGHT, LIDAR_TO_CAMERA, WIDTH, Street
 
@@ -33,7 +34,7 @@ def main() -> None:
     rgb, matrix = street.window(1.0, rng)
     motion = np.eye(4)
     motion[:3, :3] = LIDAR_TO_CAMERA
-    frame = Frame(0, rgb, Camera(WIDTH, HEIGHT, matrix), street.sweep(rng), motion)
+    frame = Frame(0, rgb, Camera(WIDTH, HEIGHT, matrix), Sweep(street.sweep(rng), motion, stamp_ns=0))
     settings = StreamSettings(model=given.model, max_depth_m=60.0)
     result = DepthPipeline.load(settings).process(frame, settings)
     points, _ = measured_points(frame, settings)

@@ -13,7 +13,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from leadline.errors import InputError
-from leadline.streaming.buffers import RateMeter
+from leadline.streaming.buffers import LossMeter, RateMeter
 from leadline.streaming.ros.messages import stamp_ns
 from leadline.streaming.surroundings import Surroundings
 
@@ -41,6 +41,7 @@ class Inputs:
         on_image: Gets each image.
         on_problem: Gets (kind of input, error) for what cannot be used.
         on_jump: Called when image time jumps back.
+        on_more: Called when something came that an image may have waited for.
     """
 
     def __init__(
@@ -49,16 +50,19 @@ class Inputs:
         on_image: Callable[[ImageJob], None],
         on_problem: Callable[[str, Exception], None],
         on_jump: Callable[[], None],
+        on_more: Callable[[], None],
     ) -> None:
         self._node = node
         self._on_image = on_image
         self._on_problem = on_problem
         self._on_jump = on_jump
+        self._on_more = on_more
         self._subscriptions: list[Any] = []
         self._last_ns = 0
         self.surroundings = Surroundings(on_problem, can_read_tf=TFMessage is not None)
         self.image_rate = RateMeter()
-        self.image_rhythm = RateMeter()  # on the images' own stamps: gaps in it are lost images, not delays
+        self.images_lost = LossMeter()
+        self.points_lost = LossMeter()
         self.points_rate = RateMeter(10.0)
         self.sparse_rate = RateMeter(10.0)
         self.received = 0
@@ -122,29 +126,33 @@ class Inputs:
         now_s = monotonic()
         taken_ns = stamp_ns(message.header)
         if taken_ns < self._last_ns - 1_000_000_000:
-            self.image_rhythm = RateMeter()
             self._on_problem("image", InputError("image time jumped back; synchronisation starts again"))
             self._on_jump()
         self._last_ns = taken_ns
         self.received += 1
         self.last_image_s = now_s
         self.image_rate.tick(now_s)
-        self.image_rhythm.tick(taken_ns * 1e-9)
+        self.images_lost.tick(taken_ns * 1e-9)
         self._on_image(ImageJob(message, now_s))
 
     def _take_info(self, message: CameraInfo) -> None:
+        self.images_lost.companion(stamp_ns(message.header) * 1e-9)
         self.surroundings.info = message
 
     def _take_points(self, message: PointCloud2) -> None:
         self.points_rate.tick()
+        self.points_lost.tick(stamp_ns(message.header) * 1e-9)
         self.surroundings.add_points(message)
+        self._on_more()
 
     def _take_sparse(self, message: Image) -> None:
         self.sparse_rate.tick()
         self.surroundings.add_sparse(message)
+        self._on_more()
 
     def _take_static_tf(self, message: Any) -> None:
         self.surroundings.add_transforms(message, is_static=True)
 
     def _take_tf(self, message: Any) -> None:
         self.surroundings.add_transforms(message, is_static=False)
+        self._on_more()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -13,15 +14,14 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from leadline.errors import InputError, LeadlineError
-from leadline.streaming.buffers import Complaints
 from leadline.streaming.settings import MODEL_FIELDS, StreamSettings
 from leadline.streaming.worker import StreamWorker
-from leadline_ros.diagnostics import DiagnosticsReporter
+from leadline_ros.diagnostics import DiagnosticsReporter, Statuses
 from leadline_ros.engine import Engine
 from leadline_ros.inputs import ImageJob, Inputs
 from leadline_ros.outputs import Outputs
 from leadline_ros.parameters import NodeSettings, changes_from, declare
-from leadline_ros.problems import kind_of
+from leadline_ros.situation import Situation, first_line
 
 RCLError = rclpy_implementation.RCLError
 
@@ -40,13 +40,16 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, stop: threading.Event | None = None, **node_arguments: Any) -> None:
         super().__init__("depth_node", **node_arguments)
-        self.stop = stop or threading.Event()
-        self.complaints = Complaints()
-        self.stream_settings = StreamSettings(**declare(self, StreamSettings))
-        self.node_settings = NodeSettings(**declare(self, NodeSettings))
-        self.active = False
-        self.load_error = ""
-        self.inputs = Inputs(self, self._offer, self.note_problem, self._forget_time)
+        self.situation = Situation(
+            stream=StreamSettings(**declare(self, StreamSettings)),
+            node=NodeSettings(**declare(self, NodeSettings)),
+            log=self.get_logger(),
+            now_ns=lambda: int(self.get_clock().now().nanoseconds),
+            stop=stop or threading.Event(),
+        )
+        self.inputs = Inputs(
+            self, self._offer, self.situation.note_problem, self._forget_time, on_more=self._look_again
+        )
         self.outputs: Outputs | None = None
         self.engine: Engine | None = None
         self.worker: StreamWorker[Any, ImageJob] | None = None
@@ -57,8 +60,9 @@ class DepthNode(LifecycleNode):
         if self._has_post_callback:
             self.add_post_set_parameters_callback(self._apply_parameters)
         self.create_service(Trigger, "~/reset", self._reset)
-        self.diagnostics = DiagnosticsReporter(self)
-        self.create_timer(self.node_settings.diagnostics_period_s, self.diagnostics.publish)
+        statuses = Statuses(self.get_fully_qualified_name().lstrip("/"), self.situation, self)
+        self.diagnostics = DiagnosticsReporter(statuses, self.create_publisher(DiagnosticArray, "/diagnostics", 10))
+        self.create_timer(self.situation.node.diagnostics_period_s, self.diagnostics.publish)
         self.create_timer(_HOUSEKEEPING_PERIOD_S, self._housekeeping)
         self._guard_change_state()
 
@@ -76,7 +80,7 @@ class DepthNode(LifecycleNode):
                 return change_state(request, response)
             except RCLError as error:
                 asked = request.transition.label or request.transition.id
-                self.get_logger().warning(f"transition {asked!r} is not possible now: {_first_line(error)}")
+                self.get_logger().warning(f"transition {asked!r} is not possible now: {first_line(error)}")
                 response.success = False
                 return response
 
@@ -87,7 +91,7 @@ class DepthNode(LifecycleNode):
 
         So the node answers its services meanwhile. What goes wrong is logged and leaves it unconfigured.
         """
-        if not self.node_settings.auto_activate:
+        if not self.situation.node.auto_activate:
             return
         try:
             self._begin_loading()
@@ -110,7 +114,7 @@ class DepthNode(LifecycleNode):
             if self.state_label == "inactive":
                 self.trigger_activate()
         except RCLError as error:  # somebody else changed the state in between
-            self.get_logger().warning(f"auto-activation stopped: {_first_line(error)}")
+            self.get_logger().warning(f"auto-activation stopped: {first_line(error)}")
 
     def _begin_loading(self) -> None:
         """Start the worker and have it load the model.
@@ -118,16 +122,21 @@ class DepthNode(LifecycleNode):
         Raises:
             LeadlineError: cv_bridge is asked for and cannot be used.
         """
-        self.engine = Engine(self)
-        self.worker = StreamWorker(self.engine.process, self._frame_failed, self._load_failed)
-        self.load_error = ""
-        self.worker.min_period_s = _period(self.node_settings)
+        self.engine = Engine(
+            self.situation,
+            self.inputs.surroundings,
+            outputs=lambda: self.outputs,
+            is_stopping=lambda: self.worker is None or self.worker.stopping,
+        )
+        self.worker = StreamWorker(self.engine.process, self._frame_failed, self._load_failed, lacks=self._lacks)
+        self.situation.load_error = ""
+        self.worker.min_period_s = _period(self.situation.node)
         self.worker.start()
-        self.worker.load(self.engine.loader(self.stream_settings))
+        self.worker.load(self.engine.loader(self.situation.stream))
 
     def _cannot_configure(self, error: Exception) -> None:
-        self.load_error = _first_line(error)
-        self.get_logger().error(f"cannot configure: {self.load_error}")
+        self.situation.load_error = first_line(error)
+        self.get_logger().error(f"cannot configure: {self.situation.load_error}")
 
     @property
     def state_label(self) -> str:
@@ -144,9 +153,9 @@ class DepthNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         while self.worker is not None and not self.worker.wait_loaded(0.05):
             self.diagnostics.publish_if_due()
-            if self.stop.is_set():
+            if self.situation.stop.is_set():
                 break
-        if self.worker is None or self.worker.model is None or self.stop.is_set():
+        if self.worker is None or self.worker.model is None or self.situation.stop.is_set():
             self._release()
             return TransitionCallbackReturn.FAILURE
         self.outputs = Outputs(self)
@@ -155,10 +164,10 @@ class DepthNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Enable the publishers and start reading as soon as somebody listens."""
         result = super().on_activate(state)
-        self.active = True
+        self.situation.active = True
         self._follow_demand()
-        topic = self.inputs.image_topic(self.node_settings.image_transport)
-        self.get_logger().info(f"active: {self.stream_settings.model} on {topic}")
+        topic = self.inputs.image_topic(self.situation.node.image_transport)
+        self.get_logger().info(f"active: {self.situation.stream.model} on {topic}")
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -185,14 +194,14 @@ class DepthNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _stop_reading(self) -> None:
-        self.active = False
+        self.situation.active = False
         self.inputs.close()
         if self.worker is not None:
             self.worker.clear()
 
     def _release(self) -> bool:
         """Drop worker, model and publishers; False if the model would not let go in time."""
-        patience_s = 0.3 if self.stop.is_set() else 10.0
+        patience_s = 0.3 if self.situation.stop.is_set() else 10.0
         ended = self.worker is None or self.worker.stop(patience_s)
         if self.outputs is not None:
             self.outputs.destroy()
@@ -207,40 +216,42 @@ class DepthNode(LifecycleNode):
     # Frames
 
     def _offer(self, job: ImageJob) -> None:
-        if self.active and self.worker is not None and self.outputs is not None and self.outputs.any_wanted():
-            self.worker.put(job)
+        if self.situation.active and self.worker is not None and self.outputs is not None and self.outputs.any_wanted():
+            self.worker.put(job, self.situation.stream.max_wait_s)
+
+    def _lacks(self, job: ImageJob) -> str:
+        """What of an image's time is still to come."""
+        return self.inputs.surroundings.awaits(job.message.header, self.situation.stream)
+
+    def _look_again(self) -> None:
+        if self.worker is not None:
+            self.worker.look_again()
 
     def _follow_demand(self) -> None:
         """Subscribe while somebody listens, unsubscribe when nobody does."""
-        if not self.active or self.outputs is None:
+        if not self.situation.active or self.outputs is None:
             return
-        wanted = not self.node_settings.lazy or self.outputs.any_wanted()
+        wanted = not self.situation.node.lazy or self.outputs.any_wanted()
         if wanted and not self.inputs.is_open:
-            self.inputs.open(self.node_settings.image_transport)
+            self.inputs.open(self.situation.node.image_transport)
         elif not wanted and self.inputs.is_open:
             self.inputs.close()
 
     def _frame_failed(self, error: Exception) -> None:
         if self.engine is not None:
             self.engine.note_failure(error)
-        self.note_problem("frame", error)
+        self.situation.note_problem("frame", error)
 
     def _load_failed(self, error: Exception) -> None:
-        self.load_error = _first_line(error)
+        self.situation.load_error = first_line(error)
         kept = self.worker is not None and self.worker.model is not None
         what = "the model in use stays" if kept else "no model is loaded"
-        self.get_logger().error(f"cannot load {self.stream_settings.model!r}: {self.load_error} ({what})")
+        self.get_logger().error(f"cannot load {self.situation.stream.model!r}: {self.situation.load_error} ({what})")
         self._restore_model_parameters = kept
-
-    def note_problem(self, source: str, error: Exception) -> None:
-        """Count a problem; log it the first time its kind appears."""
-        kind = f"{source}: {kind_of(error)}"
-        if self.complaints.note(kind):
-            self.get_logger().warning(f"{source}: {_first_line(error)} (reported once, counted in /diagnostics)")
 
     def _forget_time(self) -> None:
         """Image time jumped: what was remembered belongs to another time."""
-        self.inputs.surroundings.forget_measurements()
+        self.inputs.surroundings.forget_time()
         if self.engine is not None:
             self.engine.request_reset()
 
@@ -258,10 +269,10 @@ class DepthNode(LifecycleNode):
         """Accept or refuse; nothing else happens here, where rclpy can do without it."""
         try:
             changes = changes_from(parameters)
-            stream = self.stream_settings.changed(changes)
-            node = self.node_settings.changed(changes)
+            stream = self.situation.stream.changed(changes)
+            node = self.situation.node.changed(changes)
             model = self.worker.model if self.worker is not None else None
-            same_model = all(getattr(stream, name) == getattr(self.stream_settings, name) for name in MODEL_FIELDS)
+            same_model = all(getattr(stream, name) == getattr(self.situation.stream, name) for name in MODEL_FIELDS)
             if model is not None and same_model and stream.steps > 1 and not model.estimator.stochastic:
                 raise InputError(f"steps is {stream.steps}; {model.estimator.name} takes exactly one step")
         except InputError as error:
@@ -273,17 +284,17 @@ class DepthNode(LifecycleNode):
     def _apply_parameters(self, parameters: Sequence[Parameter]) -> None:
         changes = changes_from(parameters)
         if changes:
-            self._apply(self.stream_settings.changed(changes), self.node_settings.changed(changes))
+            self._apply(self.situation.stream.changed(changes), self.situation.node.changed(changes))
 
     def _apply(self, stream: StreamSettings, node: NodeSettings) -> None:
-        old_stream, self.stream_settings = self.stream_settings, stream
-        old_node, self.node_settings = self.node_settings, node
+        old_stream, self.situation.stream = self.situation.stream, stream
+        old_node, self.situation.node = self.situation.node, node
         model_changed = any(getattr(stream, name) != getattr(old_stream, name) for name in MODEL_FIELDS)
         if self.worker is not None and self.engine is not None:
             self.worker.min_period_s = _period(node)
             if model_changed:
                 self.worker.load(self.engine.loader(stream))
-        elif model_changed and node.auto_activate and self.load_error:
+        elif model_changed and node.auto_activate and self.situation.load_error:
             self.autostart()
         if self.inputs.is_open and any(getattr(node, n) != getattr(old_node, n) for n in _NEEDS_SUBSCRIPTION):
             self.inputs.open(node.image_transport)
@@ -295,15 +306,12 @@ class DepthNode(LifecycleNode):
             # The parameters must say what runs, and that is still the model before.
             self._restore_model_parameters = False
             in_use = self.worker.model.settings
-            self.stream_settings = self.stream_settings.changed({name: getattr(in_use, name) for name in MODEL_FIELDS})
+            self.situation.stream = self.situation.stream.changed(
+                {name: getattr(in_use, name) for name in MODEL_FIELDS}
+            )
             self.set_parameters([Parameter(name, value=getattr(in_use, name)) for name in MODEL_FIELDS])
         self.diagnostics.watch()
 
 
 def _period(settings: NodeSettings) -> float:
     return 1.0 / settings.max_rate_hz if settings.max_rate_hz > 0 else 0.0
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

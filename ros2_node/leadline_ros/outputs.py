@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from leadline.files.output import colourise, millimetres
 from leadline.streaming.cameras import RayCache
-from leadline.streaming.pipeline import StreamResult
+from leadline.streaming.frames import StreamResult
 from leadline.streaming.preview import relative_depth
 from leadline.streaming.ros.clouds import cloud_from_depth
 from leadline.streaming.ros.encodings import encode_compressed_depth

@@ -165,7 +165,7 @@ def test_camera_height_over_flat_ground_gives_metres(tmp_path: Path) -> None:
     from leadline.depth.spaces import Space
     from leadline.sensors.camera import Camera
     from leadline.streaming.evidence import ScaleSource
-    from leadline.streaming.pipeline import Frame
+    from leadline.streaming.frames import Frame
     from leadline.streaming.settings import StreamSettings
 
     camera = Camera.pinhole(WIDTH, HEIGHT, 120.0)

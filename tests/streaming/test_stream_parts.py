@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from leadline.errors import CheckpointError, InputError
 from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrinsics
-from leadline.streaming.buffers import Complaints, NewestSlot, RateMeter, StampedBuffer
+from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, StampedBuffer, WaitingFrames
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.worker import StreamWorker
 
@@ -133,29 +133,92 @@ def test_nearest_in_time_within_tolerance() -> None:
     assert buffer.nearest(0, 0) == (0, "again")
 
 
-def test_slot_keeps_the_newest_and_counts_the_rest() -> None:
-    slot: NewestSlot[int] = NewestSlot()
+def test_the_newest_frame_is_taken_and_the_rest_are_counted() -> None:
+    frames: WaitingFrames[int] = WaitingFrames()
     for number in range(5):
-        slot.put(number)
-    assert (slot.take(0.0), slot.dropped) == (4, 4)
-    assert slot.take(0.0) is None
-    threading.Timer(0.05, slot.close).start()
-    assert slot.take() is None
+        frames.put(number)
+    assert (frames.take(0.0), frames.dropped) == (4, 4)
+    assert frames.take(0.0) is None
+    for number in range(3):
+        frames.put(number)
+    assert [frames.take(0.0, in_order=True) for _ in range(4)] == [0, 1, 2, None]
+    threading.Timer(0.05, frames.close).start()
+    assert frames.take(30.0) is None
+
+
+def test_a_frame_waits_for_what_it_lacks_but_not_for_ever_and_holds_up_no_newer_one() -> None:
+    lacking = {1, 2, 3}
+    frames: WaitingFrames[int] = WaitingFrames(lambda frame: frame in lacking)
+    for number in (1, 2, 3):
+        frames.put(number, patience_s=0.3)
+    started = time.monotonic()
+    assert frames.take(0.02) is None
+    lacking.discard(2)
+    assert (frames.take(1.0), frames.dropped) == (2, 1)  # the newest that lacks nothing; 1 had to go
+    assert frames.take(2.0) == 3
+    assert 0.2 < time.monotonic() - started < 1.5
+    lacking.add(4)
+    frames.put(4, patience_s=5.0)
+    threading.Timer(0.05, lambda: (lacking.discard(4), frames.look_again())).start()
+    assert frames.take(5.0) == 4
+    for number in range(30):
+        frames.put(number)
+    assert len(frames) <= 24
+
+
+def test_whether_a_nearer_sweep_is_to_come_is_told_by_the_rhythm() -> None:
+    tenth = SECOND // 10
+    sweeps: StampedBuffer[str] = StampedBuffer(capacity=16)
+    assert not sweeps.better_to_come(10 * tenth, 0.2, 0.06)  # no LiDAR, no waiting
+    for count in range(10):
+        sweeps.add(count * tenth, "sweep")
+    assert sweeps.better_to_come(10 * tenth, 0.2, 0.06)  # in step: the sweep of this image is under way
+    assert sweeps.better_to_come(int(9.7 * tenth), 0.2, 0.06)
+    assert not sweeps.better_to_come(int(9.3 * tenth), 0.2, 0.06)  # the one before is nearer
+    assert not sweeps.better_to_come(9 * tenth, 0.2, 0.06)
+    assert not sweeps.better_to_come(30 * tenth, 0.2, 0.06)  # another clock: waiting is in vain
 
 
 def test_rates_and_gaps() -> None:
-    steady, gappy = RateMeter(10.0), RateMeter(10.0)
+    steady = RateMeter(10.0)
     for i in range(60):
         steady.tick(i / 10)
-        if i % 3:  # two out of three arrive
-            gappy.tick(i / 10)
     assert steady.rate_hz(6.0) == pytest.approx(10.0)
-    assert steady.gap_share() == 0.0
-    assert gappy.gap_share() == pytest.approx(1 / 3, abs=0.03)
     assert steady.rate_hz(30.0) == 0.0
     complaints = Complaints()
     assert [complaints.note("a"), complaints.note("a"), complaints.note("b")] == [True, False, True]
     assert complaints.counts() == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.1, 1 / 3, 0.5, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize(("hz", "jitter_s"), [(30, 0.002), (10, 0.005)])
+def test_the_share_of_lost_messages_is_right_up_to_95_percent(hz: int, jitter_s: float, loss: float) -> None:
+    rng = np.random.default_rng(3)
+    meter, kept = LossMeter(), []
+    for number in range(60 * hz):
+        if rng.random() >= loss:
+            kept.append(number)
+            meter.tick(number / hz + rng.normal(0, jitter_s))
+    looked_at = kept[-150:]
+    really = 1 - len(looked_at) / (looked_at[-1] - looked_at[0] + 1)
+    assert meter.share() == pytest.approx(really, abs=0.03)
+
+
+def test_every_second_image_lost_is_told_by_the_calibration_beside_it() -> None:
+    with_info, without = LossMeter(), LossMeter()
+    for number in range(100):
+        with_info.companion(number / 30)
+        if number % 2:
+            with_info.tick(number / 30)
+            without.tick(number / 30)
+    assert with_info.share() == pytest.approx(0.5, abs=0.02)
+    assert without.share() == 0.0  # as a camera of 15 Hz would look
+    unrelated = LossMeter()
+    for number in range(100):
+        unrelated.tick(number / 10)
+        unrelated.companion(number / 10 + 0.03)
+        unrelated.companion(number / 10 + 0.08)
+    assert unrelated.share() == 0.0
 
 
 @pytest.mark.parametrize(
@@ -202,7 +265,7 @@ def test_worker_drops_old_frames_keeps_the_old_model_and_reloads_a_broken_one() 
     worker.load(lambda: "first")
     assert worker.wait_loaded(5.0)
     worker.put(0)
-    assert wait_until(lambda: worker._slot._item is None)
+    assert wait_until(lambda: len(worker._frames) == 0)
     for frame in range(1, 10):  # all of these while the model is busy with 0
         worker.put(frame)
     gate.set()

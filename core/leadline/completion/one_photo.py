@@ -14,6 +14,7 @@ from leadline.completion.methods import complete
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
 from leadline.sensors.camera import Camera
+from leadline.sensors.ground import entered_ground
 from leadline.sensors.sparse import SparseDepth
 from leadline.types import RgbImage
 
@@ -66,13 +67,13 @@ def metric_from_one_photo(
             raise InputError("give the camera's height, or references and lengths, not both")
         if not 0.01 <= camera_height_m <= 1000:
             raise InputError(f"a camera height of {camera_height_m:g} m is not from 0.01 to 1000 m")
-        fit = ground_fit(prediction, camera, camera_height_m, pitch_deg)
-        if isinstance(fit, str):
-            raise InputError(fit)
+        found = ground_fit(prediction, camera, entered_ground(camera_height_m, pitch_deg))
+        if isinstance(found, str):
+            raise InputError(found)
         nothing = np.zeros(0, np.int64)
         points = SparseDepth(nothing, nothing, np.zeros(0, np.float32), prediction.shape)
         evidence = f"camera {camera_height_m:g} m above flat ground"
-        return _said(complete(photo, prediction, points, camera, fit=fit), evidence)
+        return _said(complete(photo, prediction, points, camera, fit=found.fit), evidence)
     known = [_checked(one, camera) for one in references]
     for length in lengths:
         known += _ends(length, prediction, camera)

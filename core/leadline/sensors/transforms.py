@@ -120,10 +120,10 @@ def _slerp(a: Matrix, b: Matrix, fraction: float) -> Matrix:
 
 def rigid_power(motion: Matrix, exponent: float) -> Matrix:
     """A rigid 4×4 done ``exponent`` times at constant velocity (exp(exponent · log(motion)) in SE(3))."""
-    turn = cv2.Rodrigues(motion[:3, :3])[0].ravel()
+    turn = np.asarray(cv2.Rodrigues(motion[:3, :3])[0], np.float64).ravel()
     result = np.eye(4)
     result[:3, :3] = cv2.Rodrigues(exponent * turn)[0]
-    velocity = np.linalg.solve(_along_turn(turn), motion[:3, 3])
+    velocity = np.asarray(np.linalg.inv(_along_turn(turn)) @ motion[:3, 3])
     result[:3, 3] = _along_turn(exponent * turn) @ (exponent * velocity)
     return result
 

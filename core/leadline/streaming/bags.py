@@ -19,9 +19,11 @@ import numpy as np
 
 from leadline.errors import InputError
 from leadline.files.output import colourise, millimetres
+from leadline.streaming.frames import StreamResult
 from leadline.streaming.journal import Entry, Journal
-from leadline.streaming.pipeline import DepthPipeline, StreamResult
+from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.preview import relative_depth
+from leadline.streaming.problems import kind_of
 from leadline.streaming.ros.messages import rgb_of
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.surroundings import Surroundings
@@ -205,7 +207,11 @@ class _Pass:
         self._read_what_never_changes([c for c in connections if c.topic in ("/tf_static", self._info_topic)])
         # An image waits until what was recorded within the tolerance after it has been read, too.
         waiting: deque[tuple[int, Any]] = deque()
-        patience_ns = int(self._settings.sync_tolerance_s * 1e9) if job.points or job.sparse_depth else 0
+        # In a recording, waiting costs nothing: for points as long as they could be used, for TF as long as live.
+        patience_s = max(
+            self._settings.max_wait_s, self._settings.sync_tolerance_s if job.points or job.sparse_depth else 0.0
+        )
+        patience_ns = int(patience_s * 1e9)
         for connection, stamp_ns, raw in self._reader.messages(connections=connections):
             while waiting and stamp_ns > waiting[0][0] + patience_ns:
                 self._finish(*waiting.popleft())
@@ -276,6 +282,8 @@ class _Pass:
         self.report.relative += result.depth_m is None
         if result.reason:
             self._note("not metric", InputError(result.reason))
+        for warning in result.warnings:
+            self._note("warning", InputError(kind_of(warning)))
         return _entries(self._job, self._store, stamp_ns, message.header, info, result)
 
 

@@ -1,50 +1,100 @@
-"""Newest-frame slot, stamped buffer and rate statistics: the small machinery of a stream."""
+"""Waiting frames, stamped buffers, rates and losses: the small machinery of a stream."""
 
 from __future__ import annotations
 
 import threading
 from bisect import insort
 from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 T = TypeVar("T")
 
 
-class NewestSlot(Generic[T]):
-    """One place for one item between two threads: a newer item replaces an older one that nobody took.
+@dataclass
+class _Waiting(Generic[T]):
+    item: T
+    until_s: float
 
-    ``put`` never blocks. ``dropped`` counts what was replaced.
+
+class WaitingFrames(Generic[T]):
+    """A few frames between two threads. Each may wait a while for what belongs to it; a newer one never waits for an older.
+
+    ``put`` never blocks. ``dropped`` counts frames that had to go.
+
+    Args:
+        lacks: Whether a frame still lacks something that is to come; asked again whenever :meth:`look_again` is called.
+        capacity: Frames kept at most; the oldest goes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lacks: Callable[[T], Any] = lambda _: False, capacity: int = 24) -> None:
+        self._lacks = lacks
         self._condition = threading.Condition()
-        self._item: T | None = None
+        self._waiting: deque[_Waiting[T]] = deque()
+        self._capacity = capacity
         self._closed = False
         self.dropped = 0
 
-    def put(self, item: T) -> bool:
-        """Offer ``item``; True if an older one had to go."""
-        with self._condition:
-            replaced = self._item is not None
-            self.dropped += replaced
-            self._item = item
-            self._condition.notify()
-            return replaced
+    def __len__(self) -> int:
+        return len(self._waiting)
 
-    def take(self, timeout_s: float | None = None) -> T | None:
-        """The newest item, as soon as there is one; None when closed or after ``timeout_s``."""
+    def put(self, item: T, patience_s: float = 0.0) -> None:
+        """Offer a frame that may wait for so long at most."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed, timeout_s)
-            item, self._item = self._item, None
-            return None if self._closed else item
+            self._waiting.append(_Waiting(item, monotonic() + patience_s))
+            if len(self._waiting) > self._capacity:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._condition.notify()
+
+    def look_again(self) -> None:
+        """Something has come that a frame may have waited for."""
+        with self._condition:
+            self._condition.notify()
+
+    def take(self, timeout_s: float, in_order: bool = False) -> T | None:
+        """The next frame to work on, as soon as there is one; None when closed or after ``timeout_s``.
+
+        Args:
+            timeout_s: Longest time to wait.
+            in_order: The taker keeps up with the frames: give them one by one. Else the newest that lacks nothing, or has
+                waited long enough; those before it are dropped.
+        """
+        end_s = monotonic() + timeout_s
+        with self._condition:
+            while not self._closed:
+                now_s = monotonic()
+                chosen = self._choose(now_s, in_order)
+                if chosen is not None:
+                    for _ in range(chosen):
+                        self._waiting.popleft()
+                        self.dropped += 1
+                    return self._waiting.popleft().item
+                next_s = min((one.until_s for one in self._waiting), default=end_s)
+                if now_s >= end_s:
+                    return None
+                self._condition.wait(max(1e-3, min(next_s, end_s) - now_s))
+            return None
+
+    def _choose(self, now_s: float, in_order: bool) -> int | None:
+        candidates = range(len(self._waiting)) if in_order else reversed(range(len(self._waiting)))
+        for index in candidates:
+            one = self._waiting[index]
+            if now_s >= one.until_s or not self._lacks(one.item):
+                return index
+            if in_order:
+                return None
+        return None
 
     def clear(self) -> None:
-        """Forget the waiting item without counting it as dropped."""
+        """Forget the waiting frames without counting them as dropped."""
         with self._condition:
-            self._item = None
+            self._waiting.clear()
 
     def close(self) -> None:
         """Wake every taker for the last time."""
@@ -64,6 +114,7 @@ class StampedBuffer(Generic[T]):
         self._reset_ns = reset_ns
         self._items: list[tuple[int, int, T]] = []
         self._serial = 0
+        self._arrived_s = 0.0
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -76,6 +127,7 @@ class StampedBuffer(Generic[T]):
             if jumped:
                 self._items.clear()
             self._serial += 1  # makes tuples comparable without comparing items
+            self._arrived_s = monotonic()
             insort(self._items, (stamp_ns, self._serial, item))
             del self._items[: -self._capacity]
             return jumped
@@ -88,13 +140,37 @@ class StampedBuffer(Generic[T]):
             found_ns, _, item = min(self._items, key=lambda entry: abs(entry[0] - stamp_ns))
         return (found_ns, item) if abs(found_ns - stamp_ns) <= tolerance_ns else None
 
+    def newest_ns(self) -> int:
+        """Stamp of the newest item; 0 when there is none."""
+        with self._lock:
+            return self._items[-1][0] if self._items else 0
+
+    def better_to_come(self, stamp_ns: int, patience_s: float, tolerance_s: float) -> bool:
+        """Whether an item nearer to ``stamp_ns`` than all that are here may come within ``patience_s``.
+
+        Judged by the rhythm of the stamps so far. Not if the stream is silent, or so far behind (another clock) that what
+        comes within that time is not within ``tolerance_s`` either.
+        """
+        with self._lock:
+            stamps = np.array([entry[0] for entry in self._items], np.int64)
+            silent_s = monotonic() - self._arrived_s
+        if not len(stamps) or stamps[-1] >= stamp_ns:
+            return False
+        behind_s = (stamp_ns - int(stamps[-1])) * 1e-9
+        if len(stamps) < 3:
+            return behind_s > tolerance_s and silent_s < patience_s
+        period_s = max(float(np.median(np.diff(stamps))) * 1e-9, 1e-3)
+        if silent_s > 3 * period_s + patience_s or behind_s - patience_s - period_s > tolerance_s:
+            return False
+        return abs(behind_s - period_s) < behind_s
+
     def clear(self) -> None:
         with self._lock:
             self._items.clear()
 
 
 class RateMeter:
-    """Events per second over the last few seconds, and the longest recent gap between two of them."""
+    """Events per second over the last few seconds."""
 
     def __init__(self, window_s: float = 5.0) -> None:
         self._window_s = window_s
@@ -126,17 +202,91 @@ class RateMeter:
         self._forget(now_s)
         return now_s - self._times[-1] if self._times else None
 
-    def gap_share(self) -> float:
-        """Share of expected events that are missing, judged by the median interval; 0 for a steady stream.
 
-        A camera's rhythm is regular, so an interval of n median intervals means that n - 1 events were lost.
-        """
-        intervals = np.diff(np.array(self._times))
+#: The periods tried are quantiles of the intervals divided by whole numbers up to this.
+_DIVISORS = 10
+#: By chance, intervals miss whole multiples of a period by this share of it (root mean square of a uniform error). How far below
+#: it counts as a fit: many intervals tell jitter from chance, few do not.
+_CHANCE, _LEAST_FIT, _MOST_FIT = 0.289, 0.13, 0.23
+
+
+class LossMeter:
+    """Share of a regular stream's messages that did not arrive, from the stamps of those that did.
+
+    A sensor's rhythm is regular: intervals between what arrives are whole multiples of its period. The period is the longest
+    that explains them, so even when one in twenty arrives the share comes out right. (Every second message lost without
+    exception looks like a sensor of half the rate; ``companion`` tells: a small topic that the same sensor sends with each.)
+    """
+
+    def __init__(self, size: int = 150, keep_s: float = 60.0) -> None:
+        self._stamps: deque[float] = deque(maxlen=size)
+        self._companions: deque[float] = deque(maxlen=size)
+        self._keep_s = keep_s
+
+    def tick(self, stamp_s: float) -> None:
+        """A message of that stamp arrived."""
+        if self._stamps and stamp_s <= self._stamps[-1]:
+            if stamp_s > self._stamps[-1] - 1.0:
+                return  # late or twice: it says nothing about the rhythm
+            self._stamps.clear()
+            self._companions.clear()
+        self._stamps.append(stamp_s)
+        while self._stamps[0] < stamp_s - self._keep_s:
+            self._stamps.popleft()
+
+    def companion(self, stamp_s: float) -> None:
+        """A message that is sent with each of the stream's arrived."""
+        if not self._companions or stamp_s > self._companions[-1]:
+            self._companions.append(stamp_s)
+
+    def share(self) -> float:
+        """0 for a steady stream, and as long as fewer than nine came."""
+        by_companion = self._by_companion()
+        if by_companion is not None:
+            return by_companion
+        intervals = np.diff(np.array(self._stamps))
         if intervals.size < 8:
             return 0.0
-        period = max(float(np.median(intervals)), 1e-6)
-        expected = np.maximum(np.rint(intervals / period), 1.0).sum()
-        return float(1.0 - intervals.size / expected)
+        return float(1.0 - intervals.size / np.rint(intervals / _period_of(intervals)).clip(1.0).sum())
+
+    def _by_companion(self) -> float | None:
+        """Of the companions between the first and the last message, how many came without theirs."""
+        if len(self._companions) < 9 or len(self._stamps) < 2:
+            return None
+        stamps = np.array(self._stamps)
+        stamps = stamps[(stamps >= self._companions[0]) & (stamps <= self._companions[-1])]
+        if not len(stamps):
+            return None
+        companions = np.array([one for one in self._companions if self._stamps[0] <= one <= self._stamps[-1]])
+        nearest = np.abs(companions[None, :] - stamps[:, None]).min(axis=1) if len(companions) else np.ones(1)
+        if len(companions) < 9 or np.median(nearest) > 1e-4:  # they are not sent together
+            return None
+        return float(max(0.0, 1.0 - len(stamps) / len(companions)))
+
+
+def _period_of(intervals: npt.NDArray[np.float64]) -> float:
+    """The longest period of which all intervals are whole multiples; the median if there is none."""
+    ascending = np.sort(intervals)
+    starts = {float(np.median(ascending)), *(float(np.quantile(ascending, q)) for q in (0.0, 0.05, 0.1, 0.25))}
+    candidates = sorted((start / n for start in starts for n in range(1, _DIVISORS + 1)), reverse=True)
+    fits = float(np.clip(_CHANCE * (1 - 1.8 / np.sqrt(len(intervals))), _LEAST_FIT, _MOST_FIT))
+    for candidate in candidates:
+        if candidate < 1e-3:
+            break
+        period = _refined(candidate, ascending)
+        misfit = intervals / period - np.rint(intervals / period)
+        if np.rint(ascending[0] / period) >= 1 and float(np.sqrt(np.mean(misfit**2))) < fits:
+            return period
+    return float(np.median(intervals))
+
+
+def _refined(period: float, ascending: npt.NDArray[np.float64]) -> float:
+    """The period again from short intervals to long: what it is off by grows with the multiple."""
+    for count in (max(1, len(ascending) // 4), max(1, len(ascending) // 2), len(ascending)):
+        used = ascending[:count]
+        multiples = np.rint(used / period).clip(1.0)
+        period = float((used * multiples).sum() / (multiples * multiples).sum())
+    return period
 
 
 class Window:

@@ -3,84 +3,128 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from leadline.completion.fit import Fit
 from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
 from leadline.depth.prediction import DepthPrediction
-from leadline.sensors.lidar import project_points
-from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.ground import entered_ground
+from leadline.streaming.frames import Frame, Metric, Sweep
+from leadline.streaming.measured import measured_points, no_points, seen_points, without_sweep
+from leadline.streaming.motion import VisualMotion
 from leadline.streaming.settings import StreamSettings
 
-if TYPE_CHECKING:
-    from leadline.streaming.pipeline import Frame
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric prediction, or why there is none.
-
-    Attributes:
-        prediction: In metres; None if there is no evidence.
-        evidence: In words; empty if there is none.
-        reason: Why there is none; empty if there is.
-    """
-
-    prediction: DepthPrediction | None
-    evidence: str = ""
-    reason: str = ""
+#: Points so near in time to the image need no motion undone.
+_AT_ONCE_S = 0.005
+#: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
+#: came into view since is not undone by anybody's motion. By who undid the robot's own.
+_GROWTH_TF, _GROWTH_EXTRAPOLATED, _GROWTH_SEEN, _GROWTH_NOBODY = 0.05, 0.2, 0.1, 1.0
 
 
 class ScaleSource:
-    """Finds the metres for each frame of one stream; scale and shift carry over from frame to frame."""
+    """Finds the metres for each frame of one stream; scale, shift and the images' motion carry over from frame to frame."""
 
     def __init__(self, device: Any = "cpu") -> None:
         self._device = device
         self._temporal = TemporalFusion(max_age=sys.maxsize)  # how long is for hold_s to say, in seconds
+        self._motion = VisualMotion()
         self._measured_ns: int | None = None
 
     def reset(self) -> None:
         """Forget the frames before."""
         self._temporal.reset()
+        self._motion.reset()
         self._measured_ns = None
 
     def metric(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Metric:
         """The best evidence there is for this frame.
 
-        In this order: the model's own metres, points measured with the image, the last fit while it is young, a
-        configured scale, a known camera height over flat ground.
+        In this order: the model's own metres, points measured near the image (carried to its time), the last fit while it is
+        young, a configured scale, a known camera height over flat ground.
         """
         if raw.metric:
-            return Metric(raw, "the model itself")
-        reasons = []
+            return Metric(raw, "the model itself", warnings=frame.warnings)
+        frame, sigma_growth = self._at_image_time(frame, settings)
+        reasons: list[str] = []
         points, reason = measured_points(frame, settings)
         if points is not None and len(points):
             self._measured_ns = frame.stamp_ns
             done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
-            return Metric(done, f"{len(points)} measured points")
-        reasons.append(reason or "no points or sparse depth came with the image")
+            words = f"{len(points)} measured points"
+            if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > _AT_ONCE_S:
+                words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
+            return Metric(_less_certain(done, sigma_growth), words, warnings=frame.warnings)
+        reasons.append(reason or "no points or sparse depth came near the image in time")
         if self._remembers(frame.stamp_ns, settings):
-            done = self._temporal.complete(frame.rgb, raw, _no_points(raw.shape), device=self._device)
+            done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
-                return Metric(done, "the fit of a moment ago")
+                held = "no points could be carried to this image: the scale of a moment ago is held"
+                return Metric(done, "the fit of a moment ago", warnings=(*frame.warnings, held))
         if settings.metric_scale != 0:
-            return Metric(raw.aligned(settings.metric_scale, settings.metric_shift), "parameter metric_scale")
-        if settings.camera_height_m > 0:
-            fit_on_ground = self._ground(frame, raw, settings)
-            if isinstance(fit_on_ground, Fit):
-                nothing = _no_points(raw.shape)
-                done = complete(frame.rgb, raw, nothing, fit=fit_on_ground, device=self._device)
-                return Metric(done, "camera height over flat ground")
-            reasons.append(fit_on_ground)
-        else:
+            scaled = raw.aligned(settings.metric_scale, settings.metric_shift)
+            return Metric(scaled, "parameter metric_scale", warnings=frame.warnings)
+        return self._on_the_ground(frame, raw, settings, reasons)
+
+    def _on_the_ground(
+        self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, reasons: list[str]
+    ) -> Metric:
+        ground = frame.ground
+        if ground is None and settings.camera_height_m > 0:
+            ground = entered_ground(settings.camera_height_m, settings.camera_pitch_deg)
+        if ground is None:
             reasons.append("neither metric_scale nor camera_height_m is set")
-        return Metric(None, reason="; ".join(reasons))
+            return Metric(None, reason="; ".join(reasons), warnings=frame.warnings)
+        if frame.camera is None:
+            reasons.append(f"{ground.source}: needs camera_info, and none that fits the image has come")
+            return Metric(None, reason="; ".join(reasons), warnings=frame.warnings)
+        found = ground_fit(raw, frame.camera, ground, settings.max_depth_m)
+        if isinstance(found, str):
+            reasons.append(found)
+            return Metric(None, reason="; ".join(reasons), warnings=frame.warnings)
+        done = complete(frame.rgb, raw, no_points(raw.shape), fit=found.fit, device=self._device)
+        return Metric(_less_certain(done, found.relative_sigma), ground.source, warnings=frame.warnings)
+
+    def _at_image_time(self, frame: Frame, settings: StreamSettings) -> tuple[Frame, float]:
+        """The frame with its sweep as the camera sees it at the image's time, and the sigma that this adds, as a share of depth.
+
+        What TF did not undo is undone by the images' own motion. Points that nobody could carry are used if they are
+        within the tolerance, and that is said; else they are left out.
+        """
+        sweep = frame.sweep
+        if sweep is None or sweep.to_camera is None:
+            return frame, 0.0
+        age_s = abs(sweep.age_s)
+        if sweep.moved_by:
+            return frame, _GROWTH_TF * age_s + _GROWTH_EXTRAPOLATED * sweep.extrapolated_s
+        carried = self._carried(sweep, frame, settings)
+        if age_s <= _AT_ONCE_S:
+            return frame, 0.0
+        if carried is not None:
+            return replace(frame, sweep=carried), _GROWTH_SEEN * age_s
+        text = f"the points are {1e3 * sweep.age_s:.0f} ms older than the image and nothing tells how the camera moved meanwhile"
+        if age_s <= settings.sync_tolerance_s:
+            text = f"not compensated: {text} (no fixed frame in TF, too little texture to track)"
+            return replace(frame, warnings=(*frame.warnings, text)), _GROWTH_NOBODY * age_s
+        return replace(without_sweep(frame), warnings=(*frame.warnings, text)), 0.0
+
+    def _carried(self, sweep: Sweep, frame: Frame, settings: StreamSettings) -> Sweep | None:
+        """The sweep moved to the image's time by what the images show; also starts the tracks of a sweep that needs none."""
+        if frame.camera is None or sweep.to_camera is None:
+            return None
+        self._motion.add(frame.stamp_ns, frame.rgb)
+        reference_ns = self._motion.reference(sweep.stamp_ns, settings.sync_tolerance_s)
+        if reference_ns is None:
+            return None
+        seen = seen_points(sweep, frame.camera, settings)
+        found = self._motion.since(sweep.stamp_ns, reference_ns, seen, frame.camera)
+        if found is None:
+            return None
+        by = f"the images' own motion ({found.tracks} tracks, {found.error_px:.1f} px)"
+        return replace(sweep, to_camera=found.motion @ sweep.to_camera, moved_by=by)
 
     def _remembers(self, stamp_ns: int, settings: StreamSettings) -> bool:
         """Whether points came recently enough for their fit to speak for this frame; if not, it is forgotten."""
@@ -88,67 +132,15 @@ class ScaleSource:
             return False
         young = settings.hold_s > 0 and abs(stamp_ns - self._measured_ns) <= settings.hold_s * 1e9
         if not young:
-            self.reset()
+            self._temporal.reset()
+            self._measured_ns = None
         return young
 
-    @staticmethod
-    def _ground(frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Fit | str:
-        """The fit to flat ground below the camera, or why there is none."""
-        if frame.camera is None:
-            return "camera_height_m needs camera_info, and none that fits the image has come"
-        return ground_fit(raw, frame.camera, settings.camera_height_m, settings.camera_pitch_deg, settings.max_depth_m)
 
-
-def measured_points(frame: Frame, settings: StreamSettings) -> tuple[SparseDepth | None, str]:
-    """Everything measured with a frame as points of the image, nearest first; or None and why not."""
-    height, width = frame.rgb.shape[:2]
-    found: list[SparseDepth] = []
-    reason = ""
-    if frame.points is not None:
-        if frame.camera is None:
-            reason = "points came, but no camera_info that fits the image"
-        else:
-            found.append(
-                project_points(
-                    frame.points,
-                    frame.camera,
-                    frame.lidar_to_camera,
-                    min_range_m=settings.lidar_min_range_m,
-                    max_range_m=settings.lidar_max_range_m,
-                )
-            )
-            if not len(found[-1]):
-                reason = "points came, but none of them is in the image; check the extrinsics"
-    if frame.sparse_depth_m is not None:
-        found.append(_rasterised(frame.sparse_depth_m, height, width))
-        if not len(found[-1]):
-            reason = "sparse depth came, but it is empty"
-    if not found:
-        return None, reason
-    return found[0] if len(found) == 1 else _nearest_of(found), reason
-
-
-def _rasterised(depth_m: npt.NDArray[np.float32], height: int, width: int) -> SparseDepth:
-    """A depth image of any size as points of an image that shows the same view; the nearest of a pixel wins."""
-    v, u = np.nonzero(depth_m > 0)
-    depth = depth_m[v, u]
-    rows, columns = depth_m.shape
-    if (rows, columns) != (height, width):
-        u = np.clip(np.rint((u + 0.5) * width / columns - 0.5).astype(np.int64), 0, width - 1)
-        v = np.clip(np.rint((v + 0.5) * height / rows - 0.5).astype(np.int64), 0, height - 1)
-    return _nearest_of([SparseDepth(u, v, depth, (height, width))])
-
-
-def _nearest_of(parts: list[SparseDepth]) -> SparseDepth:
-    height, width = parts[0].size
-    nearest = np.full(height * width, np.inf, np.float32)
-    for part in parts:
-        np.minimum.at(nearest, part.v * width + part.u, part.depth_m)
-    flat = np.flatnonzero(np.isfinite(nearest))
-    v, u = np.divmod(flat, width)
-    return SparseDepth(u, v, nearest[flat], (height, width))
-
-
-def _no_points(size: tuple[int, int]) -> SparseDepth:
-    nothing = np.zeros(0, np.int64)
-    return SparseDepth(nothing, nothing, np.zeros(0, np.float32), size)
+def _less_certain(prediction: DepthPrediction, relative_sigma: float) -> DepthPrediction:
+    """A metric prediction with an independent error added to its sigma, as a share of depth."""
+    if relative_sigma <= 0 or not prediction.metric:
+        return prediction
+    added = np.float32(relative_sigma) * prediction.values
+    sigma = added if prediction.uncertainty is None else np.hypot(prediction.uncertainty, added)
+    return replace(prediction, uncertainty=sigma)

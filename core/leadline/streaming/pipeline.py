@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
+from leadline.streaming.frames import Frame, StreamResult
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
 from leadline.types import FloatMap
 
 if TYPE_CHECKING:
     from leadline.inference.estimator import DepthEstimator
-    from leadline.sensors.camera import Camera
 
 OnProgress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image and what was measured at about the same time.
-
-    Attributes:
-        stamp_ns: When the image was taken.
-        rgb: uint8 (H, W, 3).
-        camera: Of this image; None if unknown.
-        points: float32 (N, 3) in the LiDAR's frame; None if there are none.
-        lidar_to_camera: 4×4 for ``points``.
-        sparse_depth_m: float32 (H', W') in the image's view, 0 where nothing was measured; None if there is none.
-    """
-
-    stamp_ns: int
-    rgb: npt.NDArray[np.uint8]
-    camera: Camera | None = None
-    points: FloatMap | None = None
-    lidar_to_camera: npt.NDArray[np.float64] | None = None
-    sparse_depth_m: FloatMap | None = None
-
-
-@dataclass(frozen=True)
-class StreamResult:
-    """What one frame gave.
-
-    Attributes:
-        raw: The model's own prediction.
-        depth_m: float32 (H, W) metres by REP-117 (+Inf beyond range, -Inf too near, NaN unknown); None if not metric.
-        uncertainty_m: float32 (H, W), one standard deviation in metres, NaN where depth is not finite; None if unknown.
-        evidence: Where the metres come from, in words; empty if not metric.
-        reason: Why it is not metric; empty if it is.
-        camera: Of the image.
-        model_s, completion_s: Time taken.
-    """
-
-    raw: DepthPrediction
-    depth_m: FloatMap | None
-    uncertainty_m: FloatMap | None
-    evidence: str
-    reason: str
-    camera: Camera | None
-    model_s: float
-    completion_s: float
 
 
 class DepthPipeline:
@@ -116,6 +69,7 @@ class DepthPipeline:
             uncertainty_m=sigma_m,
             evidence=metric.evidence,
             reason=metric.reason,
+            warnings=metric.warnings,
             camera=frame.camera,
             model_s=predicted - started,
             completion_s=ended - predicted,

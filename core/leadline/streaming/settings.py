@@ -54,14 +54,24 @@ class StreamSettings:
         0.0, "Pixels whose 1-sigma exceeds this share of their depth become NaN; 0: keep all.", 0.0, 10.0
     )
 
-    sync_tolerance_s: float = option(0.1, "Largest time between an image and the points used with it.", 0.0, 10.0)
+    max_wait_s: float = option(
+        0.2, "How long an image may wait for the points and the TF of its time, if such come; 0: never.", 0.0, 10.0
+    )
+    sync_tolerance_s: float = option(
+        0.1, "Largest time between an image and points used with it where nothing undoes the motion between.", 0.0, 10.0
+    )
     hold_s: float = option(
-        0.5, "How long the last fitted scale may serve images that have no points of their own.", 0.0, 3600.0
+        0.5,
+        "How long points are carried to later images by odometry or the images' motion, and a fit is held.",
+        0.0,
+        3600.0,
     )
     lidar_min_range_m: float = option(0.3, "Points nearer to the camera than this are ignored.", 0.0, 100.0)
     lidar_max_range_m: float = option(200.0, "Points farther than this are ignored.", 0.1, 1000.0)
     fixed_frame: str = option(
-        "", "Frame that stands still (odom, map): undoes the robot's motion between points and image. Empty: off."
+        "auto",
+        "Frame that stands still: undoes the robot's motion between points and image. auto: odom, map or world if TF connects "
+        "one of them with the camera; empty: off.",
     )
     extrinsics: tuple[float, ...] = option(
         (), "LiDAR to optical camera frame if TF does not have it: x y z qx qy qz qw, or 16 numbers of a 4x4."

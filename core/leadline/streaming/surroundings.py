@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.sensors.transforms import Matrix, TransformTree, parse_extrinsics
+from leadline.sensors.transforms import Located, Matrix, TransformTree, parse_extrinsics
 from leadline.streaming.buffers import StampedBuffer
 from leadline.streaming.cameras import CameraCache, described_size
-from leadline.streaming.pipeline import Frame
-from leadline.streaming.ros.encodings import Rgb
+from leadline.streaming.frames import Frame, Sweep
 from leadline.streaming.ros.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.settings import StreamSettings
+from leadline.types import RgbImage
 
 if TYPE_CHECKING:
     from leadline.sensors.camera import Camera
 
 #: Told (kind of input, what is wrong with it).
 OnProblem = Callable[[str, Exception], None]
+
+#: TF is carried on at constant velocity for so long where it is late, and that is said.
+EXTRAPOLATE_S = 0.25
+#: Extrapolation up to this is the jitter of stamps.
+_JITTER_S = 0.005
+#: `fixed_frame: auto` takes the first of these that TF connects with the camera by something that moves.
+_USUAL_FIXED_FRAMES = ("odom", "map", "world")
+#: A topic that has been silent for so long is not waited for.
+_SILENT_S = 1.0
 
 
 class Surroundings:
@@ -36,8 +45,8 @@ class Surroundings:
         self._can_read_tf = can_read_tf
         self._cameras = CameraCache()
         self.info: Any = None
-        self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=8)
-        self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=8)
+        self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16)
+        self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16)
         self.transforms = TransformTree()
         self.extrinsics = ""  # where the last LiDAR-to-camera motion came from, in words
         self.images_without_points = 0
@@ -46,6 +55,11 @@ class Surroundings:
         """Drop clouds and sparse depth; the calibration and transforms stay."""
         self.clouds.clear()
         self.sparse.clear()
+
+    def forget_time(self) -> None:
+        """Time jumped: drop everything that had a time of its own."""
+        self.forget_measurements()
+        self.transforms.forget_moving()
 
     def add_points(self, message: Any) -> None:
         """A `sensor_msgs/PointCloud2`."""
@@ -65,7 +79,7 @@ class Surroundings:
             except InputError as error:
                 self._on_problem("tf", error)
 
-    def info_for(self, rgb: Rgb) -> Any:
+    def info_for(self, rgb: RgbImage) -> Any:
         """The newest camera_info, if it describes images of this size; else None."""
         if self.info is None:
             return None
@@ -76,20 +90,54 @@ class Surroundings:
         self._on_problem("camera_info", InputError(text))
         return None
 
-    def frame(self, header: Any, rgb: Rgb, info: Any, settings: StreamSettings) -> Frame:
-        """The image with whatever was measured within the tolerance."""
+    # What an image waits for
+
+    def awaits(self, header: Any, settings: StreamSettings) -> str:
+        """What an image should still wait for, in words; empty if nothing better is to come within `max_wait_s`."""
+        taken_ns = stamp_ns(header)
+        for name, buffer in (("points", self.clouds), ("sparse_depth", self.sparse)):
+            if buffer.better_to_come(taken_ns, settings.max_wait_s, settings.sync_tolerance_s):
+                return name
+        fixed = self.fixed_frame(header.frame_id, settings)
+        if fixed:
+            late_s = self.transforms.outside_s(header.frame_id, fixed, taken_ns)
+            if late_s is not None and 0 < late_s < settings.max_wait_s + EXTRAPOLATE_S:
+                return "tf"
+        return ""
+
+    def fixed_frame(self, camera_frame: str, settings: StreamSettings) -> str:
+        """The frame through which own motion is undone; empty if there is none."""
+        if settings.fixed_frame != "auto":
+            return settings.fixed_frame
+        return next((one for one in _USUAL_FIXED_FRAMES if self.transforms.moves(camera_frame, one)), "")
+
+    # What belongs to an image
+
+    def frame(self, header: Any, rgb: RgbImage, info: Any, settings: StreamSettings) -> Frame:
+        """The image with whatever was measured near it in time."""
         taken_ns, tolerance_ns = stamp_ns(header), int(settings.sync_tolerance_s * 1e9)
-        points = motion = sparse_depth_m = None
-        cloud = self.clouds.nearest(taken_ns, tolerance_ns)
+        sweep, sparse_depth_m, warnings = None, None, list[str]()
+        cloud = self.clouds.nearest(taken_ns, max(tolerance_ns, int(settings.hold_s * 1e9)))
         if cloud is not None:
-            motion = self._motion(cloud[1], header.frame_id, taken_ns, settings)
-            points = None if motion is None else self._read("points", points_of, cloud[1])
-        elif len(self.clouds):
+            sweep = self._sweep(cloud[1], header.frame_id, taken_ns, settings, warnings)
+        if len(self.clouds) and (cloud is None or abs(cloud[0] - taken_ns) > tolerance_ns):
             self.images_without_points += 1
+        if len(self.clouds) and cloud is None:
+            gap_s = (taken_ns - self.clouds.newest_ns()) * 1e-9
+            warnings.append(f"the newest points are {gap_s:.2f} s older than the image; do their clocks agree?")
         sparse = self.sparse.nearest(taken_ns, tolerance_ns)
         if sparse is not None:
             sparse_depth_m = self._read("sparse_depth", depth_of, sparse[1])
-        return Frame(taken_ns, rgb, self._camera(info, settings), points, motion, sparse_depth_m)
+        pose = self._pose(header.frame_id, taken_ns, settings)
+        return Frame(
+            taken_ns,
+            rgb,
+            self._camera(info, settings),
+            sweep,
+            sparse_depth_m,
+            pose=None if pose is None else pose.motion,
+            warnings=tuple(warnings),
+        )
 
     def _read(self, source: str, read: Callable[[Any], Any], message: Any) -> Any:
         try:
@@ -107,25 +155,72 @@ class Surroundings:
             self._on_problem("camera_info", error)
             return None
 
-    def _motion(self, cloud: Any, camera_frame: str, taken_ns: int, settings: StreamSettings) -> Matrix | None:
-        """LiDAR to camera: TF first, then the parameter."""
+    def _pose(self, camera_frame: str, taken_ns: int, settings: StreamSettings) -> Located | None:
+        """Where the camera stands, if TF knows without extrapolating."""
+        fixed = self.fixed_frame(camera_frame, settings)
+        return self.transforms.lookup(fixed, camera_frame, taken_ns) if fixed else None
+
+    def _sweep(
+        self, cloud: Any, camera_frame: str, taken_ns: int, settings: StreamSettings, warnings: list[str]
+    ) -> Sweep | None:
+        points = self._read("points", points_of, cloud)
+        if points is None:
+            return None
         lidar_frame, lidar_ns = cloud.header.frame_id, stamp_ns(cloud.header)
+        age_s = (taken_ns - lidar_ns) * 1e-9
+        fixed = self.fixed_frame(camera_frame, settings)
+        if fixed:
+            found = self.transforms.lookup_through(
+                camera_frame, taken_ns, lidar_frame, lidar_ns, fixed, reach_s=EXTRAPOLATE_S
+            )
+            if found is not None:
+                self.extrinsics = f"TF through {fixed}"
+                if found.extrapolated_s > _JITTER_S:
+                    text = f"TF through {fixed} is {1e3 * found.extrapolated_s:.0f} ms late and was extrapolated"
+                    warnings.append(f"{text}; publish odometry sooner or raise max_wait_s")
+                return Sweep(points, found.motion, lidar_ns, age_s, self.extrinsics, found.extrapolated_s)
+            warnings.append(self._why_not_through(fixed, camera_frame, lidar_frame, taken_ns, lidar_ns))
+        motion = self._mounting(lidar_frame, camera_frame, lidar_ns, settings, warnings)
+        return None if motion is None else Sweep(points, motion, lidar_ns, age_s)
+
+    def _why_not_through(self, fixed: str, camera_frame: str, lidar_frame: str, taken_ns: int, lidar_ns: int) -> str:
+        for frame, when_ns in ((camera_frame, taken_ns), (lidar_frame, lidar_ns)):
+            outside_s = self.transforms.outside_s(frame, fixed, when_ns)
+            if outside_s is None:
+                known = "TF does not connect them" if self._can_read_tf else "TF cannot be read here (no tf2_msgs)"
+                return f"fixed_frame '{fixed}' is not used: no transform from '{frame}' ({known})"
+            if outside_s > EXTRAPOLATE_S:
+                return f"fixed_frame '{fixed}' is not used: its transforms are {outside_s:.2f} s away from the {'image' if frame == camera_frame else 'points'}"
+        return f"fixed_frame '{fixed}' is not used"
+
+    def _mounting(
+        self, lidar_frame: str, camera_frame: str, when_ns: int, settings: StreamSettings, warnings: list[str]
+    ) -> Matrix | None:
+        """LiDAR to camera as the robot stood at a time: TF first, then the parameter."""
         if lidar_frame and lidar_frame == camera_frame:
             self.extrinsics = "not needed: the points are in the camera's frame"
             return np.eye(4)
-        if settings.fixed_frame:
-            motion = self.transforms.lookup_through(camera_frame, taken_ns, lidar_frame, lidar_ns, settings.fixed_frame)
-            if motion is not None:
-                self.extrinsics = f"TF through {settings.fixed_frame}"
-                return motion
-        motion = self.transforms.lookup(camera_frame, lidar_frame, taken_ns)
-        if motion is not None:
-            self.extrinsics = "TF"
-            return motion
+        outside_s = self.transforms.outside_s(camera_frame, lidar_frame, when_ns)
+        if outside_s is not None and outside_s <= max(EXTRAPOLATE_S, _SILENT_S):
+            located = self.transforms.lookup(camera_frame, lidar_frame, when_ns, reach_s=outside_s + 1e-6)
+            if located is not None:
+                self.extrinsics = "TF"
+                if outside_s > _JITTER_S:
+                    text = (
+                        f"TF from '{lidar_frame}' to '{camera_frame}' is {1e3 * outside_s:.0f} ms away from the points"
+                    )
+                    warnings.append(f"{text} and was extrapolated")
+                return located.motion
         motion = parse_extrinsics(settings.extrinsics)
         self.extrinsics = "parameter extrinsics" if motion is not None else "missing"
-        if motion is None:
+        if outside_s is not None:
+            known = f"TF of that time is missing by {outside_s:.1f} s"
+        else:
             known = "TF does not connect them" if self._can_read_tf else "TF cannot be read here (no tf2_msgs)"
+        if motion is None:
             text = f"no transform from '{lidar_frame}' to '{camera_frame}': {known}, and extrinsics is not set"
             self._on_problem("points", InputError(text))
+            warnings.append(text)
+        elif outside_s is not None:
+            warnings.append(f"{known}: the parameter extrinsics is used")
         return motion

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from leadline.errors import Cancelled, LeadlineError
-from leadline.streaming.buffers import NewestSlot
+from leadline.streaming.buffers import RateMeter, WaitingFrames
 
 F = TypeVar("F")
 M = TypeVar("M")
@@ -16,6 +16,8 @@ M = TypeVar("M")
 #: After this many failures in a row the model is loaded again.
 FAILURES_BEFORE_RELOAD = 3
 LONGEST_PAUSE_S = 30.0
+#: Share of the time that the model may be busy for frames to be taken one by one.
+_KEEPS_UP = 0.8
 
 
 class StreamWorker(Generic[F, M]):
@@ -25,10 +27,14 @@ class StreamWorker(Generic[F, M]):
     Loading happens in the same thread, so a model is never swapped under a frame; frames go on with the old model
     until the new one is there, and keep the old one if the new one fails.
 
+    A frame may wait a while for what belongs to it. Where the model is faster than the frames come, they are taken one by one;
+    else the newest that lacks nothing.
+
     Args:
         process: Handles one frame; what it raises goes to ``on_failure``.
         on_failure: Told every exception of ``process`` but :class:`~leadline.errors.Cancelled`.
         on_load_failure: Told every exception of a loader.
+        lacks: Whether a frame still lacks something that is to come.
     """
 
     def __init__(
@@ -36,11 +42,14 @@ class StreamWorker(Generic[F, M]):
         process: Callable[[M, F], None],
         on_failure: Callable[[Exception], None],
         on_load_failure: Callable[[Exception], None],
+        lacks: Callable[[F], Any] = lambda _: False,
     ) -> None:
         self._process = process
         self._on_failure = on_failure
         self._on_load_failure = on_load_failure
-        self._slot: NewestSlot[F] = NewestSlot()
+        self._frames: WaitingFrames[F] = WaitingFrames(lacks)
+        self._arrivals = RateMeter()
+        self._busy_s = 0.0  # time per frame, smoothed
         self._loader: Callable[[], M] | None = None
         self._wanted: Callable[[], M] | None = None
         self._settled = threading.Event()
@@ -61,7 +70,7 @@ class StreamWorker(Generic[F, M]):
     @property
     def dropped(self) -> int:
         """Frames that were replaced by a newer one before the model was free."""
-        return self._slot.dropped
+        return self._frames.dropped
 
     @property
     def loading(self) -> bool:
@@ -72,13 +81,18 @@ class StreamWorker(Generic[F, M]):
         """Whether long work should give up."""
         return self._stopping.is_set()
 
-    def put(self, frame: F) -> None:
-        """Offer a frame; returns at once."""
-        self._slot.put(frame)
+    def put(self, frame: F, patience_s: float = 0.0) -> None:
+        """Offer a frame that may wait for so long at most; returns at once."""
+        self._arrivals.tick()
+        self._frames.put(frame, patience_s)
+
+    def look_again(self) -> None:
+        """Something has come that a frame may have waited for."""
+        self._frames.look_again()
 
     def clear(self) -> None:
-        """Forget the frame that waits."""
-        self._slot.clear()
+        """Forget the frames that wait."""
+        self._frames.clear()
 
     def load(self, loader: Callable[[], M]) -> None:
         """Ask for another model; returns at once, see :meth:`wait_loaded`."""
@@ -93,7 +107,7 @@ class StreamWorker(Generic[F, M]):
     def stop(self, timeout_s: float = 5.0) -> bool:
         """End the thread; False if the model still holds it after ``timeout_s`` (it then ends with the process)."""
         self._stopping.set()
-        self._slot.close()
+        self._frames.close()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         ended = not self._thread.is_alive()
@@ -108,11 +122,19 @@ class StreamWorker(Generic[F, M]):
             if wait_s > 0:  # rate limit: frames go on replacing each other meanwhile
                 self._stopping.wait(min(wait_s, 0.1))
                 continue
-            frame = self._slot.take(0.1)
+            frame = self._frames.take(0.1, in_order=self._keeps_up())
             if frame is None or self.model is None or self.stopping:
                 continue
-            self._next_start = monotonic() + self.min_period_s
+            started_s = monotonic()
+            self._next_start = started_s + self.min_period_s
             self._handle(self.model, frame)
+            spent_s = max(monotonic() - started_s, self.min_period_s)
+            self._busy_s = spent_s if self._busy_s == 0 else 0.8 * self._busy_s + 0.2 * spent_s
+
+    def _keeps_up(self) -> bool:
+        """Whether frames are handled faster than they come."""
+        rate_hz = self._arrivals.rate_hz()
+        return self._busy_s > 0 and self._busy_s * rate_hz < _KEEPS_UP
 
     def _handle(self, model: M, frame: F) -> None:
         try:

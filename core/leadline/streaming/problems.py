@@ -8,8 +8,8 @@ _VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+(\.\d+)?")
 _LONGEST_KIND = 80
 
 
-def kind_of(error: Exception) -> str:
-    """An error's text without what varies from one occurrence to the next.
+def kind_of(error: Exception | str) -> str:
+    """A problem's text without what varies from one occurrence to the next.
 
     >>> kind_of(ValueError("image data has 12 bytes, 4000 were announced"))
     'image data has # bytes, # were announced'
