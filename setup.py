@@ -46,7 +46,7 @@ def spelled_out():
         "license": "Apache-2.0",
         "package_dir": {"": "core", "leadline_ros": "ros2_node/leadline_ros"},
         "packages": find_packages(str(SOURCE / "core")) + find_packages(str(SOURCE / "ros2_node")),
-        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*", "completion/*.npz"]},
+        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*", "completion/*.npz", "geometry/*.html"]},
         "zip_safe": False,
         "entry_points": {
             "console_scripts": [

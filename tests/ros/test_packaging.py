@@ -83,7 +83,7 @@ def test_package_xml_names_what_pyproject_needs(project: dict[str, Any]) -> None
     """What has a rosdep key of a version that will do."""
     keys = {"numpy": "python3-numpy", "pillow": "python3-pil", "pyyaml": "python3-yaml", "scipy": "python3-scipy"}
     keys |= {"opencv-python-headless": "python3-opencv", "click": "python3-click", "rich": "python3-rich"}
-    without = {"torch", "diffusers", "safetensors", "huggingface-hub", "openexr"}
+    without = {"torch", "diffusers", "safetensors", "huggingface-hub", "openexr", "av"}
     needed = {re.split(r"[<>=\[;]", line)[0] for line in project["project"]["dependencies"]}
     assert needed == set(keys) | without
     package = (ROOT / "package.xml").read_text(encoding="utf-8")
