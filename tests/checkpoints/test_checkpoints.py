@@ -18,8 +18,9 @@ import leadline
 from leadline import CheckpointError, InputError, Space
 from leadline.checkpoints import catalog
 from leadline.checkpoints.cache import cache_folder, model_path
+from leadline.checkpoints.header import read_spec
 from leadline.checkpoints.importing import import_checkpoint
-from leadline.checkpoints.native import load_model, read_spec, save_codec, save_model
+from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.checkpoints.resolve import available
 from leadline.models import ModelSpec
 from leadline.training.build import _start

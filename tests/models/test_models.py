@@ -11,8 +11,8 @@ from tiny import CODEC, tiny_bundle, tiny_estimator, tiny_spec
 from leadline.checkpoints.bundle import build
 from leadline.models import Codec
 from leadline.models.attention import DotProductAttention
-from leadline.models.depthfm import noised
 from leadline.models.fourier import FourierEnhancement
+from leadline.models.samplers import noised
 from leadline.models.unet import DepthUNet
 
 FAMILIES = ["depthfm", "depthmaster", "fiffdepth"]
@@ -106,7 +106,7 @@ class TestSolver:
         x = noised(z, noise, model.spec.noising_step)
         with torch.inference_mode():
             for t in (0.0, 0.25, 0.5, 0.75):
-                x = x + model.velocity(x, z, t) / 4
+                x = x + model.evaluate(x, z, t) / 4
             torch.testing.assert_close(model.solve(z, 4, noise), x, atol=1e-5, rtol=1e-5)
 
     @pytest.mark.parametrize("family", FAMILIES)

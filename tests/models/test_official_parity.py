@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tolerances import OFFICIAL, OFFICIAL_FOURIER
 
 import leadline
-from leadline.models.depthfm import cosine_alpha_bar, noised
+from leadline.models.samplers import cosine_alpha_bar, noised
 
 LAYOUTS = ["v1like", "sd15", "sd21"]
 ATTENTION = [("plain", False), ("rescaled", True)]
@@ -66,7 +66,7 @@ class TestDepthFM:
 
     def test_velocity(self, depthfm, layout, prefix, scaling):
         estimator, golden = depthfm(layout, scaling)
-        velocity = estimator.model.velocity(golden["in/unet_x"], golden["in/unet_context"], golden["in/unet_t"])
+        velocity = estimator.model.evaluate(golden["in/unet_x"], golden["in/unet_context"], golden["in/unet_t"])
         assert_official(velocity, golden[f"{prefix}/unet_out"])
 
     @pytest.mark.parametrize("steps", [1, 2, 4])

@@ -13,7 +13,7 @@ from torch import Tensor
 from leadline.checkpoints.native import load_model, save_model
 from leadline.checkpoints.small_decoders import save_small_decoder
 from leadline.errors import CheckpointError, InputError
-from leadline.models.depthfm import noised
+from leadline.models.samplers import noised
 from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
 from leadline.training import build as factory
 from leadline.training.aligned import sampled

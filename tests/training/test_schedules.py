@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leadline.models.depthfm import cosine_alpha_bar, noised
+from leadline.models.samplers import cosine_alpha_bar, noised
 from leadline.training import schedules
 
 

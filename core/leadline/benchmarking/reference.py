@@ -11,8 +11,9 @@ from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.depth.spaces import Space
 from leadline.inference.framing import as_tensor, normalise
 from leadline.models import ModelSpec
-from leadline.models.depthfm import DepthFM, noised
+from leadline.models.families import Start
 from leadline.models.folding import sharing_copy
+from leadline.models.samplers import noised
 from leadline.types import RgbImage
 
 SPACES = {"depthfm": Space.LOG_DEPTH, "depthmaster": Space.SQRT_DISPARITY, "fiffdepth": Space.DEPTH}
@@ -72,13 +73,13 @@ def reference(
     model, codec = bundle.model, bundle.codec
     device, dtype = model.prompt.device, model.prompt.dtype
     latents = codec.encode(normalise(as_tensor(image)[None], device, dtype).repeat(members, 1, 1, 1))
-    if isinstance(model, DepthFM):
+    if model.traits.start is Start.NOISED_IMAGE:
         assert noise is not None
         x = noised(latents, noise.to(device, dtype), model.spec.noising_step)
         for i in range(steps):
-            x = x + model.velocity(x, latents, torch.full((members,), i / steps, device=device)) / steps
+            x = x + model.evaluate(x, latents, torch.full((members,), i / steps, device=device)) / steps
     else:
-        timestep = torch.full((members,), float(model.timestep), device=device)  # type: ignore[arg-type]
+        timestep = torch.full((members,), model.traits.timestep, device=device)
         x = model.unet(latents, timestep, model.prompt)
     decoded = codec.decode_rgb(x).mean(1, keepdim=True)
     return model.finish(decoded.float()).mean(0)[0].cpu().numpy()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError
-from leadline.models import FAMILIES, Codec, DepthModel, ModelSpec
+from leadline.models import Codec, DepthModel, ModelSpec
 
 
 @dataclass
@@ -28,9 +28,7 @@ class ModelBundle:
 
 def build(spec: ModelSpec, prompt: Tensor) -> ModelBundle:
     """A bundle with freshly initialised weights, in eval mode."""
-    if spec.family not in FAMILIES:
-        raise CheckpointError(f"model family '{spec.family}' is unknown; known are {', '.join(FAMILIES)}")
-    model = FAMILIES[spec.family](spec, prompt)
+    model = DepthModel(spec, prompt)
     codec = Codec(spec.codec, spec.latent_scale)
     return ModelBundle(model.eval().requires_grad_(False), codec.eval().requires_grad_(False))
 

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
+from leadline.checkpoints.header import SPEC_KEY
 from leadline.errors import CheckpointError
 from leadline.models import ModelSpec
 
-_SPEC_KEY = "leadline_model"
 _CODEC_FILE_KEY = "leadline_codec_file"
 _BASE_FILE_KEY = "leadline_base_file"
 _BASE_HASH_KEY = "leadline_base_hash"
@@ -68,7 +68,7 @@ def save_model(
     """
     tensors = {f"{_NETWORK}{k}": v for k, v in unet_state(bundle).items()}
     tensors["prompt"] = bundle.model.prompt
-    header = {_SPEC_KEY: bundle.spec.to_json()}
+    header = {SPEC_KEY: bundle.spec.to_json()}
     if codec_file is None:
         tensors |= {f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}
     else:
@@ -91,11 +91,11 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
         CheckpointError: Not a Leadline model, damaged, or its shared codec is missing.
     """
     header, tensors = _read(path)
-    if _SPEC_KEY not in header:
+    if SPEC_KEY not in header:
         raise CheckpointError(
             f"{path} is not a Leadline model (no description in it); import it with `leadline import`"
         )
-    spec = ModelSpec.from_json(header[_SPEC_KEY]).changed(**settings)
+    spec = ModelSpec.from_json(header[SPEC_KEY]).changed(**settings)
     codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
     digests = [file_hash(path)]
     if _CODEC_FILE_KEY in header:
@@ -121,16 +121,6 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
     fill(bundle.codec.vae, codec, f"codec of {path.name}")
     bundle.weights_hash = hashlib.sha256("".join(digests).encode()).hexdigest()
     return bundle
-
-
-def read_spec(path: Path) -> ModelSpec | None:
-    """The description in a model file's header, without reading weights; None if it is not a Leadline model."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError):
-        return None
-    return ModelSpec.from_json(header[_SPEC_KEY]) if _SPEC_KEY in header else None
 
 
 def _network(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,48 +1,35 @@
-"""The official formats, turned into ours.
+"""Published checkpoints of every family, turned into ours.
 
-* DepthFM: one pickled ``.ckpt`` with ``state_dict`` (latent-diffusion names), ``ldm_hparams``, ``noising_step`` and
-  ``empty_text_embedding``; the VAE comes separately.
-* DepthMaster, FiffDepth: diffusers folders (``unet``, ``vae``, ``text_encoder``, ``tokenizer``), tensors in
-  ``.safetensors`` or ``.bin``; DepthMaster's UNet carries extra ``fftblock.*`` tensors.
-
-Pickles are read with ``weights_only=True``: no code in them runs.
+* DepthFM: one pickled ``.ckpt`` (:mod:`leadline.checkpoints.ldm`); the VAE comes separately.
+* Everything else: diffusers folders (``unet``, ``vae``, ``scheduler``, ``text_encoder``, ``tokenizer``), whole or in part; what
+  a folder lacks may come from another one, the ``base``. No code in a folder is ever run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
+from leadline.checkpoints.files import check_finite, first_line, part_config, read_json, read_part
+from leadline.checkpoints.identify import Evidence, check_configs, identify, identify_output, schedule_of
+from leadline.checkpoints.ldm import read_ldm
 from leadline.checkpoints.native import fill_unet
+from leadline.checkpoints.prompt import empty_prompt
 from leadline.checkpoints.vae_names import modern_names
-from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError
-from leadline.models import ModelSpec
-
-_TENSOR_FILES = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
+from leadline.models.families import DEPTHFM, LOTUS_D, LOTUS_G, MARIGOLD, Family, Sampler
+from leadline.models.spec import SD_LATENT_SCALE, ModelSpec
 
 #: Keys of a UNet config that say how it was stored rather than what it is.
 _STORAGE_KEYS = frozenset({"_class_name", "_diffusers_version", "_name_or_path"})
 
-#: Official pipelines by the class named in model_index.json.
-_PIPELINE_FAMILIES = {"DepthMasterPipeline": "depthmaster", "DirectPipeline": "fiffdepth"}
+#: Families whose own code takes the latent scale from the VAE's configuration; the others have it written in.
+_SCALED_BY_CONFIG = (MARIGOLD, LOTUS_D, LOTUS_G)
 
 
 def load_depthfm(path: Path, vae: Path, **settings: Any) -> ModelBundle:
@@ -51,122 +38,145 @@ def load_depthfm(path: Path, vae: Path, **settings: Any) -> ModelBundle:
     Raises:
         CheckpointError: Damaged, or not DepthFM's.
     """
-    raw = _read_pickle(path)
-    missing = {"state_dict", "ldm_hparams", "empty_text_embedding"} - set(raw)
-    if missing:
-        raise CheckpointError(
-            f"{path} is not a DepthFM checkpoint ({', '.join(sorted(missing))} missing in it); check the file"
-        )
-    config = ldm_unet_config(raw["ldm_hparams"])
-    # diffusers' converter finds the network by this prefix and returns nothing without it
-    prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in raw["state_dict"].items()}
-    try:
-        tensors = convert_ldm_unet_checkpoint(prefixed, config=dict(config))
-    except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} has weights that do not fit its own description ({error}); fetch it again"
-        ) from error
-    prompt = torch.as_tensor(raw["empty_text_embedding"]).float()
-    codec_config, codec_tensors = _read_part(vae)
+    if settings.pop("family", DEPTHFM.name) != DEPTHFM.name:
+        raise CheckpointError(f"{path} is a {DEPTHFM.name} checkpoint; leave family= (--family) out")
+    config, tensors, prompt, noising_step = read_ldm(path)
+    codec_config, codec_tensors = read_part(_vae_folder(vae))
     spec = ModelSpec(
-        "depthfm",
-        Space.LOG_DEPTH,
+        DEPTHFM.name,
+        DEPTHFM.space,
         config,
         codec_config,
         default_steps=2,
         pad_multiple=64,
-        noising_step=int(raw.get("noising_step", 0)),
+        noising_step=noising_step,
         name=path.stem,
         source=str(path.name),
     )
-    return _assemble(spec.changed(**settings), prompt.reshape(1, *prompt.shape[-2:]), tensors, codec_tensors, path)
+    return _assemble(spec.changed(**settings), prompt, tensors, codec_tensors, path)
 
 
-def ldm_unet_config(hparams: Mapping[str, Any]) -> dict[str, Any]:
-    """The diffusers config of the UNet that ``ldm_hparams`` describes; it follows the checkpoint, not a stock model."""
-    try:
-        channels = [hparams["model_channels"] * factor for factor in hparams["channel_mult"]]
-        attends = [2**level in hparams["attention_resolutions"] for level in range(len(channels))]
-        per_head = hparams.get("num_head_channels", -1)
-        heads = hparams["num_heads"] if per_head in (-1, None) else [width // per_head for width in channels]
-        return {
-            "in_channels": hparams["in_channels"],
-            "out_channels": hparams["out_channels"],
-            "block_out_channels": channels,
-            "layers_per_block": hparams["num_res_blocks"],
-            "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
-            "up_block_types": ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
-            "attention_head_dim": heads,  # diffusers' name for the number of heads
-            "use_linear_projection": hparams.get("use_linear_in_transformer", False),
-            "transformer_layers_per_block": hparams.get("transformer_depth", 1),
-            "cross_attention_dim": hparams["context_dim"],
-            "norm_num_groups": 32,
-            "norm_eps": 1e-5,
-            "flip_sin_to_cos": True,
-            "freq_shift": 0,
-        }
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"the checkpoint's ldm_hparams lack {error}; is it a DepthFM checkpoint?") from error
+def load_folder(
+    folder: Path,
+    vae: Path | None = None,
+    base: Path | None = None,
+    hint: str = "",
+    family: str | None = None,
+    output: str | None = None,
+    space: Any = None,
+    network: str | None = None,
+    prompt: Tensor | None = None,
+    **settings: Any,
+) -> ModelBundle:
+    """A diffusers folder of any family, or a network alone with a ``base`` for the rest.
 
-
-def load_folder(folder: Path, vae: Path | None = None, **settings: Any) -> ModelBundle:
-    """A DepthMaster or FiffDepth diffusers folder.
-
-    The family is read from ``model_index.json``, or from the ``fftblock.*`` tensors, or given as ``family=``.
+    Args:
+        folder: With a ``unet`` (or one ``unet_*``) folder in it, or a network's own folder.
+        vae: Folder of the VAE, instead of the folder's own.
+        base: Folder with what is missing in the first one: VAE, text encoder and tokenizer, scheduler.
+        hint: A name that tells what the folder is, such as its id on a hub; its own name tells, too.
+        family, output, space: What it is, where no file says so: see :mod:`leadline.checkpoints.identify`.
+        network: Name of the network's folder, where there are several.
+        prompt: The empty prompt's embedding (1, T, D), instead of the text encoder's.
+        **settings: Other changes to the specification.
 
     Raises:
         CheckpointError: A part is missing, damaged, or the family cannot be told.
     """
-    config, tensors = _read_part(folder / "unet")
-    codec_config, codec_tensors = _read_part(vae or folder / "vae")
+    unet_folder = network_folder(folder, network)
+    config, tensors = read_part(unet_folder)
+    codec_config, codec_tensors = read_part(_vae_folder(vae) if vae else _part(folder, base, "vae"))
+    index = read_json(folder / "model_index.json")
     fourier = any(name.startswith("fftblock.") for name in tensors)
-    family = settings.pop("family", None) or ("depthmaster" if fourier else _family_of(folder))
+    names = tuple(name for name in (unet_folder.name, hint.rpartition("/")[2], folder.name) if name not in ("", "unet"))
+    evidence = Evidence(index.get("_class_name"), config, codec_config, fourier, names)
+    where = hint or str(folder)
+    check_configs(evidence, where)
+    kind = identify(evidence, where, family, int(settings.get("condition_channels", 0)))
+    shown, meant = identify_output(evidence, where, kind, output, space)
+    if shown == "normals" and index.get("use_full_z_range") is False:
+        raise CheckpointError(
+            f"{where} gives normals with half the range of z (use_full_z_range), which Leadline does not do"
+        )
+    scheduler = read_json(_part(folder, base, "scheduler", required=False) / "scheduler_config.json")
+    schedule = schedule_of(kind, scheduler, where)
+    scale = codec_config.get("scaling_factor") if kind in _SCALED_BY_CONFIG else None
     spec = ModelSpec(
-        family,
-        Space.SQRT_DISPARITY if family == "depthmaster" else Space.DEPTH,
+        kind.name,
+        meant,
         {key: value for key, value in config.items() if key not in _STORAGE_KEYS},
         codec_config,
+        latent_scale=float(scale or SD_LATENT_SCALE),
         fourier=fourier,
-        default_size=int(_read_json(folder / "model_index.json").get("default_processing_resolution") or 768),
-        name=folder.name,
-        source=folder.name,
+        default_steps=int(index.get("default_denoising_steps") or _default_steps(kind, schedule)),
+        default_size=int(index.get("default_processing_resolution") or kind.default_size),
+        pad_multiple=64 if kind is DEPTHFM else 8,
+        name=hint.rpartition("/")[2] or folder.name,
+        source=hint or folder.name,
+        output=shown,
+        schedule=schedule,
+        samples_encoding=kind.samples_encoding,
     )
-    return _assemble(spec.changed(**settings), empty_prompt(folder), tensors, codec_tensors, folder)
+    if prompt is None:
+        prompt = empty_prompt(folder if base is None or (folder / "text_encoder").is_dir() else base)
+    return _assemble(spec.changed(**settings), prompt, tensors, codec_tensors, folder)
 
 
-def empty_prompt(folder: Path) -> Tensor:
-    """The text encoder's output (1, T, D) for the empty prompt without padding: 2 tokens, begin and end.
+def network_folder(folder: Path, network: str | None = None) -> Path:
+    """The folder with the network: ``unet``, the one that is named, the only ``unet_*``, or ``folder`` itself.
 
-    Computed once, at import; nothing needs the text encoder afterwards.
+    Raises:
+        CheckpointError: There is none, or there are several.
     """
-    if not (folder / "text_encoder").is_dir() or not (folder / "tokenizer").is_dir():
-        raise CheckpointError(f"{folder} has no text_encoder or tokenizer folder; both are needed once, at import")
-    try:
-        from transformers import CLIPTextModel, CLIPTokenizer  # noqa: PLC0415 (needed only at import of a checkpoint)
-    except ImportError as error:
+    if network is not None:
+        if Path(network).name != network or not (folder / network).is_dir():
+            raise CheckpointError(f"{folder} has no folder '{network}'")
+        return folder / network
+    if (folder / "unet").is_dir():
+        return folder / "unet"
+    several = sorted(path for path in folder.glob("unet_*") if path.is_dir())
+    if len(several) > 1:
         raise CheckpointError(
-            "importing this checkpoint needs transformers; run: pip install 'leadline[import]'"
-        ) from error
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", weights_only=True).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the text encoder in {folder} cannot be read ({_first_line(error)}); fetch it again"
-        ) from error
-    ids = tokenizer(
-        "", padding="do_not_pad", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    with torch.no_grad():
-        embedding: Tensor = encoder(ids.input_ids)[0]
-    return embedding.float().clone()
+            f"{folder} holds several networks; say which with network=: {', '.join(path.name for path in several)}"
+        )
+    if several:
+        return several[0]
+    if (folder / "config.json").is_file() or (folder / "unet_config.json").is_file():
+        part_config(folder)
+        return folder
+    raise CheckpointError(f"{folder} holds no checkpoint (no unet folder in it); give a diffusers folder or a file")
 
 
 def looks_official(path: Path) -> bool:
     """Whether ``path`` has the outward form of an official checkpoint."""
-    return (
-        path.suffix in (".ckpt", ".pt", ".pth", ".bin") if path.is_file() else (path / "unet" / "config.json").exists()
-    )
+    if path.is_file():
+        return path.suffix in (".ckpt", ".pt", ".pth", ".bin")
+    named = any((path / name).is_file() for name in ("config.json", "unet_config.json", "model_index.json"))
+    return named or (path / "unet").is_dir() or any(path.glob("unet_*"))
+
+
+def _default_steps(family: Family, schedule: Mapping[str, Any]) -> int:
+    """Leading timesteps begin far from pure noise unless there are many of them."""
+    leading = family.sampler is Sampler.DIFFUSION and schedule["kind"] == "ddim" and schedule["spacing"] == "leading"
+    return 10 if leading else family.default_steps
+
+
+def _part(folder: Path, base: Path | None, name: str, required: bool = True) -> Path:
+    for root in (folder, base):
+        if root is not None and (root / name).is_dir():
+            return root / name
+    if required:
+        raise CheckpointError(
+            f"{folder} has no {name} folder; give a folder that has one with base= (--base)"
+            + (" or vae= (--vae)" if name == "vae" else "")
+        )
+    return folder / name
+
+
+def _vae_folder(path: Path) -> Path:
+    """A VAE's folder, or the one inside of a pipeline's."""
+    inside = path / "vae"
+    return inside if inside.is_dir() and not (path / "config.json").is_file() else path
 
 
 def _assemble(
@@ -176,67 +186,28 @@ def _assemble(
         bundle = build_empty(spec, prompt)
     except (ValueError, TypeError, AttributeError, ZeroDivisionError, IndexError) as error:
         raise CheckpointError(
-            f"{path} describes a network that cannot be built ({_first_line(error)}); fetch it again"
+            f"{path} describes a network that cannot be built ({first_line(error)}); fetch it again"
         ) from error
+    if prompt.shape[-1] != (spec.unet.get("cross_attention_dim") or prompt.shape[-1]):
+        raise CheckpointError(
+            f"the text encoder for {path} gives {prompt.shape[-1]} numbers a token, its network takes "
+            f"{spec.unet.get('cross_attention_dim')}; it belongs to another model"
+        )
+    check_finite(dict(tensors), f"network in {path}")
+    check_finite(dict(codec_tensors), f"VAE of {path}")
     fill_unet(bundle, dict(tensors), f"network in {path}")
     fill(bundle.codec.vae, modern_names(codec_tensors), f"VAE of {path}")
-    digest = hashlib.sha256()
-    for part in (tensors, codec_tensors):
-        for name in sorted(part):
-            digest.update(name.encode() + part[name].contiguous().view(torch.uint8).numpy().tobytes())
-    bundle.weights_hash = digest.hexdigest()
+    bundle.weights_hash = fingerprint({"network": tensors, "codec": codec_tensors})
     return bundle
 
 
-def _family_of(folder: Path) -> str:
-    pipeline = _read_json(folder / "model_index.json").get("_class_name")
-    if pipeline in _PIPELINE_FAMILIES:
-        return _PIPELINE_FAMILIES[pipeline]
-    raise CheckpointError(
-        f"{folder} does not say which model it is (pipeline {pipeline}); give family='depthmaster' or 'fiffdepth' (--family)"
-    )
-
-
-def _read_part(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    config = _read_json(folder / "config.json")
-    if not config:
-        raise CheckpointError(
-            f"{folder} has no readable config.json; it should be a diffusers folder (give the VAE with --vae)"
-        )
-    for name in _TENSOR_FILES:
-        path = folder / name
-        if not path.exists():
-            continue
-        if path.suffix == ".bin":
-            return config, _read_pickle(path)
-        try:
-            return config, load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is damaged ({_first_line(error)}); fetch it again") from error
-    raise CheckpointError(f"{folder} has no weights in it (looked for {', '.join(_TENSOR_FILES[:2])}); fetch it again")
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist; check the path") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} is damaged or holds more than weights ({_first_line(error)}); fetch it again"
-        ) from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path} holds no dictionary of weights; is it a checkpoint?")
-    return raw
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def fingerprint(parts: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """A digest of tensors by name, shape and 64 numbers of each, spread evenly: cheap, and another for any other training."""
+    digest = hashlib.sha256()
+    for part in sorted(parts):
+        for name in sorted(parts[part]):
+            tensor = parts[part][name]
+            flat = tensor.reshape(-1)
+            sample = flat[:: max(1, flat.numel() // 64)].float().numpy().tobytes()
+            digest.update(f"{part}.{name}{tuple(tensor.shape)}".encode() + sample)
+    return digest.hexdigest()

@@ -14,7 +14,9 @@ from leadline.errors import CheckpointError
 __all__ = ["available", "load_from_disk", "locate", "resolve"]
 
 
-def resolve(name_or_path: str | Path, vae: str | Path | None = None, **settings: Any) -> ModelBundle:
+def resolve(
+    name_or_path: str | Path, vae: str | Path | None = None, base: str | Path | None = None, **settings: Any
+) -> ModelBundle:
     """The model that ``name_or_path`` means; see :func:`leadline.load`.
 
     Raises:
@@ -22,22 +24,22 @@ def resolve(name_or_path: str | Path, vae: str | Path | None = None, **settings:
     """
     path = Path(name_or_path)
     if path.exists():
-        return load_from_disk(path, vae, **settings)
+        return load_from_disk(path, vae, base, **settings)
     return load_model(locate(str(name_or_path)), **settings)
 
 
-def load_from_disk(path: Path, vae: str | Path | None = None, **settings: Any) -> ModelBundle:
-    """A Leadline file or an official checkpoint.
+def load_from_disk(
+    path: Path, vae: str | Path | None = None, base: str | Path | None = None, **settings: Any
+) -> ModelBundle:
+    """A Leadline file or an official checkpoint; the further settings of folders are those of :func:`load_folder`.
 
     Raises:
         CheckpointError: It is neither, or damaged.
     """
     if path.is_dir():
         if looks_official(path):
-            return load_folder(path, Path(vae) if vae else None, **settings)
-        raise CheckpointError(
-            f"{path} holds no checkpoint (no unet/config.json in it); give a diffusers folder or a file"
-        )
+            return load_folder(path, Path(vae) if vae else None, Path(base) if base else None, **settings)
+        raise CheckpointError(f"{path} holds no checkpoint (no unet folder in it); give a diffusers folder or a file")
     if path.suffix == ".safetensors":
         return load_model(path, **settings)
     if looks_official(path):

@@ -36,7 +36,7 @@ def command(
         click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     if len(done.files) > 1:
         click.echo("The weights are in the second file: keep both together.")
-    click.echo(f"{height}x{width}, {spec.space.value}; onnxruntime differs from PyTorch by {done.difference:.1e} of the map's "
+    click.echo(f"{height}x{width}, {spec.space.value if spec.space else spec.output}; onnxruntime differs from PyTorch by {done.difference:.1e} of the map's "
                f"range (allowed: {TOLERANCE:.0e})")  # fmt: skip
 
 

@@ -15,21 +15,20 @@ def command(as_json: bool) -> None:
 
     from rich.console import Console
 
-    from leadline.checkpoints.catalog import CATALOG
-    from leadline.checkpoints.resolve import available
+    from leadline.checkpoints.capabilities import all_capabilities
 
-    here = available()
+    models = all_capabilities().values()
     if as_json:
-        for entry in CATALOG.values():
-            click.echo(json.dumps({**asdict(entry), "path": str(here[entry.name]) if entry.name in here else None}))
+        for model in models:
+            click.echo(json.dumps(asdict(model)))
         return
     console = Console(soft_wrap=True, highlight=False)
-    for entry in CATALOG.values():
-        source = "the package" if entry.packaged else entry.url or entry.hub_repo or entry.how_to_get
-        size = f", {entry.size_mb / 1000:.1f} GB" if entry.size_mb else ""
-        state = "[green]here[/]" if entry.name in here else f"[yellow]not here{size}[/]"
-        console.print(f"[bold]{entry.name}[/] ({state}): {entry.summary}")
-        console.print(f"    from {source}; licence: {entry.licence}", style="dim")
-    for name in sorted(set(here) - set(CATALOG)):
-        console.print(f"[bold]{name}[/] ([green]here[/]): imported by you")
-        console.print(f"    {here[name]}", style="dim")
+    for model in models:
+        size = f", {model.download_mb / 1000:.1f} GB" if model.download_mb else ""
+        state = "[green]here[/]" if model.present else f"[yellow]not here{size}[/]"
+        gives = model.output if model.space is None else model.space.replace("_", " ")
+        steps = (
+            "any number of steps" if model.max_steps is None else "1 step" if model.max_steps == 1 else "several steps"
+        )
+        console.print(f"[bold]{model.name}[/] ({state}): {model.title}")
+        console.print(f"    gives {gives}, {steps}; from {model.source}; licence: {model.licence}", style="dim")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,45 +11,31 @@ from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_decoders import small_decoder_for
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.files.image import ImageLike, read_image
-from leadline.inference.compiling import CompileMode, compile_stages
+from leadline.inference.compiling import CompileMode
 from leadline.inference.devices import choose_devices, choose_precision, precision_name
-from leadline.inference.framing import (
-    Framed,
-    FramingMode,
-    frame_official_depthfm,
-    frame_official_one_step,
-    frame_padded,
-    normalise,
-)
-from leadline.inference.memory import MemoryBudget, parse_bytes
-from leadline.inference.views import laid_over, views
+from leadline.inference.framing import Framed, FramingMode, frame
+from leadline.inference.memory import parse_bytes
+from leadline.inference.noise import Noise, checked, draw
+from leadline.inference.progress import OnProgress, Progress
+from leadline.inference.replica import Replica
 from leadline.models import Codec, DepthModel
-from leadline.models.blocks import placed, streamline
-from leadline.models.folding import fold, sharing_copy
-from leadline.models.small_decoder import SmallDecoder
 
 #: One of many images: a list of paths is a list of images, too.
 Picture = TypeVar("Picture", bound=ImageLike)
 
-#: Called with a stage ("encode", "solve", "decode") and the fraction done of the whole call; may raise to stop it.
-OnProgress = Callable[[str, float], None]
-
 #: What a model sees besides the photograph, once it is known how that is framed: float32 (K, 3, h, w) pictures in [-1, 1] of
 #: the size of ``Framed.pixels``. A model takes as many as it was trained with (sparse depth and distance: 2).
 Condition = Callable[[Framed], Tensor]
-
-#: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
-PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
 
 
 def load(
@@ -58,6 +43,7 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     vae: str | Path | None = None,
+    base: str | Path | None = None,
     decoder: str | Path = "full",
     memory_budget: str | int | None = None,
     compiled: CompileMode = "off",
@@ -67,10 +53,11 @@ def load(
 
     Args:
         name_or_path: A name (`leadline models` lists them), a Leadline ``.safetensors`` file, a DepthFM ``.ckpt``, or
-            a DepthMaster or FiffDepth diffusers folder.
+            a diffusers folder of any family.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", or several with commas.
         precision: "auto", "fp32", "fp16" or "bf16".
         vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
+        base: Diffusers folder with what the checkpoint's folder lacks: VAE, text encoder and tokenizer, scheduler.
         decoder: "full", "small" (the mini models': many times faster, a little less exact) or the file of a small
             decoder distilled from this model's codec.
         memory_budget: What the process may take ("4GB", or bytes), on CUDA what it may take of the GPU: fewer members
@@ -85,7 +72,7 @@ def load(
         InputError: Device or precision cannot be used here.
     """
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
-    bundle = resolve(name_or_path, vae=vae, **settings)
+    bundle = resolve(name_or_path, vae=vae, base=base, **settings)
     return DepthEstimator(
         bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget, compiled=compiled
     )
@@ -120,7 +107,7 @@ class DepthEstimator:
         self.bundle = bundle
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
         self._replicas = [
-            _Replica(bundle, device, self.dtype, fold_constants, small, compiled) for device in self.devices
+            Replica(bundle, device, self.dtype, fold_constants, small, compiled) for device in self.devices
         ]
         if memory_budget is not None:
             for replica in self._replicas:
@@ -136,12 +123,18 @@ class DepthEstimator:
 
     @property
     def family(self) -> str:
-        """ "depthfm", "depthmaster" or "fiffdepth"."""
+        """Name of its family (:data:`leadline.models.families.FAMILIES`)."""
         return self.spec.family
 
     @property
     def space(self) -> Space:
-        """What the values of its predictions are affine in."""
+        """What the values of its predictions are affine in.
+
+        Raises:
+            InputError: The model gives surface normals.
+        """
+        if self.spec.space is None:
+            raise InputError(f"{self.name} gives surface normals, not depth; use .normals() or `leadline normals`")
         return self.spec.space
 
     @property
@@ -229,14 +222,16 @@ class DepthEstimator:
             image: A path, bytes, PIL image, array or tensor (see :func:`leadline.files.image.read_image`); a list or tuple
                 of them gives a list of predictions. So does a batch, an array or tensor of 4 dimensions, which type
                 checkers cannot see: pass ``list(batch)`` to them.
-            steps: Network evaluations (Euler steps). None: the model's default. One-step models take only 1.
-            ensemble: Members. 1 (the default) gives no uncertainty; more give the mean and the standard deviation. Members start
-                from different noise (DepthFM) or see the image flipped and shifted (DepthMaster, FiffDepth).
+            steps: Network evaluations. None: the model's default. One-step models take only 1.
+            ensemble: Members. 1 (the default) gives no uncertainty; more give one map and the standard deviation. Members start
+                from different noise, or see the image flipped and shifted, where the model starts from none. Members known only
+                up to their own scale and shift (Marigold) are aligned first.
             size: Long edge in pixels for processing; 0 is the image's own; None the model's default. The result
                 always has the image's own size.
             seed: Start noise, the same on every device; one number for all images or one for each.
-            noise: Start noise itself instead of a seed, (C, h, w), (ensemble, C, h, w) or (images, ensemble, C, h, w).
-            framing: "pad", or "official" to resize exactly as the authors' scripts do.
+            noise: Start noise itself instead of a seed, (C, h, w), (ensemble, C, h, w) or (images, ensemble, C, h, w), or for
+                one image a :class:`leadline.inference.noise.Noise`.
+            framing: "pad", or "official" to resize exactly as the authors' scripts do, or for Marigold "diffusers".
             out: Arrays that become the predictions' ``values``, one for each image: float32 (H, W) of the image's
                 size, contiguous. For maps that belong somewhere, such as memory shared with another process.
             condition: For models trained with more than the photograph, and only for them; the same for all images.
@@ -247,58 +242,104 @@ class DepthEstimator:
             A :class:`~leadline.DepthPrediction`, or a list of them for a list or batch.
 
         Raises:
-            InputError: An image or option cannot be used.
+            InputError: An image or option cannot be used, or the model gives surface normals.
         """
+        space = self.space
+
+        def prediction(values: Any, spread: Any, meta: dict[str, Any]) -> DepthPrediction:
+            return DepthPrediction(values, space, spread, model=self.name, meta=meta)
+
+        return self._run(image, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, prediction)
+
+    def normals(
+        self,
+        image: ImageLike | list[Picture] | tuple[Picture, ...],
+        *,
+        steps: int | None = None,
+        ensemble: int | None = None,
+        size: int | None = None,
+        seed: int | Sequence[int] = 0,
+        noise: Any = None,
+        framing: FramingMode = "pad",
+        on_progress: OnProgress | None = None,
+    ) -> Any:
+        """Surface normals of an image, or of each image in a list or batch; options as :meth:`predict` has them.
+
+        Returns:
+            A :class:`~leadline.depth.normals.NormalsPrediction`, or a list of them for a list or batch.
+
+        Raises:
+            InputError: An image or option cannot be used, or the model gives depth.
+        """
+        if self.spec.output != "normals":
+            raise InputError(f"{self.name} gives depth, not surface normals; use .predict() or another model")
+
+        def prediction(values: Any, spread: Any, meta: dict[str, Any]) -> NormalsPrediction:
+            return NormalsPrediction(values, spread, self.name, meta)
+
+        return self._run(image, steps, ensemble, size, seed, noise, framing, None, None, on_progress, prediction)
+
+    def _run(
+        self,
+        image: ImageLike | list[Picture] | tuple[Picture, ...],
+        steps: int | None,
+        ensemble: int | None,
+        size: int | None,
+        seed: int | Sequence[int],
+        noise: Any,
+        framing: FramingMode,
+        out: Sequence[Any] | None,
+        condition: Condition | None,
+        on_progress: OnProgress | None,
+        prediction: Callable[[Any, Any, dict[str, Any]], Any],
+    ) -> Any:
         images, many = _one_by_one(image)
         rgb = [read_image(one) for one in images]
         ensemble = 1 if ensemble is None else ensemble
         steps = self.checked_steps(steps, ensemble, size)
         size = self.default_size if size is None else size
-        framed = [self._frame(one, size, framing) for one in rgb]
+        framed = [frame(one, size, framing, self.model.traits, self.spec.pad_multiple) for one in rgb]
         if out is not None and [getattr(one, "shape", None) for one in out] != [one.full for one in framed]:
             raise InputError("out needs one float32 array of each image's height and width")
-        starts = self._start_noise(framed, ensemble, seed, noise)
+        draws = self._noise(framed, ensemble, steps, seed, noise)
         beside = [self._condition(one, condition) for one in framed]
 
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, one in enumerate(framed):
             groups[tuple(one.pixels.shape)].append(index)
         jobs = [part for indices in groups.values() for part in _split(indices, len(self._replicas))]
-        progress = _Progress(on_progress, len(rgb) * ensemble)
-        results: list[DepthPrediction | None] = [None] * len(rgb)
+        progress = Progress(on_progress, len(rgb) * ensemble)
+        results: list[Any] = [None] * len(rgb)
 
-        def run(job: tuple[_Replica, list[int]]) -> None:
+        def run(job: tuple[Replica, list[int]]) -> None:
             replica, indices = job
             started = time.perf_counter()
-            places = [None if out is None else out[i] for i in indices]
-            shown, begun, extra = (
+            maps = replica.run(
                 [framed[i] for i in indices],
-                [starts[i] for i in indices],
+                [draws[i] for i in indices],
                 [beside[i] for i in indices],
+                steps,
+                ensemble,
+                progress,
+                [None if out is None else out[i] for i in indices],
             )
-            maps = replica.run(shown, begun, extra, steps, ensemble, progress, places)
             seconds = (time.perf_counter() - started) / len(indices)
             for i, (values, spread, retried) in zip(indices, maps, strict=True):
-                results[i] = DepthPrediction(
-                    values=values,
-                    space=self.space,
-                    uncertainty=spread,
-                    model=self.name,
-                    meta={
-                        "family": self.family,
-                        "steps": steps,
-                        "ensemble": ensemble,
-                        "seed": seed if isinstance(seed, int) else seed[i],
-                        "size": size,
-                        "network_size": tuple(framed[i].pixels.shape[1:]),
-                        "framing": framing,
-                        "device": str(replica.device),
-                        "precision": "fp32 (retried)" if retried else precision_name(self.dtype),
-                        "decoder": self.decoder,
-                        "weights": self.weights_hash[:12],
-                        "seconds": round(seconds, 4),
-                    },
-                )
+                meta = {
+                    "family": self.family,
+                    "steps": steps,
+                    "ensemble": ensemble,
+                    "seed": int(seed) if isinstance(seed, int | np.integer) else seed[i],
+                    "size": size,
+                    "network_size": tuple(framed[i].pixels.shape[1:]),
+                    "framing": framing,
+                    "device": str(replica.device),
+                    "precision": "fp32 (retried)" if retried else precision_name(self.dtype),
+                    "decoder": self.decoder,
+                    "weights": self.weights_hash[:12],
+                    "seconds": round(seconds, 4),
+                }
+                results[i] = prediction(values, spread, meta)
 
         assigned = [(self._replicas[n % len(self._replicas)], part) for n, part in enumerate(jobs)]
         if len(self._replicas) == 1:
@@ -307,8 +348,7 @@ class DepthEstimator:
         else:
             with ThreadPoolExecutor(len(self._replicas)) as pool:
                 list(pool.map(run, assigned))
-        done = [result for result in results if result is not None]
-        return done if many else done[0]
+        return results if many else results[0]
 
     def warm_up(self, height: int, width: int, *, steps: int | None = None, ensemble: int | None = None) -> float:
         """Predict once for a blank image of the size that is to come; returns the seconds that took.
@@ -328,20 +368,12 @@ class DepthEstimator:
             InputError: The options do not fit this model.
         """
         steps = self.default_steps if steps is None else steps
-        if steps < 1 or (steps > 1 and not self.stochastic):
-            raise InputError(f"steps={steps}: {self.name} takes {'1 or more' if self.stochastic else 'exactly 1'}")
+        self.bundle.model.check_steps(steps)
         if ensemble < 1:
             raise InputError(f"ensemble={ensemble}: it needs at least 1 member")
         if size is not None and size < 0:
             raise InputError(f"size={size}: give the long edge in pixels, or 0 for the image's own size")
         return steps
-
-    def _frame(self, rgb: Any, size: int, framing: FramingMode) -> Framed:
-        if framing == "pad":
-            return frame_padded(rgb, size, self.spec.pad_multiple)
-        if framing != "official":
-            raise InputError(f"framing '{framing}' is unknown; use 'pad' or 'official'")
-        return (frame_official_depthfm if self.family == "depthfm" else frame_official_one_step)(rgb, size)
 
     def _condition(self, framed: Framed, condition: Condition | None) -> Tensor | None:
         """Pictures (K, 3, h, w) for the model, or None for a model that takes none."""
@@ -357,8 +389,8 @@ class DepthEstimator:
                 f"{self.name} needs sparse depth beside the image; use leadline complete --method depthfm, or "
                 "leadline.completion.complete_with()"
             )
-        if not self.stochastic:
-            raise InputError(f"{self.name} is not of the DepthFM family; only that takes sparse depth beside the image")
+        if not self.model.traits.takes_sparse_depth:
+            raise InputError(f"models of the family {self.family} take no sparse depth beside the image")
         pictures = condition(framed)
         if pictures.shape != (wanted, *framed.pixels.shape):
             raise InputError(
@@ -366,184 +398,23 @@ class DepthEstimator:
             )
         return pictures
 
-    def _start_noise(
-        self, framed: list[Framed], ensemble: int, seed: int | Sequence[int], noise: Any
-    ) -> list[Tensor | None]:
-        """Start noise (ensemble, C, h, w) for each image, or None where the model takes none."""
-        seeds = [seed] * len(framed) if isinstance(seed, int) else list(seed)
+    def _noise(
+        self, framed: list[Framed], ensemble: int, steps: int, seed: int | Sequence[int], given: Any
+    ) -> list[Noise]:
+        """What each image's prediction draws: from its seed, or given."""
+        seeds = [seed] * len(framed) if isinstance(seed, int | np.integer) else list(seed)
         if len(seeds) != len(framed):
             raise InputError(f"{len(seeds)} seeds for {len(framed)} images; give one, or one for each")
-        if not self.stochastic:
-            if noise is not None:
-                raise InputError(f"{self.name} is deterministic and takes no noise")
-            return [None] * len(framed)
-        codec = self.codec
-        shapes = [(ensemble, codec.latent_channels, *(s // codec.factor for s in f.pixels.shape[1:])) for f in framed]
-        if noise is not None:
-            given = torch.as_tensor(noise, dtype=torch.float32)
-            given = given.expand(len(framed), *given.shape) if given.ndim == 4 else given
-            given = given.expand(len(framed), ensemble, *given.shape) if given.ndim == 3 else given
-            for one, shape in zip(given, shapes, strict=True):
-                if tuple(one.shape) != shape:
-                    raise InputError(f"noise is {tuple(one.shape)}, this image needs (ensemble, C, h, w) = {shape}")
-            return list(given)
-        return [
-            torch.randn(shape, generator=torch.Generator().manual_seed(one))
-            for shape, one in zip(shapes, seeds, strict=True)
-        ]
-
-
-class _Replica:
-    """A bundle on one device. Every image of a run has the same network size."""
-
-    def __init__(
-        self,
-        bundle: ModelBundle,
-        device: torch.device,
-        dtype: torch.dtype,
-        fold_constants: bool,
-        small: SmallDecoder | None,
-        compiled: CompileMode = "off",
-    ) -> None:
-        self.device = device
-        self.dtype = dtype
-        self._original, self._small = bundle, small
-        model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
-        if fold_constants:
-            fold(model)
-        self.model, self.codec = placed(model, device, dtype), placed(codec, device, dtype)
-        if fold_constants:
-            exact = device.type == "cpu" and dtype == torch.float32
-            streamline(self.model, exact_cpu=exact)
-            streamline(self.codec if small is None else self.codec.vae.encoder, exact_cpu=exact)
-        self.decoder: Codec | SmallDecoder = self.codec
-        if small is not None:
-            self.decoder = sharing_copy(small).to(device, dtype)
-        if compiled != "off":
-            stages: list[tuple[torch.nn.Module, str]]
-            stages = [(self.codec, "encode"), (self.model.unet, "body"), (self.decoder, "decode")]
-            compile_stages(stages, device, compiled)
-        self._budget: MemoryBudget | None = None
-
-    def limit_memory(self, total_bytes: int) -> None:
-        """Run only as many members at once as fit into ``total_bytes``."""
-        originals = (self._original.model, self._original.codec) if self.device.type == "cpu" else ()
-        self._budget = MemoryBudget.of(total_bytes, self.model, self.codec, *originals)
-
-    def run(
-        self,
-        framed: list[Framed],
-        noise: list[Tensor | None],
-        extra: list[Tensor | None],
-        steps: int,
-        ensemble: int,
-        progress: _Progress,
-        places: Sequence[Any],
-    ) -> list[tuple[Any, Any, bool]]:
-        """(values, spread or None, whether it took a float32 retry) for each image."""
-        maps = self._maps(framed, noise, extra, steps, ensemble, progress)
-        retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
-        if retried:
-            warnings.warn(
-                f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='fp32' "
-                "to avoid the detour)",
-                stacklevel=4,
-            )
-            exact = _Replica(self._original, self.device, torch.float32, True, self._small)
-            maps = exact._maps(framed, noise, extra, steps, ensemble, _Progress(None, 1))
-        if not bool(torch.isfinite(maps).all()):
-            raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
-        return [
-            (*self._combine(one, frame, place), retried) for one, frame, place in zip(maps, framed, places, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _maps(
-        self,
-        framed: list[Framed],
-        noise: list[Tensor | None],
-        extra: list[Tensor | None],
-        steps: int,
-        ensemble: int,
-        progress: _Progress,
-    ) -> Tensor:
-        """float32 (images, ensemble, h, w) in the model's space, on the device."""
-        pixels = torch.stack([one.pixels for one in framed])
-        height, width = pixels.shape[-2:]
-        at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (height * width))
-        if self._budget is not None:
-            at_once = self._budget.at_once(height, width, len(framed) * ensemble)
-        starts: Tensor | None = None
-        conditions: Tensor | None = None
-        if self.model.stochastic:  # one encode per image, whatever the ensemble
-            latents = torch.cat([self._encode(part, progress) for part in pixels.split(at_once)])
-            latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)
-            starts = torch.cat([one for one in noise if one is not None])
-            given = [one for one in extra if one is not None]
-            if given:
-                conditions = self._encode_condition(given).repeat_interleave(ensemble, dim=0)
-        else:
-            seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
-            latents = torch.cat([self._encode(part, progress) for part in seen.split(at_once)])
-        maps = []
-        for first in range(0, len(latents), at_once):
-            part = latents[first : first + at_once]
-            start = None if starts is None else starts[first : first + at_once].to(self.device, self.dtype)
-            beside = None if conditions is None else conditions[first : first + at_once]
-            depth_latents = self.model.solve(part, steps, start, beside, on_step=progress.solving(len(part)))
-            maps.append(self.model.finish(self.decoder.decode(depth_latents)))
-            progress.decoded(len(part))
-        members = torch.cat(maps).unflatten(0, (len(framed), ensemble)).squeeze(2)
-        if not self.model.stochastic:
-            members = laid_over(members)
-        return members
-
-    def _encode(self, pixels: Tensor, progress: _Progress) -> Tensor:
-        progress.report("encode")
-        images = normalise(pixels, self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-        return self.codec.encode(images)
-
-    def _encode_condition(self, pictures: list[Tensor]) -> Tensor:
-        """Pictures (K, 3, H, W) of each image to latents (images, K·C, h, w), one picture's after the other's."""
-        parts = []
-        for one in pictures:
-            seen = one.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-            parts.append(self.codec.encode(seen).flatten(0, 1))
-        return torch.stack(parts)
-
-    @torch.inference_mode()
-    def _combine(self, members: Tensor, framed: Framed, place: Any) -> tuple[Any, Any]:
-        """Members (ensemble, h, w) to mean and standard deviation at the image's size, float32 NumPy."""
-        mean = members.mean(0, keepdim=True)[None]
-        if place is None:
-            values = np.ascontiguousarray(framed.restore(mean)[0, 0].cpu().numpy())
-        else:
-            framed.restore(mean, torch.from_numpy(place)[None, None])
-            values = place
-        if len(members) == 1:
-            return values, None
-        spread = framed.restore(members.std(0, keepdim=True)[None])[0, 0].clamp_min(0).cpu().numpy()
-        return values, np.ascontiguousarray(spread)
-
-
-class _Progress:
-    """Counts members through solve (60 %) and decode (40 %), and tells the caller."""
-
-    def __init__(self, callback: OnProgress | None, members: int) -> None:
-        self.callback = callback
-        self.members = members
-        self.fraction = 0.0
-
-    def report(self, stage: str, advance: float = 0.0) -> None:
-        self.fraction = min(1.0, self.fraction + advance / self.members)
-        if self.callback is not None:
-            self.callback(stage, self.fraction)
-
-    def solving(self, count: int) -> Callable[[int, int], None]:
-        return lambda done, total: self.report("solve", 0.6 * count / total)
-
-    def decoded(self, count: int) -> None:
-        self.report("decode", 0.4 * count)
+        codec, model = self.codec, self.bundle.model
+        shapes = [(codec.latent_channels, *(s // codec.factor for s in f.pixels.shape[1:])) for f in framed]
+        draws = [draw(model, one, ensemble, steps, shape) for one, shape in zip(seeds, shapes, strict=True)]  # type: ignore[arg-type]
+        if given is None:
+            return draws
+        if isinstance(given, Noise) or np.ndim(given) <= 4:
+            given = [given] * len(framed)
+        if len(given) != len(framed):
+            raise InputError(f"noise for {len(given)} images, there are {len(framed)}")
+        return [checked(one, drawn) for one, drawn in zip(given, draws, strict=True)]
 
 
 def _one_by_one(image: ImageLike | Sequence[ImageLike]) -> tuple[list[ImageLike], bool]:

@@ -41,10 +41,11 @@ class DepthGraph(nn.Module):
             self.model.solve(example, steps, example if self.model.stochastic else None)  # fills the step tables
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """RGB (N, 3, H, W) in [0, 1] and noise (N, C, h, w), for DepthFM only → (N, H, W) in the model's space."""
+        """RGB (N, 3, H, W) in [0, 1] and, where the model takes it, noise (N, C, h, w) → (N, H, W) in the model's space."""
         latents = self.codec.encode(image * 2.0 - 1.0)
-        depth_latents = self.model.solve(latents, self.steps, noise)
-        return self.model.finish(self.codec.decode(depth_latents))[:, 0]
+        solved = self.model.solve(latents, self.steps, noise)
+        decoded = self.codec.decode_rgb(solved) if self.model.needs_channels else self.codec.decode(solved)
+        return self.model.finish(decoded)[:, 0]
 
 
 class MatrixFourier(nn.Module):

@@ -41,7 +41,7 @@ def export_onnx(
 ) -> Exported:
     """Write ``path`` and check it in onnxruntime.
 
-    The graph takes ``image`` (N, 3, height, width), RGB in [0, 1], for DepthFM also ``noise`` (N, C, h, w), and gives
+    The graph takes ``image`` (N, 3, height, width), RGB in [0, 1], for models that start from noise also ``noise`` (N, C, h, w), and gives
     ``depth`` (N, height, width) in the model's space. N is 1, or free with ``dynamic_batch``.
 
     Raises:
@@ -53,8 +53,13 @@ def export_onnx(
         raise InputError(f"exporting needs {', '.join(missing)}; pip install 'leadline[onnx]'")
     spec = bundle.spec
     steps = spec.default_steps if steps is None else steps
-    if steps < 1 or (steps > 1 and not bundle.model.stochastic):
-        raise InputError(f"steps={steps}: {spec.name} takes {'1 or more' if bundle.model.stochastic else 'exactly 1'}")
+    bundle.model.check_steps(steps)
+    if spec.space is None:
+        raise InputError(f"{spec.name} gives surface normals; only depth models can be exported")
+    if any(step.fresh for step in bundle.model.plan(steps)):
+        raise InputError(
+            f"{spec.name} adds fresh noise between steps, which a graph cannot draw; export it with 1 step"
+        )
     if height < 1 or width < 1 or height % spec.pad_multiple or width % spec.pad_multiple:
         raise InputError(f"{height}x{width}: {spec.name} takes sides that are multiples of {spec.pad_multiple}")
     if bundle.model.prompt.device.type != "cpu":
@@ -120,6 +125,7 @@ def _difference(path: Path, inputs: tuple[Tensor, ...], expected: np.ndarray) ->
 
 def _metadata(bundle: ModelBundle, height: int, width: int, steps: int) -> dict[str, str]:
     spec = bundle.spec
+    assert spec.space is not None
     words = {
         "model": spec.name or spec.family,
         "family": spec.family,

@@ -34,7 +34,7 @@ class View:
 
 
 def laid_over(members: Tensor) -> Tensor:
-    """Maps of the first M views, (N, M, H, W), laid over the original image.
+    """Maps of the first M views, (N, M, ..., H, W), laid over the original image.
 
     A shifted view does not see the image's rim on one side. There it goes on from the first view as far off as it was
     where it last saw, a little inside, for a network's outermost pixels are its worst.

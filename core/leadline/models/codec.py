@@ -14,7 +14,7 @@ from leadline.models.spec import SD_LATENT_SCALE
 
 
 class Codec(nn.Module):
-    """A diffusers ``AutoencoderKL`` as all three papers use it: posterior mean, fixed latent scale, grey depth.
+    """A diffusers ``AutoencoderKL`` as the papers use it: fixed latent scale, grey depth.
 
     Args:
         config: Config of the ``AutoencoderKL``.
@@ -36,13 +36,22 @@ class Codec(nn.Module):
         """Channels of a latent (4 for Stable Diffusion's)."""
         return int(self.vae.config.latent_channels)
 
-    def encode(self, rgb: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) in [-1, 1] to latents (N, C, H / factor, W / factor), sides rounded down."""
-        moments = self.vae.encoder(rgb)
-        if self.vae.quant_conv is not None:
-            moments = self.vae.quant_conv(moments)
-        mean, _ = torch.chunk(moments, 2, dim=1)
+    def encode(self, rgb: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Pixels (N, 3, H, W) in [-1, 1] to latents (N, C, H / factor, W / factor), sides rounded down.
+
+        Args:
+            rgb: The pixels.
+            noise: Standard normal noise of the latents' shape to draw them from the posterior; None takes its mean.
+        """
+        mean, log_variance = torch.chunk(self.moments(rgb), 2, dim=1)
+        if noise is not None:
+            mean = mean + torch.exp(0.5 * log_variance.clamp(-30.0, 20.0)) * noise
         return mean * self.latent_scale
+
+    def moments(self, rgb: Tensor) -> Tensor:
+        """Mean and logarithm of the variance of the posterior, (N, 2 C, h, w), not scaled."""
+        moments: Tensor = self.vae.encoder(rgb)
+        return moments if self.vae.quant_conv is None else self.vae.quant_conv(moments)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (N, C, h, w) to one float32 map (N, 1, h * factor, w * factor): the mean of the three channels.
@@ -56,9 +65,10 @@ class Codec(nn.Module):
         return functional.conv2d(features, weight, head.bias.float().mean(0, keepdim=True), padding=head.padding)
 
     def decode_rgb(self, latents: Tensor) -> Tensor:
-        """Latents (N, C, h, w) to pixels (N, 3, h * factor, w * factor), about [-1, 1]."""
-        rgb: Tensor = self.vae.decoder.conv_out(self._decoder_features(latents))
-        return rgb
+        """Latents (N, C, h, w) to float32 pixels (N, 3, h * factor, w * factor), about [-1, 1]."""
+        head = self.vae.decoder.conv_out
+        features = self._decoder_features(latents).float()
+        return functional.conv2d(features, head.weight.float(), head.bias.float(), padding=head.padding)
 
     def _decoder_features(self, latents: Tensor) -> Tensor:
         decoder = self.vae.decoder

@@ -3,9 +3,9 @@
 * Cross-attention to a two-token prompt is a gate per head. With keys k_0, k_1 and values v_0, v_1 fixed, softmax over two
   logits is a sigmoid of their difference, so the block is ``B sigmoid(A x) + c`` with A (heads, C) and B (C, heads).
   Longer prompts keep their keys and values.
-* A one-step model's timestep embedding is a constant added behind the first convolution of each residual block: it goes
-  into that convolution's bias.
-* DepthFM evaluates at t = 0, 1/N, 2/N …: a table of those additions, one row for each step.
+* A one-step model's timestep embedding (and class embedding) is a constant added behind the first convolution of each
+  residual block: it goes into that convolution's bias.
+* Models of several steps get a table of those additions, one row for each timestep.
 
 Nothing is approximated; results differ by rounding only.
 """
@@ -21,7 +21,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leadline.models.base import DepthModel, OneStepModel
+from leadline.models.base import DepthModel
 from leadline.models.steps import StepTables
 
 M = TypeVar("M", bound=nn.Module)
@@ -47,8 +47,8 @@ def fold(model: DepthModel) -> None:
         if block.attn2 is not None:
             block.attn2 = folded_cross_attention(block.attn2, model.prompt)
     residual_blocks = _modules(model, ResnetBlock2D)
-    if isinstance(model, OneStepModel):
-        embedding = model.unet.time_embedding(model.timestep, batch=1)
+    if model.traits.one_step:
+        embedding = model.unet.time_embedding(model.traits.timestep, batch=1)
         for block in residual_blocks:
             addition = block.time_emb_proj(functional.silu(embedding))[0]
             block.conv1.bias = nn.Parameter(block.conv1.bias + addition, requires_grad=False)

@@ -19,8 +19,8 @@ class ModelSpec:
     """What a checkpoint is; stored beside its tensors and the single source of its semantics.
 
     Attributes:
-        family: "depthfm", "depthmaster" or "fiffdepth".
-        space: What the raw output is affine in.
+        family: A name in :data:`leadline.models.families.FAMILIES`.
+        space: What a depth map's raw numbers are affine in; None for models that give normals.
         unet: Config of a diffusers ``UNet2DConditionModel``.
         codec: Config of a diffusers ``AutoencoderKL``.
         latent_scale: Factor between the VAE's posterior mean and the latents that the UNet sees.
@@ -34,10 +34,13 @@ class ModelSpec:
         condition_channels: Extra latent channels after the image latent (sparse depth, distance map): 0 for none.
         name, source, licence: Where it comes from.
         extra: Anything a trainer wants to remember (command, seed, scores).
+        output: "depth" or "normals".
+        schedule: Settings of the published scheduler (:class:`leadline.models.samplers.Schedule`), for diffusion models.
+        samples_encoding: Whether the image latent is drawn from the VAE's posterior, from the seed, rather than its mean.
     """
 
     family: str
-    space: Space
+    space: Space | None
     unet: Mapping[str, Any]
     codec: Mapping[str, Any]
     latent_scale: float = SD_LATENT_SCALE
@@ -52,23 +55,37 @@ class ModelSpec:
     source: str = ""
     licence: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    output: str = "depth"
+    schedule: Mapping[str, Any] = field(default_factory=dict)
+    samples_encoding: bool = False
 
     def changed(self, **settings: Any) -> ModelSpec:
         """This spec with other settings; a space may be given by its name.
 
         Raises:
-            CheckpointError: There is no such setting.
+            CheckpointError: There is no such setting, or it contradicts what the model is.
         """
-        if "space" in settings:
-            settings["space"] = Space(settings["space"])
         unknown = set(settings) - {f.name for f in fields(self)}
         if unknown:
             raise CheckpointError(f"a model has no setting '{sorted(unknown)[0]}'; see leadline.models.ModelSpec")
-        return replace(self, **settings)
+        if settings.get("family", self.family) != self.family:
+            raise CheckpointError(f"{self.name or 'this model'} is {self.family}, not {settings['family']}")
+        if settings.get("output") not in (None, "depth", "normals"):  # "disparity" says both
+            settings["space"], settings["output"] = settings["output"], "depth"
+        settings = {key: value for key, value in settings.items() if value is not None or key != "output"}
+        if settings.get("space") is not None:
+            settings["space"] = space_named(settings["space"])
+        changed = replace(self, **settings)
+        if (changed.output == "normals") != (changed.space is None) or changed.output not in ("depth", "normals"):
+            raise CheckpointError(
+                f"{self.name or self.family} gives {self.output}: its output cannot be called {changed.output} in "
+                f"{'no space' if changed.space is None else changed.space.value}"
+            )
+        return changed
 
     def to_json(self) -> str:
         """One JSON object, keys in order."""
-        return json.dumps({**asdict(self), "space": self.space.value}, sort_keys=True)
+        return json.dumps({**asdict(self), "space": self.space and self.space.value}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
@@ -84,7 +101,19 @@ class ModelSpec:
                 raise CheckpointError(
                     f"the model describes itself with unknown words ({', '.join(sorted(unknown))}); update Leadline"
                 )
-            raw["space"] = Space(raw["space"])
+            raw["space"] = None if raw["space"] is None else Space(raw["space"])
             return cls(**raw)
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"the model's description cannot be read ({error}); import it again") from error
+
+
+def space_named(name: str | Space) -> Space:
+    """A space by its name.
+
+    Raises:
+        CheckpointError: There is no such space.
+    """
+    try:
+        return Space(name)
+    except ValueError as error:
+        raise CheckpointError(f"space '{name}' is unknown; use {', '.join(space.value for space in Space)}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,15 +20,21 @@ class DepthUNet(nn.Module):
         config: Config of the ``UNet2DConditionModel``.
         middle: Replaces the middle block's output (DepthMaster's Fourier Enhancement), or None.
         token_count_scaling: See :class:`leadline.models.attention.DotProductAttention`.
+        class_vector: What the network's class embedding takes, always the same; None for a network without one.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], middle: nn.Module | None = None, token_count_scaling: bool = False
+        self,
+        config: Mapping[str, Any],
+        middle: nn.Module | None = None,
+        token_count_scaling: bool = False,
+        class_vector: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.net = UNet2DConditionModel.from_config(dict(config))
         self.net.set_attn_processor(DotProductAttention(token_count_scaling))
         self.fftblock = middle
+        self.class_vector = class_vector
         self.timed = True  # False once a fixed timestep is folded into the biases
         self.step_tables: StepTables | None = None  # once time is tabulated
 
@@ -38,10 +44,13 @@ class DepthUNet(nn.Module):
         return int(self.net.config.in_channels)
 
     def time_embedding(self, timestep: float | Tensor, batch: int) -> Tensor:
-        """Embedding (batch, D) of raw timesteps: one number for all, or one for each member of the batch."""
+        """Embedding (batch, D) of raw timesteps, and of the class: one number for all, or one for each of the batch."""
         weight = self.net.conv_in.weight
         t = torch.as_tensor(timestep, dtype=torch.float32, device=weight.device).expand(batch)
         embedding: Tensor = self.net.time_embedding(self.net.time_proj(t).to(weight.dtype))
+        if self.class_vector is not None:
+            labels = torch.tensor([self.class_vector], dtype=weight.dtype, device=weight.device)
+            embedding = embedding + self.net.class_embedding(labels)
         return embedding
 
     def middle_features(self, latents: Tensor, timestep: float | Tensor, context: Tensor) -> Tensor:

@@ -46,7 +46,10 @@ class DepthRecipe(Recipe):
         if weight < 0:
             raise InputError(f"weight_aligned is a weight from 0 on, not {weight}")
         self.weight_aligned = weight
-        self.aligned = AlignedError(reader or self.codec, self.spec.space) if weight > 0 else None
+        space = self.spec.space
+        if weight > 0 and space is None:
+            raise InputError("weight_aligned compares depth; this model gives surface normals")
+        self.aligned = AlignedError(reader or self.codec, space) if weight > 0 and space is not None else None
 
     def with_aligned(
         self, losses: dict[str, Tensor], depth_latents: Tensor, batch: Batch, decoded: Tensor | None = None

@@ -16,7 +16,7 @@ from leadline.checkpoints.small_decoders import small_decoder_for
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
-from leadline.models.base import OneStepModel
+from leadline.models.families import family_named
 from leadline.training.augment import Augmentation
 from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load_codec_file
 from leadline.training.base import DepthRecipe, warm_start
@@ -162,7 +162,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
         raise InputError("give start_from (a model to go on from) or codec (an autoencoder to train a new model on)")
     channels = codec.latent_channels
     condition = 2 * channels if config["recipe"] == "completion" else 0
-    unet["in_channels"] = channels * (2 if family == "depthfm" else 1) + condition
+    unet["in_channels"] = channels * family_named(family).latents_seen + condition
     unet["out_channels"] = channels
     spec = ModelSpec(
         family=family,
@@ -184,8 +184,9 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     if start is not None:
         warm_start(bundle.model, start.model)
         released = isinstance(config["start_from"], dict)  # Stable Diffusion knows every timestep: the paper's is right
-        if isinstance(bundle.model, OneStepModel) and isinstance(start.model, OneStepModel) and not released:
-            keep_time(bundle.model.unet, start.model.timestep, bundle.model.timestep)
+        ours, theirs = bundle.model.traits, start.model.traits
+        if ours.one_step and theirs.one_step and not released:
+            keep_time(bundle.model.unet, theirs.timestep, ours.timestep)
     return bundle, start
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.errors import InputError
 from leadline.models import Codec
-from leadline.models.depthfm import DepthFM, noised
+from leadline.models.families import Start
+from leadline.models.samplers import noised
 from leadline.models.small_decoder import SmallDecoder
 from leadline.training.base import DepthRecipe
 from leadline.training.losses import error_norm, squared_error
@@ -37,7 +38,7 @@ class DepthFMRecipe(DepthRecipe):
             raise InputError(f"start_share is a share of the samples, from 0 to 1, not {start_share}")
         self.start_share = start_share
         self.error = squared_error if squared else error_norm
-        if not isinstance(bundle.model, DepthFM):
+        if bundle.model.traits.start is not Start.NOISED_IMAGE:
             raise TypeError(f"this recipe trains DepthFM, not {bundle.model.family}")
         self.flow = bundle.model
 
@@ -58,7 +59,7 @@ class DepthFMRecipe(DepthRecipe):
         x0 = noised(image, noise, self.spec.noising_step)
         along = t.view(-1, 1, 1, 1)
         xt = along * depth + (1.0 - along) * x0
-        velocity = self.flow.velocity(xt, image, t, batch.get("condition"))
+        velocity = self.flow.evaluate(xt, image, t, batch.get("condition"))
         loss = self.error(velocity, depth - x0, mask)
         losses = {"loss": loss, "flow": loss}
         if at_start == 0:

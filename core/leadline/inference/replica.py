@@ -1,0 +1,254 @@
+"""Replica: a model on one device, from framed images to maps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.checkpoints.bundle import ModelBundle
+from leadline.errors import InputError
+from leadline.inference.compiling import CompileMode, compile_stages
+from leadline.inference.devices import precision_name
+from leadline.inference.ensembles import align_members, mean_direction, merge
+from leadline.inference.framing import Framed, normalise
+from leadline.inference.memory import MemoryBudget
+from leadline.inference.noise import Noise
+from leadline.inference.progress import Progress
+from leadline.inference.views import laid_over, views
+from leadline.models.blocks import placed, streamline
+from leadline.models.codec import Codec
+from leadline.models.families import DepthRange
+from leadline.models.folding import fold, sharing_copy
+from leadline.models.small_decoder import SmallDecoder
+from leadline.models.values import stretched, unit
+
+#: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
+PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
+
+
+class Replica:
+    """A bundle on one device. Every image of a run has the same network size."""
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        device: torch.device,
+        dtype: torch.dtype,
+        fold_constants: bool,
+        small: SmallDecoder | None,
+        compiled: CompileMode = "off",
+    ) -> None:
+        if small is not None and bundle.spec.output == "normals":
+            raise InputError("the small decoder makes grey maps, not normals; use decoder='full'")
+        self.device = device
+        self.dtype = dtype
+        self._original, self._small = bundle, small
+        model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
+        if fold_constants:
+            fold(model)
+        self.model, self.codec = placed(model, device, dtype), placed(codec, device, dtype)
+        if fold_constants:
+            exact = device.type == "cpu" and dtype == torch.float32
+            streamline(self.model, exact_cpu=exact)
+            streamline(self.codec if small is None else self.codec.vae.encoder, exact_cpu=exact)
+        self.decoder: Codec | SmallDecoder = self.codec
+        if small is not None:
+            self.decoder = sharing_copy(small).to(device, dtype)
+        if compiled != "off":
+            stages: list[tuple[torch.nn.Module, str]]
+            stages = [(self.codec, "moments"), (self.model.unet, "body"), (self.decoder, "decode")]
+            if small is None and self.model.needs_channels:
+                stages[-1] = (self.codec, "decode_rgb")
+            compile_stages(stages, device, compiled)
+        self._budget: MemoryBudget | None = None
+        self._exact: Replica | None = None  # made once, when half precision first overflows
+
+    def limit_memory(self, total_bytes: int) -> None:
+        """Run only as many members at once as fit into ``total_bytes``."""
+        originals = (self._original.model, self._original.codec) if self.device.type == "cpu" else ()
+        self._budget = MemoryBudget.of(total_bytes, self.model, self.codec, *originals)
+
+    def run(
+        self,
+        framed: list[Framed],
+        noise: list[Noise],
+        extra: list[Tensor | None],
+        steps: int,
+        ensemble: int,
+        progress: Progress,
+        places: Sequence[Any],
+    ) -> list[tuple[Any, Any, bool]]:
+        """(values, spread or None, whether it took a float32 retry) for each image."""
+        maps = self._fitting_maps(framed, noise, extra, steps, ensemble, progress)
+        retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
+        if retried:
+            warnings.warn(
+                f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='fp32' "
+                "to avoid the detour)",
+                stacklevel=4,
+            )
+            if self._exact is None:
+                self._exact = Replica(self._original, self.device, torch.float32, True, self._small)
+            maps = self._exact._fitting_maps(framed, noise, extra, steps, ensemble, Progress(None, 1))
+        if not bool(torch.isfinite(maps).all()):
+            raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
+        return [
+            (*self._combine(one, frame, place), retried) for one, frame, place in zip(maps, framed, places, strict=True)
+        ]
+
+    def _fitting_maps(
+        self,
+        framed: list[Framed],
+        noise: list[Noise],
+        extra: list[Tensor | None],
+        steps: int,
+        ensemble: int,
+        progress: Progress,
+    ) -> Tensor:
+        """:meth:`_maps` with fewer members at once where the device's memory is too small for as many as planned."""
+        height, width = framed[0].pixels.shape[-2:]
+        at_once = max(1, PIXELS_AT_ONCE[self.device.type] // (height * width))
+        if self._budget is not None:
+            at_once = self._budget.at_once(height, width, len(framed) * ensemble)
+        at_once = min(at_once, len(framed) * ensemble)
+        while True:
+            try:
+                return self._maps(framed, noise, extra, steps, ensemble, progress, at_once)
+            except torch.OutOfMemoryError as error:
+                if at_once == 1:
+                    raise InputError(
+                        f"{self.device} has too little free memory for {width}×{height}; use a smaller size, "
+                        "precision='bf16', or close what else uses it"
+                    ) from error
+            warnings.warn(
+                f"{self.device} ran out of memory with {at_once} at once; trying {at_once // 2} (memory_budget sets this)",
+                stacklevel=4,
+            )
+            at_once //= 2
+
+    @torch.inference_mode()
+    def _maps(
+        self,
+        framed: list[Framed],
+        noise: list[Noise],
+        extra: list[Tensor | None],
+        steps: int,
+        ensemble: int,
+        progress: Progress,
+        at_once: int,
+    ) -> Tensor:
+        """Published numbers of every member, float32 (images, ensemble, 1 or 3, h, w), on the device."""
+        pixels = torch.stack([one.pixels for one in framed])
+        posterior = self._stacked([one.posterior for one in noise], ensemble)
+        conditions: Tensor | None = None
+        if self.model.stochastic:  # one encode per image, whatever the ensemble
+            latents = self._encode(pixels, posterior if posterior is None else posterior[::ensemble], at_once, progress)
+            latents = latents.repeat_interleave(ensemble, dim=0).contiguous(memory_format=torch.channels_last)
+            given = [one for one in extra if one is not None]
+            if given:
+                conditions = self._encode_condition(given).repeat_interleave(ensemble, dim=0)
+        else:
+            seen = torch.stack([view.apply(pixels) for view in views(ensemble)], dim=1).flatten(0, 1)
+            latents = self._encode(seen, posterior, at_once, progress)
+        starts = [one.start for one in noise if one.start is not None]
+        start = torch.cat(starts).to(self.device, self.dtype) if starts else None
+        added = [one.fresh for one in noise if one.fresh is not None]
+        fresh = list(torch.cat(added, dim=1).to(self.device, self.dtype)) if added else []
+        maps = []
+        for first in range(0, len(latents), at_once):
+            part = slice(first, first + at_once)
+            solved = self.model.solve(
+                latents[part],
+                steps,
+                None if start is None else start[part],
+                None if conditions is None else conditions[part],
+                on_step=progress.solving(len(latents[part])),
+                fresh=[one[part] for one in fresh],
+            )
+            maps.append(self.model.finish(self._decode(solved)))
+            progress.decoded(len(solved))
+        members = torch.cat(maps).unflatten(0, (len(framed), ensemble))
+        if self.model.stochastic:
+            return members
+        if self.model.spec.output == "normals":  # in a mirror image left is right
+            mirrored = [index for index, view in enumerate(views(ensemble)) if view.flip]
+            members[:, mirrored, 0] *= -1.0
+        return laid_over(members)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Decoded channels, or their mean where that is enough."""
+        if self.model.needs_channels and isinstance(self.decoder, Codec):
+            return self.decoder.decode_rgb(latents)
+        return self.decoder.decode(latents)
+
+    def _encode(self, pixels: Tensor, posterior: Tensor | None, at_once: int, progress: Progress) -> Tensor:
+        parts = []
+        for first in range(0, len(pixels), at_once):
+            progress.report("encode")
+            images = normalise(pixels[first : first + at_once], self.device, self.dtype)
+            noise = None if posterior is None else posterior[first : first + at_once]
+            parts.append(self.codec.encode(images.contiguous(memory_format=torch.channels_last), noise))
+        return torch.cat(parts)
+
+    def _stacked(self, noise: list[Tensor | None], ensemble: int) -> Tensor | None:
+        """One (C, h, w) an image to (images · ensemble, C, h, w) on the device."""
+        given = [one for one in noise if one is not None]
+        if not given:
+            return None
+        return torch.stack(given).repeat_interleave(ensemble, dim=0).to(self.device, self.dtype)
+
+    def _encode_condition(self, pictures: list[Tensor]) -> Tensor:
+        """Pictures (K, 3, H, W) of each image to latents (images, K·C, h, w), one picture's after the other's."""
+        parts = []
+        for one in pictures:
+            seen = one.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+            parts.append(self.codec.encode(seen).flatten(0, 1))
+        return torch.stack(parts)
+
+    @torch.inference_mode()
+    def _combine(self, members: Tensor, framed: Framed, place: Any) -> tuple[Any, Any]:
+        """Members (ensemble, C, h, w) to one map or normals and its spread, at the image's size, float32 NumPy."""
+        members = framed.crop(members)
+        if self.model.spec.output == "normals":
+            return self._combine_normals(members, framed)
+        maps = members[:, 0]
+        if self.model.traits.depth_range is DepthRange.STRETCHED:
+            maps = stretched(maps)
+        spread: Tensor | None = None
+        if len(maps) == 1:
+            mean = maps[0]
+        elif self.model.traits.aligned:
+            mean, spread = merge(maps, align_members(maps))
+        else:
+            mean, spread = maps.mean(0), maps.std(0)
+        if place is None:
+            values = np.ascontiguousarray(framed.restore(mean[None, None])[0, 0].cpu().numpy())
+        else:
+            framed.restore(mean[None, None], torch.from_numpy(place)[None, None])
+            values = place
+        return values, self._restored_spread(spread, framed)
+
+    def _combine_normals(self, members: Tensor, framed: Framed) -> tuple[Any, Any]:
+        """Unit vectors, except where the authors' own framing is asked for, which does not make them so."""
+        spread: Tensor | None = None
+        normals = members[0]
+        if len(members) > 1:
+            normals, spread = mean_direction(unit(members))
+        restored = framed.restore(normals[None])
+        if framed.unit_normals:
+            restored = unit(restored)
+        if self.model.traits.normals_x_left:
+            restored = restored * restored.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+        values = np.ascontiguousarray(restored[0].permute(1, 2, 0).cpu().numpy())
+        return values, self._restored_spread(spread, framed)
+
+    @staticmethod
+    def _restored_spread(spread: Tensor | None, framed: Framed) -> Any:
+        if spread is None:
+            return None
+        return np.ascontiguousarray(framed.restore(spread[None, None])[0, 0].clamp_min(0).cpu().numpy())
