@@ -11,3 +11,5 @@ WORST_OF_RANGE = {"fp32": 1e-3, "fp16": 4e-2, "bf16": 2e-1}
 OFFICIAL = 1e-4
 #: Absolute, for the Fourier Enhancement block alone with torch's CPU transform.
 OFFICIAL_FOURIER = 1e-5
+#: Unit vectors of nearly opposite channels are divided by small numbers.
+OFFICIAL_NORMALS = 2e-4

@@ -10,6 +10,7 @@ from tiny import tiny_bundle, tiny_estimator
 from tolerances import MEAN_OF_RANGE, WORST_OF_RANGE
 
 from leadline import Cancelled, InputError
+from leadline.inference import replica
 from leadline.inference.estimator import DepthEstimator
 
 FAMILIES = ["depthfm", "depthmaster", "fiffdepth"]
@@ -74,7 +75,7 @@ class TestEveryFamily:
 
     def test_memory_limit_does_not_change_the_numbers(self, family, photo, monkeypatch):
         whole = tiny_estimator(family).predict([photo, photo], ensemble=4)
-        monkeypatch.setitem(__import__("leadline.inference.estimator").inference.estimator.PIXELS_AT_ONCE, "cpu", 1)
+        monkeypatch.setitem(replica.PIXELS_AT_ONCE, "cpu", 1)
         pieces = tiny_estimator(family).predict([photo, photo], ensemble=4)
         np.testing.assert_allclose(whole[1].values, pieces[1].values, atol=2e-5)
 

@@ -36,9 +36,13 @@ class MemberAlignment:
 def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAlignment:
     """Scales and shifts that make maps (E, h, w), each known up to its own scale and shift, agree.
 
-    What is minimised is the reference's cost (Ke et al., 2024: the sum over pairs of the root mean square difference)
-    with the merged map's ends held at 0 and 1. Differences of affine maps depend on the members' covariances alone, so pixels
-    are read once for those and once a pass for the ends. Each pass is a weighted least-squares problem in closed form.
+    What is minimised is the disagreement in the reference's cost (Ke et al., 2024: the sum over pairs of the root mean square
+    difference) with the merged map's ends held at 0 and 1. The reference holds them by a small penalty instead, so that its
+    cost falls as long as all members shrink together; as the merged map is stretched to [0, 1] in the end, that changes
+    nothing but the number. Scales stay positive: no member is turned around.
+
+    Differences of affine maps depend on the members' covariances alone, so pixels are read once for those and once a pass for
+    the ends. Each pass is a weighted least-squares problem in closed form.
     """
     step = max(1, -(-max(members.shape[-2:]) // MAX_SIDE))
     flat = members[:, ::step, ::step].flatten(1)
@@ -47,14 +51,19 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
     covariance = (centred @ centred.T).double() / flat.shape[1]
     count = len(members)
     ranges = (flat.amax(1) - flat.amin(1)).double().clamp_min(1e-12)
-    best = torch.cat([1.0 / ranges, torch.full((count,), 0.5, dtype=torch.float64, device=members.device)])
-    best, ends = _with_ends(best, centred, reduction)
+    lows = flat.amin(1).double()
+    starts = ((means - lows) / ranges, torch.full_like(means, 0.5))  # the reference's, and one with equal means
+    candidates = [_with_ends(torch.cat([1.0 / ranges, start]), centred, reduction) for start in starts]
+    best, ends = min(candidates, key=lambda one: _pair_cost(one[0], covariance))
     best_cost = _pair_cost(best, covariance)
     for _ in range(_PASSES):
         proposal = _reweighted(best, covariance, ends)
         improved = False
         for share in (1.0, 0.5, 0.2, 0.05):
-            tried, tried_ends = _with_ends(best + share * (proposal - best), centred, reduction)
+            mixed = best + share * (proposal - best)
+            if float(mixed[:count].min()) <= 0.0:
+                continue
+            tried, tried_ends = _with_ends(mixed, centred, reduction)
             cost = _pair_cost(tried, covariance)
             if cost < best_cost - 1e-5 * best_cost:
                 best, ends, best_cost, improved = tried, tried_ends, cost, True

@@ -54,9 +54,9 @@ def checked(given: Any, drawn: Noise) -> Noise:
             parts[part] = expected
             continue
         if expected is None:
-            raise InputError(f"this model takes no {part} noise")
+            raise InputError(f"this model takes no {part} noise: it is deterministic there")
         tensor = torch.as_tensor(own, dtype=torch.float32)
-        if part == "start" and tensor.ndim == expected.ndim - 1:
+        if part == "start" and tensor.shape == expected.shape[1:]:
             tensor = tensor.expand(expected.shape)
         if tensor.shape != expected.shape:
             raise InputError(f"{part} noise is {tuple(tensor.shape)}, this image needs {tuple(expected.shape)}")
