@@ -22,8 +22,8 @@ from torch import Tensor
 import leadline
 from leadline.completion import FusionOptions, outliers
 from leadline.completion.fit import fit_scale_and_shift
-from leadline.completion.fusion import Fusion
 from leadline.completion.outliers import AVERAGED, HIDDEN, JUDGING, PER_NEIGHBOUR, PER_POINT, Surroundings, Weights
+from leadline.completion.setting import Setting
 from leadline.depth.spaces import Space
 from leadline.evaluation.completion import OUTLIER_FACTORS
 from leadline.evaluation.sparse import keep_lines
@@ -172,9 +172,8 @@ def example(rng: np.random.Generator, rgb: Rgb, depth_m: FloatMap, made: FloatMa
     rgb, values = np.ascontiguousarray(rgb[window]), np.ascontiguousarray(values[window])
     points, _ = points_of(changed, changed.shape)
     fit = fit_scale_and_shift(values[points.v, points.u], points.depth_m, space)
-    fusion = Fusion(rgb, torch.as_tensor(values), None, points, fit, space, FusionOptions())
-    described, neighbours, _, _ = fusion.prepare()
-    where = outliers.surroundings(described, neighbours, fusion.tiles, fusion.depth_m, fusion.model_m(described))
+    on = Setting.of(rgb, torch.as_tensor(values), points, fit, space, FusionOptions())
+    where = outliers.surroundings(on.points, on.neighbours, on.tiles, on.depth_m, on.model_m())
     off = np.abs(np.log(points.depth_m / sparse[points.v, points.u]))
     half = Surroundings(where.pairs.half(), where.own.half(), where.around, where.present.half(), where.scene)
     return Example(half, torch.as_tensor(off < 0.05), share)

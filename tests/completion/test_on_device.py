@@ -35,7 +35,7 @@ def test_no_map_leaves_the_device(points, monkeypatch):
     fit = fit_scale_and_shift(prediction.values[sparse.v, sparse.u], sparse.depth_m, prediction.space)
     values = torch.as_tensor(prediction.values)
     arguments = (IMAGE, values, values * 0.01, sparse, fit, prediction.space)
-    depth, sigma = fusion.fuse(*arguments)
+    depth, sigma, _ = fusion.fuse(*arguments)
 
     def refuse_maps(name):
         real = getattr(torch.Tensor, name)
@@ -50,7 +50,7 @@ def test_no_map_leaves_the_device(points, monkeypatch):
         monkeypatch.setattr(torch.Tensor, name, refuse_maps(name))
     for module in (grid, neighbours):
         monkeypatch.setattr(module, "on_processor", lambda _: False)
-    there, sigma_there = fusion.fuse(*arguments)
+    there, sigma_there, _ = fusion.fuse(*arguments)
     monkeypatch.undo()
     assert (there / depth - 1).abs().median() < 1e-5
     assert ((there / depth - 1).abs() < 1e-3).float().mean() > 0.97

@@ -7,8 +7,8 @@
 """
 
 from leadline.completion.conditioned import complete_with, predict_with_sparse
-from leadline.completion.fusion import FusionOptions
 from leadline.completion.methods import complete
+from leadline.completion.options import FusionOptions
 from leadline.completion.temporal import TemporalFusion
 from leadline.files.calibration import Calibration, read_calibration
 from leadline.files.pointfiles import read_points

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from leadline.completion.conditioning import SparseCondition, sparse_condition
-from leadline.completion.fusion import FusionOptions
 from leadline.completion.methods import complete
+from leadline.completion.options import FusionOptions
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
 from leadline.files.image import ImageLike, read_image

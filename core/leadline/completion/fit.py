@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from leadline.completion.prior import MapRange, Posterior, posterior
 from leadline.depth.alignment import robust_least_squares
 from leadline.depth.spaces import Space
 
 Vector = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
-#: Scale assumed while the points cannot tell it, for log depth: models spread a scene's range, near e²-fold, over [-1, 1].
-LOG_SCALE = 1.0
-#: Points under which the scale is drawn towards the one that a single point gives.
-_FEW = 8
+#: Points under which a prior about maps still tells something; and under which it is all that tells wrong points from right.
+PRIOR_MATTERS, _TOO_FEW_TO_VOTE = 50, 8
+#: A point agrees with the majority's fit within so many of its sigma, or within this difference of log depth.
+_AGREES_SIGMA, _AGREES = 4.0, 0.3
+#: Points from which on a map that explains them no better than a constant is given up.
+_ENOUGH_TO_GIVE_UP = 24
 #: Points the robust fit looks at; more add time and nothing else.
 _FITTED = 300
 
@@ -30,9 +33,10 @@ class Fit:
         scale: Positive; 0 if the map tells nothing about the points.
         shift: In the unit of the space.
         sigma: Robust standard deviation of the points around the fit, in the unit of the space.
-        kind: ``"scale and shift"``, ``"scale"`` (of depth; one point, or points of one value), ``"constant"``, ``"carried over"`` (from
-            frames before) or ``"condition"`` (a completion model's own).
+        kind: ``"scale"`` (one point), ``"scale and shift"``, ``"constant"``, ``"carried over"`` (from frames before) or
+            ``"condition"`` (a completion model's own).
         inliers: Share of points within 3 sigma.
+        prior: With few points: how much they leave open.
     """
 
     scale: float
@@ -40,51 +44,53 @@ class Fit:
     sigma: float
     kind: str
     inliers: float
+    prior: Posterior | None = None
 
 
-def fit_scale_and_shift(values: Floats, depth_m: Floats, space: Space, seed: int = 0) -> Fit:
+def fit_scale_and_shift(
+    values: Floats,
+    depth_m: Floats,
+    space: Space,
+    seed: int = 0,
+    ends: MapRange | None = None,
+    relative_sigma: Floats | None = None,
+) -> Fit:
     """Fit a relative map's values at points to their depth.
 
-    Two or more points with different values give scale and shift; least median of squares, then Tukey's biweight, so up
-    to about 45 % of them may be wrong. Few points (< 8) are drawn towards a fit of scale alone. One point, or a fit
-    that would turn the map around, gives scale alone. A map that then explains the points no better than a constant
-    does gets scale 0.
+    From 50 points on: least median of squares, then Tukey's biweight, so up to about 45 % of them may be wrong. Fewer
+    points update a prior about what such maps mean (:mod:`leadline.completion.prior`); from 8 on those that the majority
+    contradicts are left out first. A map that explains many points no better than a constant does gets scale 0.
 
     Args:
         values: (n,) n ≥ 1, the map at the points.
         depth_m: (n,) metres, positive.
         space: What ``values`` are affine in.
         seed: For the random pairs of the robust fit.
+        ends: Of the whole map; None takes those of ``values``.
+        relative_sigma: (n,) the points' own standard deviations over their depth; None if they are exact.
     """
-    target: Vector = space.from_depth(depth_m.astype(np.float64))
+    depth: Vector = depth_m.astype(np.float64)
     x: Vector = values.astype(np.float64)
-    rng = np.random.default_rng(seed)
+    own = np.zeros_like(x) if relative_sigma is None else relative_sigma.astype(np.float64)
     if x.size > _FITTED:
-        kept = rng.choice(x.size, _FITTED, replace=False)
-        x, target = x[kept], target[kept]
-    alone = _scale_alone(x, target, space)
-    if x.size == 1:
-        return _judged(x, target, *alone, "scale")
-    both = robust_least_squares(x, target, seed)
-    if both is None or both[0] <= 0:
-        candidate = _judged(x, target, *alone, "scale")
+        kept = np.random.default_rng(seed).choice(x.size, _FITTED, replace=False)
+        x, depth, own = x[kept], depth[kept], own[kept]
+    target: Vector = space.from_depth(depth)
+    both = robust_least_squares(x, target, seed) if x.size >= _TOO_FEW_TO_VOTE else None
+    rising = both is not None and both[0] > 0
+    if both is not None and rising and x.size >= PRIOR_MATTERS:
+        return _judged(x, target, *both, "scale and shift")
+    believed = np.ones(x.size, np.bool_)
+    if both is not None and rising:
+        off = np.abs(np.log(space.to_depth(both[0] * x + both[1]) / depth))
+        believed = off <= max(_AGREES_SIGMA * 1.4826 * float(np.median(off)), _AGREES)
+    few = posterior(x[believed], depth[believed], space, ends or MapRange.of(x, space), own[believed])
+    kind = "constant" if few.scale == 0 else "scale" if x.size == 1 else "scale and shift"
+    fitted = replace(_judged(x, target, few.scale, few.shift, kind), prior=few)
+    if x.size >= _ENOUGH_TO_GIVE_UP and not rising:
         flat = _judged(x, target, 0.0, float(np.median(target)), "constant")
-        return candidate if candidate.sigma < flat.sigma or x.size < _FEW else flat
-    if x.size < _FEW:
-        trust = (x.size - 1) / _FEW
-        scale = trust * both[0] + (1 - trust) * alone[0]
-        return _judged(x, target, scale, float(np.median(target - scale * x)), "scale and shift")
-    return _judged(x, target, *both, "scale and shift")
-
-
-def _scale_alone(values: Vector, target: Vector, space: Space) -> tuple[float, float]:
-    """Scale of *depth* from points: a shift in log depth, a factor in the other spaces where it is possible."""
-    if space is Space.LOG_DEPTH:
-        return LOG_SCALE, float(np.median(target - LOG_SCALE * values))
-    usable = values > 1e-6
-    if not usable.any():
-        return 0.0, float(np.median(target))
-    return float(np.median(target[usable] / values[usable])), 0.0
+        return fitted if fitted.sigma < flat.sigma else flat
+    return fitted
 
 
 def judged(values: Floats, depth_m: Floats, space: Space, scale: float, shift: float, kind: str) -> Fit:

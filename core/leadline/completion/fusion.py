@@ -1,9 +1,13 @@
-"""A map with scale and shift, and the points around every pixel → dense metric depth with its uncertainty."""
+"""A map with scale and shift, and the points around every pixel → dense metric depth, its uncertainty, and what stands behind it.
+
+The parts: :mod:`~leadline.completion.setting` lays the points on a grid, :mod:`~leadline.completion.outliers` drops wrong
+ones, :mod:`~leadline.completion.local` estimates every pixel from the points around it, :mod:`~leadline.completion.left_out`
+says how far to believe the model and how wrong the result is, :mod:`~leadline.completion.sky` finds what nothing can measure.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,71 +15,32 @@ import torch
 from torch import Tensor
 
 from leadline.completion.fit import Fit
-from leadline.completion.grid import WorkingGrid
-from leadline.completion.local import Estimate, LocalOptions, Pixels, Points, regress
-from leadline.completion.neighbours import Neighbours
+from leadline.completion.left_out import learn, towards_model
+from leadline.completion.local import Estimate, regress
+from leadline.completion.neighbours import on_processor
+from leadline.completion.options import FusionOptions
 from leadline.completion.outliers import Judge, keep
+from leadline.completion.setting import Setting, within
+from leadline.completion.sky import outdoors, sky_mask
 from leadline.completion.support import trust
-from leadline.completion.uncertainty import Calibration, calibrate
+from leadline.completion.uncertainty import Calibration
+from leadline.depth.prediction import Validity
 from leadline.depth.spaces import Space
 from leadline.sensors.sparse import SparseDepth
 
 Rgb = npt.NDArray[np.uint8]
+BoolMap = npt.NDArray[np.bool_]
 
-#: Depth is never put nearer or farther than the nearest and farthest point by more than this factor.
-_RANGE_FACTOR = 4.0
-#: An estimate lies this share beyond the depths of the points around at most, and so much more at every spacing of the points
-#: from the nearest: where points are scattered, and between scan lines.
-_BEYOND, _BEYOND_LINES = (0.05, 0.1), (0.25, 0.25)
-#: Fewer points than this do not bound the estimate.
-_MODEL_DECIDES = 100
-#: Least over greatest eigenvalue of the scatter of a point's nearest neighbours, under which it is on a line with them.
-_IN_LINE = 0.1
-#: Pixels are this many times farther from the lines than points of a line are from each other, from which on all caution is due.
-_APART = 4.0
-#: One of so many left-out points of a scan line is told by other lines alone.
-_STRIPS = 2
-#: Among few points, one less far than this (in log depth) from most around it is also judged by rules: the network was taught
-#: gross errors.
-_SLIGHT = 0.1
-#: The tolerance at which these rules ask whether neighbours agree.
-_RULES_TOLERANCE = 0.2
-#: Where scattered points are closer than this, pixels, the tolerance falls with their spacing: points across an edge are then as
-#: near as those on this side of it, and the mean of both sides is on neither.
-_DENSE = 5.0
-#: Fewer points than this are few to their judge.
-_FEW = 1000
-#: Relative uncertainty claimed where there are too few points to measure it: by number of points, else the last.
-_PRIOR_SIGMA = {1: 0.5, 2: 0.35, 3: 0.3}
-_PRIOR_SIGMA_REST = 0.25
+#: Pixels of a map that its far end is found on.
+_LOOKED_AT = 5000
 
 
-@dataclass(frozen=True)
-class FusionOptions:
-    """Constants of the fusion.
+class Completed(NamedTuple):
+    """(H, W) each: depth and sigma, float32 metres; uint8 :class:`~leadline.depth.prediction.Validity`."""
 
-    Attributes:
-        neighbours: Points that each pixel looks at; three quarters more where points lie in scan lines.
-        working_pixels: The regression runs on a grid of about this many pixels (finer where points are dense) and is
-            brought to full resolution with the model's own map.
-        tolerance: Relative depth difference that starts to count as "another surface" among scattered points; less
-            where they are dense.
-        line_tolerance: The same among scan lines.
-        left_out: Points left out to learn the model's share and the uncertainty.
-        guide_blur_px: Blur of the guide image, in pixels of an image 640 wide.
-        seed: For the choice of left-out points and the robust fit.
-        through_points: Method "depthfm": correct the network's metres by the points around. False: leave them as they are.
-    """
-
-    neighbours: int = 12
-    working_pixels: int = 65_000
-    tolerance: float = 0.07
-    line_tolerance: float = 0.2
-    left_out: int = 2000
-    guide_blur_px: float = 1.5
-    seed: int = 0
-    through_points: bool = True
-    local: LocalOptions = field(default_factory=LocalOptions)
+    depth_m: Tensor
+    sigma_m: Tensor
+    validity: Tensor
 
 
 def fuse(
@@ -87,10 +52,10 @@ def fuse(
     space: Space,
     options: FusionOptions | None = None,
     report: dict[str, Any] | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Completed:
     """What :func:`leadline.completion.complete` does once scale and shift are fitted, on the device of ``values``.
 
-    Maps stay on that device; only numbers about the points leave it.
+    Maps stay on that device; only numbers about the points leave it (and one small map, where there may be sky).
 
     Args:
         rgb: uint8 (H, W, 3).
@@ -101,262 +66,190 @@ def fuse(
         space: Of ``values``.
         options: Constants.
         report: Gets what was used.
-
-    Returns:
-        Depth and its standard deviation, float32 (H, W), metres.
     """
     options, report = options or FusionOptions(), {} if report is None else report
-    fusion = Fusion(rgb, values, spread, sparse, fit, space, options)
-    kept = fusion.believed().cpu().numpy()
+    setting = Setting.of(rgb, values, sparse, fit, space, options)
+    kept = believed(setting).cpu().numpy()
     report["untrusted_points"] = int(np.count_nonzero(~kept))
     if kept.any() and not kept.all():
-        fusion = Fusion(rgb, values, spread, sparse.subset(kept), fit, space, options)
-    return fusion.run(report)
+        setting = Setting.of(rgb, values, sparse.subset(kept), fit, space, options)
+    share, calibration = learn(setting)
+    report.update(
+        model_share=share,
+        uncertainty="left-out points" if calibration is not None else "prior",
+        working_stride=setting.grid.stride,
+    )
+    estimate, model = _estimate(setting, share)
+    sigma = _sigma(setting, values, spread, estimate, model, calibration)
+    depth, sigma_m, cut = _full(setting, estimate, model, sigma)
+    validity = _evidence(setting, cut)
+    return without_evidence(rgb, values, depth, sigma_m, validity, setting.sparse, space, options, report)
 
 
-def prior_sigma(points: int) -> float:
-    """Relative uncertainty claimed for too few points to measure it."""
-    return _PRIOR_SIGMA.get(points, _PRIOR_SIGMA_REST)
+def scaled(
+    rgb: Rgb,
+    values: Tensor,
+    spread: Tensor | None,
+    sparse: SparseDepth,
+    fit: Fit,
+    space: Space,
+    options: FusionOptions,
+    report: dict[str, Any],
+) -> Completed:
+    """Scale and shift alone; arguments as for :func:`fuse`, but there may be no point."""
+    raw = space.to_depth(values * fit.scale + fit.shift)
+    depth = within(raw.clone(), sparse, options.range_factor)
+    slope = space.depth_slope(space.from_depth(depth))
+    relative = of_the_fit(fit, values, depth, slope, len(sparse), options)
+    if spread is not None:
+        relative = torch.hypot(relative, fit.scale * spread * slope / depth)
+    validity = torch.full(depth.shape, int(Validity.MODEL_ONLY), dtype=torch.uint8, device=depth.device)
+    validity[depth != raw] = int(Validity.OUT_OF_RANGE)
+    return without_evidence(rgb, values, depth, relative * depth, validity, sparse, space, options, report)
 
 
-def within(depth: Tensor, sparse: SparseDepth) -> Tensor:
-    """``depth``, metres, changed in place: nowhere far beyond the nearest and the farthest point."""
-    if len(sparse) == 0:
-        return depth
-    return depth.clamp_(float(sparse.depth_m.min()) / _RANGE_FACTOR, float(sparse.depth_m.max()) * _RANGE_FACTOR)
+def of_the_fit(fit: Fit, values: Tensor, depth: Tensor, slope: Tensor, points: int, options: FusionOptions) -> Tensor:
+    """Sigma over depth of a map (any shape) under scale and shift alone, its values, depth and slope given."""
+    if fit.prior is not None:
+        knots = torch.as_tensor(fit.prior.relative.astype(np.float32), device=values.device)
+        place = ((values - fit.prior.first) / fit.prior.step).clamp(0.0, len(knots) - 1.001)
+        left = place.long()
+        return torch.lerp(knots[left], knots[left + 1], place - left)
+    measured = fit.sigma * slope / depth
+    if points >= 3 or fit.kind == "carried over":
+        return measured
+    return torch.hypot(measured, torch.full_like(measured, options.held_sigma))
 
 
-def _guarded(dx: Tensor, dy: Tensor, guard: Tensor, needed: int) -> Tensor:
-    """Neighbours (K, m), nearest first, that are left out with a point of a scan line: bool (K, m).
-
-    On a line, neighbours are closer than to the pixels between lines. Leaving out those within ``guard`` (m,), as far as a
-    random pixel is from its nearest point, makes the test as hard as the task; for every other point the guard is a strip along
-    its line, so that other lines must tell. At least half of the ``needed`` neighbours stay.
-    """
-    apart = torch.hypot(dx, dy)
-    nearest = apart[1]
-    across = (dx * dy[1] - dy * dx[1]).abs() / nearest.clamp_min(1e-3)
-    limit = torch.minimum(guard, apart[-needed // 2])
-    strip = (across < limit) & (apart < apart[-needed // 2])
-    alternate = torch.arange(len(guard), device=guard.device) % _STRIPS == 0
-    return torch.where(alternate, strip, apart < limit)
+def believed(setting: Setting) -> Tensor:
+    """bool (n,): points that the others do not contradict."""
+    options, points = setting.options, setting.points
+    judge = Judge.FEW if len(setting.sparse) < options.few else Judge.MANY
+    kept, off = keep(points, setting.neighbours, setting.tiles, setting.depth_m, setting.model_m(), judge)
+    if judge is Judge.MANY or bool(kept.all()):
+        return kept
+    unit = setting.differences(options.rules_tolerance, points.value)
+    trusted = trust(points, setting.neighbours, setting.tiles, unit, options.local.colour, start=kept.to(unit.dtype))
+    return kept & ~((trusted < 0.5) & (off.abs() < options.slight))
 
 
-class Fusion:
-    """One image's fusion. Maps of the working grid are laid out (T, C): pixel of the tile, tile."""
+def _estimate(setting: Setting, share: float) -> tuple[Estimate, Tensor]:
+    """(T, C): the estimate of the grid's pixels, and the fitted model there."""
+    drawn = 1.0 - (1.0 - share) * setting.within_reach(setting.nearest)
+    pixels = setting.pixels(drawn)
+    tolerance = setting.tolerance(pixels.model)
+    bandwidth = setting.bandwidth
+    estimate = regress(pixels, setting.points, setting.neighbours, bandwidth, tolerance, setting.options.local)
+    estimate = towards_model(estimate, pixels.model, setting.dense_enough(bandwidth))
+    return estimate._replace(value=_bounded(setting, estimate)), pixels.model
 
-    def __init__(
-        self,
-        rgb: Rgb,
-        values: Tensor,
-        spread: Tensor | None,
-        sparse: SparseDepth,
-        fit: Fit,
-        space: Space,
-        options: FusionOptions,
-    ) -> None:
-        self.values, self.spread, self.sparse, self.fit, self.space, self.options = (
-            values,
-            spread,
-            sparse,
-            fit,
-            space,
-            options,
+
+def _bounded(setting: Setting, estimate: Estimate) -> Tensor:
+    """(T, C) values not far beyond the depth of the neighbouring points, but among very few points, where the model decides."""
+    options, space = setting.options, setting.space
+    if len(setting.sparse) < options.model_decides:
+        return estimate.value
+    around = setting.depth_m[setting.neighbours]
+    nearest_m, farthest_m = around.amin(0), around.amax(0)
+    close, farther = options.beyond_lines if setting.in_lines else options.beyond
+    beyond = (1.0 + close + farther * estimate.distance / setting.spacing).clamp_(max=options.range_factor)
+    bounds = space.from_depth(nearest_m / beyond), space.from_depth(farthest_m * beyond)
+    return estimate.value.clamp(*(reversed(bounds) if space.near_is_high else bounds))
+
+
+def _sigma(
+    setting: Setting,
+    values: Tensor,
+    spread: Tensor | None,
+    estimate: Estimate,
+    model: Tensor,
+    calibration: Calibration | None,
+) -> Tensor:
+    """(T, C) one standard deviation in the unit of the estimate."""
+    space, grid, fit = setting.space, setting.grid, setting.fit
+    possible = space.from_depth(setting.within(space.to_depth(estimate.value)))
+    depth, slope = space.to_depth(possible), space.depth_slope(possible)
+    raw = grid.tiled(grid.coarse(values))
+    alone = of_the_fit(fit, raw, depth, slope, len(setting.sparse), setting.options) * depth / slope
+    if calibration is None:
+        sigma = alone
+    else:
+        # Where no point reaches, the map is no better than scale and shift alone were at the points.
+        out_of_reach = 1.0 - setting.within_reach(setting.nearest)
+        sigma = calibration.sigma(estimate, model)
+        sigma = torch.maximum(sigma, alone * out_of_reach)
+    if spread is not None:
+        members = grid.tiled(grid.coarse(spread)) * fit.scale * estimate.share
+        sigma = torch.where(estimate.distance > 3 * setting.spacing, torch.hypot(sigma, members), sigma)
+    return sigma
+
+
+def _full(setting: Setting, estimate: Estimate, model: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Full resolution, through the points: depth and sigma, metres, and where depth was cut to the points' range, bool."""
+    grid, space, points = setting.grid, setting.space, setting.points
+    if grid.stride == 1:
+        fused = grid.full(estimate.value).clone()
+    else:
+        fused = torch.addcmul(
+            grid.full(estimate.value - estimate.share * model), grid.full(estimate.share), setting.map
         )
-        self.device = values.device
-        height, width = values.shape
-        self.spacing_px = (height * width / len(sparse)) ** 0.5
-        self.grid = WorkingGrid.for_points(height, width, len(sparse), options.working_pixels)
-        self.tiles = torch.as_tensor(self.grid.tile_of(sparse.u, sparse.v), device=self.device)
-        self.depth_m = torch.as_tensor(sparse.depth_m, device=self.device)
-        self._prepared: tuple[Points, Tensor, Tensor, Tensor] | None = None
-        self.guide = self.grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), self.device)
-        self.map = values * fit.scale + fit.shift
+    v, u = points.y.long(), points.x.long()
+    through = setting.dense_enough(setting.bandwidth)[setting.tiles] if len(setting.sparse) > 1 else 1.0
+    if points.variance is not None:
+        expected = sigma.mean(0)[setting.tiles].square()
+        through = through * expected / (expected + points.variance)
+    fused[v, u] += (points.value - fused[v, u]) * through
+    raw = space.to_depth(fused)
+    depth = setting.within(raw.clone())
+    rough = setting.within(space.to_depth(estimate.value))
+    relative = sigma * space.depth_slope(space.from_depth(rough)) / rough
+    return depth, grid.full(relative) * depth, depth != raw
 
-    def run(self, report: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Depth and sigma, metres, (H, W) on the device of the model's map."""
-        points, neighbours, bandwidth, nearest = self.prepare()
-        spacing = max(float(nearest.median()), 0.5)
-        share, calibration = self._leave_out(points, neighbours, bandwidth, nearest, spacing)
-        far = 1.0 / (1.0 + (nearest / (6 * spacing + self.grid.stride)) ** 4)
-        pixels = self._pixels(1.0 - (1.0 - share) * far)
-        tolerance = self._tolerance(pixels.model)
-        estimate = regress(pixels, points, neighbours, bandwidth, tolerance, self.options.local)
-        estimate = estimate._replace(value=self._in_reach(estimate, neighbours, spacing))
-        sigma = self._sigma(estimate, pixels.model, calibration)
-        if self.spread is not None:
-            members = self.grid.tiled(self.grid.coarse(self.spread)) * self.fit.scale * estimate.share
-            sigma = torch.where(estimate.distance > 3 * spacing, torch.hypot(sigma, members), sigma)
-        report.update(
-            model_share=share,
-            uncertainty="left-out points" if calibration is not None else "prior",
-            working_stride=self.grid.stride,
-        )
-        return self._finish(estimate, sigma, pixels.model, points)
 
-    def believed(self) -> Tensor:
-        """bool (n,): points that the others do not contradict."""
-        points, neighbours, _, _ = self.prepare()
-        judge = Judge.FEW if len(self.sparse) < _FEW else Judge.MANY
-        kept, off = keep(points, neighbours, self.tiles, self.depth_m, self.model_m(points), judge)
-        if judge is Judge.MANY or bool(kept.all()):
-            return kept
-        unit = self._differences(_RULES_TOLERANCE, points.value)
-        trusted = trust(points, neighbours, self.tiles, unit, self.options.local.colour, start=kept.to(unit.dtype))
-        return kept & ~((trusted < 0.5) & (off.abs() < _SLIGHT))
+def _evidence(setting: Setting, cut: Tensor) -> Tensor:
+    """uint8 (H, W) of Validity, sky not yet told."""
+    by_points = setting.within_reach(setting.nearest) * setting.dense_enough(setting.bandwidth) >= 0.5
+    tile = setting.grid.tile_px
+    validity = torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)
+    validity = validity.reshape(setting.grid.rows, setting.grid.columns)
+    validity = validity.repeat_interleave(tile, 0).repeat_interleave(tile, 1)
+    validity = validity[: setting.grid.height, : setting.grid.width].contiguous()
+    validity[cut] = int(Validity.OUT_OF_RANGE)
+    validity[setting.points.y.long(), setting.points.x.long()] = int(Validity.MEASURED)
+    return validity
 
-    def model_m(self, points: Points) -> Tensor:
-        """(n,) metres: the fitted model at the points."""
-        return within(self.space.to_depth(points.model), self.sparse)
 
-    # -- the points ----------------------------------------------------------------------------------------------
+def without_evidence(
+    rgb: Rgb,
+    values: Tensor,
+    depth: Tensor,
+    sigma: Tensor,
+    validity: Tensor,
+    sparse: SparseDepth,
+    space: Space,
+    options: FusionOptions,
+    report: dict[str, Any],
+) -> Completed:
+    """Say so where nothing vouches for a depth: sky lies at the farthest point's depth at least, with a sigma as large."""
+    far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // _LOOKED_AT)], 0.99))
+    unknown = validity == int(Validity.OUT_OF_RANGE)
+    sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)
+    sky = _sky(rgb, values if space.near_is_high else -values, sparse, far_end, options)
+    report["sky_share"] = float(sky.mean())
+    if sky.any():
+        there = torch.as_tensor(sky, device=depth.device)
+        farthest = max(float(sparse.depth_m.max()) if len(sparse) else 0.0, far_end)
+        depth = torch.where(there, depth.clamp_min(farthest), depth)
+        sigma = torch.where(there, options.sky_sigma * depth, sigma)
+        validity = torch.where(there, torch.full_like(validity, int(Validity.SKY)), validity)
+    return Completed(depth, sigma, validity)
 
-    def prepare(self) -> tuple[Points, Tensor, Tensor, Tensor]:
-        """Points as tensors, (K, C) neighbours of the tiles, (C,) bandwidth and (C,) distance to the nearest."""
-        if self._prepared is None:
-            self._prepared = self._prepare()
-        return self._prepared
 
-    def _prepare(self) -> tuple[Points, Tensor, Tensor, Tensor]:
-        places = torch.as_tensor(np.stack([self.sparse.u, self.sparse.v], axis=1), device=self.device)
-        u, v = places.T
-        places = places.float()
-        self._search = Neighbours(places)
-        self.line_step = self._step_along_lines(places)
-        count = min(self.options.neighbours * (7 if self.in_lines else 4) // 4, len(self.sparse))
-        distances, indices = self._search.nearest(self.grid.centres(self.device), count)
-        points = Points(
-            x=places[:, 0].contiguous(),
-            y=places[:, 1].contiguous(),
-            guide=self.guide[:, v // self.grid.stride, u // self.grid.stride],
-            value=self.space.from_depth(self.depth_m),
-            model=self.map[v, u],
-        )
-        return points, indices, distances[min(self.options.local.rank, count - 1)].clamp_min(1.0), distances[0]
-
-    def _step_along_lines(self, places: Tensor) -> float | None:
-        """Pixels from a point of a scan line to the next; None if the points are not a scanner's.
-
-        They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
-        """
-        if len(places) < 50:
-            return None
-        some = places[:: max(1, len(places) // 300)]
-        distances, nearest = self._search.nearest(some, 5)
-        apart = places[nearest] - some
-        x, y = apart[..., 0], apart[..., 1]
-        xx, yy, xy = (x * x).sum(0), (y * y).sum(0), (x * y).sum(0)
-        root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
-        in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < _IN_LINE)
-        step = float(distances[1].median())
-        scattered = 0.5 * self.spacing_px
-        return step if in_line or (scattered > 1.5 and step < 0.7 * scattered) else None
-
-    @property
-    def in_lines(self) -> bool:
-        """Whether the points are a scanner's."""
-        return self.line_step is not None
-
-    def _caution(self, spacing: float) -> float:
-        """How much harder pixels between scan lines are than the points on the lines, from which the uncertainty is learnt."""
-        return 0.0 if self.line_step is None else min(spacing / (_APART * self.line_step), 1.0)
-
-    def _tolerance(self, values: Tensor) -> Tensor:
-        """What the relative tolerance is at these values, in their unit."""
-        if self.in_lines:
-            return self._differences(self.options.line_tolerance, values)
-        return self._differences(self.options.tolerance * min(1.0, self.spacing_px / _DENSE), values)
-
-    def _differences(self, relative: float, values: Tensor) -> Tensor:
-        """Differences of the values that are this relative difference of depth."""
-        return relative * self.space.to_depth(values) / self.space.depth_slope(values)
-
-    def _leave_out(
-        self, points: Points, neighbours: Tensor, bandwidth: Tensor, nearest: Tensor, spacing: float
-    ) -> tuple[float, Calibration | None]:
-        """The model's share that foretells left-out points best, and the calibration of the uncertainty."""
-        if len(self.sparse) < 5:
-            return 1.0, None
-        rng = np.random.default_rng(self.options.seed)
-        count = self.options.left_out // (3 if self.in_lines else 1)
-        chosen = torch.as_tensor(rng.permutation(len(self.sparse))[:count], device=self.device)
-        tiles = self.tiles[chosen]
-        x, y = points.x[chosen], points.y[chosen]
-        around = neighbours[:, tiles]
-        if self.in_lines:
-            nearby = min(4 * len(neighbours), len(self.sparse))
-            around = self._search.nearest(torch.stack([x, y], 1), nearby)[1]
-        left_out = around == chosen
-        if self.in_lines:
-            guard = nearest[torch.as_tensor(rng.integers(0, len(nearest), len(chosen)), device=self.device)]
-            left_out |= _guarded(points.x[around] - x, points.y[around] - y, guard, len(neighbours))
-            left_out |= (~left_out).cumsum(0) > len(neighbours)
-        model, truth = points.model[chosen], points.value[chosen]
-        tolerance = self._tolerance(truth)
-
-        def estimated(some: slice, shares: Tensor) -> Estimate:
-            """(shares, points) for some of the left-out points."""
-            size = (len(shares), len(chosen[some]))
-            at = Pixels(
-                x[some].expand(size),
-                y[some].expand(size),
-                points.guide[:, chosen[some]][:, None],
-                model[some].expand(size),
-                shares[:, None].expand(size),
-            )
-            return regress(
-                at,
-                points,
-                around[:, some],
-                bandwidth[tiles[some]],
-                tolerance[some],
-                self.options.local,
-                left_out[:, some],
-            )
-
-        shares = torch.linspace(0, 1, 5, device=self.device)
-        some = slice(None, -(-count // 3))
-        error = (estimated(some, shares).value - truth[some]).abs()
-        best = shares[(error / tolerance[some]).clamp_max_(1.0).mean(1).argmin()]
-        estimate = Estimate(*(part[0] for part in estimated(slice(None), best[None])))
-        return float(best), calibrate(estimate, model, truth, spacing, self._caution(spacing))
-
-    # -- the result ----------------------------------------------------------------------------------------------
-
-    def _pixels(self, share: Tensor) -> Pixels:
-        model = self.grid.tiled(self.grid.coarse(self.map))
-        return Pixels(
-            *self.grid.places(self.device), self.grid.tiled(self.guide), model, share.float().expand_as(model)
-        )
-
-    def _in_reach(self, estimate: Estimate, neighbours: Tensor, spacing: float) -> Tensor:
-        """(T, C) values not far beyond the depth of the neighbouring points: a share of the model can reach there, and in
-        disparity a small step too far is a long way. Among very few points the model decides."""
-        if len(self.sparse) < _MODEL_DECIDES:
-            return estimate.value
-        nearest_m, farthest_m = (bound(self.depth_m[neighbours], 0) for bound in (torch.amin, torch.amax))
-        close, farther = _BEYOND_LINES if self.in_lines else _BEYOND
-        beyond = (1.0 + close + farther * estimate.distance / spacing).clamp_(max=_RANGE_FACTOR)
-        bounds = self.space.from_depth(nearest_m / beyond), self.space.from_depth(farthest_m * beyond)
-        return estimate.value.clamp(*(reversed(bounds) if self.space.near_is_high else bounds))
-
-    def _sigma(self, estimate: Estimate, model: Tensor, calibration: Calibration | None) -> Tensor:
-        if calibration is not None:
-            return calibration.sigma(estimate, model)
-        possible = self.space.from_depth(within(self.space.to_depth(estimate.value), self.sparse))
-        return self._differences(prior_sigma(len(self.sparse)), possible)
-
-    def _finish(self, estimate: Estimate, sigma: Tensor, model: Tensor, points: Points) -> tuple[Tensor, Tensor]:
-        """Full resolution, through the points, metres."""
-        if self.grid.stride == 1:
-            fused = self.grid.full(estimate.value).clone()
-        else:
-            fused = torch.addcmul(
-                self.grid.full(estimate.value - estimate.share * model), self.grid.full(estimate.share), self.map
-            )
-        v, u = points.y.long(), points.x.long()
-        fused[v, u] = points.value
-        depth = within(self.space.to_depth(fused), self.sparse)
-        rough = within(self.space.to_depth(estimate.value), self.sparse)
-        relative = sigma * self.space.depth_slope(self.space.from_depth(rough)) / rough
-        return depth, self.grid.full(relative) * depth
+def _sky(rgb: Rgb, nearness: Tensor, sparse: SparseDepth, far_end_m: float, options: FusionOptions) -> BoolMap:
+    """bool (H, W). Off the processor only a small map leaves its device, and only where there may be sky."""
+    if not outdoors(sparse, far_end_m, options.sky):
+        return np.zeros(rgb.shape[:2], np.bool_)
+    factor = 1 if on_processor(nearness) else max(1, max(nearness.shape) // options.sky.long_side)
+    if factor > 1:
+        nearness = torch.nn.functional.avg_pool2d(nearness[None, None], factor)[0, 0]
+    return sky_mask(rgb, nearness.cpu().numpy(), sparse, far_end_m, options.sky)

@@ -45,13 +45,14 @@ class LocalOptions:
 
 
 class Points(NamedTuple):
-    """Measured points, each (n,): place in pixels, guide colour (3, n), value and model's value."""
+    """Measured points, each (n,): place in pixels, guide colour (3, n), value and model's value; variance of the value if known."""
 
     x: Tensor
     y: Tensor
     guide: Tensor
     value: Tensor
     model: Tensor
+    variance: Tensor | None = None
 
 
 class Pixels(NamedTuple):
@@ -144,6 +145,8 @@ def _regress(
         weight.masked_fill_(left_out[:, None, :], 1e-18)
     # Values in units of the tolerance, differences of the model in units of half of it.
     unit = 1.0 / tolerance
+    if points.variance is not None:
+        weight.div_(torch.addcmul(torch.ones_like(unit), of(points.variance), unit * unit))
     dm = of(points.model) * (2.0 * unit) - pixels.model * (2.0 * unit)
     value = torch.addcmul(of(points.value) * unit, dm, 0.5 * pixels.share, value=-1.0)
     centre = mean(weight, value) / weight.sum(0)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from leadline.completion.fit import Fit, fit_scale_and_shift, judged
-from leadline.completion.fusion import FusionOptions, fuse, prior_sigma, within
+from leadline.completion.fusion import fuse, scaled
+from leadline.completion.options import FusionOptions
+from leadline.completion.prior import LOG_RATIO, MapRange
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
@@ -37,10 +38,11 @@ def complete(
 ) -> DepthPrediction:
     """Fuse a model's map with measured depth.
 
-    Scale and shift are fitted robustly in the model's own space; then every pixel's value is regressed on the points
-    around it, weighing place and colour, with the model's map as one of the regressors. Points that their
-    neighbours contradict are taken out first; the result passes through the others. Far from all points it follows the
-    model. Points left out in turn tell how much to believe the model and how large errors are.
+    Scale and shift are fitted robustly in the model's own space (few points move a prior, so that the shape stays); then,
+    where points are dense enough, every pixel's value is regressed on the points around it, weighing place and
+    colour, with the model's map as one of the regressors. Points that their neighbours contradict are taken out first; the
+    result passes through the others. Far from all points it follows the model. Points and regions of points left out in
+    turn tell how much to believe the model and how large errors are. Sky is found and said.
 
     Args:
         image: The photograph, anything :func:`leadline.files.image.read_image` takes.
@@ -55,8 +57,8 @@ def complete(
         device: Where to compute; the result is NumPy in any case.
 
     Returns:
-        Metric depth with uncertainty in metres; ``meta["completion"]`` says what was used and lists ``warnings``. With
-        no point (and no ``fit``) it is ``prediction`` itself, not metric, with ``meta["completion"]["status"] ==
+        Metric depth with uncertainty in metres, and ``validity``: what stands behind each pixel.
+        ``meta["completion"]`` says what was used and lists ``warnings``. With no point (and no ``fit``) it is ``prediction`` itself, not metric, with ``meta["completion"]["status"] ==
         "no points"``.
 
     Raises:
@@ -92,7 +94,7 @@ def complete(
         if fit.sigma > flat.sigma:
             warnings.append("the network's metres are farther from the points than one constant depth is")
     if fit is None:
-        fit = fit_scale_and_shift(at_points, sparse.depth_m, space, options.seed)
+        fit = fit_points(prediction, sparse, options.seed)
     if fit.kind == "constant":
         warnings.append("the model's map does not agree with the points; it was not used")
     elif fit.kind == "scale":
@@ -102,19 +104,31 @@ def complete(
     spread = None if prediction.uncertainty is None else torch.as_tensor(prediction.uncertainty, device=device)
     uncorrected = method == "scale" or (method == "depthfm" and not options.through_points)
     if uncorrected or len(sparse) == 0:
-        depth, sigma = _scaled(values, spread, sparse, fit, space)
+        done = scaled(rgb, values, spread, sparse, fit, space, options, report)
         report["uncertainty"] = "fit"
     else:
-        depth, sigma = fuse(rgb, values, spread, sparse, fit, space, options, report)
+        done = fuse(rgb, values, spread, sparse, fit, space, options, report)
     report["seconds"] = perf_counter() - started
     return DepthPrediction(
-        values=depth.cpu().numpy(),
+        values=done.depth_m.cpu().numpy(),
         space=Space.DEPTH,
-        uncertainty=sigma.cpu().numpy(),
+        uncertainty=done.sigma_m.cpu().numpy(),
         metric=True,
         model=prediction.model,
         meta={**prediction.meta, "completion": report},
+        validity=done.validity.cpu().numpy(),
     )
+
+
+def fit_points(prediction: DepthPrediction, sparse: SparseDepth, seed: int = 0) -> Fit:
+    """Scale and shift of a whole map from the points (one or more), as :func:`complete` fits them."""
+    at_points = prediction.values[sparse.v, sparse.u]
+    ends = MapRange.of(prediction.values, prediction.space)
+    relative = np.zeros(len(sparse)) if sparse.sigma_m is None else sparse.sigma_m / sparse.depth_m
+    if prediction.uncertainty is not None and ends.far != ends.near:
+        members = prediction.uncertainty[sparse.v, sparse.u] / abs(ends.far - ends.near) * LOG_RATIO
+        relative = np.hypot(relative, members)
+    return fit_scale_and_shift(at_points, sparse.depth_m, prediction.space, seed, ends, relative)
 
 
 def _own_metres(prediction: DepthPrediction) -> Fit:
@@ -126,17 +140,3 @@ def _own_metres(prediction: DepthPrediction) -> Fit:
             "not; use complete_with() or predict_with_sparse() and a completion model"
         )
     return Fit(float(own["half_range"]), float(own["centre"]), 0.0, "condition", 1.0)
-
-
-def _scaled(
-    values: Tensor, spread: Tensor | None, sparse: SparseDepth, fit: Fit, space: Space
-) -> tuple[Tensor, Tensor]:
-    """Scale and shift alone: depth and sigma, metres."""
-    fitted = values * fit.scale + fit.shift
-    depth = within(space.to_depth(fitted), sparse)
-    slope = space.depth_slope(space.from_depth(depth))
-    variance = torch.full_like(depth, fit.sigma) if len(sparse) >= 3 else prior_sigma(len(sparse)) * depth / slope
-    variance = variance.square()
-    if spread is not None:
-        variance = variance + (fit.scale * spread).square()
-    return depth, variance.sqrt() * slope

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.completion.fit import Fit, fit_scale_and_shift
-from leadline.completion.fusion import FusionOptions
-from leadline.completion.methods import complete
+from leadline.completion.fit import Fit
+from leadline.completion.methods import complete, fit_points
+from leadline.completion.options import FusionOptions
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.files.image import ImageLike, read_image
@@ -97,7 +97,7 @@ class TemporalFusion:
         if prediction.shape != (rgb.shape[0], rgb.shape[1]):
             return complete(rgb, prediction, sparse, options=self.options, **settings)  # raises with the reason
         values = prediction.values[sparse.v, sparse.u].astype(np.float64)
-        own = fit_scale_and_shift(values, sparse.depth_m.astype(np.float64), prediction.space, self.options.seed)
+        own = fit_points(prediction, sparse, self.options.seed)
         target: Vector = prediction.space.from_depth(sparse.depth_m.astype(np.float64))
         if memory is not None and _contradicts(memory.fit, own, values, target):
             memory, note = None, "contradiction"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,10 @@ _BINS, _PER_BIN = 10, 12
 #: have heavy tails, so sigma is raised from the first towards the second until the third is reached.
 PLAIN = (0.65, 0.715, 0.95)
 CAUTIOUS = (0.66, 0.815, 0.99)
+#: Logarithm of the most that sigma grows beyond the last bin.
+_LARGEST_GROWTH = 2.5
+#: Ridge of the score's three slopes, per left-out point.
+_RIDGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Calibration:
         coefficients: (4,) of the score: constant, spread, distance, disagreement.
         floor: Added to spread and disagreement before the logarithm.
         spacing: Typical distance to the nearest point, pixels.
-        scores, sigmas: (bins,) ascending; sigma between them is interpolated.
+        scores, sigmas: (bins,) ascending; sigma between them is interpolated. The score is a logarithm of the error, so
+            beyond the last bin sigma grows with its exponential.
     """
 
     coefficients: Tensor
@@ -47,12 +53,13 @@ class Calibration:
         ):
             score.addcmul_(coefficient, feature)
         knots, sigmas = self.scores, self.sigmas
+        farther = (score - knots[-1]).clamp_(0.0, _LARGEST_GROWTH).exp_()
         if len(knots) == 1:
-            return sigmas.expand_as(score).clone()
+            return farther.mul_(sigmas)
         score = torch.minimum(torch.maximum(score, knots[0]), knots[-1])
         left = torch.searchsorted(knots, score.contiguous(), right=True).sub_(1).clamp_(0, len(knots) - 2)
         part = (score - knots[left]) / (knots[left + 1] - knots[left])
-        return torch.lerp(sigmas[left], sigmas[left + 1], part)
+        return torch.lerp(sigmas[left], sigmas[left + 1], part).mul_(farther)
 
 
 def _features(estimate: Estimate, model: Tensor, floor: Tensor, spacing: float) -> list[Tensor]:
@@ -85,20 +92,26 @@ def calibrate(
         return None
     error = (estimate.value - truth).abs()
     floor = (0.05 * torch.quantile(error, PLAIN[0])).clamp_min(1e-9)
-    features = torch.stack(_features(estimate, model, floor, spacing), dim=1).double()
-    target = torch.log(error + floor).double()
-    ridge = torch.tensor([0.0, 0.02, 0.02, 0.02], dtype=torch.float64, device=error.device) * count + 1e-9
-    coefficients = torch.linalg.solve(features.T @ features + torch.diag(ridge), features.T @ target)
-    coefficients[1:].clamp_min_(0.0)  # none of the three ever lessens an error
+    features = torch.stack(_features(estimate, model, floor, spacing), dim=1)
+    coefficients = _regression(features, torch.log(error + floor))
     score = features @ coefficients
     bins = torch.tensor_split(torch.argsort(score, stable=True), min(max(count // _PER_BIN, 1), _BINS))
-    scores = torch.stack([score[part].median() for part in bins]).float()
+    scores = torch.stack([score[part].median() for part in bins])
     plain, cautious = (torch.tensor(shares, dtype=error.dtype, device=error.device) for shares in (PLAIN, CAUTIOUS))
     shares = torch.lerp(plain, cautious, caution)
     sigmas = torch.stack([_covering(torch.quantile(error[part], shares)) for part in bins]).cummax(0).values
     distinct = torch.ones_like(scores, dtype=torch.bool)
     distinct[1:] = scores.diff() > 1e-6
-    return Calibration(coefficients.float(), floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
+    return Calibration(coefficients, floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
+
+
+def _regression(features: Tensor, target: Tensor) -> Tensor:
+    """(4,) coefficients of (n, 4) features. The four normal equations are solved in NumPy: not every device has double precision."""
+    sums = (features.T @ torch.cat([features, target[:, None]], 1)).cpu().numpy().astype(np.float64)
+    ridge = np.diag([0.0, _RIDGE, _RIDGE, _RIDGE]) * len(target) + 1e-6 * np.eye(4)
+    coefficients = np.linalg.solve(sums[:, :4] + ridge, sums[:, 4])
+    coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the three ever lessens an error
+    return torch.as_tensor(coefficients.astype(np.float32), device=features.device)
 
 
 def _covering(quantiles: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class SparseDepth:
         depth_m: float32 (n,), metres along the axis, positive and finite.
         size: (H, W) of the image.
         dropped: How many measurements were not used, by reason.
+        sigma_m: float32 (n,), one standard deviation of each, metres; None if the sensor does not say.
     """
 
     u: npt.NDArray[np.int64]
@@ -31,13 +32,23 @@ class SparseDepth:
     depth_m: npt.NDArray[np.float32]
     size: tuple[int, int]
     dropped: dict[str, int] = field(default_factory=dict)
+    sigma_m: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sigma_m is None:
+            return
+        if self.sigma_m.shape != self.depth_m.shape:
+            raise InputError(f"{len(self.depth_m)} points need as many sigmas, not {self.sigma_m.shape}")
+        if not (np.isfinite(self.sigma_m) & (self.sigma_m >= 0)).all():
+            raise InputError("the sigma of a point must be a finite number of metres, 0 or more")
 
     def __len__(self) -> int:
         return len(self.depth_m)
 
     def subset(self, kept: npt.NDArray[np.bool_]) -> SparseDepth:
         """The points that ``kept``, bool (n,), selects."""
-        return replace(self, u=self.u[kept], v=self.v[kept], depth_m=self.depth_m[kept])
+        sigma_m = None if self.sigma_m is None else self.sigma_m[kept]
+        return replace(self, u=self.u[kept], v=self.v[kept], depth_m=self.depth_m[kept], sigma_m=sigma_m)
 
     def map(self) -> npt.NDArray[np.float32]:
         """float32 (H, W), 0 where nothing was measured."""

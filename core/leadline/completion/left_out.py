@@ -1,0 +1,166 @@
+"""What points that are left out teach: how far to believe the model, and how wrong the result is, near points and far."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.completion.local import Estimate, Pixels, regress
+from leadline.completion.setting import Setting
+from leadline.completion.uncertainty import Calibration, calibrate
+
+#: Fewer points than this teach nothing.
+FEWEST = 8
+#: Shares of the model that are tried, on every third left-out point.
+_SHARES, _TRIED = 5, 3
+#: Pixels farther from points than so many of their usual distances are in a hole; less than this share of them is no hole worth
+#: leaving out a region for.
+_HOLE, _HOLES_SHARE = 3.0, 0.002
+#: Fewest points that must be left outside of a region.
+_FEWEST_AROUND = 30
+
+
+def learn(setting: Setting) -> tuple[float, Calibration | None]:
+    """The model's share that foretells left-out points best, and the calibration of the uncertainty."""
+    if len(setting.sparse) < FEWEST:
+        return 1.0, None
+    rng = np.random.default_rng(setting.options.seed)
+    singles = _Singles(setting, rng)
+    shares = torch.linspace(0, 1, _SHARES, device=singles.chosen.device)
+    error = (singles.estimates(shares, slice(None, None, _TRIED)) - singles.truth[::_TRIED]).abs()
+    best = float(shares[(error / singles.tolerance[::_TRIED]).clamp_max_(1.0).mean(1).argmin()])
+    parts = [(singles.estimate(best), singles.model, singles.truth)]
+    regions = _regions(setting, rng, best, len(singles.chosen))
+    if regions is not None:
+        parts.append(regions)
+    estimate = Estimate(*(torch.cat(fields) for fields in zip(*(part[0] for part in parts), strict=True)))
+    model, truth = (torch.cat([part[i] for part in parts]) for i in (1, 2))
+    return best, calibrate(estimate, model, truth, setting.spacing, _caution(setting))
+
+
+class _Singles:
+    """Points left out one by one (of scan lines, with what is as near as a pixel's nearest)."""
+
+    def __init__(self, setting: Setting, rng: np.random.Generator) -> None:
+        self.setting = setting
+        points, device = setting.points, setting.tiles.device
+        count = setting.options.left_out // (3 if setting.in_lines else 1)
+        self.chosen = torch.as_tensor(rng.permutation(len(setting.sparse))[:count], device=device)
+        tiles = setting.tiles[self.chosen]
+        self.x, self.y = points.x[self.chosen], points.y[self.chosen]
+        self.model, self.truth = points.model[self.chosen], points.value[self.chosen]
+        self.tolerance = setting.tolerance(self.truth)
+        self.bandwidth = setting.bandwidth[tiles]
+        self.around = setting.neighbours[:, tiles]
+        needed = len(self.around)
+        if setting.in_lines:
+            nearby = min(4 * needed, len(setting.sparse))
+            self.around = setting.search.nearest(torch.stack([self.x, self.y], 1), nearby)[1]
+        self.left_out = self.around == self.chosen
+        if setting.in_lines:
+            nearest = setting.nearest
+            guard = nearest[torch.as_tensor(rng.integers(0, len(nearest), len(self.chosen)), device=device)]
+            dx, dy = points.x[self.around] - self.x, points.y[self.around] - self.y
+            self.left_out |= _guarded(dx, dy, guard, needed, setting.options.strips)
+            self.left_out |= (~self.left_out).cumsum(0) > needed
+
+    def _regressed(self, shares: Tensor, some: slice) -> Estimate:
+        """(shares, points) for some of the left-out points."""
+        size = (len(shares), len(self.chosen[some]))
+        at = Pixels(
+            self.x[some].expand(size),
+            self.y[some].expand(size),
+            self.setting.points.guide[:, self.chosen[some]][:, None],
+            self.model[some].expand(size),
+            shares[:, None].expand(size),
+        )
+        return regress(
+            at,
+            self.setting.points,
+            self.around[:, some],
+            self.bandwidth[some],
+            self.tolerance[some],
+            self.setting.options.local,
+            self.left_out[:, some],
+        )
+
+    def estimates(self, shares: Tensor, some: slice) -> Tensor:
+        """(shares, points) values."""
+        return self._corrected(self._regressed(shares, some), some).value
+
+    def estimate(self, share: float) -> Estimate:
+        """(points,) with one share of the model."""
+        everyone = slice(None)
+        made = self._corrected(self._regressed(torch.tensor([share], device=self.x.device), everyone), everyone)
+        return Estimate(*(part[0] for part in made))
+
+    def _corrected(self, estimate: Estimate, some: slice) -> Estimate:
+        return towards_model(estimate, self.model[some], self.setting.dense_enough(self.bandwidth[some]))
+
+
+def towards_model(estimate: Estimate, model: Tensor, local: Tensor) -> Estimate:
+    """An estimate of which only the part ``local``, in [0, 1], is left: the rest is the fitted model."""
+    return estimate._replace(value=torch.lerp(model, estimate.value, local), share=1.0 - local * (1.0 - estimate.share))
+
+
+def _regions(
+    setting: Setting, rng: np.random.Generator, share: float, singles: int
+) -> tuple[Estimate, Tensor, Tensor] | None:
+    """Estimates at the centres of discs of left-out points, the model and the truth there.
+
+    A disc is as large as a random far pixel is away from its nearest point; there are as many discs among all left-out
+    points as far pixels in the image. None if hardly any pixel is far from points.
+    """
+    nearest, device = setting.nearest, setting.tiles.device
+    far = nearest[nearest > _HOLE * setting.spacing]
+    holes = len(far) / len(nearest)
+    number = len(setting.sparse)
+    if holes < _HOLES_SHARE or number < 2 * _FEWEST_AROUND:
+        return None
+    options, points = setting.options, setting.points
+    wanted = int(np.clip(singles * holes / (1 - holes), 20, options.regions))
+    centres = torch.as_tensor(rng.integers(0, number, wanted), device=device)
+    radius = far[torch.as_tensor(rng.integers(0, len(far), wanted), device=device)]
+    rim = torch.as_tensor(rng.permutation(number)[: options.region_points], device=device)
+    places = torch.stack([points.x, points.y], 1)
+    apart = torch.cdist(places[centres], places[rim], compute_mode="donot_use_mm_for_euclid_dist")
+    inside = apart < radius[:, None]
+    enough = len(rim) - inside.sum(1) >= _FEWEST_AROUND
+    if not bool(enough.any()):
+        return None
+    centres, apart = centres[enough], apart[enough].masked_fill_(inside[enough], torch.inf)
+    distances, around = torch.topk(apart, min(len(setting.neighbours), _FEWEST_AROUND), largest=False)
+    distances, around = distances.T, rim[around.T]
+    drawn = 1.0 - (1.0 - share) * setting.within_reach(distances[0])
+    model, truth = points.model[centres], points.value[centres]
+    at = Pixels(
+        points.x[centres][None], points.y[centres][None], points.guide[:, centres][:, None], model[None], drawn[None]
+    )
+    bandwidth = setting.bandwidth_of(distances)
+    estimate = regress(at, points, around.contiguous(), bandwidth, setting.tolerance(truth), options.local)
+    estimate = Estimate(*(part[0] for part in estimate))
+    return towards_model(estimate, model, setting.dense_enough(bandwidth)), model, truth
+
+
+def _caution(setting: Setting) -> float:
+    """How much harder pixels between scan lines are than the points on the lines, from which the uncertainty is learnt."""
+    if setting.line_step is None:
+        return 0.0
+    return min(setting.spacing / (setting.options.apart * setting.line_step), 1.0)
+
+
+def _guarded(dx: Tensor, dy: Tensor, guard: Tensor, needed: int, strips: int) -> Tensor:
+    """Neighbours (K, m), nearest first, that are left out with a point of a scan line: bool (K, m).
+
+    On a line, neighbours are closer than to the pixels between lines. Leaving out those within ``guard`` (m,), as far as a
+    random pixel is from its nearest point, makes the test as hard as the task; for every other point the guard is a strip along
+    its line, so that other lines must tell. At least half of the ``needed`` neighbours stay.
+    """
+    apart = torch.hypot(dx, dy)
+    nearest = apart[1]
+    across = (dx * dy[1] - dy * dx[1]).abs() / nearest.clamp_min(1e-3)
+    limit = torch.minimum(guard, apart[-needed // 2])
+    strip = (across < limit) & (apart < apart[-needed // 2])
+    alternate = torch.arange(len(guard), device=guard.device) % strips == 0
+    return torch.where(alternate, strip, apart < limit)

@@ -1,0 +1,180 @@
+"""What the parts of the fusion share: the grid, the points on it, their neighbours, and what counts as another surface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from leadline.completion.fit import Fit
+from leadline.completion.grid import WorkingGrid
+from leadline.completion.local import Pixels, Points
+from leadline.completion.neighbours import Neighbours
+from leadline.completion.options import FusionOptions
+from leadline.depth.spaces import Space
+from leadline.sensors.sparse import SparseDepth
+
+Rgb = npt.NDArray[np.uint8]
+
+#: Points under which nobody asks whether they are a scanner's; points that are asked.
+_FEWEST_IN_LINES, _ASKED = 50, 300
+#: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
+_CLOSER = 0.7
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One image's points on its working grid. Maps of the grid are laid out (T, C): pixel of the tile, tile.
+
+    Attributes:
+        options: Constants.
+        space: Of all values here.
+        fit: Scale and shift that made ``map``.
+        sparse: The points as they came.
+        map: float32 (H, W), the fitted model.
+        grid: The working grid.
+        guide: (3, h, w) colours of it.
+        tiles: int64 (n,), the tile of each point.
+        depth_m: (n,) what was measured.
+        points: The same in ``space``, with the model there.
+        search: Finds neighbours.
+        neighbours: int64 (K, C), the points around each tile, nearest first.
+        distances: (K, C) how far they are, pixels.
+        line_step: Pixels from a point of a scan line to the next; None if the points are not a scanner's.
+        spacing: A pixel's usual distance to the nearest point.
+    """
+
+    options: FusionOptions
+    space: Space
+    fit: Fit
+    sparse: SparseDepth
+    map: Tensor
+    grid: WorkingGrid
+    guide: Tensor
+    tiles: Tensor
+    depth_m: Tensor
+    points: Points
+    search: Neighbours
+    neighbours: Tensor
+    distances: Tensor
+    line_step: float | None
+    spacing: float
+
+    @classmethod
+    def of(
+        cls, rgb: Rgb, values: Tensor, sparse: SparseDepth, fit: Fit, space: Space, options: FusionOptions
+    ) -> Setting:
+        """Lay the points of an image, one or more, on a grid and find their neighbours."""
+        device, (height, width) = values.device, values.shape
+        grid = WorkingGrid.for_points(height, width, len(sparse), options.working_pixels)
+        guide = grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), device)
+        fitted = values * fit.scale + fit.shift
+        places = torch.as_tensor(np.stack([sparse.u, sparse.v], axis=1), device=device)
+        u, v = places.T
+        depth_m = torch.as_tensor(sparse.depth_m, device=device)
+        value = space.from_depth(depth_m)
+        search = Neighbours(places.float())
+        line_step = _step_along_lines(search, height * width, options)
+        count = min(options.neighbours if line_step is None else options.line_neighbours, len(sparse))
+        distances, neighbours = search.nearest(grid.centres(device), count)
+        points = Points(
+            x=search.places[:, 0].contiguous(),
+            y=search.places[:, 1].contiguous(),
+            guide=guide[:, v // grid.stride, u // grid.stride],
+            value=value,
+            model=fitted[v, u],
+            variance=None
+            if sparse.sigma_m is None
+            else (torch.as_tensor(sparse.sigma_m, device=device) / space.depth_slope(value)).square(),
+        )
+        tiles = torch.as_tensor(grid.tile_of(sparse.u, sparse.v), device=device)
+        spacing = max(float(distances[0].median()), 0.5)
+        return cls(
+            options, space, fit, sparse, fitted, grid, guide, tiles, depth_m, points, search, neighbours, distances,
+            line_step, spacing,
+        )  # fmt: skip
+
+    @property
+    def in_lines(self) -> bool:
+        """Whether the points are a scanner's."""
+        return self.line_step is not None
+
+    @property
+    def nearest(self) -> Tensor:
+        """(C,) pixels from each tile to its nearest point."""
+        return self.distances[0]
+
+    @property
+    def bandwidth(self) -> Tensor:
+        """(C,) pixels from each tile to its neighbour of the regression's rank."""
+        return self.bandwidth_of(self.distances)
+
+    def bandwidth_of(self, distances: Tensor) -> Tensor:
+        """(C,) the same of other places, given the distances (K, C) of their neighbours."""
+        return distances[min(self.options.local.rank, len(distances) - 1)].clamp_min(1.0)
+
+    def within_reach(self, nearest: Tensor) -> Tensor:
+        """In [0, 1]: how far points that are so many pixels away speak for a place; the rest is the model's."""
+        reach = self.options.reach_spacings * self.spacing + self.grid.stride
+        return 1.0 / (1.0 + (nearest / reach) ** 4)
+
+    def dense_enough(self, bandwidth: Tensor) -> Tensor:
+        """In [0, 1]: how far points whose fifth neighbour is so many pixels away may correct the model locally at all."""
+        reach = self.options.reach_diagonal * float(np.hypot(self.grid.height, self.grid.width))
+        return 1.0 / (1.0 + (bandwidth / reach) ** 4)
+
+    def tolerance(self, values: Tensor) -> Tensor:
+        """What the relative tolerance is at these values, in their unit."""
+        if self.in_lines:
+            return self.differences(self.options.line_tolerance, values)
+        apart = (self.grid.height * self.grid.width / len(self.sparse)) ** 0.5
+        return self.differences(self.options.tolerance * min(1.0, apart / self.options.dense_px), values)
+
+    def differences(self, relative: float, values: Tensor) -> Tensor:
+        """Differences of the values that are this relative difference of depth."""
+        return relative * self.space.to_depth(values) / self.space.depth_slope(values)
+
+    def within(self, depth: Tensor) -> Tensor:
+        """``depth``, metres, changed in place: nowhere far beyond the nearest and the farthest point."""
+        return within(depth, self.sparse, self.options.range_factor)
+
+    def model_m(self) -> Tensor:
+        """(n,) metres: the fitted model at the points."""
+        return self.within(self.space.to_depth(self.points.model))
+
+    def pixels(self, share: Tensor) -> Pixels:
+        """The grid's pixels for the regression, drawn so far towards the model, (C,)."""
+        model = self.grid.tiled(self.grid.coarse(self.map))
+        return Pixels(
+            *self.grid.places(self.map.device), self.grid.tiled(self.guide), model, share.float().expand_as(model)
+        )
+
+
+def within(depth: Tensor, sparse: SparseDepth, factor: float) -> Tensor:
+    """``depth``, metres, changed in place: beyond the nearest and the farthest point by this factor at most."""
+    if len(sparse) == 0:
+        return depth
+    return depth.clamp_(float(sparse.depth_m.min()) / factor, float(sparse.depth_m.max()) * factor)
+
+
+def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -> float | None:
+    """Pixels from a point of a scan line to the next; None if the points are not a scanner's.
+
+    They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
+    """
+    places = search.places
+    if len(places) < _FEWEST_IN_LINES:
+        return None
+    some = places[:: max(1, len(places) // _ASKED)]
+    distances, nearest = search.nearest(some, 5)
+    apart = places[nearest] - some
+    x, y = apart[..., 0], apart[..., 1]
+    xx, yy, xy = (x * x).sum(0), (y * y).sum(0), (x * y).sum(0)
+    root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
+    in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < options.in_line)
+    step = float(distances[1].median())
+    scattered = 0.5 * (pixels / len(places)) ** 0.5
+    return step if in_line or (scattered > 1.5 and step < _CLOSER * scattered) else None

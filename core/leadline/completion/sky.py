@@ -1,0 +1,276 @@
+"""Which pixels are sky: from the photograph, the model's map and the measured points together.
+
+Nothing measures the sky, so completion would hang a wall there. Five things tell it: the model's far end, smoothness,
+colour (of skies at large, and of this picture's own sky against the rest of it), its place in the picture, and that no return
+came from where returns would be expected. A logistic regression weighs them for every pixel of a small picture, first by what
+holds for all pictures, then again with the colours of what the first one is sure of. It was fitted to made-up scenes
+(``benchmarks/completion_sky.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from leadline.sensors.sparse import SparseDepth
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+BoolMap: TypeAlias = npt.NDArray[np.bool_]
+Rgb: TypeAlias = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SkyOptions:
+    """Constants of the search for sky.
+
+    Attributes:
+        long_side: Of the small picture, pixels. Edges are then found to about a pixel of it, and the search takes a few
+            milliseconds.
+        outdoors_m: There is no sky where neither the points (99 % quantile) nor the fitted model's far end reach this far:
+            rooms have smooth white ceilings, too.
+        least_share: The sky is at least this share of the picture; less is a gap in the model's map.
+        sky: Probability from which on a pixel is sky. Far below one half, because the sky taken for a wall does more harm
+            than a roof's edge taken for sky.
+        sky_without_points: The same where too few points say where surfaces are.
+        sure: Probability from which on a pixel can begin a sky: one that touches the upper border or a side.
+        fewest_points: Fewer points tell nothing by their absence.
+        reach: A pixel's distance to the nearest point counts up to this many times the usual one.
+        far_quantile, near_quantile: Of the model's map, percent: its ends.
+    """
+
+    long_side: int = 320
+    outdoors_m: float = 12.0
+    least_share: float = 0.003
+    sky: float = 0.15
+    sky_without_points: float = 0.6
+    sure: float = 0.9
+    fewest_points: int = 50
+    reach: float = 6.0
+    far_quantile: float = 0.2
+    near_quantile: float = 98.0
+
+
+#: Lightness bins, and bins of each of the two colours of CIELAB, of the histograms; width of a bin in 8-bit units.
+_LIGHTNESS, _COLOUR, _LIGHTNESS_STEP, _COLOUR_STEP = 22, 16, 12, 6
+#: Share of all pixels that an unseen colour is taken for, and the largest logarithm of a ratio.
+_UNSEEN, _LARGEST = 2e-5, 5.0
+
+#: Weights of the first and the second regression, the constant last; without enough points, and with them.
+WITHOUT_POINTS: tuple[tuple[float, ...], tuple[float, ...]] = (
+    (-1.456, 0.087, -1.141, -0.76, 0.216, 0.25, 0.984, 2.524, 0.468, 5.785, -0.528, 1.906, -6.67, -2.076, -5.461),
+    (
+        -0.846,
+        -0.261,
+        0.24,
+        -0.661,
+        1.18,
+        0.145,
+        -0.282,
+        1.533,
+        -1.764,
+        1.531,
+        -1.376,
+        -0.564,
+        -3.008,
+        -1.402,
+        0.658,
+        -0.482,
+        1.05,
+        -0.567,
+    ),
+)
+WITH_POINTS: tuple[tuple[float, ...], tuple[float, ...]] = (
+    (
+        0.899,
+        0.272,
+        -0.979,
+        -0.666,
+        0.643,
+        0.171,
+        0.049,
+        1.036,
+        1.996,
+        6.583,
+        -0.417,
+        2.849,
+        -5.102,
+        -2.316,
+        0.716,
+        0.28,
+        2.421,
+        -3.248,
+        -5.47,
+    ),
+    (
+        -0.5,
+        -0.065,
+        -0.439,
+        0.143,
+        1.298,
+        0.338,
+        -0.695,
+        -0.424,
+        -1.179,
+        0.795,
+        -0.97,
+        -0.03,
+        -2.028,
+        -1.798,
+        0.521,
+        -0.171,
+        0.234,
+        0.421,
+        0.782,
+        0.195,
+        0.851,
+        -1.555,
+    ),
+)
+
+
+def sky_mask(
+    rgb: Rgb, nearness: Floats, sparse: SparseDepth, far_end_m: float, options: SkyOptions | None = None
+) -> BoolMap:
+    """Pixels that are sky.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        nearness: float32, the model's map with large values near, at any size and scale.
+        sparse: What was measured; there may be no point.
+        far_end_m: Depth of the fitted model's farthest part, metres.
+        options: Constants.
+
+    Returns:
+        bool (H, W). A measured pixel is never sky.
+    """
+    options = options or SkyOptions()
+    height, width = rgb.shape[:2]
+    nothing = np.zeros((height, width), np.bool_)
+    if not outdoors(sparse, far_end_m, options):
+        return nothing
+    small = Small.of(rgb, nearness, sparse, options)
+    alone = small.returns is None
+    weights, least = (WITHOUT_POINTS, options.sky_without_points) if alone else (WITH_POINTS, options.sky)
+    first = small.features()
+    guess = weighed(first, weights[0])
+    if not (guess > _logit(options.sure)).any():
+        return nothing
+    judged = weighed([*first, *small.second_features(guess)], weights[1])
+    core = _from_border(judged > _logit(options.sure), judged > _logit(least))
+    if core.mean() < options.least_share:
+        return nothing
+    lowest = np.flatnonzero(core.any(axis=1)).max()
+    judged[lowest + 1 :] = -_LARGEST  # gaps between leaves count, but none below the sky that is connected
+    full = np.asarray(cv2.resize(judged, (width, height), interpolation=cv2.INTER_LINEAR) > _logit(least))
+    full[sparse.v, sparse.u] = False
+    return full
+
+
+def outdoors(sparse: SparseDepth, far_end_m: float, options: SkyOptions) -> bool:
+    """Whether the picture reaches far enough for there to be sky in it."""
+    reach_m = float(np.percentile(sparse.depth_m, 99)) if len(sparse) else 0.0
+    return max(reach_m, far_end_m) >= options.outdoors_m
+
+
+@dataclass(frozen=True)
+class Small:
+    """What is known, at the size at which the sky is looked for.
+
+    Attributes:
+        rgb: uint8 (h, w, 3).
+        nearness: float32 (h, w), 0 at the model's far end, 1 at its near end.
+        returns: float32 (h, w) in [0, 1], how much farther than usual the nearest point is; None with too few points.
+        hit: bool (h, w), pixels with a point.
+    """
+
+    rgb: Rgb
+    nearness: Floats
+    returns: Floats | None
+    hit: BoolMap
+
+    @classmethod
+    def of(cls, rgb: Rgb, nearness: Floats, sparse: SparseDepth, options: SkyOptions) -> Small:
+        """Everything of the full size made small."""
+        height, width = rgb.shape[:2]
+        factor = min(1.0, options.long_side / max(height, width))
+        size = (max(round(width * factor), 1), max(round(height * factor), 1))
+        map_ = cv2.resize(nearness, size, interpolation=cv2.INTER_AREA)
+        low, high = np.percentile(map_[::2, ::2], [options.far_quantile, options.near_quantile])
+        map_ = np.clip((map_ - low) / max(float(high - low), 1e-9), 0.0, 1.0).astype(np.float32)
+        hit = np.zeros(size[::-1], np.uint8)
+        hit[
+            np.minimum(sparse.v * size[1] // height, size[1] - 1), np.minimum(sparse.u * size[0] // width, size[0] - 1)
+        ] = 1
+        returns = None
+        if len(sparse) >= options.fewest_points:
+            distance = cv2.distanceTransform(1 - hit, cv2.DIST_L2, 3)
+            usual = max(float(np.median(distance[::3, ::3])), 0.35 * (hit.size / len(sparse)) ** 0.5, 0.5)
+            returns = np.minimum(distance / (options.reach * usual), 1.0).astype(np.float32)
+        return cls(np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), map_, returns, hit > 0)
+
+    def features(self) -> list[Floats]:
+        """What the first regression weighs, (h, w) each."""
+        colour = self.rgb.astype(np.float32) * np.float32(1 / 255)
+        red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
+        light = (red + green + blue) / 3
+        step = cv2.morphologyEx(light, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) * 255
+        rough, rough_around = (np.log1p(np.minimum(s, 40) / 3) for s in (step, cv2.blur(step, (9, 9))))
+        near = np.log(self.nearness + np.float32(0.03))
+        row = np.broadcast_to(np.linspace(0, 1, len(light), dtype=np.float32)[:, None], light.shape)
+        relative = light / max(float(np.percentile(light[::3, ::3], 95)), 1e-3)
+        found = [near, near * near, (self.nearness < 0.01).astype(np.float32), rough, rough_around, near * rough_around]
+        found += [light, relative, relative * relative, blue - red, np.abs(blue - red), blue - green, row, near * row]
+        if self.returns is not None:
+            around = cv2.blur(self.returns, (5, 5))
+            found += [self.returns, self.returns * self.returns, around, near * around]
+        return found
+
+    def second_features(self, guess: Floats) -> list[Floats]:
+        """What the second regression weighs besides, given the logits (h, w) of the first: this picture's own colours."""
+        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.int64)
+        a, b = (np.clip((lab[..., i] - 128) // _COLOUR_STEP + _COLOUR // 2, 0, _COLOUR - 1) for i in (1, 2))
+        bins = (lab[..., 0] // _LIGHTNESS_STEP * _COLOUR + a) * _COLOUR + b
+        chance = 1 / (1 + np.exp(-guess))
+        sky = _histogram(bins, np.where(chance > 0.9, chance, 0.0))
+        rest = _histogram(bins, np.where(chance < 0.5, 1 - chance, 0.0) + 2.0 * self.hit)
+        ratio = np.clip(np.log((sky + _UNSEEN) / (rest + _UNSEEN)), -_LARGEST, _LARGEST).astype(np.float32)[bins]
+        return [ratio, cv2.blur(ratio, (3, 3)), cv2.blur(np.clip(guess, -9, 9), (9, 9))]
+
+
+def weighed(features: list[Floats], weights: tuple[float, ...]) -> Floats:
+    """Logits (h, w): the weighted sum of features and a constant."""
+    total = np.full(features[0].shape, weights[-1], np.float32)
+    for feature, weight in zip(features, weights[:-1], strict=True):
+        total += np.float32(weight) * feature
+    return total
+
+
+def _logit(chance: float) -> float:
+    return float(np.log(chance / (1 - chance)))
+
+
+def _histogram(bins: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Shares of colours, smoothed over neighbouring bins."""
+    counts = np.bincount(bins.ravel(), weights.ravel(), _LIGHTNESS * _COLOUR**2)
+    shares = counts.reshape(_LIGHTNESS, _COLOUR, _COLOUR)
+    for axis in range(3):
+        shares = 0.25 * np.roll(shares, 1, axis) + 0.5 * shares + 0.25 * np.roll(shares, -1, axis)
+    return np.asarray(shares.ravel() / max(float(shares.sum()), 1e-6))
+
+
+def _from_border(sure: BoolMap, likely: BoolMap) -> BoolMap:
+    """The connected parts of ``likely`` that hold a ``sure`` pixel and touch the upper border or, above the middle, a side."""
+    _, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=8)
+    half = len(parts) // 2
+    border = np.concatenate([parts[0], parts[:half, 0], parts[:half, -1]])
+    good = np.zeros(int(parts.max()) + 1, np.bool_)
+    good[border] = True
+    has_sure = np.zeros_like(good)
+    has_sure[parts[sure]] = True
+    good &= has_sure
+    good[0] = False
+    return np.asarray(good[parts])
