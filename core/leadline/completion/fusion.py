@@ -230,7 +230,7 @@ def without_evidence(
     options: FusionOptions,
     report: dict[str, Any],
 ) -> Completed:
-    """Say so where nothing vouches for a depth: sky lies at the farthest point's depth at least, with a sigma as large."""
+    """Say so where nothing vouches for a depth. In the sky it stays what it was, with a sigma as large as itself."""
     far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // _LOOKED_AT)], 0.99))
     unknown = validity == int(Validity.OUT_OF_RANGE)
     sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)
@@ -238,8 +238,6 @@ def without_evidence(
     report["sky_share"] = float(sky.mean())
     if sky.any():
         there = torch.as_tensor(sky, device=depth.device)
-        farthest = max(float(sparse.depth_m.max()) if len(sparse) else 0.0, far_end)
-        depth = torch.where(there, depth.clamp_min(farthest), depth)
         sigma = torch.where(there, options.sky_sigma * depth, sigma)
         validity = torch.where(there, torch.full_like(validity, int(Validity.SKY)), validity)
     return Completed(depth, sigma, validity)

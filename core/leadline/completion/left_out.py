@@ -30,12 +30,11 @@ def learn(setting: Setting) -> tuple[float, Calibration | None]:
     shares = torch.linspace(0, 1, _SHARES, device=singles.chosen.device)
     error = (singles.estimates(shares, slice(None, None, _TRIED)) - singles.truth[::_TRIED]).abs()
     best = float(shares[(error / singles.tolerance[::_TRIED]).clamp_max_(1.0).mean(1).argmin()])
-    parts = [(singles.estimate(best), singles.model, singles.truth)]
+    estimate, model, truth = singles.estimate(best), singles.model, singles.truth
     regions = _regions(setting, rng, best, len(singles.chosen))
     if regions is not None:
-        parts.append(regions)
-    estimate = Estimate(*(torch.cat(fields) for fields in zip(*(part[0] for part in parts), strict=True)))
-    model, truth = (torch.cat([part[i] for part in parts]) for i in (1, 2))
+        estimate = Estimate(*(torch.cat(fields) for fields in zip(estimate, regions[0], strict=True)))
+        model, truth = torch.cat([model, regions[1]]), torch.cat([truth, regions[2]])
     return best, calibrate(estimate, model, truth, setting.spacing, _caution(setting))
 
 

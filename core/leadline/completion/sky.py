@@ -31,7 +31,8 @@ class SkyOptions:
         long_side: Of the small picture, pixels. Edges are then found to about a pixel of it, and the search takes a few
             milliseconds.
         outdoors_m: There is no sky where neither the points (99 % quantile) nor the fitted model's far end reach this far:
-            rooms have smooth white ceilings, too.
+            rooms have smooth white ceilings, too, and a bright wall across a yard may be the farthest thing there is.
+        hit_density: What has more than this share of the usual density of points inside is no sky but a bright wall.
         least_share: The sky is at least this share of the picture; less is a gap in the model's map.
         sky: Probability from which on a pixel is sky. Far below one half, because the sky taken for a wall does more harm
             than a roof's edge taken for sky.
@@ -43,7 +44,8 @@ class SkyOptions:
     """
 
     long_side: int = 320
-    outdoors_m: float = 12.0
+    outdoors_m: float = 20.0
+    hit_density: float = 0.05
     least_share: float = 0.003
     sky: float = 0.15
     sky_without_points: float = 0.6
@@ -161,6 +163,8 @@ def sky_mask(
         return nothing
     judged = weighed([*first, *small.second_features(guess)], weights[1])
     core = _from_border(judged > _logit(options.sure), judged > _logit(least))
+    if not alone:
+        core = _without_hits(core, small.hit, options.hit_density)
     if core.mean() < options.least_share:
         return nothing
     lowest = np.flatnonzero(core.any(axis=1)).max()
@@ -272,5 +276,16 @@ def _from_border(sure: BoolMap, likely: BoolMap) -> BoolMap:
     has_sure = np.zeros_like(good)
     has_sure[parts[sure]] = True
     good &= has_sure
+    good[0] = False
+    return np.asarray(good[parts])
+
+
+def _without_hits(core: BoolMap, hit: BoolMap, density: float) -> BoolMap:
+    """The connected parts of ``core`` inside of which hardly any point was measured."""
+    count, parts = cv2.connectedComponents(core.astype(np.uint8), connectivity=8)
+    inside = np.where(cv2.erode(core.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0, parts, 0).ravel()
+    area = np.bincount(inside, minlength=count)
+    hits = np.bincount(inside, hit.ravel(), minlength=count)
+    good = hits <= density * hit.mean() * area + 1
     good[0] = False
     return np.asarray(good[parts])
