@@ -9,7 +9,7 @@ holds for all pictures, then again with the colours of what the first one is sur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import cv2
@@ -60,6 +60,11 @@ class SkyOptions:
 _LIGHTNESS, _COLOUR, _LIGHTNESS_STEP, _COLOUR_STEP = 22, 16, 12, 6
 #: Share of all pixels that an unseen colour is taken for, and the largest logarithm of a ratio.
 _UNSEEN, _LARGEST = 2e-5, 5.0
+
+#: The sensor's view begins so many usual distances above the row that this percentage of the points lies above.
+_FIRST_ROWS, _FIRST_PERCENT = 3.0, 0.5
+#: Below that row a missing return raises the logit by so much at most, as its view may begin lower in places.
+_DOUBT = 3.0
 
 #: Weights of the first and the second regression, the constant last; without enough points, and with them.
 WITHOUT_POINTS: tuple[tuple[float, ...], tuple[float, ...]] = (
@@ -155,13 +160,12 @@ def sky_mask(
     if not outdoors(sparse, far_end_m, options):
         return nothing
     small = Small.of(rgb, nearness, sparse, options)
-    alone = small.returns is None
-    weights, least = (WITHOUT_POINTS, options.sky_without_points) if alone else (WITH_POINTS, options.sky)
-    first = small.features()
-    guess = weighed(first, weights[0])
-    if not (guess > _logit(options.sure)).any():
-        return nothing
-    judged = weighed([*first, *small.second_features(guess)], weights[1])
+    alone, least = small.returns is None, options.sky
+    judged = _judged(small, options)
+    if small.first_row > 0:  # above what the sensor sees no return was to be expected
+        unseen = _judged(replace(small, returns=None), options)
+        judged = np.minimum(judged, unseen + np.float32(_DOUBT))
+        judged[: small.first_row] = unseen[: small.first_row]
     core = _from_border(judged > _logit(options.sure), judged > _logit(least))
     if not alone:
         core = _without_hits(core, small.hit, options.hit_density)
@@ -172,6 +176,20 @@ def sky_mask(
     full = np.asarray(cv2.resize(judged, (width, height), interpolation=cv2.INTER_LINEAR) > _logit(least))
     full[sparse.v, sparse.u] = False
     return full
+
+
+def _judged(small: Small, options: SkyOptions) -> Floats:
+    """Logits (h, w) of being sky, to be held against :attr:`SkyOptions.sky`."""
+    alone = small.returns is None
+    first_weights, second_weights = WITHOUT_POINTS if alone else WITH_POINTS
+    features = small.features()
+    guess = weighed(features, first_weights)
+    if not (guess > _logit(options.sure)).any():
+        return np.full_like(guess, -_LARGEST)
+    judged = weighed([*features, *small.second_features(guess)], second_weights)
+    if alone:
+        judged -= np.float32(_logit(options.sky_without_points) - _logit(options.sky))
+    return judged
 
 
 def outdoors(sparse: SparseDepth, far_end_m: float, options: SkyOptions) -> bool:
@@ -189,12 +207,14 @@ class Small:
         nearness: float32 (h, w), 0 at the model's far end, 1 at its near end.
         returns: float32 (h, w) in [0, 1], how much farther than usual the nearest point is; None with too few points.
         hit: bool (h, w), pixels with a point.
+        first_row: The uppermost row where the sensor would have seen something.
     """
 
     rgb: Rgb
     nearness: Floats
     returns: Floats | None
     hit: BoolMap
+    first_row: int
 
     @classmethod
     def of(cls, rgb: Rgb, nearness: Floats, sparse: SparseDepth, options: SkyOptions) -> Small:
@@ -209,12 +229,15 @@ class Small:
         hit[
             np.minimum(sparse.v * size[1] // height, size[1] - 1), np.minimum(sparse.u * size[0] // width, size[0] - 1)
         ] = 1
-        returns = None
+        returns, first_row = None, 0
         if len(sparse) >= options.fewest_points:
             distance = cv2.distanceTransform(1 - hit, cv2.DIST_L2, 3)
             usual = max(float(np.median(distance[::3, ::3])), 0.35 * (hit.size / len(sparse)) ** 0.5, 0.5)
             returns = np.minimum(distance / (options.reach * usual), 1.0).astype(np.float32)
-        return cls(np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8), map_, returns, hit > 0)
+            first = np.percentile(sparse.v, _FIRST_PERCENT) * size[1] / height - _FIRST_ROWS * usual
+            first_row = max(int(first), 0)
+        picture = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return cls(picture, map_, returns, hit > 0, first_row)
 
     def features(self) -> list[Floats]:
         """What the first regression weighs, (h, w) each."""
