@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError, NotMetricError
