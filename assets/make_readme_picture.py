@@ -13,7 +13,9 @@ import numpy as np
 
 import leadline
 from leadline.files.image import read_image
-from leadline.files.output import preview, uncertainty_preview, write_bytes
+from leadline.files.output import uncertainty_preview
+from leadline.files.pictures import depth_picture as preview
+from leadline.files.whole import write_bytes
 
 ASSETS = Path(__file__).parent
 SIZE = (480, 320)

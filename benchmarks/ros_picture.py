@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from leadline.files.output import colourise, uncertainty_preview
+from leadline.files.output import uncertainty_preview
+from leadline.files.pictures import colourise
 from leadline.streaming.cameras import RayCache
 from leadline.streaming.frames import Frame, Sweep
 from leadline.streaming.measured import measured_points

@@ -11,7 +11,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from leadline.files.output import colourise, millimetres
+from leadline.files.output import millimetres
+from leadline.files.pictures import colourise
 from leadline.streaming.cameras import RayCache
 from leadline.streaming.frames import StreamResult
 from leadline.streaming.preview import relative_depth

@@ -217,3 +217,48 @@ class TestOtherCommands:
         done = leadline("pull", "fiffdepth", LEADLINE_HOME=str(tmp_path))
         assert done.returncode == 2
         assert "leadline import" in done.stderr
+
+
+def test_pictures_to_show_around(model, pictures, tmp_path):
+    out = tmp_path / "out"
+    options = ("-o", out, "-m", model, "--side-by-side", "--colours", "spectral", "--parallax", "gif", "--sheet")
+    done = leadline("predict", pictures, *options)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in out.rglob("*")}
+    assert {"a.png.side.png", "a.png.parallax.gif", "b.side.png", "contact-sheet.jpg", "results.csv"} <= names
+    assert len((out / "results.csv").read_text().splitlines()) == 4
+    assert "3 of 3 done (3 of them earlier)" in leadline("predict", pictures, *options).stderr
+
+
+def test_metres_from_known_depths(model, pictures, tmp_path):
+    known = ("--reference", "10,10,2.5", "--reference", "60,40,4")
+    done = leadline("predict", pictures / "a.png", "-o", tmp_path, "-m", model, *known)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert (record["metric"], record["space"]) == (True, "depth")
+    assert "2 known depths" in record["meta"]["completion"]["evidence"]
+    refused = leadline("predict", pictures, "-o", tmp_path, "-m", model, *known)
+    assert refused.returncode == 2
+    assert "name one" in refused.stderr
+
+
+def test_an_animation_says_that_one_picture_is_used(model, photo, tmp_path):
+    frames = [Image.fromarray(photo), Image.fromarray(photo[::-1])]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    done = leadline("predict", tmp_path / "moving.gif", "-o", tmp_path / "out", "-m", model)
+    assert done.returncode == 0
+    assert "has 2 pictures; the first is used" in done.stderr
+
+
+def test_avif(model, photo, tmp_path):
+    from PIL import features
+
+    if not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    Image.fromarray(photo).save(tmp_path / "a.avif")
+    (tmp_path / "b.txt").touch()
+    assert (
+        leadline("predict", tmp_path / "a.avif", tmp_path / "b.txt", "-o", tmp_path / "out", "-m", model).returncode
+        == 0
+    )
+    assert (tmp_path / "out" / "a.depth.png").exists()

@@ -229,8 +229,7 @@ def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:
     import cv2
     import numpy as np
 
-    from leadline.files.output import colourise
-    from leadline.files.output import preview as depth_preview
+    from leadline.files.pictures import colourise, depth_picture
 
     picture = rgb.copy()
     v, u = np.nonzero(np.nan_to_num(sparse_map) > 0)
@@ -246,5 +245,5 @@ def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:
         picture = np.where(dots.any(axis=2, keepdims=True), dots, picture // 2)
         depth = colourise(np.clip((near - low) / span, 0, 1).astype(np.float32))
     else:
-        depth = depth_preview(result)
+        depth = depth_picture(result)
     return np.vstack([picture, depth]).astype(np.uint8)

@@ -24,8 +24,10 @@ from leadline.errors import LeadlineError
 if TYPE_CHECKING:
     from leadline.depth.prediction import DepthPrediction
     from leadline.files.inputs import Job
+    from leadline.files.pictures import Colours
     from leadline.inference.compiling import CompileMode
     from leadline.inference.estimator import DepthEstimator
+    from leadline.types import RgbImage
     from leadline.video.predict import VideoFormat
 
 
@@ -45,6 +47,9 @@ class Settings:
     npy: bool
     exr: bool
     controlnet: bool
+    colours: Colours = "turbo"
+    side_by_side: bool = False
+    parallax: str | None = None
     references: tuple[tuple[float, ...], ...] = ()
     lengths: tuple[tuple[float, ...], ...] = ()
     camera_height_m: float | None = None
@@ -81,6 +86,18 @@ class Settings:
     "--controlnet", is_flag=True, help="Photographs: also write the 8-bit near-is-bright map that ControlNets take."
 )
 @click.option(
+    "--colours",
+    type=click.Choice(["turbo", "spectral", "magma", "grey"]),
+    default="turbo",
+    show_default=True,
+    help="Of the preview; near is warm or bright.",
+)
+@click.option("--side-by-side", is_flag=True, help="Photographs: also write photograph and depth with a legend.")
+@click.option(
+    "--parallax", type=click.Choice(["gif", "mp4"]), help="Photographs: also write a film of a camera that sways."
+)
+@click.option("--sheet", is_flag=True, help="Also write contact-sheet.jpg and results.csv of everything named.")
+@click.option(
     "--video-format",
     type=click.Choice(["png", "exr", "ffv1"]),
     default="png",
@@ -95,7 +112,7 @@ class Settings:
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
-    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool,
+    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, sheet: bool,
     overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
@@ -104,6 +121,7 @@ def command(
     leadline predict photo.jpg                      into out/
     leadline predict holiday/ clip.mp4 -o depth     a folder keeps its sub-folders
     leadline predict photo.jpg --ensemble 4 --npy   with uncertainty, and as float32
+    leadline predict holiday/ --sheet --side-by-side   pictures to show around
     leadline predict street.jpg --camera-height 1.6 --lens-mm 26   in metres
 
     \b
@@ -147,6 +165,8 @@ def command(
             if as_json:
                 click.echo(json.dumps(report, default=str))
             progress.end()
+    if sheet:
+        _write_sheet(plan.jobs, out)
     if not (quiet or as_json):
         done = len(plan.jobs) - failures
         before = f" ({run.skipped} of them earlier)" if run.skipped else ""
@@ -189,9 +209,10 @@ class _Run:
 
     def refuse_misfits(self, jobs: Any) -> None:
         """Options that some input cannot take are told before anything is computed."""
-        for name in ("npy", "controlnet"):
+        for name in ("npy", "controlnet", "side_by_side", "parallax"):
             if getattr(self.settings, name) and any(job.is_video for job in jobs):
-                raise click.UsageError(f"--{name} is for photographs; a video's float32 maps come with --exr")
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} is for photographs; a video's float32 maps come with --exr")
         if self.settings.wants_metres and any(job.is_video for job in jobs):
             raise click.UsageError(
                 "metres from one photograph are not for videos; `leadline bag` has metric depth of streams"
@@ -245,13 +266,14 @@ class _Run:
             prediction = with_metres(
                 image, prediction, camera, chosen.references, chosen.lengths, chosen.camera_height_m, chosen.pitch_deg
             )
-        record, parts = result_of(prediction, self.settings)
+        record, parts = result_of(prediction, self.settings, image)
         record = {"input": str(job.source), **record, "meta": dict(prediction.meta)}
         record = journal.commit(job.stem, source, plain, record, parts, self.overwrite)
         if self.show:
-            from leadline.files.output import preview, uncertainty_preview
+            from leadline.files.output import uncertainty_preview
+            from leadline.files.pictures import depth_picture
 
-            pictures = [image, preview(prediction)]
+            pictures = [image, depth_picture(prediction, self.settings.colours)]
             if prediction.uncertainty is not None:
                 pictures.append(uncertainty_preview(prediction.uncertainty))
             progress.show(*pictures)
@@ -264,9 +286,11 @@ class Unusable(click.ClickException):
     exit_code = EXIT_BAD_INPUT
 
 
-def result_of(prediction: DepthPrediction, settings: Settings) -> tuple[dict[str, Any], dict[str, bytes | Path]]:
+def result_of(
+    prediction: DepthPrediction, settings: Settings, photo: RgbImage
+) -> tuple[dict[str, Any], dict[str, bytes | Path]]:
     """What the JSON file says of a prediction, and its pictures and arrays: suffix → content."""
-    from leadline.files import output
+    from leadline.files import output, pictures
 
     scale = output.Quantisation.of(prediction.values)
     record: dict[str, Any] = {
@@ -278,7 +302,7 @@ def result_of(prediction: DepthPrediction, settings: Settings) -> tuple[dict[str
     }
     parts: dict[str, bytes | Path] = {
         ".depth.png": output.png(scale.encode(prediction.values)),
-        ".preview.png": output.png(output.preview(prediction)),
+        ".preview.png": output.png(pictures.depth_picture(prediction, settings.colours)),
     }
     spread = prediction.uncertainty
     if spread is not None:
@@ -293,7 +317,37 @@ def result_of(prediction: DepthPrediction, settings: Settings) -> tuple[dict[str
         parts[".depth.exr"] = output.exr(prediction.values)
     if settings.controlnet:
         parts[".controlnet.png"] = output.png(output.conditioning_map(prediction))
+    if settings.side_by_side:
+        parts[".side.png"] = output.png(pictures.side_by_side(photo, prediction, settings.colours))
+    if settings.parallax == "gif":
+        parts[".parallax.gif"] = pictures.gif(pictures.parallax(photo, prediction))
+    elif settings.parallax == "mp4":
+        from leadline.files.film import mp4
+
+        parts[".parallax.mp4"] = mp4(pictures.parallax(photo, prediction) * 3, frames_per_second=15.0)
     return record, parts
+
+
+def _write_sheet(jobs: Any, out: Path) -> None:
+    """A contact sheet and a table of the results that are there."""
+    from leadline.files import journal, pictures
+    from leadline.files.image import read_image
+    from leadline.files.output import jpeg
+    from leadline.files.whole import write_bytes
+
+    shown, records = [], []
+    for job in jobs:
+        record = journal.read_record(job.stem)
+        if not record or record.get("unfinished"):
+            continue
+        records.append({**record, "stem": str(job.stem)})
+        preview = job.stem.with_name(f"{job.stem.name}.preview.png")
+        if preview.exists():
+            shown.append((job.stem.relative_to(out).as_posix(), pictures.thumbnail(read_image(preview))))
+    if shown:
+        write_bytes(out / "contact-sheet.jpg", jpeg(pictures.contact_sheet(shown)))
+    if records:
+        write_bytes(out / "results.csv", pictures.table(records, out))
 
 
 def _show_stored(job: Job, progress: _Progress) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -154,6 +155,16 @@ class FilmWriter:
             self._out.mux(self._stream.encode())
             self._sound.until(float("inf"))
         self._stack.__exit__(*failed)
+
+
+def mp4(film: Sequence[Rgb], frames_per_second: float) -> bytes:
+    """A short silent film, RGB frames of one size, as an MP4 file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        with FilmWriter(path, film[0].shape[1], film[0].shape[0]) as writer:
+            for number, frame in enumerate(film):
+                writer.write(frame, number / frames_per_second)
+        return path.read_bytes()
 
 
 class _Sound:

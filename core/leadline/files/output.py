@@ -57,17 +57,6 @@ def millimetres(depth_m: FloatMap) -> npt.NDArray[np.uint16]:
     return np.where((mm > 0) & (mm <= PNG16_MAX), mm, 0).astype(np.uint16)
 
 
-def colourise(shades: FloatMap) -> npt.NDArray[np.uint8]:
-    """[0, 1] (H, W) to RGB uint8 (H, W, 3): 1 warm, 0 cold (OpenCV's Turbo)."""
-    codes = np.rint(np.clip(shades, 0.0, 1.0) * 255).astype(np.uint8)
-    return np.ascontiguousarray(cv2.applyColorMap(codes, cv2.COLORMAP_TURBO)[:, :, ::-1])
-
-
-def preview(prediction: DepthPrediction) -> npt.NDArray[np.uint8]:
-    """RGB uint8 (H, W, 3) for looking at: near is warm; the extreme 0.5 % at each end share a colour."""
-    return colourise(prediction.nearness(0.5, 99.5))
-
-
 def uncertainty_preview(uncertainty: FloatMap) -> npt.NDArray[np.uint8]:
     """RGB uint8 (H, W, 3): unsure is bright (OpenCV's Inferno), white point at the 99th percentile."""
     top = max(float(np.percentile(uncertainty, 99)), float(np.finfo(np.float32).tiny))
@@ -86,6 +75,14 @@ def png(image: npt.NDArray[Any]) -> bytes:
     done, buffer = cv2.imencode(".png", np.ascontiguousarray(ordered))
     if not done:
         raise LeadlineError("this OpenCV cannot write PNG files; install opencv-python-headless")
+    return buffer.tobytes()
+
+
+def jpeg(image: npt.NDArray[np.uint8], quality: int = 88) -> bytes:
+    """A JPEG file of RGB uint8 (H, W, 3)."""
+    done, buffer = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise LeadlineError("this OpenCV cannot write JPEG files; install opencv-python-headless")
     return buffer.tobytes()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from leadline.files.output import colourise
+from leadline.files.pictures import colourise
 from leadline.geometry.export import Scene
 from leadline.geometry.mesh import Mesh
 from leadline.geometry.ranges import nearness

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.files.output import colourise, millimetres
+from leadline.files.output import millimetres
+from leadline.files.pictures import colourise
 from leadline.streaming.frames import StreamResult
 from leadline.streaming.journal import Entry, Journal
 from leadline.streaming.pipeline import DepthPipeline

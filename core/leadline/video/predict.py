@@ -21,6 +21,7 @@ from leadline.errors import InputError
 from leadline.files import journal, output
 from leadline.files.film import FilmWriter, Frame, describe, read_frames
 from leadline.files.output import Quantisation, read_png16, write_json
+from leadline.files.pictures import colourise
 from leadline.files.whole import cannot_write, write_bytes
 from leadline.types import FloatMap
 from leadline.video.stabiliser import Stabiliser
@@ -325,7 +326,7 @@ class _Run:
             frames = stack.enter_context(contextlib.closing(read_frames(source)))
             for (number, time_s, *_), frame in zip(self.rows, frames, strict=False):
                 shades = np.clip((self._values(number) - low) / max(high - low, 1e-12), 0, 1)
-                picture = np.hstack([frame.rgb, output.colourise(shades if near_is_high else 1 - shades)])
+                picture = np.hstack([frame.rgb, colourise(shades if near_is_high else 1 - shades)])
                 if writer is None:
                     height, width = picture.shape[:2]
                     writer = stack.enter_context(FilmWriter(film, width, height, sound_from=source))
