@@ -11,7 +11,7 @@ from tiny import tiny_bundle
 
 from leadline.checkpoints.catalog import MINI_FOLDER
 from leadline.checkpoints.native import load_model
-from leadline.checkpoints.small_decoders import (
+from leadline.checkpoints.small_codecs import (
     MINI_DECODER,
     load_small_decoder,
     save_small_decoder,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from leadline.checkpoints.native import load_model, save_model
-from leadline.checkpoints.small_decoders import save_small_decoder
+from leadline.checkpoints.small_codecs import save_small_decoder
 from leadline.errors import CheckpointError, InputError
 from leadline.models.samplers import noised
 from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint

@@ -3,7 +3,8 @@
 A model is one file with tensors ``unet.*`` (diffusers' names, plus ``fftblock.*``), ``prompt`` and ``codec.*``
 (diffusers' ``AutoencoderKL`` names). Several models may share a codec: then the header names the codec's file, which lies in the
 same folder. A model that was trained from another in part only may share the rest: then the header names the other
-model's file, and tensors of the network that are the same there are not stored again.
+model's file, and tensors of the network that are the same there are not stored again. Files may be packed
+(:mod:`leadline.checkpoints.packing`), as those that ship are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from leadline.checkpoints import packing
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
 from leadline.checkpoints.header import SPEC_KEY
 from leadline.errors import CheckpointError
@@ -44,7 +46,8 @@ def fill_unet(bundle: ModelBundle, tensors: dict[str, Tensor], what: str) -> Non
 
 def save_codec(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write the codec alone, for models that share it."""
-    _save({f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}, path, dtype, {})
+    tensors = {f"codec.{k}": _as_stored(v, dtype, None) for k, v in bundle.codec.vae.state_dict().items()}
+    _save(tensors, path, {})
 
 
 def save_model(
@@ -53,6 +56,7 @@ def save_model(
     dtype: torch.dtype = torch.float16,
     codec_file: str | None = None,
     base_file: str | None = None,
+    mantissa_bits: int | None = None,
 ) -> None:
     """Write a model.
 
@@ -61,7 +65,9 @@ def save_model(
         path: A ``.safetensors`` file; its folder is made.
         dtype: Stored precision; loading always gives float32.
         codec_file: Name of a codec in the same folder to share; None stores the codec inside.
-        base_file: Name of a model in the same folder whose tensors, where equal in ``dtype``, are not stored again.
+        base_file: Name of a model in the same folder whose tensors, where equal as stored, are not stored again.
+        mantissa_bits: Pack it (:mod:`leadline.checkpoints.packing`), with so many of float16's 10 mantissa bits; ``dtype`` has
+            no meaning then. None: unpacked.
 
     Raises:
         CheckpointError: It cannot be written, or the base cannot be read.
@@ -73,15 +79,16 @@ def save_model(
         tensors |= {f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}
     else:
         header[_CODEC_FILE_KEY] = codec_file
+    stored = {name: _as_stored(tensor, dtype, mantissa_bits) for name, tensor in tensors.items()}
     if base_file is not None:
         base = _network(_read(path.parent / base_file)[1])
-        if all(name in tensors for name in base):  # what a reader would take from it must be the model's
+        if all(name in stored for name in base):  # what a reader would take from it must be the model's
             header |= {_BASE_FILE_KEY: base_file, _BASE_HASH_KEY: file_hash(path.parent / base_file)}
-            shared = {
-                name for name, tensor in base.items() if torch.equal(tensor, tensors[name].detach().to("cpu", dtype))
-            }
-            tensors = {name: tensor for name, tensor in tensors.items() if name not in shared}
-    _save(tensors, path, dtype, header)
+            shared = {name for name, tensor in base.items() if torch.equal(tensor, stored[name])}
+            stored = {name: tensor for name, tensor in stored.items() if name not in shared}
+    if mantissa_bits is not None:
+        stored, header[packing.HEADER_KEY] = packing.pack(stored)
+    _save(stored, path, header)
 
 
 def load_model(path: Path, **settings: Any) -> ModelBundle:
@@ -150,16 +157,24 @@ def _digest(data: bytes) -> str:
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} does not exist; check the path") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors ({error}); fetch or import it again") from error
+    if packing.HEADER_KEY in header:
+        tensors = packing.unpack(tensors, header[packing.HEADER_KEY])
+    return header, tensors
 
 
-def _save(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype, header: dict[str, str]) -> None:
+def _as_stored(tensor: Tensor, dtype: torch.dtype, mantissa_bits: int | None) -> Tensor:
+    stored = tensor.detach().to("cpu", dtype) if mantissa_bits is None else packing.rounded(tensor, mantissa_bits)
+    return stored.contiguous()
+
+
+def _save(stored: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:

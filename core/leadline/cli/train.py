@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 RECIPE_NAMES = (
-    "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "small-decoder",
+    "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "small-decoder", "small-encoder",
     "latents", "mini", "ablation-start", "ablation-trajectory", "ablation-fourier",
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.resolve import resolve
-from leadline.checkpoints.small_decoders import small_decoder_for
+from leadline.checkpoints.small_codecs import small_decoder_for
 from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
@@ -29,6 +29,7 @@ from leadline.inference.noise import Noise, checked, draw
 from leadline.inference.progress import OnProgress, Progress
 from leadline.inference.replica import Replica
 from leadline.models import Codec, DepthModel
+from leadline.models.small_decoder import fingerprint_of
 
 #: One of many images: a list of paths is a list of images, too.
 Picture = TypeVar("Picture", bound=ImageLike)
@@ -113,7 +114,7 @@ class DepthEstimator:
             for replica in self._replicas:
                 replica.limit_memory(parse_bytes(memory_budget))
         self.decoder = "full" if small is None else "small"
-        self.weights_hash = bundle.weights_hash if small is None else small.fingerprint(bundle.weights_hash)
+        self.weights_hash = bundle.weights_hash if small is None else fingerprint_of([small], bundle.weights_hash)
         self.spec = bundle.spec
 
     @property

@@ -6,6 +6,7 @@ An option, never a default: its output differs from the full decoder's, by what 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -22,21 +23,27 @@ class SmallDecoderSpec:
     Attributes:
         latent_channels: Channels of the codec's latents.
         factor: Pixels per latent cell along each side; a power of two.
-        width: Channels at the latents' own resolution; halved with every doubling of the resolution, down to 16.
+        width: Channels at the latents' own resolution; halved with every doubling of the resolution, down to ``narrowest``.
         blocks: Residual blocks at the latents' own resolution.
+        fine_blocks: Residual blocks behind every doubling.
+        narrowest: Fewest channels.
     """
 
     latent_channels: int
     factor: int = 8
     width: int = 64
     blocks: int = 3
+    fine_blocks: int = 0
+    narrowest: int = 16
 
     def as_dict(self) -> dict[str, int]:
         """Plain values, for a file's header."""
         return asdict(self)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two 3×3 convolutions beside an identity."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
@@ -60,11 +67,13 @@ class SmallDecoder(nn.Module):
         self.spec, self.codec = spec, codec
         width = spec.width
         self.stem = nn.Conv2d(spec.latent_channels, width, 3, padding=1)
-        self.blocks = nn.Sequential(*(_Residual(width) for _ in range(spec.blocks)))
-        doublings, size = [], spec.factor
+        self.blocks = nn.Sequential(*(Residual(width) for _ in range(spec.blocks)))
+        doublings: list[nn.Module] = []
+        size = spec.factor
         while size > 2:
-            narrower = max(16, width // 2)
+            narrower = max(spec.narrowest, width // 2)
             doublings += [nn.SiLU(), nn.Conv2d(width, 4 * narrower, 3, padding=1), nn.PixelShuffle(2)]
+            doublings += [Residual(narrower) for _ in range(spec.fine_blocks)]
             width, size = narrower, size // 2
         self.doublings = nn.Sequential(*doublings)
         self.head = nn.Conv2d(width, size * size, 3, padding=1)
@@ -80,15 +89,17 @@ class SmallDecoder(nn.Module):
 
     forward = decode
 
-    def fingerprint(self, beside: str = "") -> str:
-        """SHA-256 of the weights, hexadecimal, with that of what they are used ``beside``."""
-        digest = hashlib.sha256(beside.encode())
-        for _, tensor in sorted(self.state_dict().items()):
+
+def fingerprint_of(parts: Iterable[nn.Module], beside: str = "") -> str:
+    """SHA-256 of the weights of ``parts``, hexadecimal, with that of what they are used ``beside``."""
+    digest = hashlib.sha256(beside.encode())
+    for part in parts:
+        for _, tensor in sorted(part.state_dict().items()):
             digest.update(tensor.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+    return digest.hexdigest()
 
 
 def codec_fingerprint(codec: Codec) -> str:
-    """A few hexadecimal digits that tell the decoders of codecs apart, whatever precision they are stored in."""
+    """A few hexadecimal digits that tell codecs apart, whatever precision they are stored in."""
     weight = codec.vae.decoder.conv_in.weight.detach().float().cpu()
     return hashlib.sha256(torch.round(weight * 256).to(torch.int16).numpy().tobytes()).hexdigest()[:16]

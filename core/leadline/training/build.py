@@ -12,7 +12,7 @@ import torch
 from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.checkpoints.official import load_folder
 from leadline.checkpoints.resolve import resolve
-from leadline.checkpoints.small_decoders import small_decoder_for
+from leadline.checkpoints.small_codecs import load_small_decoder, load_small_encoder, small_decoder_for
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.models import Codec, ModelSpec
@@ -30,6 +30,7 @@ from leadline.training.growth import keep_time
 from leadline.training.latents import read_cache, target_named
 from leadline.training.normalisation import Normalisation
 from leadline.training.small_decoder import SmallDecoderRecipe
+from leadline.training.small_encoder import SmallEncoderRecipe
 from leadline.training.sources import BatchSource, PixelSource
 from leadline.training.teachers import CodecFeatures, DinoV2Encoder, FeatureEncoder, ModelTeacher, Teacher
 from leadline.training.trainer import Recipe, TrainerConfig
@@ -43,7 +44,7 @@ RECIPES: dict[str, tuple[str, Space]] = {
     "completion": ("depthfm", Space.LOG_DEPTH),
 }
 AUTOENCODER = "autoencoder"
-SMALL_DECODER = "small-decoder"
+SMALL_DECODER, SMALL_ENCODER = "small-decoder", "small-encoder"
 PROMPT_SEED = 20
 
 
@@ -85,12 +86,11 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
             {"block_out_channels": [16, 32, 64, 96], "latent_channels": 8, "norm_num_groups": 8},
         )
         return AutoencoderRecipe(Codec(codec_config(**section), latent_scale=1.0), **config.get("loss", {}))
-    if name == SMALL_DECODER:
-        if not config.get("codec"):
-            raise InputError("codec is missing; give a model, or the codec.safetensors of an autoencoder training")
-        return SmallDecoderRecipe(load_codec(Path(config["codec"])), **config.get("loss", {}))
+    if name in (SMALL_DECODER, SMALL_ENCODER):
+        return _small_codec(config)
     if name not in RECIPES:
-        raise InputError(f"recipe '{name}' is unknown; known are {', '.join([AUTOENCODER, SMALL_DECODER, *RECIPES])}")
+        known = ", ".join([AUTOENCODER, SMALL_DECODER, SMALL_ENCODER, *RECIPES])
+        raise InputError(f"recipe '{name}' is unknown; known are {known}")
     bundle, start = build_model(config)
     loss = dict(config.get("loss", {}))
     weight_aligned, reader = _number("loss.weight_aligned", loss.pop("weight_aligned", 0.0)), loss.pop("reader", None)
@@ -113,6 +113,19 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     recipe.freeze(frozen)
     recipe.align_with(weight_aligned, None if reader is None else small_decoder_for(bundle.codec, reader))
     return recipe
+
+
+def _small_codec(config: Mapping[str, Any]) -> Recipe:
+    """A small decoder's or encoder's recipe. ``through``: models of this codec, on whose latents it must do well."""
+    if not config.get("codec"):
+        raise InputError("codec is missing; give a model, or the codec.safetensors of an autoencoder training")
+    codec = load_codec(Path(config["codec"]))
+    models = [resolve(name).model for name in config.get("through") or ()]
+    start = Path(config["start_from"]) if config.get("start_from") else None
+    loss = config.get("loss", {})
+    if config["recipe"] == SMALL_ENCODER:
+        return SmallEncoderRecipe(codec, models, start_from=start and load_small_encoder(start), **loss)
+    return SmallDecoderRecipe(codec, models, start_from=start and load_small_decoder(start), **loss)
 
 
 def trained_space(config: Mapping[str, Any]) -> Space:

@@ -14,6 +14,7 @@ SECTIONS = (
     "name",
     "codec",
     "start_from",
+    "through",
     "model",
     "loss",
     "data",

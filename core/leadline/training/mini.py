@@ -20,7 +20,14 @@ import torch
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
-from leadline.checkpoints.small_decoders import MINI_DECODER, load_small_decoder, save_small_decoder
+from leadline.checkpoints.small_codecs import (
+    MINI_DECODER,
+    MINI_ENCODER,
+    load_small_decoder,
+    load_small_encoder,
+    save_small_decoder,
+    save_small_encoder,
+)
 from leadline.scenes.layouts import BY_NAME
 from leadline.training.base import MODEL_FILE, respec
 from leadline.training.build import trainer_config
@@ -31,6 +38,8 @@ from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
 TRUNK_FILE = "fiffdepth-mini.safetensors"
+#: Of float16's 10 bits: the scores of docs/mini-weights.md stay the same in every digit.
+MANTISSA_BITS = 7
 LICENCE = "Apache-2.0"
 #: Share of each size of crops, by "HxW".
 Crops: TypeAlias = Mapping[str, float]
@@ -313,7 +322,7 @@ def shortened(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def pack(root: Path, out: Path) -> None:
-    """The shipped form: four float16 models, DepthMaster without what it shares with FiffDepth, and their codec."""
+    """The shipped form: four packed models, DepthMaster without what it shares with FiffDepth, and their codec."""
     for name in ("fiffdepth", "depthmaster-stage2", "depthfm", "completion"):
         bundle = load_model(root / name / MODEL_FILE)
         base = TRUNK_FILE if name == "depthmaster-stage2" else None
@@ -325,4 +334,4 @@ def pack(root: Path, out: Path) -> None:
 def pack_model(bundle: ModelBundle, path: Path, base_file: str | None = None) -> None:
     """One model beside the shared codec, and beside the model whose tensors it need not repeat."""
     respec(bundle, source="trained on procedural scenes by `leadline train mini`; see docs/mini-weights.md")
-    save_model(bundle, path, codec_file=CODEC_FILE, base_file=base_file)
+    save_model(bundle, path, codec_file=CODEC_FILE, base_file=base_file, mantissa_bits=MANTISSA_BITS)
