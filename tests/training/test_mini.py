@@ -60,7 +60,7 @@ def test_shipped_models_load_and_see_depth(name: str) -> None:
 
 def test_shipped_weights_fit_the_package() -> None:
     total = sum(path.stat().st_size for path in MINI.glob("*.safetensors"))
-    assert total <= 60e6
+    assert total <= 40e6
     assert all(path.stat().st_mode & 0o044 for path in MINI.glob("*.safetensors")), "installed files must be readable"
 
 

@@ -22,11 +22,8 @@ from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.checkpoints.small_codecs import (
     MINI_DECODER,
-    MINI_ENCODER,
     load_small_decoder,
-    load_small_encoder,
     save_small_decoder,
-    save_small_encoder,
 )
 from leadline.scenes.layouts import BY_NAME
 from leadline.training.base import MODEL_FILE, respec
