@@ -32,8 +32,8 @@ def rounded(tensor: Tensor, mantissa_bits: int) -> Tensor:
         return tensor.detach().to("cpu", torch.float16)
     bits = tensor.detach().to("cpu", torch.float16).contiguous().numpy().view(np.uint16).astype(np.uint32)
     even = (bits >> dropped) & 1
-    bits = (bits + (1 << (dropped - 1)) - 1 + even) >> dropped << dropped
-    result = torch.from_numpy(bits.astype(np.uint16).view(np.float16)).reshape(tensor.shape)
+    kept = (bits + (1 << (dropped - 1)) - 1 + even) >> dropped << dropped
+    result = torch.from_numpy(kept.astype(np.uint16).view(np.float16)).reshape(tensor.shape)
     if not torch.isfinite(result).all():
         raise CheckpointError("a weight is too large for float16; store this model unpacked")
     return result

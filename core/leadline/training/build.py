@@ -121,11 +121,10 @@ def _small_codec(config: Mapping[str, Any]) -> Recipe:
         raise InputError("codec is missing; give a model, or the codec.safetensors of an autoencoder training")
     codec = load_codec(Path(config["codec"]))
     models = [resolve(name).model for name in config.get("through") or ()]
-    start = Path(config["start_from"]) if config.get("start_from") else None
-    loss = config.get("loss", {})
+    path, loss = config.get("start_from"), config.get("loss", {})
     if config["recipe"] == SMALL_ENCODER:
-        return SmallEncoderRecipe(codec, models, start_from=start and load_small_encoder(start), **loss)
-    return SmallDecoderRecipe(codec, models, start_from=start and load_small_decoder(start), **loss)
+        return SmallEncoderRecipe(codec, models, None if path is None else load_small_encoder(Path(path)), **loss)
+    return SmallDecoderRecipe(codec, models, None if path is None else load_small_decoder(Path(path)), **loss)
 
 
 def trained_space(config: Mapping[str, Any]) -> Space:

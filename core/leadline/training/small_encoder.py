@@ -28,8 +28,8 @@ class SmallEncoderRecipe(Recipe):
     Args:
         codec: Its encoder is the teacher; frozen.
         models: Models of this codec, frozen; each step takes one of them. Without any there is no second term.
-        felt: Weight of that term.
         start_from: A small encoder to go on from; None: a new one of the shape that follows.
+        felt: Weight of the second term.
         width, fine_width, blocks, fine_blocks: See :class:`~leadline.models.small_encoder.SmallEncoderSpec`.
     """
 
@@ -37,8 +37,8 @@ class SmallEncoderRecipe(Recipe):
         self,
         codec: Codec,
         models: Sequence[DepthModel] = (),
-        felt: float = 1.0,
         start_from: SmallEncoder | None = None,
+        felt: float = 1.0,
         width: int = 64,
         fine_width: int = 48,
         blocks: int = 3,
