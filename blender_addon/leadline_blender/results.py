@@ -12,6 +12,7 @@ import numpy as np
 
 from . import materials, meshes, photos, sight
 from .depth import Depth, check
+from .leadline.depth.nearness import nearness
 from .leadline.depth.spaces import Space
 from .leadline.errors import InputError
 from .leadline.geometry import (
@@ -19,7 +20,6 @@ from .leadline.geometry import (
     Mesh,
     assumed_depth,
     grid_mesh,
-    nearness,
     perspective_mesh,
     relief_mesh,
     sky_mask,
@@ -121,7 +121,7 @@ def _metres(depth: Depth, options: MeshOptions) -> np.ndarray:
 def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Camera, options: MeshOptions) -> Mesh:
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
-        rise = nearness(depth.values, depth.space.near_is_high)
+        rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
     if options.result == "DISPLACEMENT":
         return grid_mesh(*depth.values.shape, options.width_m, options.long_edge, edges=True)
     removed = _removed(image, orientation, rise, depth.values.shape, options)
@@ -205,7 +205,7 @@ def _displace(
         modifier.texture = None  # a copy of the object has it, too
     texture = modifier.texture if modifier is not None else None
     old_image = texture.image if texture is not None else None
-    rise = nearness(depth.values, depth.space.near_is_high)
+    rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
     image = photos.write_map(rise, f"{name} nearness", old_image, thing.leadline.orientation)
     set_displacement(thing, image, options.height_m / context.scene.unit_settings.scale_length)
 

@@ -21,3 +21,8 @@ class NotMetricError(LeadlineError):
 
 class Cancelled(LeadlineError):
     """The caller stopped the work."""
+
+
+def first_line(error: BaseException | str, longest: int = 200) -> str:
+    """The first line of another library's error, cut to ``longest`` characters; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:longest]

@@ -13,7 +13,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from leadline.errors import InputError, LeadlineError
+from leadline.errors import InputError, LeadlineError, first_line
 from leadline.streaming.settings import MODEL_FIELDS, StreamSettings
 from leadline.streaming.worker import StreamWorker
 from leadline_ros.diagnostics import DiagnosticsReporter, Statuses
@@ -21,7 +21,7 @@ from leadline_ros.engine import Engine
 from leadline_ros.inputs import ImageJob, Inputs
 from leadline_ros.outputs import Outputs
 from leadline_ros.parameters import NodeSettings, changes_from, declare
-from leadline_ros.situation import Situation, first_line
+from leadline_ros.situation import Situation
 
 RCLError = rclpy_implementation.RCLError
 

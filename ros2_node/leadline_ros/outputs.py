@@ -15,7 +15,6 @@ from leadline.files.output import millimetres
 from leadline.files.pictures import colourise
 from leadline.streaming.cameras import RayCache
 from leadline.streaming.frames import StreamResult
-from leadline.streaming.preview import relative_depth
 from leadline.streaming.ros.clouds import cloud_from_depth
 from leadline.streaming.ros.encodings import encode_compressed_depth
 from leadline.streaming.settings import StreamSettings
@@ -131,7 +130,7 @@ class Outputs:
         messages: dict[str, Any] = {}
         if not wanted & {"relative", "preview", "preview_compressed"}:
             return messages
-        relative = relative_depth(result.raw)
+        relative = 1.0 - result.raw.nearness()
         if "relative" in wanted:
             messages["relative"] = image_message(header, "32FC1", relative)
         if wanted & {"preview", "preview_compressed"}:

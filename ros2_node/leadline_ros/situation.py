@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from leadline.errors import first_line
 from leadline.streaming.buffers import Complaints
 from leadline.streaming.problems import kind_of
 from leadline.streaming.settings import StreamSettings
@@ -40,9 +41,3 @@ class Situation:
         """Count a problem; log it the first time its kind appears."""
         if self.complaints.note(f"{source}: {kind_of(error)}"):
             self.log.warning(f"{source}: {first_line(error)} (reported once, counted in /diagnostics)")
-
-
-def first_line(error: Exception | str) -> str:
-    """An error's first line, or its type if it has no text."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leadline.depth.nearness import nearness
 from leadline.geometry import (
     Camera,
     Lattice,
@@ -17,7 +18,6 @@ from leadline.geometry import (
     as_stored,
     focal_px_from_photo,
     grid_mesh,
-    nearness,
     orientation_from_photo,
     perspective_mesh,
     relief_mesh,
@@ -154,7 +154,7 @@ def test_interpolated_depth_of_a_plane_is_exact():
 
 
 def test_relief_stands_on_its_plane_with_the_picture_s_proportions():
-    rise = nearness(hills(90, 120), near_is_high=False)
+    rise = nearness(hills(90, 120), False, 0.5, 99.5)
     mesh = relief_mesh(rise, 2.0, 0.3, uncertainty=rise * 2)
     assert mesh.vertices.shape == (90 * 120, 3)
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from leadline.completion.conditioning import fill_nearest, sparse_condition
+from leadline.completion.conditioning import sparse_condition
 from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
 from leadline.models import Codec
+from leadline.sensors.filling import fill_nearest
 from leadline.training.augment import Augmentation, augment, nearest, random_crop
 from leadline.training.build import codec_config
 from leadline.training.conditions import thin_out

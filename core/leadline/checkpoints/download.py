@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leadline.checkpoints.cache import cache_folder
 from leadline.checkpoints.catalog import CatalogEntry
-from leadline.errors import CheckpointError
+from leadline.errors import CheckpointError, first_line
 
 #: Called with (bytes here, bytes in all or None).
 OnBytes = Callable[[int, int | None], None]
@@ -136,7 +136,7 @@ def fetch_folder(
         except (RepositoryNotFoundError, EntryNotFoundError) as error:
             reasons.append(f"{repo}: {type(error).__name__}")
         except (HfHubHTTPError, OSError, ValueError) as error:
-            reasons.append(f"{repo}: {str(error).splitlines()[0][:120]}")
+            reasons.append(f"{repo}: {first_line(error, 120)}")
     raise CheckpointError(
         f"no source has the files ({'; '.join(reasons)}); check the connection and run the same command to go on"
     )

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from leadline.errors import CheckpointError
+from leadline.errors import CheckpointError, first_line
 
 #: Stems of weight files: diffusers' models, and transformers' text encoders.
 DIFFUSERS_STEM = "diffusion_pytorch_model"
@@ -156,8 +156,3 @@ def check_finite(tensors: dict[str, Tensor], what: str) -> None:
             if bool(torch.isfinite(tensor).all()):
                 continue  # a sum beyond float32
             raise CheckpointError(f"the {what} holds NaN or infinity (in {name}); fetch it again")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's text, cut to 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

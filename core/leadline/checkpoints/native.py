@@ -10,8 +10,6 @@ model's file, and tensors of the network that are the same there are not stored 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from torch import Tensor
 from leadline.checkpoints import packing
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
 from leadline.checkpoints.header import SPEC_KEY
-from leadline.errors import CheckpointError
+from leadline.errors import CheckpointError, LeadlineError, first_line
+from leadline.files.whole import whole_file
 from leadline.models import ModelSpec
 
 _CODEC_FILE_KEY = "leadline_codec_file"
@@ -174,16 +173,10 @@ def _as_stored(tensor: Tensor, dtype: torch.dtype, mantissa_bits: int | None) ->
 
 
 def _save(stored: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
     try:
-        save_file(stored, temporary, metadata=header)
-        os.chmod(temporary, 0o644)  # mkstemp's files are the owner's alone
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be written ({error}); free some space or choose another folder"
-        ) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as unfinished:
+            save_file(stored, unfinished.path, metadata=header)
+    except LeadlineError as error:
+        raise CheckpointError(str(error)) from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} cannot be written ({first_line(error)}); choose another folder") from error

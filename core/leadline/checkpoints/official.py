@@ -15,13 +15,13 @@ from typing import Any
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
-from leadline.checkpoints.files import check_finite, first_line, part_config, read_json, read_part
+from leadline.checkpoints.files import check_finite, part_config, read_json, read_part
 from leadline.checkpoints.identify import Evidence, check_configs, identify, identify_output, schedule_of
 from leadline.checkpoints.ldm import read_ldm
 from leadline.checkpoints.native import fill_unet
 from leadline.checkpoints.prompt import empty_prompt
 from leadline.checkpoints.vae_names import modern_names
-from leadline.errors import CheckpointError
+from leadline.errors import CheckpointError, first_line
 from leadline.models.families import DEPTHFM, LOTUS_D, LOTUS_G, MARIGOLD, Family, Sampler
 from leadline.models.spec import SD_LATENT_SCALE, ModelSpec
 

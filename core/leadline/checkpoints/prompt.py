@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leadline.checkpoints.files import TRANSFORMERS_STEMS, first_line, weight_file
-from leadline.errors import CheckpointError
+from leadline.checkpoints.files import TRANSFORMERS_STEMS, weight_file
+from leadline.errors import CheckpointError, first_line
 
 
 def empty_prompt(folder: Path) -> Tensor:

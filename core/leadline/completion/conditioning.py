@@ -14,7 +14,8 @@ from torch import Tensor
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.types import BoolMap, FloatMap
+from leadline.sensors.filling import fill_nearest
+from leadline.types import FloatMap
 
 #: Distances to the nearest measurement are shown up to this share of the picture's long edge.
 FARTHEST_SHARE = 0.25
@@ -67,18 +68,6 @@ def sparse_condition(sparse_depth_m: FloatMap, least_half_range: float = 0.1) ->
     away = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     away = np.clip(away / (FARTHEST_SHARE * max(known.shape)), 0.0, 1.0)
     return SparseCondition(fill_nearest(sparse, known), (2.0 * away - 1.0).astype(np.float32), centre, half_range)
-
-
-def fill_nearest(values: FloatMap, known: BoolMap) -> FloatMap:
-    """(H, W) with every unknown pixel replaced by the nearest known one (Euclidean)."""
-    if known.all():
-        return values
-    _, labels = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    lookup = np.zeros(int(labels.max()) + 1, dtype=np.float32)
-    lookup[labels[known]] = values[known]
-    return lookup[labels]
 
 
 def as_picture(normalised: FloatMap) -> Tensor:

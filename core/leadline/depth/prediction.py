@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.nearness import nearness
 from leadline.depth.spaces import Space
 from leadline.errors import InputError, NotMetricError
 from leadline.types import FloatMap
@@ -121,7 +122,4 @@ class DepthPrediction:
 
     def nearness(self, low_percent: float = 0.0, high_percent: float = 100.0) -> FloatMap:
         """For display: float32 (H, W) in [0, 1], 1 is nearest, percentiles of the map as end points."""
-        towards_camera = self.values if self.space.near_is_high else -self.values
-        low, high = np.percentile(towards_camera, [low_percent, high_percent])
-        span = max(float(high - low), np.finfo(np.float32).tiny)
-        return np.clip((towards_camera - low) / span, 0.0, 1.0).astype(np.float32)
+        return nearness(self.values, self.space.near_is_high, low_percent, high_percent)

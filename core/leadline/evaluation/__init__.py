@@ -1,6 +1,6 @@
 """Scores for depth: metrics, alignment, each paper's protocol, data-set readers, tables and reports.
 
-``metrics``, ``alignment``, ``boundaries``, ``uncertainty``, ``ordinal`` and ``video`` are pure NumPy functions;
-``metrics_torch`` is the batched twin of ``metrics``. ``datasets`` reads, ``runner`` runs, ``report`` and ``compare``
+``metrics``, ``boundaries``, ``uncertainty``, ``ordinal`` and ``video`` are pure NumPy functions;
+Alignment is in :mod:`leadline.depth.alignment`. ``datasets`` reads, ``runner`` runs, ``report`` and ``compare``
 show. What each number means stands in ``metrics.METRICS``, how it is made in ``protocols.PROTOCOLS``.
 """

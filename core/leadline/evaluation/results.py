@@ -12,6 +12,7 @@ from typing import Any
 
 from leadline.errors import InputError
 from leadline.evaluation.metrics import METRICS, Scores, mean_scores
+from leadline.files.whole import whole_file, write_bytes
 
 FORMAT = "leadline-eval/1"
 
@@ -111,8 +112,8 @@ def _cell(value: Any) -> str:
 
 
 def append_rows(path: Path, rows: list[Row]) -> None:
-    """Add lines to a CSV (with its header if it is new) and flush them to disk, so that a killed run can go on."""
-    new = not path.exists()
+    """Add lines to a CSV (with its header if it is new or empty) and flush them to disk, so that a killed run can go on."""
+    new = not path.exists() or path.stat().st_size == 0
     with open(path, "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if new:
@@ -140,10 +141,8 @@ def read_rows(path: Path) -> dict[str, Row]:
 
 def rewrite_rows(path: Path, rows: list[Row]) -> None:
     """Replace a CSV in one step."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    append_rows(temporary, rows)
-    os.replace(temporary, path)
+    with whole_file(path) as unfinished:
+        append_rows(unfinished.path, rows)
 
 
 def summarise(rows: list[Row]) -> dict[str, Any]:
@@ -187,9 +186,7 @@ def _means(rows: list[Row]) -> tuple[dict[str, float], dict[str, int]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write in one step, keys in their order, readable by people."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_summary(path: str | Path) -> dict[str, Any]:

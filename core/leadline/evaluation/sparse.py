@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 import numpy as np
+from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 
 from leadline.errors import InputError
+from leadline.sensors import filling
 from leadline.types import FloatMap
 
 Intrinsics = tuple[float, float, float, float]
@@ -85,21 +86,12 @@ def sample(pattern: str, depth_m: FloatMap, seed: int = 0, intrinsics: Intrinsic
     )
 
 
-def _scipy(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise InputError("the classical fills need SciPy; pip install 'leadline[eval]'") from error
-
-
 def fill_nearest(sparse_m: FloatMap) -> FloatMap:
-    """Every pixel gets the depth of the nearest point (Euclidean, in pixels; exact)."""
+    """Every pixel gets the depth of the nearest point (Euclidean, in pixels)."""
     known = sparse_m > 0
     if not known.any():
         raise InputError("there is no point to fill from")
-    rows, columns = _scipy("scipy.ndimage").distance_transform_edt(~known, return_distances=False, return_indices=True)
-    filled: FloatMap = sparse_m[rows, columns]
-    return filled
+    return filling.fill_nearest(sparse_m, known)
 
 
 def fill_linear(sparse_m: FloatMap) -> FloatMap:
@@ -107,10 +99,8 @@ def fill_linear(sparse_m: FloatMap) -> FloatMap:
     filled = fill_nearest(sparse_m)
     points = np.argwhere(sparse_m > 0)
     try:
-        interpolate = _scipy("scipy.interpolate").LinearNDInterpolator(
-            points, sparse_m[sparse_m > 0].astype(np.float64)
-        )
-    except (_scipy("scipy.spatial").QhullError, ValueError):  # fewer than three points, or all in a line
+        interpolate = LinearNDInterpolator(points, sparse_m[sparse_m > 0].astype(np.float64))
+    except (QhullError, ValueError):  # fewer than three points, or all in a line
         return filled
     unknown = np.nonzero(sparse_m <= 0)
     inside = interpolate(*unknown)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import rich.box
+import rich.table
+from rich.console import Console
+from rich.text import Text
 
 from leadline.evaluation.metrics import METRICS
 from leadline.evaluation.papers import published_on
@@ -38,30 +43,20 @@ class Table:
 
     def text(self) -> str:
         """Aligned columns: the first to the left, the others to the right."""
-        lines = [self.header, *self.rows]
-        widths = [max(_width(line[i]) for line in lines) for i in range(len(self.header))]
-        drawn = [
-            "  ".join(
-                _pad(cell, width, left=not i) for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        return "\n".join([drawn[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *drawn[1:], *self.notes])
+        grid = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for index, name in enumerate(self.header):
+            grid.add_column(Text(name), justify="right" if index else "left", no_wrap=True)
+        for row in self.rows:
+            grid.add_row(*map(Text, row))
+        paper = io.StringIO()
+        Console(file=paper, width=10_000, color_system=None).print(grid)
+        return "\n".join([*(line.rstrip() for line in paper.getvalue().splitlines()), *self.notes])
 
     def markdown(self) -> str:
         """A Markdown table, notes as a list below."""
         lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
         body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         return body + ("\n\n" + "\n".join(f"- {note}" for note in self.notes) if self.notes else "")
-
-
-def _width(cell: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in cell)
-
-
-def _pad(cell: str, width: int, left: bool) -> str:
-    space = " " * (width - _width(cell))
-    return cell + space if left else space + cell
 
 
 def show(metric: str, value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.errors import InputError
+from leadline.errors import InputError, first_line
 from leadline.sensors.camera import Camera
 from leadline.sensors.transforms import extrinsic
 
@@ -77,7 +77,7 @@ def _parse(path: Path, text: str) -> Any:
         try:  # OpenCV heads its files with a directive that is not YAML's
             return yaml.safe_load(text.replace("%YAML:1.0", "%YAML 1.1", 1).replace("!!opencv-matrix", ""))
         except (yaml.YAMLError, RecursionError) as error:
-            raise InputError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{path} is not YAML: {first_line(error)}") from error
     raise InputError(f"{path}: a calibration is .yaml, .json or KITTI's .txt")
 
 

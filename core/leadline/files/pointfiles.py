@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from leadline.errors import InputError
+from leadline.errors import InputError, first_line
 from leadline.files.whole import write_bytes
 
 Floats = npt.NDArray[np.float32]
@@ -58,7 +58,7 @@ def read_points(path: str | Path) -> Floats:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise InputError(f"{path} is damaged or not a {path.suffix} file: {reason}") from error
     return np.ascontiguousarray(points, dtype=np.float32)
 

@@ -12,7 +12,7 @@ from leadline.geometry.exif import focal_px_from_photo, orientation_from_photo
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
-from leadline.geometry.ranges import affine_to_range, assumed_depth, nearness, scale_from_length, scale_to_points
+from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 
@@ -25,7 +25,6 @@ __all__ = [
     "assumed_depth",
     "focal_px_from_photo",
     "grid_mesh",
-    "nearness",
     "orientation_from_photo",
     "perspective_mesh",
     "relief_mesh",

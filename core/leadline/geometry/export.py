@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.nearness import nearness
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
 from leadline.extras import missing
 from leadline.files.whole import write_bytes
 from leadline.geometry.camera import Camera
 from leadline.geometry.mesh import Mesh, perspective_mesh, relief_mesh
-from leadline.geometry.ranges import assumed_depth, nearness
+from leadline.geometry.ranges import assumed_depth
 from leadline.geometry.sky import sky_mask
 from leadline.types import FloatMap, RgbImage
 
@@ -159,7 +160,7 @@ def build_mesh(
         raise InputError(
             f"{vertices} vertices along the long edge show no shape; take {MIN_VERTICES} or more, or 0 for all"
         )
-    rise = nearness(scene.prediction.values, scene.prediction.space.near_is_high)
+    rise = nearness(scene.prediction.values, scene.prediction.space.near_is_high, 0.5, 99.5)
     common: dict[str, Any] = {
         "uncertainty": scene.prediction.uncertainty,
         "cut": cut,

@@ -68,14 +68,6 @@ def affine_to_range(
     return float(scale), float(wanted_low - scale * low)
 
 
-def nearness(values: FloatArray, near_is_high: bool, percent: tuple[float, float] = (0.5, 99.5)) -> FloatMap:
-    """float32 in [0, 1], 1 nearest: what relief and displacement rise by."""
-    towards_viewer = values if near_is_high else -values
-    low, high = np.percentile(towards_viewer, percent)
-    span = max(float(high - low), float(np.finfo(np.float32).tiny))
-    return np.clip((towards_viewer - low) / span, 0.0, 1.0).astype(np.float32)
-
-
 def scale_from_length(first: FloatArray, second: FloatArray, length_m: float) -> float:
     """The factor that makes two reconstructed points (3,) lie ``length_m`` apart."""
     distance = float(np.linalg.norm(np.asarray(first) - np.asarray(second)))

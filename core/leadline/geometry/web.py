@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from leadline.depth.nearness import nearness
 from leadline.files.pictures import colourise
 from leadline.geometry.export import Scene
 from leadline.geometry.mesh import Mesh
-from leadline.geometry.ranges import nearness
 
 #: Longest edge of the photograph in the page, pixels.
 _TEXTURE_PX = 2048
@@ -35,7 +35,7 @@ def view_html(mesh: Mesh, scene: Scene, title: str, caption: str = "") -> bytes:
     picture.thumbnail((_TEXTURE_PX, _TEXTURE_PX))
     photo = io.BytesIO()
     picture.save(photo, "JPEG", quality=88)
-    near = nearness(np.log(np.maximum(mesh.depth, 1e-6)), near_is_high=False)
+    near = nearness(np.log(np.maximum(mesh.depth, 1e-6)), False, 0.5, 99.5)
     data: dict[str, Any] = {
         "positions": _packed(mesh.vertices, np.float32),
         "uvs": _packed(mesh.uv, np.float32),

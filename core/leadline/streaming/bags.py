@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leadline.errors import InputError
+from leadline.errors import InputError, first_line
 from leadline.files.output import millimetres
 from leadline.files.pictures import colourise
 from leadline.streaming.frames import StreamResult
 from leadline.streaming.journal import Entry, Journal
 from leadline.streaming.pipeline import DepthPipeline
-from leadline.streaming.preview import relative_depth
 from leadline.streaming.problems import kind_of
 from leadline.streaming.ros.messages import rgb_of
 from leadline.streaming.settings import StreamSettings
@@ -103,7 +102,7 @@ def open_bag(source: Path) -> Reader:
         reader = Reader(source)
         reader.open()
     except (ReaderError, OSError, ValueError, KeyError, AssertionError) as error:
-        raise InputError(f"{source} is not a readable ROS 2 bag ({_first_line(error)})") from error
+        raise InputError(f"{source} is not a readable ROS 2 bag ({first_line(error)})") from error
     return reader
 
 
@@ -226,7 +225,7 @@ class _Pass:
         return self.report
 
     def _note(self, source: str, error: Exception) -> None:
-        kind = f"{source}: {_first_line(error)}"
+        kind = f"{source}: {first_line(error)}"
         self.report.problems[kind] = self.report.problems.get(kind, 0) + 1
 
     def _read(self, connection: Connection, raw: bytes) -> Any:
@@ -234,7 +233,7 @@ class _Pass:
         try:
             return self._store.deserialize_cdr(raw, connection.msgtype)
         except Exception as error:  # rosbags raises whatever the bytes lead to
-            self._note(connection.topic, InputError(f"a message cannot be read ({_first_line(error)})"))
+            self._note(connection.topic, InputError(f"a message cannot be read ({first_line(error)})"))
             return None
 
     def _read_what_never_changes(self, connections: list[Connection]) -> None:
@@ -298,7 +297,7 @@ def _entries(job: BagJob, store: Any, stamp_ns: int, header: Any, info: Any, res
         if info is not None:
             found["camera_info"] = _with_header(info, header)
     if "relative" in job.outputs or "preview" in job.outputs:
-        relative = relative_depth(result.raw)
+        relative = 1.0 - result.raw.nearness()
         found["relative"] = _image(store, header, "32FC1", relative)
         found["preview"] = _image(store, header, "rgb8", colourise(1.0 - relative))
     return [
@@ -380,8 +379,3 @@ def _copy_connection(writer: Any, connection: Connection, store: Any) -> Any:
         serialization_format=extension.serialization_format,
         offered_qos_profiles=extension.offered_qos_profiles,
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from leadline.completion.conditioning import as_picture, sparse_condition
 from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
+from leadline.files.whole import whole_file
 from leadline.models import Codec
 from leadline.training.aligned import sampled
 from leadline.training.augment import Augmentation, augment
@@ -167,9 +167,8 @@ def write_cache(
         if path.exists() or not which(first // chunk):
             continue
         tensors = encode_views(codec, dataset, range(first, first + count), plan, bf16=bf16)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        save_file(tensors, temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as unfinished:
+            save_file(tensors, unfinished.path)
         report(f"encoded {first + count}/{len(dataset)}")
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from leadline.completion.conditioning import fill_nearest
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
+from leadline.sensors.filling import fill_nearest
 from leadline.types import BoolMap, FloatMap
 
 #: Where the sky lies when nothing is cut off: a little beyond the far quantile.

@@ -8,7 +8,6 @@ that was stopped and resumed is bit for bit the one that was not.
 from __future__ import annotations
 
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
+from leadline.files.whole import whole_file
 from leadline.training.ema import Ema
 from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
@@ -280,9 +280,8 @@ def _save(
         "ema": None if ema is None else ema.state_dict(),
         "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
     }
-    temporary = folder / f".{CHECKPOINT_NAME}"
-    torch.save(state, temporary)
-    os.replace(temporary, folder / CHECKPOINT_NAME)
+    with whole_file(folder / CHECKPOINT_NAME) as unfinished:
+        torch.save(state, unfinished.path)
 
 
 def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None, scaler: Any) -> int:

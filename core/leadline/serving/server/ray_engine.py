@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from leadline.errors import InputError
+from leadline.errors import InputError, first_line
 from leadline.serving.server.launch import Running
 from leadline.serving.worker.config import WorkerConfig
 
@@ -77,7 +77,7 @@ class _RayActor:
             if finished:
                 self._ray.get(self._done)
         except Exception as error:  # the actor, or the cluster itself, is gone
-            return f"Ray: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            return f"Ray: {type(error).__name__}: {first_line(error)}"
         return "it ended" if finished else None
 
     def kill(self) -> None:
