@@ -95,11 +95,15 @@ def test_points_and_relief(image, weights, tmp_path):
 
 
 def test_references_make_it_metric(image, weights, tmp_path):
-    points = ["--reference", "10,10,3.0", "--reference", "80,50,6.0", "--reference", "48,32,4.0"]
-    data = np.load(mesh(image, weights, tmp_path / "m.npz", "--cut", 1, *points))
+    assumed = np.load(mesh(image, weights, tmp_path / "a.npz", "--vertices", 0, "--cut", 1, "--near", 2, "--far", 5))
+    assumed_m = assumed["depth"].reshape(HEIGHT, WIDTH)
+    pixels = [(10, 10), (80, 50), (48, 32), (30, 55), (70, 12)]
+    points = [word for x, y in pixels for word in ("--reference", f"{x},{y},{2 * assumed_m[y, x]}")]
+    data = np.load(mesh(image, weights, tmp_path / "m.npz", "--vertices", 0, "--cut", 1, *points))
     assert data["metric"]
-    depth = data["depth"].reshape(HEIGHT, WIDTH)
-    assert depth[32, 48] == pytest.approx(4.0, rel=0.2)
+    depth_m = data["depth"].reshape(HEIGHT, WIDTH)
+    for x, y in pixels:
+        assert depth_m[y, x] == pytest.approx(2 * assumed_m[y, x], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import inference_options, model_options, out_option
+from leadline.cli.options import inference_options, model_options, out_option, sampled
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def command(
 
     if method == "depthfm" and _unset("model"):
         model = "depthfm-mini-completion"
+    options = sampled(model, options)
     estimator = load(model, device=device, precision=precision, vae=vae)
     camera = None if calibration is None else calibration.camera
     result = complete_with(

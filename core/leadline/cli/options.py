@@ -105,7 +105,7 @@ def model_options(function: F) -> F:
 
 
 def inference_options(function: F) -> F:
-    """--steps, --ensemble, --size, --seed."""
+    """--quality, --steps, --ensemble, --size, --seed; :func:`sampled` makes options of the network of them."""
     for option in (
         click.option("--seed", type=int, default=0, show_default=True, callback=_seed, help="Start noise."),
         click.option(
@@ -118,21 +118,39 @@ def inference_options(function: F) -> F:
         click.option(
             "--ensemble",
             type=int,
-            default=1,
-            show_default=True,
+            default=None,
             callback=_ensemble,
-            help="Maps that are averaged; more than 1 gives an uncertainty.",
+            help="Maps that are averaged; more than 1 gives an uncertainty.  [default: by --quality, 1]",
         ),
         click.option(
             "--steps",
             type=int,
             default=None,
             callback=_steps,
-            help="Network evaluations (NFE).  [default: the model's]",
+            help="Network evaluations (NFE).  [default: by --quality, the model's]",
+        ),
+        click.option(
+            "--quality",
+            type=click.Choice(["fast", "balanced", "fine"]),
+            default=None,
+            help="fast: one evaluation; balanced: the model's default; fine: more of them and an ensemble of 4.  [default: balanced]",
         ),
     ):
         function = option(function)
     return function
+
+
+def sampled(model: str, options: dict[str, Any]) -> dict[str, Any]:
+    """``options`` with steps and ensemble in the place of quality, as the model understands it.
+
+    Raises:
+        LeadlineError: The model is unknown, or does not take them.
+    """
+    from leadline.checkpoints.quality import sampling
+
+    quality = options.pop("quality")
+    steps, ensemble = sampling(model, quality, options["steps"], options["ensemble"])
+    return {**options, "steps": steps, "ensemble": ensemble}
 
 
 compile_option = click.option(

@@ -17,6 +17,7 @@ from leadline.cli.options import (
     inference_options,
     model_options,
     out_option,
+    sampled,
 )
 from leadline.cli.scene import camera_options, chosen_camera, metric_options, with_metres
 from leadline.errors import LeadlineError
@@ -143,6 +144,7 @@ def command(
     plan = naming.plan(inputs, out)
     for path in plan.skipped:
         click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
+    options = sampled(model, options)
     settings = Settings(model, weights_digest(model, vae, decoder), precision=precision, decoder=decoder, **options)
     run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, show)
     if settings.exr and video_format == "png":

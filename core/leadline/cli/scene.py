@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from leadline.cli.options import sampled
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ def with_metres(
 
 
 def reconstruct(
-    image: Path, *, model: str, vae: str | None, device: str, precision: str, steps: int | None, ensemble: int,
-    size: int | None, seed: int, focal_px: float | None, lens_mm: float | None, fov: float | None, near: float,
+    image: Path, *, model: str, vae: str | None, device: str, precision: str, quality: str | None, steps: int | None,
+    ensemble: int | None, size: int | None, seed: int, focal_px: float | None, lens_mm: float | None, fov: float | None, near: float,
     far: float, **evidence: Any,
 ) -> Scene:  # fmt: skip
     """Depth and camera of a photograph, by the options of the command line."""
@@ -160,11 +161,12 @@ def reconstruct(
     camera = chosen_camera(image, photo.shape[1], photo.shape[0], focal_px, lens_mm, fov)
     if not 0 < near < far:
         raise InputError(f"--near {near:g} and --far {far:g} are no range; near has to be smaller, and above 0")
+    network = sampled(model, {"quality": quality, "steps": steps, "ensemble": ensemble, "size": size, "seed": seed})
     from leadline.geometry.export import Scene
     from leadline.inference.estimator import load
 
     estimator = load(model, device=device, precision=precision, vae=vae)
-    prediction = estimator.predict(photo, steps=steps, ensemble=ensemble, size=size, seed=seed)
+    prediction = estimator.predict(photo, **network)
     return Scene.of(photo, with_metres(photo, prediction, camera, **evidence), camera, (near, far))
 
 

@@ -1,0 +1,72 @@
+"""Quality in one word: what it means is asked of the model. Imports no torch, so that mistakes are told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from leadline.checkpoints.capabilities import Capabilities, capabilities
+from leadline.errors import CheckpointError, InputError
+
+#: fast: one network evaluation. balanced: the model's own default, as in Python. fine: more evaluations where the model
+#: takes them, and an ensemble of 4.
+Quality = Literal["fast", "balanced", "fine"]
+
+#: Maps that "fine" averages.
+FINE_ENSEMBLE = 4
+#: Network evaluations of "fine" where a model takes several: the papers' figures level off there.
+FINE_STEPS = 4
+
+
+class Sampling(NamedTuple):
+    """Network evaluations (None: the model's default) and ensemble size."""
+
+    steps: int | None
+    ensemble: int
+
+
+def sampling(
+    model: str | Path, quality: Quality | None = None, steps: int | None = None, ensemble: int | None = None
+) -> Sampling:
+    """What to run a model with; ``steps`` and ``ensemble`` that are given win over ``quality``.
+
+    Raises:
+        InputError: The model does not take these steps, needs more than an image, gives no depth, or ``quality`` is
+            asked of a checkpoint that is not imported.
+        CheckpointError: There is no such model.
+    """
+    try:
+        known = capabilities(model)
+    except CheckpointError:
+        if not Path(model).exists():
+            raise
+        if quality is not None:
+            raise InputError(f"quality is for models by name; import {model} first (leadline import)") from None
+        return Sampling(steps, 1 if ensemble is None else ensemble)
+    refuse_misfits(known, steps)
+    chosen = _meaning(quality or "balanced", known)
+    return Sampling(chosen.steps if steps is None else steps, chosen.ensemble if ensemble is None else ensemble)
+
+
+def refuse_misfits(model: Capabilities, steps: int | None) -> None:
+    """Complain about steps that a model does not take.
+
+    Raises:
+        InputError: It does not.
+    """
+    if steps is None or (model.min_steps <= steps and (model.max_steps is None or steps <= model.max_steps)):
+        return
+    if model.max_steps == model.min_steps:
+        taken = f"exactly {model.min_steps}"
+    else:
+        taken = f"{model.min_steps} or more" if model.max_steps is None else f"{model.min_steps} to {model.max_steps}"
+    raise InputError(f"steps={steps}: {model.name} takes {taken}")
+
+
+def _meaning(quality: Quality, model: Capabilities) -> Sampling:
+    if quality == "fast":
+        return Sampling(model.min_steps, 1)
+    if quality == "balanced":
+        return Sampling(None, 1)
+    most = FINE_STEPS if model.max_steps is None else min(FINE_STEPS, model.max_steps)
+    return Sampling(max(model.default_steps, most), FINE_ENSEMBLE)
