@@ -87,6 +87,20 @@ class MeshOptions:
         max=0.95,
         subtype="FACTOR",
     )
+    steepest: FloatProperty(  # type: ignore[valid-type]
+        name="Steepest",
+        description="Surfaces that turn farther from the camera than this are cut, too: the soft ramps that models draw between an object "
+        "and what is behind it",
+        default=1.361357,
+        min=0.785398,
+        max=1.570796,
+        subtype="ANGLE",
+    )
+    keep_planes: BoolProperty(  # type: ignore[valid-type]
+        name="Keep Floors",
+        description="Do not cut floors, walls and roads, however flat the angle under which they are seen",
+        default=True,
+    )
     remove_sky: BoolProperty(  # type: ignore[valid-type]
         name="Remove Sky", description="Leave out what is far, smooth and reaches the upper border", default=False
     )

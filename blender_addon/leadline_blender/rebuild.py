@@ -39,6 +39,11 @@ def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: 
         sub = row.row()
         sub.active = options.use_cut
         sub.prop(options, "cut", text="")
+        if options.result == "PERSPECTIVE":
+            row = layout.row(heading="Steepest")
+            row.active = options.use_cut
+            row.prop(options, "steepest", text="")
+            row.prop(options, "keep_planes")
         row = layout.row(heading="Remove Sky")
         row.prop(options, "remove_sky", text="")
         sub = row.row()

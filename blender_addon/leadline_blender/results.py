@@ -136,7 +136,8 @@ def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Ca
     metres = _metres(depth, options)
     if options.result == "RELIEF":
         return relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
-    return perspective_mesh(metres, camera, **common)
+    steepest = math.degrees(options.steepest)
+    return perspective_mesh(metres, camera, steepest=steepest, keep_planes=options.keep_planes, **common)
 
 
 def _removed(

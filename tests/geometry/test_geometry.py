@@ -77,7 +77,7 @@ def test_adaptive_mesh_is_closed_spends_its_budget_and_keeps_the_shape():
     depth = hills(240, 320)
     depth[60:120, 80:200] = 1.5
     camera = Camera.default(320, 240)
-    mesh = perspective_mesh(depth, camera, target_faces=20_000)
+    mesh = perspective_mesh(depth, camera, steepest=90, target_faces=20_000)
     assert 15_000 < len(mesh.faces) <= 20_000
     _, uses = edges_of(mesh.triangles())
     assert uses.max() == 2, "an edge with more than two faces"
@@ -327,7 +327,7 @@ def test_the_adaptive_target_is_met_although_outlines_are_kept(target):
     depth = hills(480, 640)
     for row, column in rng.integers(0, [460, 620], (150, 2)):
         depth[row : row + 16, column : column + 16] = 1.5
-    mesh = perspective_mesh(depth, Camera.default(640, 480), target_faces=target)
+    mesh = perspective_mesh(depth, Camera.default(640, 480), steepest=90, target_faces=target)
     assert len(mesh.faces) == pytest.approx(target, rel=0.05)
 
 
@@ -369,3 +369,67 @@ def test_exif_orientation_of_maps_and_texture_coordinates(orientation):
 def test_orientation_of_files_without_one(tmp_path):
     assert orientation_from_photo(tmp_path / "absent.jpg") == 1
     assert orientation_from_bytes(jpeg_with_exif("<", [(0x0112, 3, struct.pack("<H", 9))])) == 1
+
+
+def room_depth(camera: Camera) -> np.ndarray:
+    """Floor, ceiling, walls, a box on the floor, a board and a pole before the back wall."""
+    y, x = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
+    rays = camera.rays(x, y)
+    with np.errstate(divide="ignore"):
+        planes = [
+            np.full(x.shape, 5.0),
+            -1.4 / rays[..., 1],
+            1.5 / rays[..., 1],
+            -2.2 / rays[..., 0],
+            2.5 / rays[..., 0],
+        ]
+    depth = np.min([np.where(plane > 0, plane, np.inf) for plane in planes], axis=0)
+    for left, right, top, bottom, distance in (
+        (-0.9, -0.1, 0.2, -1.4, 2.2),
+        (0.4, 1.3, 1.0, -0.4, 3.0),
+        (0.0, 0.15, 1.4, -1.4, 1.7),
+    ):
+        hit_x, hit_y = rays[..., 0] * distance, rays[..., 1] * distance
+        inside = (hit_x > left) & (hit_x < right) & (hit_y < top) & (hit_y > bottom) & (distance < depth)
+        depth[inside] = distance
+    return depth
+
+
+def steep_share(mesh, degrees: float = 80.0) -> float:
+    """Share of a mesh's area whose normal is more than so many degrees away from the line of sight."""
+    a, b, c = (mesh.vertices[mesh.triangles()[:, i]].astype(np.float64) for i in range(3))
+    normals = np.cross(b - a, c - a)
+    areas = np.linalg.norm(normals, axis=1)
+    sight = -(a + b + c)
+    sight /= np.linalg.norm(sight, axis=1, keepdims=True)
+    cosine = np.einsum("ij,ij->i", normals, sight) / np.maximum(areas, 1e-30)
+    return float(areas[cosine < np.cos(np.radians(degrees))].sum() / areas.sum())
+
+
+@pytest.mark.parametrize("sigma_px", [0.0, 4.0, 8.0, 16.0])
+def test_blurred_silhouettes_are_cut_at_any_width(sigma_px):
+    """Sigma as for a photograph of 1200 pixels; the lattice here has a third of them."""
+    from scipy import ndimage
+
+    camera, sigma = Camera.default(400, 300), sigma_px / 3
+    sharp = room_depth(camera)
+    true = silhouette_cells(sharp, 0.1)
+    assert true.sum() > 1000
+    blurred = ndimage.gaussian_filter(sharp, sigma, mode="nearest").astype(np.float32) if sigma else sharp
+    cut = silhouette_cells(blurred, 0.1, camera.focal_px)
+    distance = ndimage.distance_transform_edt(~cut)
+    assert np.mean(distance[true] <= 1.5 * sigma + 1.5) > 0.99
+    uncut = steep_share(perspective_mesh(blurred, camera, cut=1.0))
+    left = steep_share(perspective_mesh(blurred, camera))
+    print(f"sigma {sigma_px:g}: {uncut:.3f} of the surface is steeper than 80 degrees, {left:.4f} once cut")
+    assert uncut > 0.1
+    assert left <= 0.03
+    assert cut.mean() < 0.3
+
+
+def test_planes_are_kept_however_steep_unless_asked():
+    camera = Camera.default(400, 300)
+    depth = floor_depth(camera)
+    assert not silhouette_cells(depth, 0.1, camera.focal_px)[170:].any()
+    assert silhouette_cells(depth, 0.1, camera.focal_px, keep_planes=False)[155:165].all()
+    assert steep_share(perspective_mesh(depth, camera, keep_planes=False)) < 0.001

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from leadline.geometry.adaptive import adaptive_faces
 from leadline.geometry.camera import Camera
 from leadline.geometry.lattice import Lattice
-from leadline.geometry.silhouettes import silhouette_cells
+from leadline.geometry.silhouettes import STEEPEST_DEGREES, silhouette_cells
 from leadline.types import BoolMap, FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -144,6 +144,8 @@ def perspective_mesh(
     *,
     uncertainty: FloatArray | None = None,
     cut: float = CUT_THRESHOLD,
+    steepest: float = STEEPEST_DEGREES,
+    keep_planes: bool = True,
     removed: BoolMap | None = None,
     long_edge: int = 0,
     target_faces: int = 0,
@@ -154,6 +156,9 @@ def perspective_mesh(
     Args:
         depth: (H, W) > 0 along the camera's axis, metres.
         camera: Of the photograph; ``depth`` may be of another resolution, but of the same picture.
+        steepest: Where something is cut at all, ramps steeper than this are, too; degrees between the surface's normal
+            and the line of sight. 90: none.
+        keep_planes: Do not cut what is steep but goes on linearly, such as a floor towards the horizon.
         uncertainty, cut, removed, long_edge, target_faces, edges: As for :func:`relief_mesh`.
     """
     height, width = depth.shape
@@ -162,7 +167,8 @@ def perspective_mesh(
 
     def over(lattice: Lattice, block: int) -> Mesh:
         on_lattice = lattice.depth(depth)
-        dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut)
+        focal = camera.focal_px * (lattice.columns - 1) / camera.width
+        dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut, focal, steepest, keep_planes)
         x_px = (lattice.x_px * (camera.width / width)).astype(np.float32)
         y_px = (lattice.y_px * (camera.height / height)).astype(np.float32)
         points = camera.unproject(x_px, y_px[:, None], on_lattice)

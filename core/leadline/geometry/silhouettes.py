@@ -1,12 +1,16 @@
 """Where one object ends and another begins behind it: the cells of the lattice that must not be bridged.
 
-A steep surface is not an edge. Seen in perspective, the disparity of a plane is linear in the image, however flat the
-angle under which it is seen (a floor towards the horizon); so what counts is the change of disparity beyond what the
-slopes on either side continue to. Networks draw an edge as a ramp of a few pixels; the whole ramp is cut.
+Two criteria, either of which cuts. *Jump*: the disparity changes by more than the slopes on either side continue to.
+*Angle*: the surface turns so far from the viewer that it is almost a line of sight, as the ramps are that networks draw,
+however wide, where one object covers another.
+
+A steep surface is not always an edge. Seen in perspective, the disparity of a plane is linear in the image, however flat
+the angle under which it is seen (a floor towards the horizon). Neither criterion cuts what goes on linearly.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,15 +22,30 @@ from leadline.types import BoolMap, FloatMap
 RAMP_SHARE = 0.004
 #: Within a ramp, steps at least this share of the mean step belong to it.
 RAMP_STEP = 0.5
+#: Angle between a surface's normal and the line of sight, degrees, beyond which it counts as a ramp.
+STEEPEST_DEGREES = 78.0
+#: A plane goes on linearly over these shares of the lattice's long edge, a ramp over none of them.
+PLANE_SHARES = (0.03, 0.06, 0.12)
+#: How far the change over such a stretch may be from what the slope at its start says, as a share of that.
+PLANE_TOLERANCE = 0.2
 
 
-def silhouette_cells(depth: npt.NDArray[np.floating[Any]], threshold: float) -> BoolMap:
+def silhouette_cells(
+    depth: npt.NDArray[np.floating[Any]],
+    threshold: float,
+    focal: float | None = None,
+    steepest: float = STEEPEST_DEGREES,
+    keep_planes: bool = True,
+) -> BoolMap:
     """Cells (rows-1, columns-1) that cross a silhouette.
 
     Args:
         depth: (rows, columns) of the lattice, > 0.
         threshold: Relative jump that counts, in (0, 1): 0.1 cuts where the nearer side lies 10 % nearer than the
             farther one. At 1 or above nothing is cut.
+        focal: Focal length in steps of the lattice, for the angle criterion; None: only jumps are cut.
+        steepest: Degrees between a surface's normal and the line of sight, in (0, 90), from which a ramp is cut.
+        keep_planes: Do not cut what is steep but goes on linearly, such as a floor; False: cut whatever is too steep.
     """
     rows, columns = depth.shape
     cells = np.zeros((rows - 1, columns - 1), np.bool_)
@@ -38,7 +57,38 @@ def silhouette_cells(depth: npt.NDArray[np.floating[Any]], threshold: float) -> 
     cells |= across[:-1] | across[1:]
     down = _cut_edges(disparity, 0, reach, threshold)
     cells |= down[:, :-1] | down[:, 1:]
+    if focal is not None:
+        cells |= _ramps(disparity, focal, steepest, keep_planes)
     return cells
+
+
+def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool) -> BoolMap:
+    """Cells steeper than the limit; if ``keep_planes``, only those that are no part of a plane."""
+    down = np.diff(disparity, axis=0)
+    across = np.diff(disparity, axis=1)
+    slope = np.stack([0.5 * (down[:, :-1] + down[:, 1:]), 0.5 * (across[:-1] + across[1:])])
+    size = np.hypot(*slope)
+    middle = 0.25 * (disparity[:-1, :-1] + disparity[1:, :-1] + disparity[:-1, 1:] + disparity[1:, 1:])
+    # The surface rises by d(ln depth) · depth while it moves by depth / focal across the line of sight.
+    ramps = np.asarray(size * focal > math.tan(math.radians(steepest)) * middle)
+    if not keep_planes:
+        return ramps
+    rows, columns = np.nonzero(ramps)
+    direction = slope[:, rows, columns] / size[rows, columns]
+    here, rise = middle[rows, columns], size[rows, columns]
+    planes = [np.ones(len(rows), np.bool_), np.ones(len(rows), np.bool_)]
+    long_edge = max(disparity.shape)
+    for share in PLANE_SHARES:
+        for side, sign in enumerate((1.0, -1.0)):
+            step = sign * max(share * long_edge, 2.0)
+            row = rows + np.rint(step * direction[0]).astype(np.intp)
+            column = columns + np.rint(step * direction[1]).astype(np.intp)
+            inside = (row >= 0) & (column >= 0) & (row < middle.shape[0]) & (column < middle.shape[1])
+            there = middle[np.where(inside, row, 0), np.where(inside, column, 0)]
+            expected = step * rise
+            planes[side] &= inside & (np.abs(there - here - expected) <= PLANE_TOLERANCE * np.abs(expected))
+    ramps[rows, columns] = ~(planes[0] | planes[1])
+    return ramps
 
 
 def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float) -> BoolMap:
