@@ -68,6 +68,15 @@ def server() -> Iterator[Server]:
         yield stack.enter_context(serving(models, limits=limits))
 
 
+@pytest.fixture(scope="module")
+def http() -> Iterator[Server]:
+    """A server that also speaks HTTP."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("PYTHONPATH", HERE)
+        limits = Limits(megapixels=2.0, image_bytes=4 << 20, ensemble=8)
+        yield stack.enter_context(serving({"quick": {}, "slow": {"step_s": 0.2}}, http_port=0, limits=limits))
+
+
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with Client(server.address, timeout_s=30) as connected:

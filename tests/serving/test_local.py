@@ -110,7 +110,7 @@ def test_an_isolated_server_takes_nothing_from_python_variables(
     monkeypatch.setenv("PYTHONHOME", str(tmp_path / "no such home"))
     monkeypatch.setenv(local.PYTHON_VARIABLE, sys.executable)
     assert find_interpreter(isolated=True) == Path(sys.executable)
-    with LocalServer(models=["mini"], isolated=True) as server:
+    with LocalServer(models=["fiffdepth-mini"], isolated=True) as server:
         assert server.running
     assert not list(tmp_path.rglob("was_run"))
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "Score models on data sets, by each paper's protocol.",
     "train": "Train a model by one of the three papers' recipes.",
     "serve": "Run the inference server.",
+    "ui": "Depth from photographs in the browser.",
     "keys": "Create and list the keys of a server's clients.",
     "ros": "Run the ROS 2 depth node.",
     "bag": "Add depth topics to a recorded ROS 2 bag, without ROS.",

@@ -124,6 +124,13 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     type=click.Path(path_type=Path),
     help="Encrypt, and let in only clients with keys of this ring (see `leadline keys`).",
 )
+@click.option(
+    "--http",
+    "http_port",
+    type=click.IntRange(0, 65535),
+    help="Also serve HTTP at this port: POST /v1/predict, /openapi.json, and a page for people.",
+)
+@click.option("--http-host", default="127.0.0.1", show_default=True, help="Address for --http.")
 @click.option("--insecure", is_flag=True, help="Allow an address that others can reach without keys.")
 @click.option(
     "--metrics-port",
@@ -162,6 +169,8 @@ def command(
     from leadline.serving.server.server import serve
 
     configure(rest["log_style"], rest["log_level"])
+    if rest["http_port"] is not None:
+        need_http()
     given: dict[str, Any] = {
         "queue": queue,
         "queue_per_client": queue_per_client,
@@ -176,9 +185,7 @@ def command(
     limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     if rate is not None:
         limits = replace(limits, burst=max(1, int(2 * rate)))
-    chosen = _named(models) or _present()
-    if rest["loader"] == DEFAULT_LOADER:
-        _check_weights(chosen)
+    chosen = to_serve(models, rest["loader"])
     config = ServerConfig(
         models=chosen,
         max_members=max_batch,
@@ -190,11 +197,12 @@ def command(
         **rest,
     )
 
-    def tell(address: str) -> None:
+    def tell(address: str, http_address: str | None) -> None:
         if announce:
-            click.echo(json.dumps({"listening": address}))
+            click.echo(json.dumps({"listening": address, "http": http_address}))
         else:
-            click.echo(f"leadline: serving {', '.join(config.models)} at {address}", err=True)
+            also = f" and {http_address}" if http_address else ""
+            click.echo(f"leadline: serving {', '.join(config.models)} at {address}{also}", err=True)
 
     parts: dict[str, Any] = {}
     if engine == "ray":
@@ -203,6 +211,30 @@ def command(
         launcher = RayLauncher(ray_address, gpus_per_worker, float(rest["threads"] or 1))
         parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
     serve(config, tell, end_with_stdin, lambda: _named(models) or _present(), **parts)
+
+
+def to_serve(models: tuple[str, ...], loader: str) -> dict[str, str]:
+    """Name → what the loader takes, of the models that were named, or of all that are here.
+
+    Raises:
+        InputError, CheckpointError: One of them cannot be served.
+    """
+    chosen = _named(models) or _present()
+    if loader == DEFAULT_LOADER:
+        _check_weights(chosen)
+    return chosen
+
+
+def need_http() -> None:
+    """Complain if what HTTP needs is not installed.
+
+    Raises:
+        InputError: It is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        raise InputError("HTTP needs packages that are not installed; run: pip install 'leadline[http]'")
 
 
 def _named(models: tuple[str, ...]) -> dict[str, str]:

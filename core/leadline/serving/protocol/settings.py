@@ -38,6 +38,8 @@ class ServerConfig:
         step_s: How long one step may take; as much again for each megapixel × member.
         metrics_port: Port for ``/metrics`` and ``/health``; None: only on request over ZeroMQ.
         metrics_host: Address for it.
+        http_port: Port of the HTTP interface; None: there is none.
+        http_host: Address for it.
     """
 
     bind: str
@@ -65,5 +67,7 @@ class ServerConfig:
     step_s: float = 60.0
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    http_port: int | None = None
+    http_host: str = "127.0.0.1"
     log_style: str = "json"
     log_level: str = "info"

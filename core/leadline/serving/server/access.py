@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from leadline.serving.logs import log
+from leadline.serving.protocol.addresses import client_by_address
 
 #: Descriptors that the front keeps for itself: sockets, workers, decoders, logs, lent memory.
 RESERVED_DESCRIPTORS = 256
@@ -84,11 +84,20 @@ class _Silent:
 
 @dataclass(frozen=True)
 class Connection:
-    """One peer of the listening socket: its descriptor, its address as the system tells it, and whose it is."""
+    """The way back to who sent a message.
 
-    descriptor: int
-    peer: str
+    Attributes:
+        route: Its name at the socket.
+        client: Whose it is.
+        descriptor, peer: Of the connection to the listening socket; -1 and what the gateway says for one of HTTP.
+        inner: It came through the gateway.
+    """
+
+    route: bytes
     client: str
+    descriptor: int = -1
+    peer: str = ""
+    inner: bool = False
 
 
 class Doorkeeper:
@@ -139,7 +148,7 @@ class Doorkeeper:
         if known is None:
             descriptor = first.get(zmq.SRCFD)
             peer = self.open.get(descriptor) or _peer(descriptor)
-            known = Connection(descriptor, peer, _client(route, first, with_keys, peer))
+            known = Connection(route, _client(route, first, with_keys, peer), descriptor, peer)
             if len(self._known) > 4 * self._most:
                 self._known.clear()
             self._known[route] = known
@@ -148,7 +157,7 @@ class Doorkeeper:
 
     def cut(self, connection: Connection) -> bool:
         """End a connection; whether it was still there."""
-        self._known.pop(next((r for r, c in self._known.items() if c is connection), b""), None)
+        self._known.pop(connection.route, None)
         return _shut(connection.descriptor, connection.peer)
 
     def of(self, names: set[str]) -> list[Connection]:
@@ -190,11 +199,7 @@ def _client(route: bytes, first: Any, with_keys: bool, peer: str) -> str:
     if with_keys:
         with contextlib.suppress(zmq.ZMQError):
             return f"key:{first.get('User-Id')}"
-    try:
-        host = ipaddress.ip_address(peer.rpartition(":")[0])
-    except ValueError:  # a socket file, or the peer is gone already
-        return f"connection:{route.hex()}"
-    return f"connection:{route.hex()}" if host.is_loopback else f"address:{host}"
+    return client_by_address(peer.rpartition(":")[0], route.hex())
 
 
 def _peer(descriptor: int) -> str:

@@ -51,6 +51,7 @@ class Entrance:
         self._context, self._frame_bytes, self._ring, self._worker_key = context, frame_bytes, ring, worker_key
         self._metrics = metrics
         self._most = connection_budget()
+        self._inner: zmq.Socket[Any] | None = None
         self.has_keys = ring is not None
         self._gate = Gate(context, self._allowed, lambda: metrics.count("refused_connections_total"))
         try:
@@ -59,10 +60,22 @@ class Entrance:
             self._gate.stop()
             raise
 
+    def open_inner(self, address: str) -> str:
+        """Listen for the gateway, whose messages begin with whose they are; the address to tell it."""
+        self._inner = inner = self._context.socket(zmq.ROUTER)
+        inner.linger, inner.rcvhwm, inner.sndhwm = 0, 0, 1000
+        inner.router_mandatory = True
+        inner.bind(address)
+        return str(inner.last_endpoint.decode().rstrip("\0"))
+
     @property
     def sockets(self) -> tuple[zmq.Socket[Any], ...]:
         """What to wait for; new ones after :meth:`reopen`."""
-        return self._socket, self._door.monitor
+        return (
+            (self._socket, self._door.monitor)
+            if self._inner is None
+            else (self._socket, self._door.monitor, self._inner)
+        )
 
     @property
     def connections(self) -> int:
@@ -75,20 +88,27 @@ class Entrance:
             for address in self._door.watch():
                 self._metrics.count("refused_connections_total")
                 log("refused connection", WARNING, address=address, reason="it showed no valid key or spoke no ZeroMQ")
-        return self._socket in ready
+        return self._socket in ready or self._inner in ready
 
-    def messages(self, most: int) -> Iterator[tuple[Connection, bytes, list[Any]]]:
-        """Messages that are there, up to ``most``: who sent it, the way back, and its frames."""
+    def messages(self, most: int) -> Iterator[tuple[Connection, list[Any]]]:
+        """Messages that are there, up to ``most`` of each entrance: who sent it, and its frames."""
+        if self._inner is not None:
+            for _ in range(most):
+                if (message := next_message(self._inner)) is None:
+                    break
+                route, *frames = message
+                if frames:
+                    client = frames[0].bytes.decode(errors="replace")
+                    yield Connection(route.bytes, client, inner=True), frames[1:]
         for _ in range(most):
             if (message := next_message(self._socket)) is None:
                 return
             route, *frames = message
-            name = route.bytes
-            yield self._door.connection(name, frames[0] if frames else route, self.has_keys), name, frames
+            yield self._door.connection(route.bytes, frames[0] if frames else route, self.has_keys), frames
 
     def cut(self, connection: Connection, reason: str) -> None:
         """End one connection."""
-        if self._door.cut(connection):
+        if not connection.inner and self._door.cut(connection):
             self._metrics.count("cut_connections_total")
             log("cut connection", WARNING, address=connection.peer, client=connection.client, reason=reason)
 
@@ -97,10 +117,11 @@ class Entrance:
         for connection in self._door.of(clients):
             self.cut(connection, reason)
 
-    def send(self, route: bytes, header: Mapping[str, Any], bodies: Sequence[Any] = ()) -> bool:
+    def send(self, to: Connection, header: Mapping[str, Any], bodies: Sequence[Any] = ()) -> bool:
         """Whether the client is still there."""
+        socket = self._inner if to.inner and self._inner is not None else self._socket
         try:
-            send_message(self._socket, [route, *wire.pack(header, bodies)], zmq.NOBLOCK)
+            send_message(socket, [to.route, *wire.pack(header, bodies)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             self._metrics.count("undelivered_total")
             return error.errno == zmq.EAGAIN and header["op"] == "progress"  # it is only slow: the next one will do
@@ -126,6 +147,8 @@ class Entrance:
     def close(self) -> None:
         """Send what is on its way (for a second) and close."""
         self._close_socket(linger=1000)
+        if self._inner is not None:
+            self._inner.close(1000)
         self._gate.stop()
 
     def _open(self, address: str) -> None:

@@ -25,6 +25,7 @@ import leadline
 from leadline.errors import InputError
 from leadline.serving.client.keys import Guest, KeyRing, new_pair
 from leadline.serving.folders import PrivateFolder
+from leadline.serving.http.config import GatewayConfig
 from leadline.serving.logs import dropped, log
 from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, pixels, wire
@@ -36,6 +37,7 @@ from leadline.serving.server.access import Connection
 from leadline.serving.server.batching import Batcher, RateLimiter, Ticket, network_megapixels
 from leadline.serving.server.decoders import Decoders, Picture
 from leadline.serving.server.entrance import Entrance
+from leadline.serving.server.gateway import Gateway, listening
 from leadline.serving.server.launch import Launcher, LocalLauncher
 from leadline.serving.server.lender import Block, Lender
 from leadline.serving.server.metrics import Metrics
@@ -81,7 +83,7 @@ class _Work:
     """What the server keeps with a ticket: how to answer it, and what it last said."""
 
     key: tuple[str, str]
-    route: bytes
+    to: Connection
     bodies: list[Any]
     asked: messages.Predict
     told: float
@@ -111,6 +113,8 @@ class Server:
                 f"{config.bind} can be reached by others: use --keys (see `leadline keys`), bind to 127.0.0.1, "
                 "or say --insecure"
             )
+        _check_http(config)
+        self.http_address: str | None = None
         self.config, self.limits, self._clock = config, config.limits, clock
         self.metrics = Metrics()
         self._began = clock()
@@ -199,7 +203,32 @@ class Server:
             self._page = OperationsPage(
                 config.metrics_host, config.metrics_port, self.metrics.registry, self.live, self.ready
             )
+        self._gateway: Gateway | None = None
+        if config.http_port is not None:
+            self._open_http(config.http_host, config.http_port)
         self._watch()
+
+    def _open_http(self, host: str, port: int) -> None:
+        """Have a process of its own speak HTTP for us."""
+        config = self.config
+        if self._folder is None or sys.platform == "win32":
+            raise InputError("--http needs a front with workers on this machine, and Linux or macOS")
+        self._http = listening(host, port)
+        port = self._http.getsockname()[1]
+        local = is_local(_tcp(host))
+        self.http_address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._gateway = Gateway(
+            GatewayConfig(
+                self._http.fileno(),
+                self._entrance.open_inner(f"ipc://{self._folder.path / 'gateway'}"),
+                config.limits,
+                config.keys,
+                ("localhost", "127.0.0.1", "[::1]", "::1", host) if local else (),
+                config.log_style,
+                config.log_level,
+            )
+        )
+        self._gateway.start()
 
     def _watch(self) -> None:
         """What to wait for."""
@@ -269,6 +298,9 @@ class Server:
     def _close(self) -> None:
         for ticket in list(self._tickets.values()):
             self._fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
+        if self._gateway is not None:
+            self._gateway.stop()
+            self._http.close()
         self._decoders.close()
         self._pool.close()
         self._wake_in.close()
@@ -318,60 +350,60 @@ class Server:
 
     def _hear(self) -> None:
         now, read = self._clock(), 0
-        for connection, route, frames in self._entrance.messages(MOST_DROPPED):
+        for sender, frames in self._entrance.messages(MOST_DROPPED):
             try:
-                if self._rates.allows(connection.client, now):
+                if self._rates.allows(sender.client, now):
                     read += 1
-                    self._receive(connection.client, route, frames)
+                    self._receive(sender, frames)
                 else:
-                    self._refuse(connection, route, frames, now)
+                    self._refuse(sender, frames, now)
             except Exception:  # a mistake of ours must not be every client's
                 log("message failed", ERROR, exc_info=True)
             if read >= MOST_READ:  # then the workers get their turn
                 return
 
-    def _refuse(self, connection: Connection, route: bytes, frames: list[Any], now: float) -> None:
+    def _refuse(self, to: Connection, frames: list[Any], now: float) -> None:
         """A message beyond its client's rate, before anything in it is looked at."""
-        client = connection.client
+        client = to.client
         self._unread[client] += 1
         if self._unread[client] > FLOOD_BURSTS * self.limits.burst:
-            self._entrance.cut(connection, "it sends far more messages than it may")
+            self._entrance.cut(to, "it sends far more messages than it may")
             self._unread[client] = 0
         if self._answers.allows(client, now):
             known = wire.peek_id([frame.buffer for frame in frames])
             text = f"more than {self.limits.rate_per_s:g} messages per second"
-            self._entrance.send(route, wire.reply_header(messages.Failure(known, "rate_limited", text)))
+            self._entrance.send(to, wire.reply_header(messages.Failure(known, "rate_limited", text)))
 
     def _quota(self, client: str) -> Quota:
         guest = self._guests.get(client)
         return EVERYBODY if guest is None else guest.quota
 
-    def _receive(self, client: str, route: bytes, frames: list[Any]) -> None:
+    def _receive(self, to: Connection, frames: list[Any]) -> None:
         now = self._clock()
         try:
             request = wire.read_request([frame.buffer for frame in frames], self.limits)
             self.metrics.count("requests_total", op=type(request).__name__.lower())
             if isinstance(request, messages.Predict):
-                self._admit(request, route, client, frames[2:], now)
+                self._admit(request, to, frames[2:], now)
             elif isinstance(request, messages.Cancel):
-                self._cancel(request, route, client)
+                self._cancel(request, to)
             else:
-                self._inform(request, route)
+                self._inform(request, to)
         except WireError as error:
             if error.code == "bad_request":
                 self.metrics.count("malformed_total")
-                log("refused message", DEBUG, client=client, code=error.code, reason=str(error))
+                log("refused message", DEBUG, client=to.client, code=error.code, reason=str(error))
             else:
-                self._outcome(error.code, "", client)
-            self._entrance.send(route, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
+                self._outcome(error.code, "", to.client)
+            self._entrance.send(to, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
 
-    def _admit(self, request: messages.Predict, route: bytes, client: str, bodies: list[Any], now: float) -> None:
-        key = self._key(client, route, request)
+    def _admit(self, request: messages.Predict, to: Connection, bodies: list[Any], now: float) -> None:
+        key = self._key(to, request)
         known = self._tickets.get(key)
         if known is not None:
-            if known.data.route == route or _plainly(known.data.asked) != _plainly(request):
+            if known.data.to == to or _plainly(known.data.asked) != _plainly(request):
                 raise WireError("another request with this id is on its way; give each its own", id=request.id)
-            known.data.route, known.data.told = route, 0.0  # asked again after a broken connection: answer there
+            known.data.to, known.data.told = to, 0.0  # asked again after a broken connection: answer there
             return
         if self._stop.is_set():
             raise WireError("the server is stopping; try again when it is back", "shutting_down", request.id)
@@ -391,9 +423,9 @@ class Server:
         megapixels = network_megapixels(shape, request.size, info.get("default_size") or USUAL_SIZE_PX)
         block = None if request.block is None else self._block(request, shape)
         nbytes = sum(len(body) for body in bodies)
-        work = _Work(key, route, bodies, asked, told=now - TICK_S + LONGEST_SLEEP_S)
+        work = _Work(key, to, bodies, asked, told=now - TICK_S + LONGEST_SLEEP_S)
         deadline = now + (request.deadline_s or 0.0)
-        ticket = Ticket(client, request, shape, nbytes, now, deadline, block=block, data=work, megapixels=megapixels)
+        ticket = Ticket(to.client, request, shape, nbytes, now, deadline, block=block, data=work, megapixels=megapixels)
         ticket.ready = not encoded
         self._check_work(ticket, info.get("default_steps") or 1)
         for old in self._batcher.admit(ticket):
@@ -433,19 +465,19 @@ class Server:
             )
         return block
 
-    def _key(self, client: str, route: bytes, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
+    def _key(self, to: Connection, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
         """What tells a request from all others: a session where the client has one, else its connection. Clients with
         keys cannot reach into each other's sessions."""
-        owner = client if client.startswith("key:") else ""
-        return f"{owner}/{request.session or route.hex()}", request.id
+        owner = to.client if to.inner or to.client.startswith("key:") else ""
+        return f"{owner}/{request.session or to.route.hex()}", request.id
 
-    def _cancel(self, request: messages.Cancel, route: bytes, client: str) -> None:
-        ticket = self._tickets.get(self._key(client, route, request))
+    def _cancel(self, request: messages.Cancel, to: Connection) -> None:
+        ticket = self._tickets.get(self._key(to, request))
         if ticket is None:
             raise WireError("there is no such request; it may be done", "unknown_job", request.id)
         self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
 
-    def _inform(self, request: messages.Hello | messages.Status, route: bytes) -> None:
+    def _inform(self, request: messages.Hello | messages.Status, to: Connection) -> None:
         common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": messages.PROTOCOL}
         loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
         if isinstance(request, messages.Hello):
@@ -454,7 +486,7 @@ class Server:
                 for name in self.config.models
             ]
             self._entrance.send(
-                route,
+                to,
                 {
                     "op": "hello",
                     **common,
@@ -491,7 +523,7 @@ class Server:
         }
         if request.metrics:
             status["metrics"] = self.metrics.render()
-        self._entrance.send(route, status)
+        self._entrance.send(to, status)
 
     # --- work
 
@@ -589,7 +621,7 @@ class Server:
         position = 0 if running else self._batcher.position(ticket)
         stage = "silent" if running and self._pool.quiet_s(ticket, now) > QUIET_S else work.stage
         header = wire.reply_header(messages.Progress(ticket.request.id, stage, work.fraction, position))
-        if not self._entrance.send(work.route, header):
+        if not self._entrance.send(work.to, header):
             self._drop(ticket, None)
 
     def on_progress(self, ticket: Ticket, stage: str, fraction: float) -> None:
@@ -604,12 +636,12 @@ class Server:
         header = {"op": "result", "id": ticket.request.id, **result}
         queued = (ticket.data.started or now) - ticket.arrived
         header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
-        delivered = self._entrance.send(ticket.data.route, header, bodies)  # first of all: somebody waits
+        delivered = self._entrance.send(ticket.data.to, header, bodies)  # first of all: somebody waits
         self._forget(ticket)
         self._outcome("ok", ticket.request.model or "", ticket.client)
         self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
         self.metrics.observe("request_seconds", now - ticket.arrived, model=ticket.request.model or "")
-        log("done", client=ticket.client, job=ticket.request.id, model=ticket.request.model,
+        log("done", client=ticket.client, job=ticket.request.id, trace=ticket.request.trace, model=ticket.request.model,
             queue_s=round(queued, 4), total_s=round(now - ticket.arrived, 4))  # fmt: skip
         if not delivered:
             return []
@@ -632,7 +664,15 @@ class Server:
         self._batcher.put_back(again)
 
     def _fail(self, ticket: Ticket, code: str, message: str) -> None:
-        log("failed", WARNING, client=ticket.client, job=ticket.request.id, code=code, reason=message)
+        log(
+            "failed",
+            WARNING,
+            client=ticket.client,
+            job=ticket.request.id,
+            trace=ticket.request.trace,
+            code=code,
+            reason=message,
+        )
         self._end(ticket, messages.Failure(ticket.request.id, code, message))
 
     def _drop(self, ticket: Ticket, failure: messages.Failure | None) -> None:
@@ -646,7 +686,7 @@ class Server:
         code = failure.code if failure is not None else "client_gone"
         self._outcome(code, ticket.request.model or "", ticket.client)
         if failure is not None:
-            self._entrance.send(ticket.data.route, wire.reply_header(failure))
+            self._entrance.send(ticket.data.to, wire.reply_header(failure))
 
     def _outcome(self, code: str, model: str, client: str) -> None:
         name = client.removeprefix("key:") if client.startswith("key:") else ""
@@ -695,7 +735,7 @@ class Server:
         if gone:
             self._entrance.cut_clients(gone, "its key was removed")
             for ticket in [ticket for ticket in self._tickets.values() if ticket.client in gone]:
-                self._drop(ticket, None)
+                self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the key was removed"))
 
     def _recycle(self, held: int) -> None:
         """If memory runs away, drop every connection; see :meth:`Entrance.reopen`."""
@@ -707,7 +747,7 @@ class Server:
 
 def serve(
     config: ServerConfig,
-    announce: Callable[[str], None],
+    announce: Callable[[str, str | None], None],
     end_with_stdin: bool = False,
     models: Callable[[], Mapping[str, str]] | None = None,
     **parts: Any,
@@ -716,7 +756,7 @@ def serve(
 
     Args:
         config: How.
-        announce: Told the address once it is bound.
+        announce: Told the address, and that of HTTP, once they are bound.
         end_with_stdin: For servers that another process started for itself.
         models: What to serve after SIGHUP.
         **parts: Further arguments of :class:`Server`.
@@ -728,7 +768,7 @@ def serve(
         signal.signal(number, lambda *_: server.stop())
     if end_with_stdin:
         threading.Thread(target=_stop_with_stdin, args=(server,), daemon=True).start()
-    announce(server.address)
+    announce(server.address, server.http_address)
     server.run()
 
 
@@ -738,6 +778,22 @@ def _stop_with_stdin(server: Server) -> None:
             continue
     server.stop()
     server.stop()  # whoever started us is gone: there is nobody to finish for
+
+
+def _check_http(config: ServerConfig) -> None:
+    if (
+        config.http_port is not None
+        and config.keys is None
+        and not config.insecure
+        and not is_local(_tcp(config.http_host))
+    ):
+        raise InputError(
+            f"{config.http_host} can be reached by others: use --keys, --http-host 127.0.0.1, or say --insecure"
+        )
+
+
+def _tcp(host: str) -> str:
+    return f"tcp://[{host}]:1" if ":" in host else f"tcp://{host}:1"
 
 
 def _plainly(request: messages.Predict) -> messages.Predict:

@@ -1,0 +1,291 @@
+"""The HTTP interface: ``POST /v1/predict``, the models, health, and one page for people."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import leadline
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.errors import LeadlineError
+from leadline.serving.client.keys import KeyRing, digest
+from leadline.serving.http import outputs
+from leadline.serving.http.config import GatewayConfig
+from leadline.serving.http.front import FrontLine
+from leadline.serving.protocol import messages, pixels, wire
+from leadline.serving.protocol.addresses import client_by_address
+
+#: Time for a request's body to arrive.
+UPLOAD_S = 60.0
+#: Uploads, and encodings of answers, at once.
+UPLOADS, ENCODERS = 16, 2
+#: Of a body that is too large so much is read and dropped, as clients first send and then listen.
+DISCARDED_BYTES = 32 << 20
+#: How long what was read of the key ring holds.
+KEYS_S = 1.0
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+STATUS = {
+    "bad_request": 400,
+    "bad_image": 422,
+    "bad_option": 422,
+    "unknown_model": 404,
+    "busy": 429,
+    "rate_limited": 429,
+    "deadline": 504,
+    "cancelled": 403,  # only by the operator: the client's key was removed
+    "worker_lost": 503,
+    "shutting_down": 503,
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text}
+    for status, text in {
+        400: "An option is out of range, or the image is too large",
+        401: "No valid token",
+        404: "No such model",
+        413: "The image has too many bytes",
+        415: "The body is no image",
+        422: "The image cannot be read, or the model does not take an option",
+        429: "The queue, or this client's share of it, is full; try again later",
+        503: "The server is stopping or has no worker",
+        504: "The deadline passed",
+    }.items()
+}
+_IMAGES = ("image/jpeg", "image/png", "application/octet-stream")
+_BODY = {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}, "required": True}
+
+
+class HttpError(LeadlineError):
+    """Something that ends a request with a status of HTTP."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def make_app(config: GatewayConfig) -> FastAPI:
+    """The application."""
+    front = FrontLine(config.endpoint)
+    guests = _Guests(KeyRing(config.keys)) if config.keys is not None else None
+    uploads = asyncio.Semaphore(UPLOADS)
+    encoders = ThreadPoolExecutor(ENCODERS, "leadline-encoder")
+
+    @contextlib.asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        front.start()
+        yield
+        await front.close()
+        encoders.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title="Leadline",
+        version=leadline.__version__,
+        description="Depth from a photograph. With keys, send `Authorization: Bearer TOKEN`; the token is in the key file.",
+        lifespan=life,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+    )
+    if config.hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(config.hosts))
+
+    def client_of(request: Request) -> str:
+        if guests is not None:
+            scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+            name = guests.name(token) if scheme.lower() == "bearer" else None
+            if name is None:
+                raise HttpError(401, "unauthorized", "send Authorization: Bearer and the token of your key file")
+            return f"key:{name}"
+        host, port = request.client or ("unknown", 0)
+        return client_by_address(host, f"http:{host}:{port}")
+
+    @app.exception_handler(HttpError)
+    async def refuse(_: Request, error: HttpError) -> JSONResponse:
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(error.status, {})
+        return JSONResponse({"code": error.code, "message": str(error)}, error.status, headers)
+
+    _add_page(app)
+    _add_health(app, front)
+
+    @app.get("/v1/models", responses={401: _ERRORS[401]})
+    async def models(request: Request) -> dict[str, Any]:
+        """The models, the default one, and the limits."""
+        client_of(request)
+        hello = await _answered(front.inform(messages.Hello("")))
+        keys = ("server", "models", "default_model", "limits")
+        return {**{key: hello[key] for key in keys if key in hello}, "formats": list(outputs.MEDIA_TYPES)}
+
+    @app.post(
+        "/v1/predict",
+        response_class=Response,
+        responses={200: {"content": {kind: {} for kind in outputs.MEDIA_TYPES.values()}}, **_ERRORS},
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def predict(
+        request: Request,
+        model: Annotated[str | None, Query(max_length=100, description="See /v1/models.")] = None,
+        steps: Annotated[int | None, Query(ge=1, description="Network evaluations; default: the model's.")] = None,
+        ensemble: Annotated[int, Query(ge=1, description="Maps averaged; above 1 gives an uncertainty.")] = 1,
+        size: Annotated[int | None, Query(ge=0, description="Processing long edge in pixels; 0: the image's.")] = None,
+        seed: Annotated[int, Query(ge=0, description="Start noise.")] = 0,
+        format: Annotated[  # noqa: A002
+            Literal["png", "npy", "json", "zip"], Query(description="Of the answer; zip holds all files.")
+        ] = "png",
+        timeout_s: Annotated[float | None, Query(gt=0, description="After this time the server stops.")] = None,
+    ) -> Response:
+        """Depth of a JPEG or PNG, which is the request's body."""
+        client, trace = client_of(request), _trace(request.headers.get("traceparent"))
+        async with uploads:
+            image = await _body(request, config.limits.image_bytes)
+        encoding = _encoding(image)
+        header = wire.request_header(messages.Predict(
+            "0", messages.ImageInfo(encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
+            deadline_s=timeout_s, trace=trace,
+        ))  # fmt: skip
+        try:  # the front checks it again; this is for a quick and exact answer
+            asked = wire.read_request([messages.TAG, *wire.pack(header)[1:], image], config.limits)
+        except messages.WireError as error:
+            raise HttpError(STATUS.get(error.code, 500), error.code, str(error)) from error
+        assert isinstance(asked, messages.Predict)
+        result, bodies = await _until_gone(request, _answered(front.predict(client, asked, image)))
+        loop = asyncio.get_running_loop()
+        body, headers = await loop.run_in_executor(encoders, _encoded, result, bodies, image, format)
+        return Response(body, headers={**headers, "traceparent": trace}, media_type=outputs.MEDIA_TYPES[format])
+
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> HTMLResponse:
+        text = files("leadline.serving.http").joinpath("page/index.html").read_text(encoding="utf-8")
+        return HTMLResponse(text, headers={"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff"})
+
+    @app.get("/page.js", include_in_schema=False)
+    async def script() -> Response:
+        text = files("leadline.serving.http").joinpath("page/page.js").read_text(encoding="utf-8")
+        return Response(text, media_type="text/javascript")
+
+
+def _add_health(app: FastAPI, front: FrontLine) -> None:
+    @app.get("/health/live")
+    async def live() -> dict[str, bool]:
+        """Whether this process answers."""
+        return {"live": True}
+
+    @app.get("/health/ready", responses={503: {"description": "No worker is up"}})
+    async def ready() -> JSONResponse:
+        """Whether a prediction would be computed now."""
+        try:
+            status = await asyncio.wait_for(front.inform(messages.Status("")), 2.0)
+        except (asyncio.TimeoutError, messages.WireError):
+            return JSONResponse({"ready": False}, 503)
+        up = sum(worker["state"] in ("idle", "busy") for worker in status.get("workers", []))
+        well = up > 0 and not status.get("stopping")
+        return JSONResponse({"ready": well, "workers": up}, 200 if well else 503)
+
+
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:; connect-src 'self' blob:; "
+    "frame-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class _Guests:
+    """Names of clients by their tokens, read again when a second has passed."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._names: dict[str, str] = {}
+        self._read = -KEYS_S
+
+    def name(self, token: str) -> str | None:
+        now = asyncio.get_running_loop().time()
+        if now - self._read >= KEYS_S:
+            self._names = {guest.token_sha256: guest.name for guest in self._ring.guests() if guest.token_sha256}
+            self._read = now
+        return self._names.get(digest(token)) if token else None
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The request's body, if it is an image and comes in time."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _IMAGES:  # also keeps forms of other sites out, which browsers send without asking
+        raise HttpError(415, "bad_request", f"send a JPEG or PNG as the body, with Content-Type {' or '.join(_IMAGES)}")
+    body, total = bytearray(), 0
+
+    async def read() -> None:
+        nonlocal total
+        async for chunk in request.stream():
+            total += len(chunk)
+            if total <= most:
+                body.extend(chunk)
+            elif total > most + DISCARDED_BYTES:
+                return
+
+    try:
+        await asyncio.wait_for(read(), UPLOAD_S)
+    except asyncio.TimeoutError:
+        raise HttpError(408, "bad_request", f"the image did not arrive within {UPLOAD_S:.0f} s") from None
+    if total > most:
+        raise HttpError(413, "bad_request", f"the image has more than {most} bytes")
+    return bytes(body)
+
+
+def _encoding(image: bytes) -> str:
+    try:
+        pixels.image_size(image)
+    except messages.WireError as error:
+        raise HttpError(422, "bad_image", str(error)) from error
+    return "png" if image[:4] == b"\x89PNG" else "jpeg"
+
+
+def _trace(given: str | None) -> str:
+    """The caller's trace with a step of ours, or a new one (W3C Trace Context)."""
+    step = secrets.token_hex(8)
+    if given and _TRACE.fullmatch(given):
+        version, trace, _, flags = given.split("-")
+        return f"{version}-{trace}-{step}-{flags}"
+    return f"00-{secrets.token_hex(16)}-{step}-01"
+
+
+async def _answered(asking: Any) -> Any:
+    try:
+        return await asking
+    except messages.WireError as error:
+        raise HttpError(STATUS.get(error.code, 500), error.code, str(error)) from error
+
+
+async def _until_gone(request: Request, asking: Any) -> Any:
+    """The answer, unless the client goes away before; then the request is cancelled."""
+    task = asyncio.ensure_future(asking)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=0.5)
+            if not task.done() and await request.is_disconnected():
+                raise HttpError(499, "cancelled", "the client went away")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _encoded(result: messages.Result, bodies: list[Any], image: bytes, kind: str) -> tuple[bytes, dict[str, str]]:
+    maps = [pixels.decode_map(result.values, bodies[0])]
+    if result.uncertainty is not None:
+        maps.append(pixels.decode_map(result.uncertainty, bodies[1]))
+    uncertainty = maps[1] if len(maps) > 1 else None
+    prediction = DepthPrediction(
+        maps[0], Space(result.space), uncertainty, metric=result.metric, model=result.model, meta=result.meta
+    )
+    return outputs.encode(prediction, image, kind)
