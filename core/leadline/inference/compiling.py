@@ -17,13 +17,26 @@ GRAPHS = 64
 Stage = Callable[..., Tensor]
 
 
-def bucket(count: int) -> int:
-    """The next power of two: batches of 5 to 8 share one graph.
+#: Batches up to this have a graph each; larger ones are multiples of it.
+EXACT = 8
 
-    >>> [bucket(count) for count in (1, 2, 3, 8, 9)]
-    [1, 2, 4, 8, 16]
+
+def bucket(count: int) -> int:
+    """The batch whose graph runs ``count`` members.
+
+    >>> [bucket(count) for count in (1, 3, 5, 8, 9, 17)]
+    [1, 3, 5, 8, 16, 24]
     """
-    return 1 << (count - 1).bit_length()
+    return count if count <= EXACT else -(-count // EXACT) * EXACT
+
+
+def largest_bucket(limit: int) -> int:
+    """The largest batch with a graph of its own that is at most ``limit``: filling up then never passes the limit.
+
+    >>> [largest_bucket(limit) for limit in (5, 10, 36)]
+    [5, 8, 32]
+    """
+    return limit if limit <= EXACT else limit // EXACT * EXACT
 
 
 class CompiledStage:

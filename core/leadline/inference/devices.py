@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from threading import Lock
+
 import torch
 
 from leadline.errors import InputError
@@ -41,21 +44,72 @@ def _one_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """A dtype by name: "fp32", "fp16", "bf16", or "auto" (bf16 on GPUs that have it, else fp16 there, fp32 on CPUs).
+def choose_precision(precision: str, device: torch.device, half: str = "bf16") -> torch.dtype:
+    """A dtype by name: "fp32", "fp16", "bf16", or "auto": half precision on CUDA, fp32 elsewhere.
 
     The CPU stays at fp32 unless asked, so that a result does not depend on which processor made it.
+
+    Args:
+        precision: The name.
+        device: Where it will run.
+        half: The half precision that loses least with this model. bf16 is taken only from GPUs that compute in it; some
+            older ones emulate it.
 
     Raises:
         InputError: The name is unknown.
     """
-    if precision == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return torch.float32
+    if precision == "auto" and device.type == "cuda":
+        precision = half if half == "fp16" or _computes_bf16(device) else "fp16"
+    elif precision == "auto":
+        precision = "fp32"
     if precision not in PRECISIONS:
         raise InputError(f"precision '{precision}' is unknown; use auto, fp32, fp16 or bf16")
+    if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
+        warnings.warn(
+            "this processor has no bf16 instructions and is many times slower with precision='bf16' than with 'fp32'",
+            stacklevel=3,
+        )
     return PRECISIONS[precision]
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether the GPU has bf16 units; ``torch.cuda.is_bf16_supported()`` also counts emulation."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this processor has instructions for bf16 (AVX512-BF16, AMX)."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(bool(supported()) for supported in asked if supported is not None)
+
+
+class _TrueFloat32:
+    """CUDA's TF32, which keeps 10 bits of float32's 23, is off while anybody is inside; then it is as it was before."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._before = (True, False)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+                self._set(False, False)
+            self._inside += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._set(*self._before)
+
+    @staticmethod
+    def _set(convolutions: bool, products: bool) -> None:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+
+
+#: ``with TRUE_FLOAT32:`` float32 means float32. Shared by all threads, as PyTorch's settings are.
+TRUE_FLOAT32 = _TrueFloat32()
 
 
 def precision_name(dtype: torch.dtype) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
+from leadline.checkpoints.catalog import CATALOG
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_codecs import small_decoder_for
 from leadline.depth.normals import NormalsPrediction
@@ -104,8 +105,10 @@ class DepthEstimator:
         compiled: CompileMode = "off",
     ) -> None:
         self.devices = choose_devices(device)
-        self.dtype = choose_precision(precision, self.devices[0])
+        known = CATALOG.get(bundle.spec.name)
+        self.dtype = choose_precision(precision, self.devices[0], known.half_precision if known else "bf16")
         self.bundle = bundle
+        self._compiled = compiled
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
         self._replicas = [
             Replica(bundle, device, self.dtype, fold_constants, small, compiled) for device in self.devices
@@ -299,7 +302,8 @@ class DepthEstimator:
         ensemble = 1 if ensemble is None else ensemble
         steps = self.checked_steps(steps, ensemble, size)
         size = self.default_size if size is None else size
-        framed = [frame(one, size, framing, self.model.traits, self.spec.pad_multiple) for one in rgb]
+        place = self.devices[0] if len(self.devices) == 1 and self.devices[0].type == "cuda" else None
+        framed = [frame(one, size, framing, self.model.traits, self.spec.pad_multiple, place) for one in rgb]
         if out is not None and [getattr(one, "shape", None) for one in out] != [one.full for one in framed]:
             raise InputError("out needs one float32 array of each image's height and width")
         draws = self._noise(framed, ensemble, steps, seed, noise)
@@ -351,15 +355,26 @@ class DepthEstimator:
                 list(pool.map(run, assigned))
         return results if many else results[0]
 
-    def warm_up(self, height: int, width: int, *, steps: int | None = None, ensemble: int | None = None) -> float:
-        """Predict once for a blank image of the size that is to come; returns the seconds that took.
+    def warm_up(
+        self,
+        height: int,
+        width: int,
+        *,
+        steps: int | None = None,
+        ensemble: int | None = None,
+        size: int | None = None,
+    ) -> float:
+        """Predict for a blank image of the size that is to come; returns the seconds that took.
+
+        Once; compiled three times, for CUDA graphs are recorded in the second call and replayed from the third on.
 
         Args:
             height, width: Of the images to come, pixels.
-            steps, ensemble: As :meth:`predict` will get them.
+            steps, ensemble, size: As :meth:`predict` will get them.
         """
         started = time.perf_counter()
-        self.predict(np.zeros((height, width, 3), dtype=np.uint8), steps=steps, ensemble=ensemble)
+        for _ in range(1 if self._compiled == "off" else 3):
+            self.predict(np.zeros((height, width, 3), dtype=np.uint8), steps=steps, ensemble=ensemble, size=size)
         return time.perf_counter() - started
 
     def checked_steps(self, steps: int | None, ensemble: int, size: int | None) -> int:

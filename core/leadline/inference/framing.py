@@ -71,7 +71,14 @@ class Framed:
         return maps if out is None else out.copy_(maps)
 
 
-def frame(image: RgbImage, size: int, mode: FramingMode, family: Family, multiple: int) -> Framed:
+def frame(
+    image: RgbImage,
+    size: int,
+    mode: FramingMode,
+    family: Family,
+    multiple: int,
+    device: torch.device | None = None,
+) -> Framed:
     """Frame ``image`` for a model of ``family``.
 
     Args:
@@ -79,6 +86,8 @@ def frame(image: RgbImage, size: int, mode: FramingMode, family: Family, multipl
         size: Long edge in pixels for processing; 0: the image's own size.
         mode: See :data:`FramingMode`.
         multiple: What sides are padded to, for "pad".
+        device: Where "pad" resizes: a GPU gets the image's bytes and does it in a fraction of the CPU's time. The authors'
+            own framings stay on the CPU, as theirs do.
 
     Raises:
         InputError: The family has no such framing, or it cannot take the image.
@@ -88,21 +97,23 @@ def frame(image: RgbImage, size: int, mode: FramingMode, family: Family, multipl
             f"framing '{mode}' is unknown for {family.name}; use {' or '.join(map(repr, family.framings))}"
         )
     if mode == "pad":
-        return frame_padded(image, size, multiple)
+        return frame_padded(image, size, multiple, device)
     return _SCRIPTS["diffusers" if mode == "diffusers" else family.official_framing](image, size)
 
 
-def frame_padded(image: RgbImage, size: int, multiple: int) -> Framed:
+def frame_padded(image: RgbImage, size: int, multiple: int, device: torch.device | None = None) -> Framed:
     """Resize so that the long edge is ``size`` (0: leave as it is), then replicate edges up to a multiple.
 
     Args:
         image: uint8 (H, W, 3).
         size: Long edge in pixels for processing.
         multiple: Both sides of the result are multiples of this.
+        device: Where the result is, and where it is made. None: the CPU.
     """
     height, width = image.shape[:2]
     target = _fit(height, width, size) if size > 0 else (height, width)
-    pixels = resize_pixels(as_tensor(image), target)
+    whole = as_tensor(image)
+    pixels = resize_pixels(whole if device is None else whole.to(device), target)
     bottom, right = (-target[0]) % multiple, (-target[1]) % multiple
     if bottom or right:
         pixels = pad(pixels.float()[None], (0, right, 0, bottom), mode="replicate")[0].to(torch.uint8)

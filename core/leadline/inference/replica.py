@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.errors import InputError
-from leadline.inference.compiling import CompileMode, compile_stages
-from leadline.inference.devices import precision_name
+from leadline.inference.compiling import CompileMode, compile_stages, largest_bucket
+from leadline.inference.devices import TRUE_FLOAT32, precision_name
 from leadline.inference.ensembles import align_members, mean_direction, merge
 from leadline.inference.framing import Framed, normalise
 from leadline.inference.memory import MemoryBudget
@@ -28,7 +30,8 @@ from leadline.models.small_decoder import SmallDecoder
 from leadline.models.values import stretched, unit
 
 #: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
-PIXELS_AT_ONCE = {"cuda": 16 * 768 * 768, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
+#: CUDA: beyond 2³¹ numbers in one tensor (256 channels at full resolution) convolutions are split and index with 64 bits.
+PIXELS_AT_ONCE = {"cuda": (2**31 - 1) // 256, "mps": 4 * 768 * 768, "cpu": 2 * 768 * 768}
 
 
 class Replica:
@@ -65,13 +68,17 @@ class Replica:
             if small is None and self.model.needs_channels:
                 stages[-1] = (self.codec, "decode_rgb")
             compile_stages(stages, device, compiled)
+        self._compiled = compiled != "off"
+        # Compiled stages have one set of inputs and results: threads take turns. Eager ones run side by side.
+        self._turn: AbstractContextManager[Any] = Lock() if self._compiled else nullcontext()
+        self._accuracy: AbstractContextManager[Any] = TRUE_FLOAT32 if dtype == torch.float32 else nullcontext()
         self._budget: MemoryBudget | None = None
         self._exact: Replica | None = None  # made once, when half precision first overflows
 
-    def limit_memory(self, total_bytes: int) -> None:
-        """Run only as many members at once as fit into ``total_bytes``."""
+    def limit_memory(self, total_bytes: int, *others: torch.nn.Module) -> None:
+        """Run only as many members at once as fit into ``total_bytes``, beside the weights of ``others``."""
         originals = (self._original.model, self._original.codec) if self.device.type == "cpu" else ()
-        self._budget = MemoryBudget.of(total_bytes, self.model, self.codec, *originals)
+        self._budget = MemoryBudget.of(total_bytes, self.model, self.codec, *originals, *others)
 
     def run(
         self,
@@ -94,6 +101,8 @@ class Replica:
             )
             if self._exact is None:
                 self._exact = Replica(self._original, self.device, torch.float32, True, self._small)
+                if self._budget is not None:
+                    self._exact.limit_memory(self._budget.total_bytes, self.model, self.codec)
             maps = self._exact._fitting_maps(framed, noise, extra, steps, ensemble, Progress(None, 1))
         if not bool(torch.isfinite(maps).all()):
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
@@ -117,8 +126,11 @@ class Replica:
             at_once = self._budget.at_once(height, width, len(framed) * ensemble)
         at_once = min(at_once, len(framed) * ensemble)
         while True:
+            if self._compiled:
+                at_once = largest_bucket(at_once)
             try:
-                return self._maps(framed, noise, extra, steps, ensemble, progress, at_once)
+                with self._turn, self._accuracy:
+                    return self._maps(framed, noise, extra, steps, ensemble, progress, at_once)
             except torch.OutOfMemoryError as error:
                 if at_once == 1:
                     raise InputError(

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+#: Rows that a table is made for, and grows by.
+ROOM = 64
+
 
 class StepTable(nn.Module):
     """One residual block's timestep additions: rows kept for known timesteps, computed for others."""
@@ -18,12 +21,24 @@ class StepTable(nn.Module):
         super().__init__()
         self.project = project
         self.rows: Tensor | None = None
+        self.used = 0
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def append(self, embeddings: Tensor) -> None:
-        """Rows (S, C) for time embeddings (S, D), behind those already there."""
-        new = self.project(functional.silu(embeddings))
-        self.rows = new if self.rows is None else torch.cat([self.rows, new])
+        """Rows (S, C) for time embeddings (S, D), behind those already there.
+
+        There is room for :data:`ROOM` rows from the start, so that compiled graphs see one shape, whatever the steps.
+        """
+        new = self.project(functional.silu(embeddings.clone()))
+        needed = self.used + len(new)
+        if self.rows is None or needed > len(self.rows):
+            roomy = new.new_zeros(-(-needed // ROOM) * ROOM, new.shape[1])
+            if self.rows is not None:
+                roomy[: self.used] = self.rows[: self.used]
+            self.rows = roomy
+        self.rows[self.used : needed] = new
+        self.used = needed
 
     def forward(self, step: Tensor) -> Tensor:
         """A row (1, C) for its index (1,), or additions (N, C) for embeddings (N, D)."""
