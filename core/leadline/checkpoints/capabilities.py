@@ -110,7 +110,7 @@ def of_spec(spec: ModelSpec, name: str, path: Path | None = None) -> Capabilitie
     most = Schedule.of(spec.schedule).max_steps if family.sampler is Sampler.DIFFUSION else family.max_steps
     return _capabilities(
         known, name, spec.family, spec.output, spec.space, spec.default_steps, most, spec.default_size,
-        spec.condition_channels > 0, spec.licence or (known.licence if known else ""), path, spec.source,
+        spec.takes_sparse_depth, spec.licence or (known.licence if known else ""), path, spec.source,
     )  # fmt: skip
 
 

@@ -24,9 +24,9 @@ from leadline.types import FloatMap
 
 
 def takes_sparse_depth(estimator: Any) -> bool:
-    """Whether a loaded model was trained with sparse depth."""
-    spec = getattr(estimator, "spec", None)
-    return spec is not None and spec.condition_channels > 0
+    """Whether a loaded model was trained with sparse depth, so that it runs anew for other points."""
+    spec = getattr(estimator, "spec", None)  # baselines have none
+    return spec is not None and spec.takes_sparse_depth
 
 
 def complete_with(

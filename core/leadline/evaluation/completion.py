@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.completion.conditioned import takes_sparse_depth
 from leadline.depth.alignment import align
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
@@ -98,12 +99,6 @@ def _pattern_points(one: Sample, truth_m: FloatMap, pattern: str, seed: int) -> 
     return sparse, (truth_m > 0) & (sparse == 0)
 
 
-def sees_points(model: Predictor) -> bool:
-    """Whether the network itself takes sparse depth, so that it runs anew for every pattern."""
-    spec = getattr(model, "spec", None)
-    return spec is not None and spec.condition_channels > 0
-
-
 def methods_for(
     models: Sequence[Predictor], complete: Complete, complete_with: Callable[..., DepthPrediction] | None = None
 ) -> dict[str, tuple[Predictor | None, Any]]:
@@ -113,7 +108,7 @@ def methods_for(
     """
     methods: dict[str, tuple[Predictor | None, Any]] = {name: (None, fill) for name, fill in FILLS.items()}
     for model in models:
-        if sees_points(model):
+        if takes_sparse_depth(model):
             if complete_with is None:
                 raise InputError(f"{model.name} sees sparse depth itself; this table cannot run it")
             methods[f"{model.name}: method depthfm"] = (
@@ -150,7 +145,7 @@ def evaluate_image(
                 continue
             try:
                 arguments: tuple[Any, ...] = (sparse,)
-                if model is not None and sees_points(model):
+                if model is not None and takes_sparse_depth(model):
                     arguments = (one.image, model, sparse, options)
                 elif model is not None:
                     if model.name not in predictions:

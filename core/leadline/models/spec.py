@@ -59,6 +59,11 @@ class ModelSpec:
     schedule: Mapping[str, Any] = field(default_factory=dict)
     samples_encoding: bool = False
 
+    @property
+    def takes_sparse_depth(self) -> bool:
+        """Whether the model was trained with sparse depth beside the image."""
+        return self.condition_channels > 0
+
     def changed(self, **settings: Any) -> ModelSpec:
         """This spec with other settings; a space may be given by its name.
 
