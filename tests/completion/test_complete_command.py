@@ -104,3 +104,20 @@ def test_depth_that_does_not_fit_becomes_unknown():
     assert codes(depth_m, 1000.0).codes.tolist() == [[1000, 0]]
     assert codes(depth_m, 1000.0).misfits == 1
     assert codes(depth_m, 1000.0, saturate=True).codes.tolist() == [[1000, 65535]]
+
+
+def test_another_networks_map_is_completed_without_a_model(files, monkeypatch):
+    monkeypatch.setattr("leadline.inference.estimator.load", lambda *_, **__: pytest.fail("a model was loaded"))
+    np.save(files / "other.npy", 3.0 / DEPTH + 0.2)
+    given = ("--sparse", str(files / "sparse.png"), "--sparse-unit", "kitti", "--map", str(files / "other.npy"))
+    done = run(files, *given, "--space", "disparity", "--npy")
+    assert done.exit_code == 0, done.output
+    depth, validity = (np.load(files / "out" / f"photo.{name}.npy") for name in ("depth", "validity"))
+    assert np.abs(depth / DEPTH - 1).mean() < 0.01
+    assert validity.shape == DEPTH.shape
+    for arguments, words in (
+        ((), "go together"),
+        (("--space", "disparity", "--model", "depthfm-mini"), "stands in for the model"),
+    ):
+        refused = run(files, *given, *arguments, "--overwrite")
+        assert words in str(refused.exception)

@@ -51,6 +51,17 @@ UNIT_NAMES = ["mm", "kitti"]
 @click.option(
     "--uncorrected", is_flag=True, help="--method depthfm: the network's metres as they are, not through the points."
 )
+@click.option(
+    "--map",
+    "map_",
+    type=click.Path(path_type=Path),
+    help="Another network's relative map of the image (.npy) instead of a model.",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["disparity", "depth", "log_depth", "sqrt_disparity"]),
+    help="--map: what its numbers are affine in (Depth Anything: disparity; Marigold, MoGe: depth).",
+)
 @click.option("--resize-calib", is_flag=True, help="The image was resized (not cropped) after calibration: follow it.")
 @click.option("--no-occlusion", is_flag=True, help="Keep points that a nearer surface hides from the camera.")
 @click.option("--max-range", type=float, default=None, help="Ignore points farther than this, metres.")
@@ -65,15 +76,16 @@ UNIT_NAMES = ["mm", "kitti"]
 def command(
     image: Path, points: Path | None, calib: Path | None, sparse: Path | None, sparse_unit: str, out: Path,
     png_unit: str, method: str, resize_calib: bool, no_occlusion: bool, max_range: float | None, npy: bool, exr: bool,
-    ply: bool, overwrite: bool, as_json: bool, quiet: bool, uncorrected: bool, model: str, vae: str | None, device: str, precision: str, **options: Any,
+    ply: bool, overwrite: bool, as_json: bool, quiet: bool, uncorrected: bool, map_: Path | None, space: str | None, model: str, vae: str | None, device: str, precision: str, **options: Any,
 ) -> None:  # fmt: skip
     """Dense metric depth from IMAGE and --points with --calib, or --sparse.
 
     \b
     leadline complete photo.jpg --points scan.bin --calib calib.yaml --ply
     leadline complete photo.jpg --sparse depth.png --sparse-unit kitti
+    leadline complete photo.jpg --sparse depth.png --map other.npy --space disparity
 
-    The output folder gets NAME.depth.png (16 bits), NAME.uncertainty.png (same unit), NAME.preview.png with the points
+    The output folder gets NAME.depth.png (16 bits, 0 in the sky), NAME.uncertainty.png (same unit), NAME.preview.png with the points
     drawn in, and NAME.json. Without any usable point the depth is relative, is not written as metres, and NAME.json says
     so; the exit code is then 2.
     """
@@ -81,12 +93,7 @@ def command(
     from leadline.files.image import read_image
     from leadline.files.metric import UNITS
 
-    if (points is None) == (sparse is None):
-        raise InputError("give either --points (with --calib) or --sparse")
-    if points is not None and calib is None:
-        raise InputError("--points needs --calib: where the camera is and how it projects")
-    if ply and calib is None:
-        raise InputError("--ply needs --calib: a point cloud needs the camera")
+    _check(points, sparse, calib, ply, method, uncorrected, map_, space)
     source = journal.identify(image)
     if not overwrite:
         journal.refuse_other(out / image.stem, source)
@@ -94,19 +101,24 @@ def command(
     size = (rgb.shape[1], rgb.shape[0])
     calibration = None if calib is None else _calibration(calib, size, resize_calib)
     measured = _measured(points, sparse, calibration, UNITS[sparse_unit], not no_occlusion, max_range)
-    if uncorrected and method != "depthfm":
-        raise InputError("--uncorrected is for --method depthfm; for scale and shift alone say --method scale")
-    from leadline.completion import FusionOptions, complete_with
-    from leadline.inference.estimator import load
+    from leadline.completion import FusionOptions, complete, complete_with
 
-    if method == "depthfm" and _unset("model"):
-        model = "depthfm-mini-completion"
-    options = sampled(model, options)
-    estimator = load(model, device=device, precision=precision, vae=vae)
     camera = None if calibration is None else calibration.camera
-    result = complete_with(
-        estimator, rgb, measured, camera, method, options=FusionOptions(through_points=not uncorrected), **options
-    )
+    fusion = FusionOptions(through_points=not uncorrected)
+    if map_ is not None and space is not None:
+        from leadline.files.maps import read_map
+
+        model, weights = f"{map_} ({space})", journal.identify(map_).digest
+        result = complete(rgb, read_map(map_, space), measured, camera, method, options=fusion)
+    else:
+        from leadline.inference.estimator import load
+
+        if method == "depthfm" and _unset("model"):
+            model = "depthfm-mini-completion"
+        options = sampled(model, options)
+        estimator = load(model, device=device, precision=precision, vae=vae)
+        weights = estimator.weights_hash
+        result = complete_with(estimator, rgb, measured, camera, method, options=fusion, **options)
     report = result.meta["completion"]
     stem = out / image.stem
     record = {"input": str(image), "model": result.model, "metric": result.metric, "completion": report}
@@ -114,7 +126,7 @@ def command(
     settings = {
         "command": "complete",
         "model": model,
-        "weights": estimator.weights_hash[:16],
+        "weights": weights[:16],
         "method": method,
         **options,
     }
@@ -132,6 +144,25 @@ def command(
         left_out = f" ({'; '.join(dropped)})" if dropped else ""
         low, high = float(result.depth_m.min()), float(result.depth_m.max())
         click.echo(f"{stem}.depth.png: {low:.2f} to {high:.2f} m from {report['points']:,} points{left_out}", err=True)
+
+
+def _check(
+    points: Path | None, sparse: Path | None, calib: Path | None, ply: bool, method: str, uncorrected: bool,
+    map_: Path | None, space: str | None,
+) -> None:  # fmt: skip
+    """Which options go together."""
+    if (points is None) == (sparse is None):
+        raise InputError("give either --points (with --calib) or --sparse")
+    if points is not None and calib is None:
+        raise InputError("--points needs --calib: where the camera is and how it projects")
+    if ply and calib is None:
+        raise InputError("--ply needs --calib: a point cloud needs the camera")
+    if (map_ is None) != (space is None):
+        raise InputError("--map and --space go together: a map, and what its numbers are affine in")
+    if map_ is not None and (method == "depthfm" or not _unset("model")):
+        raise InputError("--map stands in for the model; leave out --model, and use --method fusion or scale")
+    if uncorrected and method != "depthfm":
+        raise InputError("--uncorrected is for --method depthfm; for scale and shift alone say --method scale")
 
 
 def _unset(name: str) -> bool:
@@ -205,7 +236,8 @@ def _parts(
     parts: dict[str, bytes | Path] = {".preview.png": output.png(preview(result, rgb, sparse_map))}
     if not result.metric or result.uncertainty is None:
         return parts
-    maps = ((".depth.png", result.depth_m, False), (".uncertainty.png", result.uncertainty, True))
+    evident = _zero_without_evidence(result)
+    maps = ((".depth.png", evident, False), (".uncertainty.png", result.uncertainty, True))
     for suffix, metres, saturate in maps:
         coded = codes(metres, UNITS[unit], saturate)
         parts[suffix] = output.png(coded.codes)
@@ -218,11 +250,23 @@ def _parts(
     if npy:
         parts[".depth.npy"] = output.npy(result.depth_m)
         parts[".uncertainty.npy"] = output.npy(result.uncertainty)
+        if result.validity is not None:
+            parts[".validity.npy"] = output.npy(result.validity)
     if exr:
         parts[".depth.exr"] = output.exr(result.depth_m)
     if ply and calibration is not None:
-        parts[".ply"] = as_ply(calibration.camera.cloud(result.depth_m).reshape(-1, 3), rgb.reshape(-1, 3))
+        there = evident.ravel() > 0
+        parts[".ply"] = as_ply(
+            calibration.camera.cloud(result.depth_m).reshape(-1, 3)[there], rgb.reshape(-1, 3)[there]
+        )
     return parts
+
+
+def _zero_without_evidence(result: DepthPrediction) -> FloatMap:
+    """Metres, 0 ("unknown") in the sky and out of the points' range."""
+    import numpy as np
+
+    return np.nan_to_num(result.evident_depth_m, posinf=0.0).astype(np.float32)
 
 
 def preview(result: DepthPrediction, rgb: Rgb, sparse_map: FloatMap) -> Rgb:

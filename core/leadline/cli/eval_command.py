@@ -314,12 +314,38 @@ def sweep_command(
 @click.option(
     "-o", "--out", type=_PATH, default=None, help="Folder for the results.  [default: eval/completion-DATASET]"
 )
+@click.option(
+    "--board", is_flag=True, help="The stress board: patterns x faults x methods, as CSV and one HTML page; resumes."
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    help="--board: none, noise-5%, outliers-30%, late-sweep, fog ...; repeat.  [default: all]",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["hidden", "all"]),
+    default="hidden",
+    show_default=True,
+    help="--board: score on measured pixels that were hidden, or on all, as papers do.",
+)
+@click.option(
+    "--maps",
+    type=_PATH,
+    default=None,
+    help="--board: folder of other networks' relative maps, NAME.npy for each frame.",
+)
+@click.option(
+    "--space", default="disparity", show_default=True, help="--board: what the values of --maps are affine in."
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def completion_command(
     models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
     limit: int | None, patterns: tuple[str, ...], outliers: float, seed: int, ensemble: int, size: int | None,
-    out: Path | None, markdown: bool, quiet: bool,
+    out: Path | None, board: bool, faults: tuple[str, ...], score: str, maps: Path | None, space: str, markdown: bool,
+    quiet: bool,
 ) -> None:  # fmt: skip
     """Hide measured points, complete, score on the hidden ones.
 
@@ -331,10 +357,22 @@ def completion_command(
     from leadline.evaluation.datasets import open_dataset
 
     data = open_dataset(dataset, root, split, limit)
+    options = {"ensemble": ensemble, "size": size, "seed": seed}
+    if board:
+        loaded = (
+            [_load(name, device, precision, vae) for name in _names(models, baselines=False)]
+            if models or not maps
+            else []
+        )
+        _board(
+            data, loaded, options, out or Path("eval") / f"board-{dataset}", patterns, faults, score, maps, space, quiet
+        )
+        return
+    if faults or maps or score != "hidden":
+        raise InputError("--fault, --score and --maps are for --board")
     patterns = patterns or DEFAULT_PATTERNS
     loaded = [_load(name, device, precision, vae) for name in _names(models, baselines=False)]
     out = out or Path("eval") / f"completion-{dataset}"
-    options = {"ensemble": ensemble, "size": size, "seed": seed}
     with _progress(len(data) * len(patterns) * (3 + 2 * len(loaded)), quiet) as advance:
         done = 0
 
@@ -354,6 +392,47 @@ def completion_command(
     for one in summary["skipped"]:
         click.echo(f"left out: {one['name']}: {one['message']}", err=True)
     click.echo(f"numbers: {out / 'completion.json'}", err=True)
+
+
+def _board(
+    data: Any,
+    loaded: list[Any],
+    options: dict[str, Any],
+    out: Path,
+    patterns: tuple[str, ...],
+    faults: tuple[str, ...],
+    score: str,
+    maps: Path | None,
+    space: str,
+    quiet: bool,
+) -> None:
+    from leadline.completion import complete
+    from leadline.evaluation import board
+    from leadline.evaluation.completion import Result
+
+    sources = {one.name: board.of_model(one, options) for one in loaded}
+    about = {**options, "models": {one.name: getattr(one, "weights_hash", "") for one in loaded}}
+    if maps is not None:
+        sources[maps.name] = board.of_maps(maps, space)
+        about |= {"maps": str(maps), "space": space}
+    wanted_faults = faults or board.FAULTS
+    faulted = patterns or board.FAULTED
+    cells = board.cells(patterns or board.PATTERNS, wanted_faults, faulted)
+    with _progress(len(data) * len(cells) * (3 + 2 * len(sources)), quiet) as advance:
+        count = 0
+
+        def step(row: Any) -> None:
+            nonlocal count
+            count += 1
+            advance(
+                "board", count, 0, Result(row["name"], row["pattern"], row["method"], message=row.get("message", ""))
+            )
+
+        board.run_board(
+            sources, complete, data, out, patterns=patterns or board.PATTERNS, faults=wanted_faults, faulted=faulted,
+            score=score, seed=options["seed"], about=about, on_row=step,
+        )  # fmt: skip
+    click.echo(f"page: {out / 'board.html'}\nnumbers: {out / 'board.csv'}", err=True)
 
 
 @command.command("flicker")

@@ -86,7 +86,7 @@ def jpeg(image: npt.NDArray[np.uint8], quality: int = 88) -> bytes:
     return buffer.tobytes()
 
 
-def npy(values: FloatMap) -> bytes:
+def npy(values: FloatMap | npt.NDArray[np.uint8]) -> bytes:
     """A NumPy array file."""
     buffer = io.BytesIO()
     np.save(buffer, values)
