@@ -37,6 +37,7 @@ class SkyOptions:
         sky: Probability from which on a pixel is sky. Far below one half, because the sky taken for a wall does more harm
             than a roof's edge taken for sky.
         sky_without_points: The same where too few points say where surfaces are.
+        sky_unseen: The same above the sensor's view, where what it sees tells the colours of surfaces at least.
         sure: Probability from which on a pixel can begin a sky: one that touches the upper border or a side.
         fewest_points: Fewer points tell nothing by their absence.
         reach: A pixel's distance to the nearest point counts up to this many times the usual one.
@@ -47,8 +48,9 @@ class SkyOptions:
     outdoors_m: float = 20.0
     hit_density: float = 0.05
     least_share: float = 0.003
-    sky: float = 0.15
+    sky: float = 0.12
     sky_without_points: float = 0.6
+    sky_unseen: float = 0.35
     sure: float = 0.9
     fewest_points: int = 50
     reach: float = 6.0
@@ -64,7 +66,7 @@ _UNSEEN, _LARGEST = 2e-5, 5.0
 #: The sensor's view begins so many usual distances above the row that this percentage of the points lies above.
 _FIRST_ROWS, _FIRST_PERCENT = 3.0, 0.5
 #: Below that row a missing return raises the logit by so much at most, as its view may begin lower in places.
-_DOUBT = 3.0
+_DOUBT = 3.5
 
 #: Weights of the first and the second regression, the constant last; without enough points, and with them.
 WITHOUT_POINTS: tuple[tuple[float, ...], tuple[float, ...]] = (
@@ -163,7 +165,7 @@ def sky_mask(
     alone, least = small.returns is None, options.sky
     judged = _judged(small, options)
     if small.first_row > 0:  # above what the sensor sees no return was to be expected
-        unseen = _judged(replace(small, returns=None), options)
+        unseen = _judged(replace(small, returns=None), replace(options, sky_without_points=options.sky_unseen))
         judged = np.minimum(judged, unseen + np.float32(_DOUBT))
         judged[: small.first_row] = unseen[: small.first_row]
     core = _from_border(judged > _logit(options.sure), judged > _logit(least))
