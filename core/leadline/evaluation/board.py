@@ -27,9 +27,10 @@ from leadline.evaluation.faults import NO_FAULT, PICTURE_FAULTS, POINT_FAULTS, s
 from leadline.evaluation.metrics import depth_metrics
 from leadline.evaluation.patterns import Measured, draw
 from leadline.evaluation.scoring import scored_region
-from leadline.evaluation.sparse import FILLS, FloatMap
+from leadline.evaluation.sparse import FILLS
 from leadline.evaluation.uncertainty import ause
 from leadline.files.maps import read_map
+from leadline.types import FloatMap
 
 #: Patterns of the board, without faults; and those on which every fault is tried.
 PATTERNS = (
@@ -54,6 +55,7 @@ KEYS = ("name", "pattern", "fault", "method")
 COLUMNS = (*KEYS, "points", "scored", "seconds", "message", *_ACCURACY, *_CALIBRATION)
 
 Row = dict[str, Any]
+Run = Callable[[npt.NDArray[np.uint8], DepthPrediction | None, FloatMap], DepthPrediction | FloatMap]
 Predict = Callable[[Sample, npt.NDArray[np.uint8]], DepthPrediction]
 
 
@@ -61,7 +63,7 @@ class Method(NamedTuple):
     """A row of the board: what it needs to be told, and what it does with (image, its map, sparse depth)."""
 
     predict: Predict | None
-    run: Callable[[npt.NDArray[np.uint8], DepthPrediction | None, FloatMap], DepthPrediction | FloatMap]
+    run: Run
 
 
 def of_model(model: Any, options: Mapping[str, Any]) -> Predict:
@@ -83,13 +85,17 @@ def of_maps(folder: Path, space: str) -> Predict:
 
 def methods_of(maps: Mapping[str, Predict], complete: Complete) -> dict[str, Method]:
     """The classical fills, and for every source of maps its scale and shift alone and its completion."""
-    found = {name: Method(None, lambda _i, _m, sparse, fill=fill: fill(sparse)) for name, fill in FILLS.items()}
+    found = {name: Method(None, _filled_by(fill)) for name, fill in FILLS.items()}
     for name, predict in maps.items():
         found[f"{name}: scale and shift"] = Method(predict, lambda _i, made, sparse: affine(_given(made), sparse))
         found[f"{name}: completion"] = Method(
             predict, lambda image, made, sparse: complete(image, _given(made), sparse)
         )
     return found
+
+
+def _filled_by(fill: Callable[[FloatMap], FloatMap]) -> Run:
+    return lambda _image, _made, sparse: fill(sparse)
 
 
 def _given(made: DepthPrediction | None) -> DepthPrediction:
@@ -130,7 +136,7 @@ def scores(
     """Accuracy, and calibration if there is a sigma."""
     values, sigma = (made.depth_m, made.uncertainty) if isinstance(made, DepthPrediction) else (made, None)
     accuracy = depth_metrics(values, truth_m, scored)
-    found = {name: float(accuracy[name]) for name in _ACCURACY if accuracy.get(name) is not None}
+    found = {name: float(value) for name in _ACCURACY if (value := accuracy.get(name)) is not None}
     found["rmse_share"] = found["rmse"] / float(np.median(truth_m[scored]))
     return found if sigma is None else found | calibration(values, sigma, truth_m, scored, sparse_m)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.completion import with_outliers
-from leadline.evaluation.sparse import ASSUMED_FOV_DEG, FloatMap, Intrinsics
+from leadline.evaluation.sparse import ASSUMED_FOV_DEG, Intrinsics
+from leadline.types import FloatMap
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -69,7 +71,7 @@ def moved(
 def spoil_picture(fault: str, rgb: Rgb, depth_m: FloatMap, seed: int) -> Rgb:
     """A picture with a fault; the same if the fault is none or the points'. Fog thickens with the measured depth."""
     rng = np.random.default_rng(seed)
-    light = rgb.astype(np.float32)
+    light: npt.NDArray[np.floating[Any]] = rgb.astype(np.float32)
     if fault == "night":
         dark = 255 * (light / 255) ** 1.5 * 0.15
         light = dark + rng.normal(0, 6, rgb.shape)
@@ -84,10 +86,10 @@ def spoil_picture(fault: str, rgb: Rgb, depth_m: FloatMap, seed: int) -> Rgb:
         )
         light = 0.85 * light + 160 * np.minimum(cv2.filter2D(drops, -1, streak), 1)[..., None] * 0.6
     elif fault == "blur":
-        light = cv2.filter2D(light, -1, np.full((1, 15), 1 / 15, np.float32))
+        light = np.asarray(cv2.filter2D(light, -1, np.full((1, 15), 1 / 15, np.float32)), np.float32)
     elif fault == "jpeg":
         packed = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 8])[1]
-        return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+        return np.ascontiguousarray(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
     else:
         return rgb
     return np.clip(light, 0, 255).astype(np.uint8)

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.evaluation.sparse import FloatMap, Intrinsics, keep_points, sample
+from leadline.evaluation.sparse import Intrinsics, keep_points, sample
+from leadline.types import FloatMap
 
 #: OMNI-DC: points on a picture of 480×640, matched to the density of what was measured; the least there are.
 OMNIDC_LEAST = 5
