@@ -69,7 +69,8 @@ def fitted(places: Iterable[Place], seed: int) -> dict[str, tuple[tuple[float, .
                 sample(str(pattern), place.depth_m, int(rng.integers(1000)), place.intrinsics), place.sky.shape
             )
             small = Small.of(place.rgb, place.nearness, sparse, SkyOptions())
-            truth = cv2.resize(place.sky.astype(np.float32), small.hit.shape[::-1], interpolation=cv2.INTER_AREA)
+            size = small.hit.shape[::-1]
+            truth = np.asarray(cv2.resize(place.sky.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
             smalls["WITHOUT_POINTS" if small.returns is None else "WITH_POINTS"].append((small, truth))
     result = {}
     for name, group in smalls.items():

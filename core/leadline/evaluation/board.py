@@ -355,9 +355,8 @@ def _strip(rgb: npt.NDArray[np.uint8], sparse_m: FloatMap, result: DepthPredicti
         part = np.clip((high - np.log(np.maximum(depth, 1e-6))) / max(float(high - low), 1e-6), 0, 1)
         return np.asarray(cv2.applyColorMap((255 * part).astype(np.uint8), cv2.COLORMAP_TURBO), np.uint8)
 
-    dots = (
-        cv2.dilate(sparse_m, np.ones((3, 3), np.uint8)) if np.count_nonzero(sparse_m) < sparse_m.size / 20 else sparse_m
-    )
+    few = np.count_nonzero(sparse_m) < sparse_m.size / 20
+    dots = np.asarray(cv2.dilate(sparse_m, np.ones((3, 3), np.uint8)) if few else sparse_m, np.float32)
     photo = np.where((dots > 0)[..., None], colours(dots), rgb[..., ::-1] // 2)
     parts = [photo, colours(values)]
     if sigma is not None:
