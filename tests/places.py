@@ -6,14 +6,16 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = Path(__file__).parent / "data" / "golden"
+_DATA = Path(__file__).parent / "data"
 
 
-def golden_family() -> tuple[Path, list[str]]:
-    """Numbers of the authors' pipelines on tiny networks: the whole set where a developer has it, else the part shipped here.
+def _whole_or_part(name: str, variable: str) -> Path:
+    """A set of published numbers: all of it where a developer has it (or names it), else the part that ships here."""
+    whole = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    return whole if (whole / "MANIFEST.json").exists() else _DATA / name
 
-    Returns the folder and the names of the checkpoints in it.
-    """
-    whole = Path(os.environ.get("LEADLINE_GOLDEN_FAMILY", ROOT.parent / "shared" / "golden_family"))
-    folder = whole if (whole / "MANIFEST.json").exists() else Path(__file__).parent / "data" / "golden_family"
-    return folder, sorted(path.parent.name for path in folder.glob("*/expected.safetensors"))
+
+#: Numbers made by the authors' implementations of DepthFM, DepthMaster and FiffDepth on tiny networks.
+GOLDEN = _whole_or_part("golden", "LEADLINE_GOLDEN")
+#: The same for Marigold, E2E-FT, Lotus and GenPercept.
+GOLDEN_FAMILY = _whole_or_part("golden_family", "LEADLINE_GOLDEN_FAMILY")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineError, NotMetricError
@@ -39,6 +40,7 @@ __all__ = [
     "ImageLike",
     "InputError",
     "LeadlineError",
+    "NormalsPrediction",
     "NotMetricError",
     "Space",
     "SparseDepth",

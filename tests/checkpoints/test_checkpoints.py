@@ -151,13 +151,13 @@ class TestOfficial:
         assert half < 0.55 * whole
 
     def test_bin_instead_of_safetensors(self, tmp_path, photo):
-        folder = tmp_path / "depthmaster"
-        shutil.copytree(GOLDEN / "depthmaster", folder)
+        folder = tmp_path / "fiffdepth"
+        shutil.copytree(GOLDEN / "fiffdepth", folder)
         for part in ("unet", "vae"):
             stored = folder / part / "diffusion_pytorch_model.safetensors"
             torch.save(load_file(stored), stored.with_suffix(".bin"))
             stored.unlink()
-        expected = leadline.load(GOLDEN / "depthmaster", device="cpu").predict(photo).values
+        expected = leadline.load(GOLDEN / "fiffdepth", device="cpu").predict(photo).values
         np.testing.assert_array_equal(leadline.load(folder, device="cpu").predict(photo).values, expected)
 
     @pytest.mark.parametrize(("way", "dimensions"), [("load", 4), ("import", 2), ("vae", 2), ("start_from", 4)])
@@ -183,6 +183,8 @@ class TestOfficial:
         np.testing.assert_array_equal(estimator.predict(photo).values, expected)
 
     def test_first_stage_depthmaster_has_no_fourier_block(self, tmp_path):
+        if not (GOLDEN / "depthmaster").is_dir():
+            pytest.skip("DepthMaster's folder is not here (set LEADLINE_GOLDEN)")
         folder = tmp_path / "stage1"
         shutil.copytree(GOLDEN / "depthmaster", folder)
         stored = folder / "unet" / "diffusion_pytorch_model.safetensors"

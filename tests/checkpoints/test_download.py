@@ -3,72 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
-import threading
-from pathlib import Path
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from places import GOLDEN
+from places import GOLDEN, GOLDEN_FAMILY
+from stand_in import StandIn
 
 import leadline
 from leadline import CheckpointError
 from leadline.checkpoints import catalog, download
 from leadline.checkpoints.catalog import CatalogEntry
-from leadline.checkpoints.importing import import_checkpoint
-
-
-class StandIn(http.server.ThreadingHTTPServer):
-    """Serves a folder with ranges; breaks the first connection after ``break_after`` bytes; imitates a hub."""
-
-    def __init__(self, folder: Path, break_after: int | None = None) -> None:
-        self.folder = folder
-        self.break_after = break_after
-        self.ranges: list[str | None] = []
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: StandIn
-
-    def log_message(self, *arguments) -> None:
-        """Quiet."""
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        name = self.path.lstrip("/").split("/resolve/main/")[-1].split("?")[0]
-        path = self.server.folder / name
-        if not path.is_file():
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = path.read_bytes()
-        wanted = self.headers.get("Range")
-        if body:
-            self.server.ranges.append(wanted)
-        start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.end_headers()
-        if body:
-            if self.server.break_after is not None:
-                self.wfile.write(data[start : start + self.server.break_after])
-                self.server.break_after = None
-                self.connection.close()
-                return
-            self.wfile.write(data[start:])
+from leadline.checkpoints.hub import needed_files
+from leadline.checkpoints.importing import import_entry
 
 
 @pytest.fixture(autouse=True)
@@ -117,45 +64,100 @@ def test_missing_file_and_unreachable_server(stand_in, tmp_path):
         download.fetch_file("http://127.0.0.1:9/weights.bin", tmp_path / "x")
 
 
-def test_depthfm_with_a_vae_mirror_becomes_a_model(stand_in, monkeypatch, tmp_path):
-    """The first mirror has nothing; the second does."""
+@pytest.fixture
+def hub(stand_in, monkeypatch, tmp_path):
+    """The stand-in as huggingface_hub's hub, with an empty cache."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stand_in.url)
     monkeypatch.setattr(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
         stand_in.url + "/{repo_id}/resolve/{revision}/{filename}",
     )
-    (stand_in.folder / "depthfm.ckpt").write_bytes((GOLDEN / "depthfm" / "sd21" / "depthfm.ckpt").read_bytes())
-    (stand_in.folder / "vae").mkdir()
-    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
-        (stand_in.folder / "vae" / name).write_bytes((GOLDEN / "depthfm" / "vae" / name).read_bytes())
-    entry = CatalogEntry("try", "depthfm", "", "MIT", url=f"{stand_in.url}/depthfm.ckpt", vae_repos=("some/mirror",))
-    checkpoint, vae = download.fetch(entry)
-    import_checkpoint(checkpoint, "try", vae=vae)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return stand_in
+
+
+def test_depthfm_with_a_vae_mirror_becomes_a_model(hub):
+    """The first mirror has nothing; the second does."""
+    (hub.folder / "depthfm.ckpt").write_bytes((GOLDEN / "depthfm" / "sd21" / "depthfm.ckpt").read_bytes())
+    hub.repos["some/mirror"] = GOLDEN / "depthfm"
+    mirrors = ("gone/away", "some/mirror")
+    entry = CatalogEntry("try", "depthfm", "", "MIT", url=f"{hub.url}/depthfm.ckpt", vae_repos=mirrors)
+    fetched = download.fetch(entry)
+    import_entry(entry, fetched)
     download.discard(entry)
     assert leadline.load("try", device="cpu").family == "depthfm"
-    assert not checkpoint.exists()
+    assert not fetched.checkpoint.exists()
 
 
-def test_folder_from_a_hub(stand_in, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stand_in.url)
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        stand_in.url + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    stand_in.folder = GOLDEN / "depthmaster"
-    checkpoint, vae = download.fetch(CatalogEntry("dm", "depthmaster", "", "Apache-2.0", hub_repo="some/DepthMaster"))
-    assert vae is None
-    assert leadline.load(checkpoint, device="cpu").spec.fourier
+class TestHub:
+    @pytest.fixture
+    def lotus(self, hub):
+        hub.repos["jingheya/lotus-depth-g-v1-0"] = GOLDEN_FAMILY / "lotus-depth-g-v1-0"
+        return "jingheya/lotus-depth-g-v1-0"
+
+    def test_by_id_equals_the_folder_and_takes_only_what_is_needed(self, hub, lotus, photo):
+        ours = leadline.load(lotus, device="cpu")
+        folder = leadline.load(GOLDEN_FAMILY / "lotus-depth-g-v1-0", device="cpu")
+        np.testing.assert_array_equal(ours.predict(photo, size=32).values, folder.predict(photo, size=32).values)
+        assert ours.name == "lotus-depth-g-v1-0"
+        assert "expected.safetensors" not in hub.sent
+        assert "preprocessor_config.json" not in hub.sent
+
+    def test_offline_takes_the_cache_or_says_so(self, hub, lotus, monkeypatch):
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(CheckpointError, match="not in the hub's cache"):
+            leadline.load(lotus)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        leadline.load(lotus, device="cpu")
+        sent = len(hub.sent)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert leadline.load(lotus, device="cpu").family == "lotus-g"
+        assert len(hub.sent) == sent
+
+    def test_pull_by_name(self, hub, lotus):
+        entry = catalog.entry("lotus-depth-g-v1-0")
+        import_entry(entry, download.fetch(replace(entry, size_mb=1)))
+        loaded = leadline.load("lotus-depth-g-v1-0", device="cpu")
+        assert (loaded.family, loaded.space, loaded.spec.licence) == ("lotus-g", leadline.Space.DEPTH, entry.licence)
+
+    def test_unknown_repository_is_one_line(self, hub):
+        with pytest.raises(CheckpointError, match="none on the hub") as caught:
+            leadline.load("no/body")
+        assert "\n" not in str(caught.value)
+
+    def test_a_repository_without_a_network(self, hub, tmp_path):
+        hub.repos["some/text"] = tmp_path / "served"
+        (tmp_path / "served" / "README.md").write_text("text")
+        with pytest.raises(CheckpointError, match="no unet folder"):
+            leadline.load("some/text")
 
 
-def test_no_mirror_has_the_files(stand_in, monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stand_in.url)
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        stand_in.url + "/{repo_id}/resolve/{revision}/{filename}",
-    )
-    with pytest.raises(CheckpointError, match="no source has the files"):
-        download.fetch_folder(("a/b", "c/d"), (("vae/config.json",),), tmp_path / "vae")
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        (
+            ["unet/config.json", "unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors",
+             "unet/diffusion_pytorch_model.safetensors", "vae/.DS_Store", "vae/config.json", "pipeline.py",
+             "vae/diffusion_pytorch_model.fp16.bin", "text_encoder/pytorch_model.bin", "text_encoder/model.fp16.safetensors",
+             "scheduler/scheduler_config.json", "tokenizer/vocab.json", "doc/teaser.png", "model_index.json"],
+            ["model_index.json", "scheduler/scheduler_config.json", "text_encoder/pytorch_model.bin", "tokenizer/vocab.json",
+             "unet/config.json", "unet/diffusion_pytorch_model.safetensors", "vae/config.json",
+             "vae/diffusion_pytorch_model.fp16.bin"],
+        ),
+        (
+            ["unet_depth_v2/config.json", "unet_depth_v2/diffusion_pytorch_model.safetensors.index.json",
+             "unet_depth_v2/diffusion_pytorch_model-00001-of-00002.safetensors",
+             "unet_depth_v2/diffusion_pytorch_model-00002-of-00002.safetensors",
+             "unet_depth_v2/diffusion_pytorch_model.fp16-00001-of-00002.safetensors"],
+            ["unet_depth_v2/config.json", "unet_depth_v2/diffusion_pytorch_model-00001-of-00002.safetensors",
+             "unet_depth_v2/diffusion_pytorch_model-00002-of-00002.safetensors",
+             "unet_depth_v2/diffusion_pytorch_model.safetensors.index.json"],
+        ),
+    ],
+)  # fmt: skip
+def test_needed_files(listing, expected):
+    assert needed_files(listing) == expected
 
 
 def test_offline_is_respected(monkeypatch):

@@ -27,6 +27,8 @@ PREPROCESS = GOLDEN / "preprocess"
 
 @pytest.fixture(scope="module")
 def golden():
+    if not (PREPROCESS / "expected.safetensors").exists():
+        pytest.skip("the pictures resized by the authors' scripts are not here (set LEADLINE_GOLDEN)")
     return load_file(PREPROCESS / "expected.safetensors")
 
 

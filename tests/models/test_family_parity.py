@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from places import golden_family
+from places import GOLDEN_FAMILY
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tolerances import OFFICIAL, OFFICIAL_NORMALS
@@ -34,13 +34,13 @@ BASE = "stable-diffusion-2-1"
 #: Tensors that are given to the computation rather than produced by it.
 INPUTS = {"image_u8", "noise", "posterior_noise", "step_noise"}
 
-FAMILY, FOLDERS = golden_family()
+FOLDERS = sorted(path.parent.name for path in GOLDEN_FAMILY.glob("*/expected.safetensors"))
 
 
 def cases() -> list[tuple[str, str]]:
     found = []
     for folder in FOLDERS:
-        with safe_open(FAMILY / folder / "expected.safetensors", "pt") as file:
+        with safe_open(GOLDEN_FAMILY / folder / "expected.safetensors", "pt") as file:
             names = file.keys()
             found += [(folder, name.removesuffix("/prediction")) for name in names if name.endswith("/prediction")]
     return found
@@ -53,9 +53,9 @@ def opened():
     def get(folder: str):
         if folder not in kept:
             kept.clear()
-            base = FAMILY / BASE if folder.startswith("genpercept") else None
-            estimator = leadline.load(FAMILY / folder, base=base, device="cpu")
-            kept[folder] = estimator, load_file(FAMILY / folder / "expected.safetensors")
+            base = GOLDEN_FAMILY / BASE if folder.startswith("genpercept") else None
+            estimator = leadline.load(GOLDEN_FAMILY / folder, base=base, device="cpu")
+            kept[folder] = estimator, load_file(GOLDEN_FAMILY / folder / "expected.safetensors")
         return kept[folder]
 
     return get

@@ -7,37 +7,32 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from leadline.checkpoints.cache import cache_folder
 from leadline.checkpoints.catalog import CatalogEntry
-from leadline.errors import CheckpointError, first_line
+from leadline.checkpoints.hub import first_snapshot, snapshot
+from leadline.errors import CheckpointError
 
-#: Called with (bytes here, bytes in all or None).
+#: Called with (bytes here, bytes in all or None); for folders of a hub with files instead of bytes.
 OnBytes = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 20
 
-#: What a diffusers folder for depth needs: each group is satisfied by its first file that exists.
-_FOLDER_FILES: tuple[tuple[str, ...], ...] = (
-    ("model_index.json",),
-    ("unet/config.json",),
-    ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"),
-    ("vae/config.json",),
-    ("vae/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.bin"),
-    ("text_encoder/config.json",),
-    ("text_encoder/model.safetensors", "text_encoder/pytorch_model.bin"),
-    ("tokenizer/tokenizer_config.json",),
-    ("tokenizer/special_tokens_map.json",),
-    ("tokenizer/vocab.json",),
-    ("tokenizer/merges.txt",),
-)
-_VAE_FILES = tuple(group for group in _FOLDER_FILES if group[0].startswith("vae/"))
+
+@dataclass(frozen=True)
+class Fetched:
+    """Where the parts of a model are: its checkpoint, and folders with what that lacks."""
+
+    checkpoint: Path
+    vae: Path | None = None
+    base: Path | None = None
 
 
-def fetch(entry: CatalogEntry, on_bytes: OnBytes | None = None) -> tuple[Path, Path | None]:
-    """Download what ``entry`` needs; returns (checkpoint, VAE folder or None).
+def fetch(entry: CatalogEntry, on_bytes: OnBytes | None = None) -> Fetched:
+    """Download what ``entry`` needs.
 
     Raises:
         CheckpointError: Nothing to download, no connection, offline by the user's wish, too little disk, wrong hash.
@@ -54,11 +49,11 @@ def fetch(entry: CatalogEntry, on_bytes: OnBytes | None = None) -> tuple[Path, P
         checkpoint = fetch_file(entry.url, folder / Path(entry.url).name, entry.sha256, on_bytes)
     else:
         assert entry.hub_repo is not None
-        checkpoint = fetch_folder((entry.hub_repo,), _FOLDER_FILES, folder, on_bytes)
-    vae = (
-        fetch_folder(entry.vae_repos, _VAE_FILES, folder / "vae-source", on_bytes) / "vae" if entry.vae_repos else None
-    )
-    return checkpoint, vae
+        checkpoint = snapshot(entry.hub_repo, network=entry.network, into=folder, on_files=on_bytes)
+    vae = first_snapshot(entry.vae_repos, ("vae",), folder / "vae-source") / "vae" if entry.vae_repos else None
+    texts = ("text_encoder", "tokenizer")
+    base = first_snapshot(entry.base_repos, texts, folder / "base-source") if entry.base_repos else None
+    return Fetched(checkpoint, vae, base)
 
 
 def fetch_file(url: str, target: Path, sha256: str | None = None, on_bytes: OnBytes | None = None) -> Path:
@@ -106,40 +101,6 @@ def fetch_file(url: str, target: Path, sha256: str | None = None, on_bytes: OnBy
     _check_hash(partial, sha256)
     os.replace(partial, target)
     return target
-
-
-def fetch_folder(
-    repos: Sequence[str], groups: Sequence[tuple[str, ...]], target: Path, on_bytes: OnBytes | None = None
-) -> Path:
-    """Files of a hub repository into ``target``, from the first of ``repos`` that has them all.
-
-    Raises:
-        CheckpointError: None has them.
-    """
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 (slow to import)
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError  # noqa: PLC0415
-
-    reasons = []
-    for repo in repos:
-        try:
-            for done, group in enumerate(groups):
-                for name in group:
-                    try:
-                        hf_hub_download(repo, name, local_dir=target)
-                        break
-                    except EntryNotFoundError:
-                        if name == group[-1] and not name.endswith(("special_tokens_map.json", "model_index.json")):
-                            raise
-                if on_bytes is not None:
-                    on_bytes(done + 1, len(groups))
-            return target
-        except (RepositoryNotFoundError, EntryNotFoundError) as error:
-            reasons.append(f"{repo}: {type(error).__name__}")
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            reasons.append(f"{repo}: {first_line(error, 120)}")
-    raise CheckpointError(
-        f"no source has the files ({'; '.join(reasons)}); check the connection and run the same command to go on"
-    )
 
 
 def discard(entry: CatalogEntry) -> None:

@@ -25,22 +25,27 @@ TRANSFORMERS_STEMS = ("model", "pytorch_model")
 _CONFIGS = ("config.json", "unet_config.json")
 
 
-def weight_file(folder: Path, stems: tuple[str, ...] = (DIFFUSERS_STEM,)) -> Path | None:
-    """The file, or the index of the shards, with a part's weights; the most exact one where there are several.
+def weight_names(stems: tuple[str, ...] = (DIFFUSERS_STEM,)) -> list[str]:
+    """Names under which weights, or the index of their shards, are looked for; the most exact one first.
 
     Full precision comes before float16 variants, safetensors before pickles. Files of other names are never looked at.
     """
-    for variant in ("", ".fp16"):
-        for suffix in (".safetensors", ".bin"):
-            for stem in stems:
-                for name in (
-                    f"{stem}{variant}{suffix}",
-                    f"{stem}{suffix}.index{variant}.json",
-                    f"{stem}{variant}{suffix}.index.json",
-                ):
-                    if (folder / name).is_file():
-                        return folder / name
-    return None
+    return [
+        name
+        for variant in ("", ".fp16")
+        for suffix in (".safetensors", ".bin")
+        for stem in stems
+        for name in (
+            f"{stem}{variant}{suffix}",
+            f"{stem}{suffix}.index{variant}.json",
+            f"{stem}{variant}{suffix}.index.json",
+        )
+    ]
+
+
+def weight_file(folder: Path, stems: tuple[str, ...] = (DIFFUSERS_STEM,)) -> Path | None:
+    """The file, or the index of the shards, with a part's weights; None where there is none."""
+    return next((folder / name for name in weight_names(stems) if (folder / name).is_file()), None)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

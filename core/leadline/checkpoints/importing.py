@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from leadline.checkpoints.cache import model_path
+from leadline.checkpoints.catalog import CatalogEntry
+from leadline.checkpoints.download import Fetched
 from leadline.checkpoints.native import save_model
 from leadline.checkpoints.resolve import load_from_disk
 
@@ -18,7 +20,7 @@ def import_checkpoint(
     name: str,
     vae: Path | None = None,
     half: bool = False,
-    family: str | None = None,
+    base: Path | None = None,
     licence: str = "",
     **settings: Any,
 ) -> Path:
@@ -29,17 +31,29 @@ def import_checkpoint(
         name: What to call it: `--model NAME` from then on.
         vae: Folder of the VAE, where the checkpoint has none.
         half: Store 16-bit floats (half the size, not exact) instead of the exact 32-bit ones.
-        family: Needed for folders that do not say which model they are.
+        base: Folder with what else the checkpoint lacks (text encoder and tokenizer, scheduler, VAE).
         licence: Recorded with the weights.
-        **settings: Other changes to the model's description (``space=``, ``token_count_scaling=`` ...).
+        **settings: Other settings of :func:`leadline.checkpoints.official.load_folder`, and changes to the model's
+            description (``space=``, ``token_count_scaling=`` ...).
 
     Raises:
         CheckpointError: The source is damaged or something else.
     """
     target = model_path(name)
-    if family is not None and source.is_dir():
-        settings["family"] = family
-    bundle = load_from_disk(source, vae, **settings)
+    bundle = load_from_disk(source, vae, base, **settings)
     bundle.model.spec = replace(bundle.spec, name=name, licence=licence)
     save_model(bundle, target, torch.float16 if half else torch.float32)
     return target
+
+
+def import_entry(entry: CatalogEntry, fetched: Fetched, half: bool = False) -> Path:
+    """Import what was fetched for a catalog entry, as what the catalog says it is; returns the file written.
+
+    Raises:
+        CheckpointError: It is damaged or something else.
+    """
+    settings: dict[str, Any] = {}
+    if fetched.checkpoint.is_dir():
+        settings = {"family": entry.family, "output": entry.output, "space": entry.space, "network": entry.network}
+        settings["hint"] = entry.hub_repo or entry.name
+    return import_checkpoint(fetched.checkpoint, entry.name, fetched.vae, half, fetched.base, entry.licence, **settings)

@@ -27,6 +27,7 @@ def empty_prompt(folder: Path) -> Tensor:
         )
     try:
         from transformers import CLIPTextModel, CLIPTokenizer  # noqa: PLC0415 (needed only at import of a checkpoint)
+        from transformers.utils import logging  # noqa: PLC0415
     except ImportError as error:
         raise CheckpointError(
             "importing this checkpoint needs transformers; run: pip install 'leadline[import]'"
@@ -34,6 +35,8 @@ def empty_prompt(folder: Path) -> Tensor:
     weights = weight_file(folder / "text_encoder", TRANSFORMERS_STEMS)
     if weights is None:
         raise CheckpointError(f"{folder / 'text_encoder'} has no weights in it; fetch it again")
+    barred = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         loaded: Any = CLIPTextModel.from_pretrained(
@@ -48,6 +51,9 @@ def empty_prompt(folder: Path) -> Tensor:
         raise CheckpointError(
             f"the text encoder in {folder} cannot be read ({first_line(error)}); fetch it again"
         ) from error
+    finally:
+        if barred:
+            logging.enable_progress_bar()
     encoder, report = loaded
     if report["missing_keys"] or report.get("mismatched_keys"):
         raise CheckpointError(

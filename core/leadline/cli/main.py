@@ -15,6 +15,7 @@ from leadline.extras import missing
 #: Command → one line for `leadline --help`. The command lives in `leadline/cli/<name>.py` as `command`.
 COMMANDS = {
     "predict": "Depth maps from photographs, folders and videos.",
+    "normals": "Surface normals from photographs.",
     "complete": "Dense metric depth from an image and LiDAR points or sparse depth.",
     "mesh": "A textured mesh or point cloud from a photograph.",
     "view": "Look at depth, points and uncertainty in the Rerun viewer.",
@@ -57,7 +58,7 @@ class LazyCommands(click.Group):
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="leadline", prog_name="leadline")
 def cli() -> None:
-    """Depth from photographs: DepthFM, DepthMaster and FiffDepth in one inference core."""
+    """Depth and surface normals from photographs: the Stable Diffusion family of models in one inference core."""
 
 
 def main() -> None:

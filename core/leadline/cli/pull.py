@@ -21,19 +21,22 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from leadline.checkpoints import catalog, download
-    from leadline.checkpoints.importing import import_checkpoint
+    from leadline.checkpoints.importing import import_entry
     from leadline.checkpoints.resolve import available
 
     entry = catalog.entry(name)
     if name in available():
         click.echo(f"{name} is here already: {available()[name]}", err=True)
         return
+    click.echo(f"licence of {name}: {entry.licence}", err=True)
+    if entry.non_commercial:
+        click.echo(f"{name} is for non-commercial use only", err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as bar:
         task = bar.add_task(f"fetching {name}", total=None)
-        checkpoint, vae = download.fetch(entry, lambda done, total: bar.update(task, completed=done, total=total))
+        fetched = download.fetch(entry, lambda done, total: bar.update(task, completed=done, total=total))
     click.echo(f"importing {name} ...", err=True)
-    path = import_checkpoint(checkpoint, name, vae=vae, half=half, family=entry.family, licence=entry.licence)
+    path = import_entry(entry, fetched, half=half)
     if not keep_original:
         download.discard(entry)
     click.echo(f"{name} is ready: leadline predict photo.jpg --model {name}\n{path}", err=True)

@@ -94,13 +94,15 @@ def npy(values: FloatMap | npt.NDArray[np.uint8]) -> bytes:
 
 
 def exr(values: FloatMap) -> bytes:
-    """An OpenEXR file: one float32 channel "Y", ZIP-compressed, lossless."""
+    """An OpenEXR file, float32, ZIP-compressed, lossless: (H, W) as channel "Y", (H, W, 3) as R, G and B."""
     import OpenEXR  # noqa: PLC0415 (OpenCV's wheels no longer carry EXR; few runs need it)
 
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     with tempfile.TemporaryDirectory() as folder:  # the library writes to named files only
         path = Path(folder) / "map.exr"
-        with OpenEXR.File(header, {"Y": np.ascontiguousarray(values, np.float32)}) as file:
+        with OpenEXR.File(
+            header, {"Y" if values.ndim == 2 else "RGB": np.ascontiguousarray(values, np.float32)}
+        ) as file:
             file.write(str(path))
         return path.read_bytes()
 
