@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +22,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+import yaml
 import zmq
 from stand_in import expected
 from test_resilience import server_process, until
@@ -257,3 +260,56 @@ def test_idle_connections_do_not_block_lending(start: Callable[..., Server]) -> 
     finally:
         for one in idle:
             one.close()
+
+
+def test_systemd_is_told(image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with server_process() as (process, _):
+            assert manager.recv(100) == b"READY=1"
+            assert manager.recv(100) == b"WATCHDOG=1"
+            process.terminate()
+            process.wait(20)
+        manager.setblocking(False)
+        said = set()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.add(manager.recv(100))
+        assert b"STOPPING=1" in said
+
+
+DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
+
+
+def test_what_is_shipped_for_operators_fits_the_server() -> None:
+    from leadline.serving.server.metrics import Metrics
+
+    known = set(re.findall(r"^# TYPE (\S+)", Metrics().render(), re.MULTILINE))
+    for name in ("grafana.json", "alerts.yaml"):
+        text = (DEPLOY / name).read_text()
+        used = {re.sub("_(bucket|sum|count)$", "", one) for one in re.findall(r"leadline_[a-z_]+", text)}
+        assert used <= known | {one.removesuffix("_total") for one in known}, used - known
+    assert len(json.loads((DEPLOY / "grafana.json").read_text())["panels"]) >= 8
+    kinds = [one["kind"] for one in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())]
+    assert kinds == ["Deployment", "PersistentVolumeClaim", "Service", "PodDisruptionBudget", "NetworkPolicy"]
+    unit = (DEPLOY / "leadline.service").read_text()
+    assert "Type=notify" in unit
+    assert "KillMode=mixed" in unit
+
+
+def test_the_container_starts_the_server_or_any_other_command(tmp_path: Path) -> None:
+    program = tmp_path / "leadline"
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def said(*arguments: str) -> str:
+        command = ["sh", str(DEPLOY / "entrypoint.sh"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.strip()
+
+    assert said("keys", "list", "--ring", "/keys") == "keys list --ring /keys"
+    for arguments in ((), ("serve",)):
+        assert said(*arguments).startswith("serve --bind tcp://0.0.0.0:5570 --http 8080")
+    assert said("serve", "--drain-s", "5").endswith("--metrics-port 9570 --drain-s 5")

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from leadline.checkpoints.catalog import CATALOG, MINI_FOLDER
 from leadline.cli import serve
 from leadline.errors import InputError
+from leadline.serving.server.about import known_models
 
 RUN = "from leadline.cli.main import main; main()"
 
@@ -23,6 +24,14 @@ def test_what_the_front_imports_has_no_torch() -> None:
     ask = "import sys, leadline.serving.server.server, leadline.cli.serve as s; print(len(s._present()), 'torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.split() == [str(len(serve._present())), "False"]
+
+
+def test_what_models_can_do_is_known_before_they_are_loaded() -> None:
+    about = known_models({"small": "fiffdepth-mini", "own": "{}"})
+    assert about["small"]["max_steps"] == 1
+    assert about["small"]["near_is_high"]
+    assert "path" not in about["small"]
+    assert "own" not in about
 
 
 def test_models_have_names_that_clients_can_say() -> None:

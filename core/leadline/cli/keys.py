@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@out_option(help="Key file for the client.  [default: NAME.key.json]")
+@out_option(help="Key file for the client; - prints it.  [default: NAME.key.json]")
 @click.option("--public", help="Authorise this public key instead of making a pair.")
 @click.option("--share", type=click.FloatRange(0.01), default=1.0, help="Of the workers' time, relative to others.")
 @click.option("--queue", type=click.IntRange(1), help="Requests it may have in hand.  [default: the server's]")
@@ -50,6 +52,9 @@ def add(
     if public is not None:
         keys.authorise(name, public, quota=quota)
         click.echo(f"{name} may come in; the server's public key is {keys.server().public}")
+        return
+    if out == Path("-"):
+        click.echo(json.dumps(asdict(keys.add(name, None, quota)), indent=2))
         return
     out = out or Path(f"{name}.key.json")
     keys.add(name, out, quota)

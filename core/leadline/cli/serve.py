@@ -266,8 +266,11 @@ def _check_weights(models: dict[str, str]) -> None:
 
 
 def _present() -> dict[str, str]:
-    """Models whose weights are on this machine and that need no more than an image."""
-    from leadline.checkpoints.catalog import CATALOG
-    from leadline.checkpoints.present import available
+    """Models whose weights are on this machine, that give depth and need no more than an image."""
+    from leadline.checkpoints.capabilities import all_capabilities
 
-    return {name: name for name in available() if name not in CATALOG or not CATALOG[name].takes_sparse_depth}
+    return {
+        name: name
+        for name, one in all_capabilities().items()
+        if one.present and one.output == "depth" and not one.needs_sparse_depth
+    }

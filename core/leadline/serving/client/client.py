@@ -71,14 +71,26 @@ CANCEL_POLL_S = 0.03
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model of the server. Only ``name`` is always known before it was first used."""
+    """A model of the server, as :class:`leadline.checkpoints.capabilities.Capabilities` has it; None: not known.
+
+    A server with a loader of its own knows most of it only once the model was used.
+    """
 
     name: str
     family: str | None = None
+    title: str | None = None
+    output: str | None = None
     space: str | None = None
+    near_is_high: bool | None = None
+    min_steps: int | None = None
+    max_steps: int | None = None
     default_steps: int | None = None
     default_size: int | None = None
     stochastic: bool | None = None
+    ensemble: str | None = None
+    needs_sparse_depth: bool | None = None
+    licence: str | None = None
+    non_commercial: bool | None = None
     loaded: bool = False
 
 

@@ -113,8 +113,8 @@ class KeyRing:
             raise InputError(f"others can read {path}, which holds the server's secret; run: chmod 600 {path}")
         return _read(ServerKeys, path)
 
-    def add(self, name: str, output: Path, quota: Quota = EVERYBODY) -> ClientKeys:
-        """A new pair for a client: public key into the ring, everything the client needs into ``output``.
+    def add(self, name: str, output: Path | None, quota: Quota = EVERYBODY) -> ClientKeys:
+        """A new pair for a client: public key into the ring, everything the client needs into ``output``, if given.
 
         Raises:
             InputError: The name is taken or no name; the file exists.
@@ -123,10 +123,11 @@ class KeyRing:
         entry = self._entry(name)
         if entry.exists():
             raise InputError(f"there is a key named {name}; remove it first, or choose another name")
-        if output.exists():
+        if output is not None and output.exists():
             raise InputError(f"{output} exists; choose another file")
         keys = ClientKeys(self.server().public, *new_pair(), secrets.token_urlsafe(32))
-        _write(output, keys)
+        if output is not None:
+            _write(output, keys)
         self.authorise(name, keys.public, keys.token, quota)
         return keys
 

@@ -33,6 +33,7 @@ from leadline.serving.protocol.addresses import is_local
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.messages import EVERYBODY, Quota, WireError
 from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server.about import known_models
 from leadline.serving.server.access import Connection
 from leadline.serving.server.batching import Batcher, RateLimiter, Ticket, network_megapixels
 from leadline.serving.server.decoders import Decoders, Picture
@@ -126,6 +127,7 @@ class Server:
         self._batcher.quota = self._quota
         self._answers = RateLimiter(ANSWERS_PER_S, int(2 * ANSWERS_PER_S))
         self._unread: Counter[str] = Counter()
+        self._models = known_models(config.models)
         self._ring = KeyRing(config.keys) if config.keys is not None else None
         self._guests: dict[str, Guest] = {}
         self._read_keys = -math.inf
@@ -366,6 +368,7 @@ class Server:
         """A message beyond its client's rate, before anything in it is looked at."""
         client = to.client
         self._unread[client] += 1
+        self.metrics.count("unread_total", client=_key_name(client))
         if self._unread[client] > FLOOD_BURSTS * self.limits.burst:
             self._entrance.cut(to, "it sends far more messages than it may")
             self._unread[client] = 0
@@ -419,7 +422,7 @@ class Server:
                 wire.check_pixels(*shape, self.limits, request.id)
             except WireError as error:
                 raise WireError(str(error), "bad_image", request.id) from error
-        info = self._pool.infos.get(request.model or "", {})
+        info = self._about(request.model or "")
         megapixels = network_megapixels(shape, request.size, info.get("default_size") or USUAL_SIZE_PX)
         block = None if request.block is None else self._block(request, shape)
         nbytes = sum(len(body) for body in bodies)
@@ -481,10 +484,7 @@ class Server:
         common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": messages.PROTOCOL}
         loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
         if isinstance(request, messages.Hello):
-            models = [
-                {**self._pool.infos.get(name, {}), "name": name, "loaded": name in loaded}
-                for name in self.config.models
-            ]
+            models = [{**self._about(name), "name": name, "loaded": name in loaded} for name in self.config.models]
             self._entrance.send(
                 to,
                 {
@@ -525,6 +525,10 @@ class Server:
             status["metrics"] = self.metrics.render()
         self._entrance.send(to, status)
 
+    def _about(self, model: str) -> dict[str, Any]:
+        """What is known of a model: from its file, and from its last load."""
+        return {**self._models.get(model, {}), **self._pool.infos.get(model, {})}
+
     # --- work
 
     def _decode(self, now: float) -> None:
@@ -552,6 +556,9 @@ class Server:
         """Decoded images: their tickets may run. A picture that cannot be decoded costs its client what it took."""
         for picture in self._decoders.finished():
             ticket: Ticket = picture.owner
+            self.metrics.observe("decode_seconds", picture.seconds)
+            if picture.error:
+                self.metrics.count("refused_images_total", client=_key_name(ticket.client))
             if picture.error and picture.seconds > LONG_DECODE_S:
                 self._barred[ticket.client] = now + PENALTY * picture.seconds
                 self._batcher.charge(ticket.client, ticket.cost)
@@ -689,8 +696,7 @@ class Server:
             self._entrance.send(ticket.data.to, wire.reply_header(failure))
 
     def _outcome(self, code: str, model: str, client: str) -> None:
-        name = client.removeprefix("key:") if client.startswith("key:") else ""
-        self.metrics.count("outcomes_total", code=code, model=model, client=name)
+        self.metrics.count("outcomes_total", code=code, model=model, client=_key_name(client))
 
     def _forget(self, ticket: Ticket, removed: bool = False) -> None:
         if self._tickets.pop(ticket.data.key, None) is not None and not removed:
@@ -711,6 +717,7 @@ class Server:
         self._watch_keys(now)
         if self._reloaded is not None:
             self.config, self._reloaded = replace(self.config, models=self._reloaded), None
+            self._models = known_models(self.config.models)
             self._pool.reload(self.config.models)
             log("reloaded", models=list(self.config.models))
         notify("WATCHDOG=1")
@@ -794,6 +801,11 @@ def _check_http(config: ServerConfig) -> None:
 
 def _tcp(host: str) -> str:
     return f"tcp://[{host}]:1" if ":" in host else f"tcp://{host}:1"
+
+
+def _key_name(client: str) -> str:
+    """For metrics, whose labels must be few: the name of a key; addresses and connections have none."""
+    return client.removeprefix("key:") if client.startswith("key:") else ""
 
 
 def _plainly(request: messages.Predict) -> messages.Predict:
