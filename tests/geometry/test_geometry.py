@@ -16,6 +16,7 @@ from leadline.geometry import (
     Lattice,
     affine_to_range,
     as_stored,
+    background,
     focal_px_from_photo,
     grid_mesh,
     orientation_from_photo,
@@ -433,3 +434,68 @@ def test_planes_are_kept_however_steep_unless_asked():
     assert not silhouette_cells(depth, 0.1, camera.focal_px)[170:].any()
     assert silhouette_cells(depth, 0.1, camera.focal_px, keep_planes=False)[155:165].all()
     assert steep_share(perspective_mesh(depth, camera, keep_planes=False)) < 0.001
+
+
+def covered(meshes, camera: Camera, moved: np.ndarray) -> np.ndarray:
+    """Pixels that a camera moved by (x, y, z) sees something in; float coordinates are rounded outwards by half a pixel."""
+    from PIL import Image, ImageDraw
+
+    picture = Image.new("L", (camera.width, camera.height))
+    draw = ImageDraw.Draw(picture)
+    for mesh in meshes:
+        x_px, y_px, depth = camera.project(mesh.vertices.astype(np.float64) - moved)
+        for face in mesh.faces[(depth[mesh.faces] > 0.05).all(axis=1)]:
+            draw.polygon([(x_px[i], y_px[i]) for i in face], fill=1, outline=1)
+    return np.asarray(picture) > 0
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0])
+def test_with_a_background_a_moved_camera_sees_no_holes(sigma):
+    from scipy import ndimage
+
+    camera = Camera.default(200, 150)
+    depth = ndimage.gaussian_filter(room_depth(camera), sigma).astype(np.float32) if sigma else room_depth(camera)
+    front = perspective_mesh(depth, camera)
+    behind = background(depth, camera)
+    assert behind is not None
+    moved = np.array([0.4, 0.0, 0.0])
+    # Without the strip that the photograph does not show: what is nearest moves farthest.
+    inner = np.s_[10:-10, 60:-60]
+    alone = 1 - covered([front], camera, moved)[inner].mean()
+    both = 1 - covered([front, behind.mesh(camera)], camera, moved)[inner].mean()
+    print(f"uncovered: {alone:.3f} without, {both:.4f} with a background")
+    assert alone > 0.05
+    assert both <= 0.02
+    # It never comes before what the photograph shows.
+    assert (behind.depth[behind.hidden] >= depth[behind.hidden] * 0.999).all()
+    assert background(np.full((50, 60), 3.0), Camera.default(60, 50)) is None
+
+
+def test_the_background_continues_the_far_side_and_paints_over_the_near_one():
+    camera = Camera.default(200, 150)
+    depth = np.full((150, 200), 5.0)
+    depth[50:110, 70:120] = 2.0
+    photo = np.full((150, 200, 3), (40, 80, 160), np.uint8)
+    photo[50:110, 70:120] = (200, 30, 30)
+    behind = background(depth, camera)
+    assert behind.hidden[52:108, 72:118].mean() > 0.9
+    assert not behind.hidden[:45].any()
+    np.testing.assert_allclose(behind.depth[60:100, 72:100], 5.0, rtol=0.01)
+    painted = behind.colours(photo)
+    np.testing.assert_allclose(painted[60:100, 75:115], np.broadcast_to((40, 80, 160), (40, 40, 3)), atol=6)
+    np.testing.assert_array_equal(painted[:45], photo[:45])
+
+
+def test_holes_are_filled_smoothly_and_known_pixels_stay():
+    from leadline.geometry.fill import fill_holes
+
+    y, x = np.mgrid[0:61, 0:83]
+    plane = (2 + 0.01 * x + 0.02 * y).astype(np.float32)
+    known = np.ones(plane.shape, bool)
+    known[20:40, 30:55] = False
+    filled = fill_holes(np.where(known, plane, 99), known)
+    np.testing.assert_array_equal(filled[known], plane[known])
+    assert np.abs(filled - plane).max() < 0.25
+    assert fill_holes(plane, x == 0)[30, 80] == pytest.approx(plane[30, 0], abs=0.5)
+    with pytest.raises(ValueError, match="nothing"):
+        fill_holes(plane, np.zeros(plane.shape, bool))

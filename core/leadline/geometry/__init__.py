@@ -10,6 +10,7 @@ origin at the lower left corner of the photograph.
 from leadline.geometry.camera import Camera
 from leadline.geometry.exif import focal_px_from_photo, orientation_from_photo
 from leadline.geometry.lattice import Lattice
+from leadline.geometry.layers import Background, background
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
@@ -17,12 +18,14 @@ from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 
 __all__ = [
+    "Background",
     "Camera",
     "Lattice",
     "Mesh",
     "affine_to_range",
     "as_stored",
     "assumed_depth",
+    "background",
     "focal_px_from_photo",
     "grid_mesh",
     "orientation_from_photo",
