@@ -67,6 +67,11 @@ def is_ours(material: bpy.types.Material | None) -> bool:
     return material is not None and material.node_tree is not None and _PHOTO_NODE in material.node_tree.nodes
 
 
+def picture_of(material: bpy.types.Material | None) -> bpy.types.Image | None:
+    """The picture that a material of ours shows."""
+    return material.node_tree.nodes[_PHOTO_NODE].image if is_ours(material) else None
+
+
 def play_sequence(material: bpy.types.Material, frames: int, start: int, offset: int) -> None:
     """Let the material's photograph run as an image sequence or movie."""
     user = material.node_tree.nodes[_PHOTO_NODE].image_user

@@ -10,6 +10,7 @@ import bpy
 from . import runtime
 from .install_ops import draw_install, needs_server
 from .rebuild import draw_mesh_options
+from .shot import MOVES
 
 
 class _Panel:
@@ -72,6 +73,18 @@ class LEADLINE_PT_mesh(_Panel, bpy.types.Panel):
         layout.operator("leadline.rebuild", icon="FILE_REFRESH")
 
 
+class LEADLINE_PT_shot(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_shot"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Camera Move"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        row = self.layout.row(align=True)
+        for move in MOVES:
+            row.operator("leadline.camera_move", text=move.capitalize()).move = move
+
+
 class LEADLINE_PT_references(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_references"
     bl_parent_id = "LEADLINE_PT_main"
@@ -127,4 +140,4 @@ def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         box.operator("leadline.test_connection", icon="LINKED")
 
 
-CLASSES = (LEADLINE_PT_main, LEADLINE_PT_mesh, LEADLINE_PT_references, LEADLINE_PT_film)
+CLASSES = (LEADLINE_PT_main, LEADLINE_PT_mesh, LEADLINE_PT_shot, LEADLINE_PT_references, LEADLINE_PT_film)

@@ -269,6 +269,22 @@ def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, o
     return image
 
 
+def write_colours(colours: np.ndarray, name: str, existing: bpy.types.Image | None) -> bpy.types.Image:
+    """uint8 (H, W, 3) as a packed image; in place if the image already exists."""
+    height, width = colours.shape[:2]
+    image = existing
+    if image is None:
+        image = bpy.data.images.new(name, width, height)
+    elif tuple(image.size) != (width, height):
+        image.scale(width, height)
+    flat = np.ones((height, width, 4), np.float32)
+    flat[..., :3] = colours[::-1] / np.float32(255)
+    image.pixels.foreach_set(flat.ravel())
+    image.update()
+    image.pack()
+    return image
+
+
 def read_map(image: bpy.types.Image, orientation: int = 1) -> np.ndarray:
     """The first channel of an image as float32 (H, W), row 0 at the top, upright."""
     width, height = image.size

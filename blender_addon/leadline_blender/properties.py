@@ -101,6 +101,27 @@ class MeshOptions:
         description="Do not cut floors, walls and roads, however flat the angle under which they are seen",
         default=True,
     )
+    cut_relief: BoolProperty(  # type: ignore[valid-type]
+        name="Cut Silhouettes", description="Open the relief where one thing covers another, too", default=False
+    )
+    fill_behind: BoolProperty(  # type: ignore[valid-type]
+        name="Fill Behind",
+        description="Continue what is behind an object under it, with colours painted smoothly, so that a camera may move without seeing holes",
+        default=False,
+    )
+    use_base: BoolProperty(  # type: ignore[valid-type]
+        name="Solid",
+        description="Give the relief a flat back and walls: a closed body for 3D printing and milling",
+        default=False,
+    )
+    base_m: FloatProperty(  # type: ignore[valid-type]
+        name="Base",
+        description="Thickness behind the lowest point",
+        default=0.05,
+        min=1e-4,
+        soft_max=1.0,
+        unit="LENGTH",
+    )
     remove_sky: BoolProperty(  # type: ignore[valid-type]
         name="Remove Sky", description="Leave out what is far, smooth and reaches the upper border", default=False
     )
@@ -265,6 +286,7 @@ class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
     model: StringProperty()  # type: ignore[valid-type]
     focal_px: FloatProperty()  # type: ignore[valid-type]
     orientation: IntProperty(default=1)  # type: ignore[valid-type]
+    behind: PointerProperty(type=bpy.types.Object)  # type: ignore[valid-type]
     reference_m: FloatProperty(  # type: ignore[valid-type]
         name="Distance",
         description="Measured distance from the camera to this point; 0 if this is no reference point",

@@ -14,44 +14,52 @@ def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: 
     """The mesh options that matter for the chosen result."""
     layout.prop(options, "long_edge")
     if options.result != "DISPLACEMENT":
-        row = layout.row(heading="Adaptive")
-        row.prop(options, "use_adaptive", text="")
-        sub = row.row()
-        sub.active = options.use_adaptive
-        sub.prop(options, "target_faces", text="")
+        _switched(layout, options, "use_adaptive", "target_faces")
     if options.result == "PERSPECTIVE":
-        column = layout.column(align=True)
-        column.active = not metric
-        column.prop(options, "near_m")
-        column.prop(options, "far_m")
-        layout.prop(options, "focal_from")
-        if options.focal_from == "LENS":
-            layout.prop(options, "lens_mm")
-        elif options.focal_from == "FOV":
-            layout.prop(options, "fov")
+        _draw_scene_options(layout, options, metric)
     else:
         column = layout.column(align=True)
         column.prop(options, "width_m")
         column.prop(options, "height_m")
+    if options.result == "RELIEF":
+        _switched(layout, options, "use_base", "base_m")
+        row = layout.row()
+        row.active = not options.use_base
+        row.prop(options, "cut_relief")
+        if options.cut_relief and not options.use_base:
+            layout.prop(options, "cut")
     if options.result != "DISPLACEMENT":
-        row = layout.row(heading="Cut Silhouettes")
-        row.prop(options, "use_cut", text="")
-        sub = row.row()
-        sub.active = options.use_cut
-        sub.prop(options, "cut", text="")
-        if options.result == "PERSPECTIVE":
-            row = layout.row(heading="Steepest")
-            row.active = options.use_cut
-            row.prop(options, "steepest", text="")
-            row.prop(options, "keep_planes")
-        row = layout.row(heading="Remove Sky")
-        row.prop(options, "remove_sky", text="")
-        sub = row.row()
-        sub.active = options.remove_sky
-        sub.prop(options, "sky_from", text="")
+        _switched(layout, options, "remove_sky", "sky_from")
     layout.prop(options, "shading")
     if options.result == "PERSPECTIVE":
         layout.prop(options, "match_render")
+
+
+def _draw_scene_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool) -> None:
+    column = layout.column(align=True)
+    column.active = not metric
+    column.prop(options, "near_m")
+    column.prop(options, "far_m")
+    layout.prop(options, "focal_from")
+    if options.focal_from == "LENS":
+        layout.prop(options, "lens_mm")
+    elif options.focal_from == "FOV":
+        layout.prop(options, "fov")
+    _switched(layout, options, "use_cut", "cut")
+    column = layout.column()
+    column.active = options.use_cut
+    column.prop(options, "steepest")
+    column.prop(options, "keep_planes")
+    column.prop(options, "fill_behind")
+
+
+def _switched(layout: bpy.types.UILayout, options: MeshOptions, switch: str, value: str) -> None:
+    """A number that counts only while its switch is on."""
+    row = layout.row(heading=options.bl_rna.properties[switch].name)
+    row.prop(options, switch, text="")
+    sub = row.row()
+    sub.active = getattr(options, switch)
+    sub.prop(options, value, text="")
 
 
 class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):

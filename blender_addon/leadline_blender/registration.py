@@ -17,9 +17,22 @@ from . import (
     runtime,
     sequence_ops,
     server_ops,
+    shot,
 )
 
-_MODULES = (properties, preferences, server_ops, install_ops, generate, rebuild, references, sequence_ops, drop, panel)
+_MODULES = (
+    properties,
+    preferences,
+    server_ops,
+    install_ops,
+    generate,
+    rebuild,
+    references,
+    sequence_ops,
+    shot,
+    drop,
+    panel,
+)
 
 
 def register() -> None:

@@ -19,10 +19,12 @@ from .leadline.geometry import (
     Camera,
     Mesh,
     assumed_depth,
+    background,
     grid_mesh,
     perspective_mesh,
     relief_mesh,
     sky_mask,
+    solid,
 )
 from .properties import MeshOptions, copy_options
 
@@ -67,6 +69,7 @@ def build(
     _displace(context, thing, depth, options, image.name)
     if options.result == "PERSPECTIVE":
         _camera(context, thing, camera, metres, options)
+    _behind(context, thing, image, metres, camera, options)
     if target is None:
         sight.make_room(context, thing)
     return thing
@@ -135,7 +138,10 @@ def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Ca
     }
     metres = _metres(depth, options)
     if options.result == "RELIEF":
-        return relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
+        if options.use_base or not options.cut_relief:
+            common["cut"] = 1.0
+        relief = relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
+        return solid(relief, options.base_m) if options.use_base else relief
     steepest = math.degrees(options.steepest)
     return perspective_mesh(metres, camera, steepest=steepest, keep_planes=options.keep_planes, **common)
 
@@ -228,6 +234,49 @@ def set_displacement(thing: bpy.types.Object, image: bpy.types.Image, strength: 
     texture.use_clamp = False
     modifier.strength = strength
     return texture
+
+
+def _behind(
+    context: bpy.types.Context,
+    thing: bpy.types.Object,
+    image: bpy.types.Image,
+    metres: np.ndarray,
+    camera: Camera,
+    options: MeshOptions,
+) -> None:
+    """The surface behind the silhouettes, as a child of its own; none if it is not wanted, or nothing is covered."""
+    holder = thing.leadline.behind
+    if holder is not None and holder.parent != thing:  # a copy's original has it
+        holder = None
+    wanted = options.result == "PERSPECTIVE" and options.use_cut and options.fill_behind
+    layer = (
+        background(metres, camera, options.cut, math.degrees(options.steepest), options.keep_planes) if wanted else None
+    )
+    if layer is None:
+        thing.leadline.behind = None
+        if holder is not None:
+            bpy.data.objects.remove(holder)
+        return
+    name = f"{thing.name} behind"
+    units = 1.0 / context.scene.unit_settings.scale_length
+    data = meshes.mesh_data(layer.mesh(camera, options.long_edge, edges=True), name, units, 1)
+    if holder is None:
+        holder = bpy.data.objects.new(name, data)
+        for collection in thing.users_collection:
+            collection.objects.link(holder)
+        holder.parent = thing
+        thing.leadline.behind = holder
+    else:
+        meshes.exchange_mesh(holder, data)
+    seen = photos.working_pixels(image, metres.shape, thing.leadline.orientation)[..., :3]
+    slots = holder.data.materials
+    current = slots[0] if len(slots) else None
+    painted = photos.write_colours(layer.colours(seen), name, materials.picture_of(current))
+    material = materials.photo_material(painted, options.shading, current if materials.is_ours(current) else None)
+    if len(slots):
+        slots[0] = material
+    else:
+        slots.append(material)
 
 
 def _camera(

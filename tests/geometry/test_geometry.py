@@ -25,6 +25,7 @@ from leadline.geometry import (
     scale_from_length,
     silhouette_cells,
     sky_mask,
+    solid,
     stored_uv,
     upright,
 )
@@ -499,3 +500,17 @@ def test_holes_are_filled_smoothly_and_known_pixels_stay():
     assert fill_holes(plane, x == 0)[30, 80] == pytest.approx(plane[30, 0], abs=0.5)
     with pytest.raises(ValueError, match="nothing"):
         fill_holes(plane, np.zeros(plane.shape, bool))
+
+
+@pytest.mark.parametrize("target", [0, 3000])
+def test_a_solid_relief_is_watertight(target):
+    trimesh = pytest.importorskip("trimesh")
+    rise = nearness(hills(60, 80), near_is_high=False)
+    body = solid(relief_mesh(rise, 0.08, 0.006, target_faces=target), 0.002)
+    printed = trimesh.Trimesh(body.vertices, body.triangles(), process=False)
+    assert printed.is_watertight
+    assert printed.is_winding_consistent
+    np.testing.assert_allclose(printed.extents, [0.08, 0.06, 0.008], atol=1e-4)
+    assert printed.volume == pytest.approx(0.08 * 0.06 * (0.002 + 0.006 * rise.mean()), rel=0.03)
+    with pytest.raises(ValueError, match="thicker"):
+        solid(body, 0.0)

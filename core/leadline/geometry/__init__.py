@@ -16,6 +16,7 @@ from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
+from leadline.geometry.solid import solid
 
 __all__ = [
     "Background",
@@ -35,6 +36,7 @@ __all__ = [
     "scale_to_points",
     "silhouette_cells",
     "sky_mask",
+    "solid",
     "stored_uv",
     "upright",
 ]

@@ -315,3 +315,59 @@ def test_a_lit_surface_leaves_the_view_transform_alone(settings):
 def test_a_scene_without_a_camera_gets_the_matched_one(settings, match):
     thing = generate(result="PERSPECTIVE", match_render=match)
     assert bpy.context.scene.camera == thing.leadline.camera
+
+
+def test_fill_behind_is_a_child_that_follows_the_options(settings):
+    thing = generate(result="PERSPECTIVE", use_cut=True, fill_behind=True, near_m=1.5, far_m=9.0)
+    behind = thing.leadline.behind
+    assert behind.parent == thing
+    assert valid(behind)
+    assert behind.data.materials[0] != thing.data.materials[0]
+    painted = part("materials").picture_of(behind.data.materials[0])
+    assert tuple(painted.size) == (WIDTH, HEIGHT)
+    images, objects = len(bpy.data.images), len(bpy.data.objects)
+    assert bpy.ops.leadline.rebuild(near_m=2.0) == {"FINISHED"}
+    assert thing.leadline.behind == behind
+    assert (len(bpy.data.images), len(bpy.data.objects)) == (images, objects)
+    assert bpy.ops.leadline.rebuild(fill_behind=False) == {"FINISHED"}
+    assert thing.leadline.behind is None
+    assert len(bpy.data.objects) == objects - 1
+
+
+@pytest.mark.parametrize("move", ["DOLLY", "SLIDE", "ORBIT"])
+def test_a_camera_move_starts_near_the_photograph_and_keeps_looking_at_it(settings, move):
+    thing = generate(result="PERSPECTIVE", use_cut=False, near_m=2.0, far_m=9.0)
+    matched = thing.leadline.camera
+    assert bpy.ops.leadline.camera_move(move=move, frames=40) == {"FINISHED"}
+    scene, camera = bpy.context.scene, bpy.context.scene.camera
+    assert camera not in (None, matched)
+    assert scene.frame_end - scene.frame_start == 39
+    places, centre = [], []
+    middle = float(np.median(attribute(thing, "depth")))
+    for frame in (1, 10, 20, 30, 40):
+        scene.frame_set(frame)
+        places.append(matched.matrix_world.inverted() @ camera.matrix_world.translation)
+        seen = world_to_camera_view(scene, camera, matched.matrix_world @ Vector((0, 0, -middle)))
+        centre.append((seen.x, seen.y))
+    np.testing.assert_allclose(centre, 0.5, atol=0.03)
+    assert max((a - b).length for a in places for b in places) > 0.2
+    assert max(place.length for place in places) < 1.5
+    scene.frame_set(1)
+    assert matched.matrix_world.translation.length < 1e-4 or matched.location.length == 0
+
+
+def test_a_solid_relief_is_closed(settings):
+    thing = generate(result="RELIEF", use_base=True, base_m=0.1, height_m=0.4, width_m=2.0)
+    assert valid(thing)
+    uses = np.zeros(len(thing.data.edges), int)
+    for polygon in thing.data.polygons:
+        for loop in polygon.loop_indices:
+            uses[thing.data.loops[loop].edge_index] += 1
+    assert (uses == 2).all()
+    assert np.ptp(positions(thing)[:, 2]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_relief_is_whole_unless_asked(settings):
+    whole = len(generate(result="RELIEF", use_cut=True, cut=0.02).data.polygons)
+    assert whole == 90 * 60
+    assert len(generate(result="RELIEF", use_cut=True, cut=0.02, cut_relief=True).data.polygons) < whole

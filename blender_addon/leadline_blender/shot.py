@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A photograph becomes a shot: a camera that starts in the matched one and moves a little."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import bpy
+import numpy as np
+from bpy.props import EnumProperty, FloatProperty, IntProperty
+from mathutils import Vector
+
+from . import photos
+
+#: Keyframes along a move.
+_KEYS = 9
+#: How far a move of strength 1 goes, as a share of the distance of what is near.
+_NEAR_SHARE = 0.18
+
+#: Part of the move, 0 to 1 → offset in units of its size: x right, y up, z towards the viewer.
+MOVES: dict[str, Callable[[float], tuple[float, float, float]]] = {
+    "DOLLY": lambda t: (0.0, 0.0, -2.0 * t),
+    "SLIDE": lambda t: (2.0 * t - 1.0, 0.0, 0.0),
+    "ORBIT": lambda t: (math.sin(2 * math.pi * t), 0.4 * math.cos(2 * math.pi * t) - 0.4, 0.0),
+}
+
+
+class LEADLINE_OT_camera_move(bpy.types.Operator):
+    """Animate a new camera that starts from the photograph's; best with Fill Behind"""
+
+    bl_idname = "leadline.camera_move"
+    bl_label = "Add Camera Move"
+    bl_options = {"REGISTER", "UNDO"}
+
+    move: EnumProperty(  # type: ignore[valid-type]
+        name="Move",
+        items=[
+            ("DOLLY", "Dolly", "Straight into the picture"),
+            ("SLIDE", "Slide", "From left to right, looking at the same point"),
+            ("ORBIT", "Orbit", "Round in a small ellipse, looking at the same point"),
+        ],
+    )
+    strength: FloatProperty(  # type: ignore[valid-type]
+        name="Strength",
+        description="How far it goes; more shows more of what had to be made up",
+        default=1.0,
+        min=0.0,
+        soft_max=3.0,
+    )
+    frames: IntProperty(name="Frames", default=96, min=2, soft_max=500)  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        thing = context.active_object
+        if thing is None or thing.leadline.camera is None or thing.leadline.depth is None:
+            cls.poll_message_set("Select a Scene that Leadline made")
+            return False
+        return context.mode == "OBJECT"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        add_move(context, context.active_object, self.move, self.strength, self.frames)
+        return {"FINISHED"}
+
+
+def add_move(
+    context: bpy.types.Context, thing: bpy.types.Object, move: str, strength: float, frames: int
+) -> bpy.types.Object:
+    """The camera, which becomes the scene's; the scene's frame range becomes the move's."""
+    matched = thing.leadline.camera
+    units = 1.0 / context.scene.unit_settings.scale_length
+    near, middle = np.percentile(photos.read_map(thing.leadline.depth), [5, 50]) * units
+    camera = matched.copy()
+    camera.data = matched.data.copy()
+    camera.animation_data_clear()
+    camera.name = camera.data.name = f"{thing.name} shot"
+    for collection in thing.users_collection:
+        collection.objects.link(camera)
+    start, size = matched.location.copy(), float(near) * _NEAR_SHARE * strength
+    focus = start + Vector((0.0, 0.0, -float(middle)))
+    camera.rotation_mode = "QUATERNION"
+    first = context.scene.frame_start
+    for key in range(_KEYS):
+        part = key / (_KEYS - 1)
+        camera.location = start + size * Vector(MOVES[move](part))
+        if move != "DOLLY":
+            camera.rotation_quaternion = (focus - camera.location).to_track_quat("-Z", "Y")
+        frame = first + round(part * (frames - 1))
+        camera.keyframe_insert("location", frame=frame)
+        camera.keyframe_insert("rotation_quaternion", frame=frame)
+    context.scene.frame_end = first + frames - 1
+    context.scene.camera = camera
+    return camera
+
+
+CLASSES = (LEADLINE_OT_camera_move,)
