@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # The inner loop: no ROS, Blender, Ray, servers or trainings.
 QUICK := depth files sensors geometry video models checkpoints inference completion
 
-.PHONY: setup demo test quick lint types blender-envs bench extension clean
+.PHONY: setup demo test quick lint types docs release blender-envs bench extension clean
 
 setup: $(STAMP)
 
@@ -17,9 +17,16 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $(STAMP)
 
-demo: setup
-	$(BIN)/leadline predict assets/demo -o out/demo --show
-	@echo "Depth maps, uncertainty and previews are in out/demo/"
+# Inference alone: about a minute after the download. Nothing else is installed.
+demo: $(VENV)/.lean
+	$(BIN)/leadline predict assets/demo -o out/demo --quality fine --show
+	@echo "Depth maps, uncertainty and previews are in out/demo/; turn a picture in 3D with"
+	@echo "  $(BIN)/leadline view assets/demo/living_room.jpg"
+
+$(VENV)/.lean: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -f $(STAMP) || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $(VENV)/.lean
 
 test: setup lint types blender-envs
 	$(BIN)/python -m pytest
@@ -32,6 +39,21 @@ quick: setup
 # Real Blenders as Python modules; their tests are skipped, saying so, where Python 3.11 is missing.
 blender-envs:
 	bash tests/blender/make_envs.sh || echo "no Blender environments: the tests inside Blender will be skipped"
+
+# The documentation's site, in site/; any warning ends it.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/make_cli_reference.py
+	$(BIN)/mkdocs build --strict
+
+# Wheel and source archive in dist/, checked, with their SHA-256 sums; signed where gpg has a key.
+release: setup
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	cd dist && sha256sum * > SHA256SUMS
+	cd dist && { gpg --list-secret-keys 2>/dev/null | grep -q sec && gpg --armor --detach-sign SHA256SUMS || echo "not signed: gpg has no key"; }
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,4 +70,4 @@ extension: setup
 	$(BIN)/python blender_addon/build.py
 
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info core/*.egg-info out runs
+	rm -rf $(VENV) .venv-* build dist site *.egg-info core/*.egg-info out runs

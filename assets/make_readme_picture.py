@@ -1,6 +1,6 @@
-"""The README's picture: each demo photograph, its depth and its uncertainty, side by side.
+"""The picture at the top of the README: python assets/make_readme_picture.py OUT.jpg SIDE.png SIDE.png
 
-Usage: python assets/make_readme_picture.py [MODEL]
+The pictures are what `leadline predict PHOTO --quality fine --size 384 --side-by-side` writes.
 """
 
 from __future__ import annotations
@@ -8,32 +8,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
-import leadline
-from leadline.files.image import read_image
-from leadline.files.output import uncertainty_preview
-from leadline.files.pictures import depth_picture as preview
-from leadline.files.whole import write_bytes
-
-ASSETS = Path(__file__).parent
-SIZE = (480, 320)
+HEIGHT_PX = 360
 
 
-def main() -> None:
-    """Predict, compose, write docs/images/readme.jpg."""
-    model = leadline.load(sys.argv[1] if len(sys.argv) > 1 else "fiffdepth-mini")
-    rows = []
-    for path in sorted((ASSETS / "demo").glob("*.jpg"), reverse=True):
-        image = read_image(path)
-        prediction = model.predict(image, ensemble=4)
-        assert prediction.uncertainty is not None
-        pictures = (image, preview(prediction), uncertainty_preview(prediction.uncertainty))
-        rows.append(np.hstack([cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA) for picture in pictures]))
-    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(np.vstack(rows)[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    write_bytes(ASSETS.parent / "docs" / "images" / "readme.jpg", encoded.tobytes())
+def main(out: Path, pictures: list[Path]) -> None:
+    """One row of the pictures, all of one height."""
+    row = []
+    for path in pictures:
+        with Image.open(path) as picture:
+            whole = picture.convert("RGB")
+        row.append(np.asarray(whole.resize((round(whole.width * HEIGHT_PX / whole.height), HEIGHT_PX))))
+    Image.fromarray(np.hstack(row)).save(out, quality=86)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

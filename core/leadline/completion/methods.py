@@ -58,8 +58,8 @@ def complete(
 
     Returns:
         Metric depth with uncertainty in metres, and ``validity``: what stands behind each pixel.
-        ``meta["completion"]`` says what was used and lists ``warnings``. With no point (and no ``fit``) it is ``prediction`` itself, not metric, with ``meta["completion"]["status"] ==
-        "no points"``.
+        ``meta["completion"]`` says what was used and lists ``warnings``. With no point (and no ``fit``) it is ``prediction``
+        itself, not metric, and the status there is "no points".
 
     Raises:
         InputError: Sizes differ, depth is not metres, or the method is not known.
