@@ -13,6 +13,9 @@ from leadline.checkpoints.catalog import MINI_FOLDER
 from leadline.checkpoints.native import save_model
 from leadline.checkpoints.small_codecs import load_small_encoder, save_small_encoder, small_encoder_for
 from leadline.errors import CheckpointError
+from leadline.inference.estimator import DepthEstimator
+from leadline.inference.framing import frame_padded
+from leadline.models.small_decoder import codec_fingerprint
 from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 from leadline.training.run import run
 
@@ -65,3 +68,27 @@ def test_distillation_through_models_lowers_its_loss(tmp_path: Path, recipe: str
     losses = [float(line.split("loss ")[1].split()[0]) for line in lines if "loss " in line]
     assert min(losses[-3:]) < 0.85 * losses[0]
     assert (tmp_path / "out" / f"{recipe}.safetensors").exists()
+
+
+def test_the_estimator_encodes_with_it_and_says_so(tmp_path: Path, photo: np.ndarray) -> None:
+    bundle = tiny_bundle("fiffdepth")
+    encoder = SmallEncoder(
+        SmallEncoderSpec(bundle.codec.latent_channels, bundle.codec.factor, 16, 8, 1), codec_fingerprint(bundle.codec)
+    )
+    save_small_encoder(encoder, tmp_path / "e.safetensors", torch.float32)
+    full = DepthEstimator(bundle, precision="fp32").predict(photo, size=64)
+    estimator = DepthEstimator(bundle, precision="fp32", encoder=tmp_path / "e.safetensors")
+    small = estimator.predict(photo, size=64)
+    assert (full.meta["encoder"], small.meta["encoder"]) == ("full", "small")
+    assert small.meta["weights"] != full.meta["weights"]
+    assert np.abs(small.values - full.values).max() > 1e-3
+    replica = estimator._replicas[0]
+    with torch.inference_mode():
+        pixels = frame_padded(photo, 64, bundle.spec.pad_multiple).pixels[None].float() / 127.5 - 1.0
+        expected = replica.model.finish(replica.codec.decode(replica.model.solve(encoder.encode(pixels))))
+    rows, columns = 41, 64  # 45×70 at long edge 64, without padding
+    np.testing.assert_allclose(
+        estimator.predict(photo, size=64, out=None).values.mean(),
+        expected[..., :rows, :columns].mean().item(),
+        atol=2e-2,
+    )

@@ -18,7 +18,6 @@ from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 
 _HEADER = "leadline_small_{}"
 MINI_DECODER = MINI_FOLDER / "mini-small-decoder.safetensors"
-MINI_ENCODER = MINI_FOLDER / "mini-small-encoder.safetensors"
 
 
 def save_small_decoder(decoder: SmallDecoder, path: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -61,31 +60,28 @@ def small_decoder_for(codec: Codec, path: str | Path = "small") -> SmallDecoder:
     Raises:
         CheckpointError: It was distilled from another codec, or there is none.
     """
-    decoder = load_small_decoder(MINI_DECODER if str(path) == "small" else Path(path))
-    _check(decoder.codec, codec, path, "decoder")
+    shipped = str(path) == "small"
+    decoder = load_small_decoder(MINI_DECODER if shipped else Path(path))
+    if decoder.codec != codec_fingerprint(codec):
+        if shipped:
+            raise CheckpointError(
+                "the small decoder that ships is for the mini models; distil one for this model's codec with "
+                "`leadline train small-decoder` and give its file as decoder (--decoder FILE)"
+            )
+        raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
     return decoder
 
 
-def small_encoder_for(codec: Codec, path: str | Path = "small") -> SmallEncoder:
-    """The small encoder of a codec: a file, or for "small" the one that ships with the mini models.
+def small_encoder_for(codec: Codec, path: str | Path) -> SmallEncoder:
+    """The small encoder of a codec, from a file. None ships.
 
     Raises:
         CheckpointError: It was distilled from another codec, or there is none.
     """
-    encoder = load_small_encoder(MINI_ENCODER if str(path) == "small" else Path(path))
-    _check(encoder.codec, codec, path, "encoder")
+    encoder = load_small_encoder(Path(path))
+    if encoder.codec != codec_fingerprint(codec):
+        raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
     return encoder
-
-
-def _check(belongs_to: str, codec: Codec, path: str | Path, part: str) -> None:
-    if belongs_to == codec_fingerprint(codec):
-        return
-    if str(path) == "small":
-        raise CheckpointError(
-            f"the small {part} that ships is for the mini models; distil one for this model's codec with "
-            f"`leadline train small-{part}` and give its file as {part} (--{part} FILE)"
-        )
-    raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
 
 
 def _save(network: SmallDecoder | SmallEncoder, path: Path, dtype: torch.dtype, part: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.catalog import CATALOG
 from leadline.checkpoints.resolve import resolve
-from leadline.checkpoints.small_codecs import small_decoder_for
+from leadline.checkpoints.small_codecs import small_decoder_for, small_encoder_for
 from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
@@ -49,6 +49,7 @@ def load(
     decoder: str | Path = "full",
     memory_budget: str | int | None = None,
     compiled: CompileMode = "off",
+    encoder: str | Path = "full",
     **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
@@ -66,6 +67,7 @@ def load(
             run at once. None: a fixed number of pixels at once for each kind of device.
         compiled: "graphs" or "kernels" to run through torch.compile, with or without CUDA graphs: for streams of frames of
             one size. The first prediction of every size takes minutes; :meth:`DepthEstimator.warm_up` has it done early.
+        encoder: "full", or the file of a small encoder distilled from this model's codec (`leadline train small-encoder`).
         **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
             ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
 
@@ -76,8 +78,9 @@ def load(
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
     bundle = resolve(name_or_path, vae=vae, base=base, **settings)
     return DepthEstimator(
-        bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget, compiled=compiled
-    )
+        bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget, compiled=compiled,
+        encoder=encoder,
+    )  # fmt: skip
 
 
 class DepthEstimator:
@@ -92,6 +95,7 @@ class DepthEstimator:
         decoder: See :func:`load`.
         memory_budget: See :func:`load`.
         compiled: See :func:`load`.
+        encoder: See :func:`load`.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class DepthEstimator:
         decoder: str | Path = "full",
         memory_budget: str | int | None = None,
         compiled: CompileMode = "off",
+        encoder: str | Path = "full",
     ) -> None:
         self.devices = choose_devices(device)
         known = CATALOG.get(bundle.spec.name)
@@ -110,14 +115,18 @@ class DepthEstimator:
         self.bundle = bundle
         self._compiled = compiled
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)
+        small_encoder = None if str(encoder) == "full" else small_encoder_for(bundle.codec, encoder)
         self._replicas = [
-            Replica(bundle, device, self.dtype, fold_constants, small, compiled) for device in self.devices
+            Replica(bundle, device, self.dtype, fold_constants, small, compiled, small_encoder)
+            for device in self.devices
         ]
         if memory_budget is not None:
             for replica in self._replicas:
                 replica.limit_memory(parse_bytes(memory_budget))
         self.decoder = "full" if small is None else "small"
-        self.weights_hash = bundle.weights_hash if small is None else fingerprint_of([small], bundle.weights_hash)
+        self.encoder = "full" if small_encoder is None else "small"
+        parts = [part for part in (small, small_encoder) if part is not None]
+        self.weights_hash = fingerprint_of(parts, bundle.weights_hash) if parts else bundle.weights_hash
         self.spec = bundle.spec
 
     @property
@@ -341,6 +350,7 @@ class DepthEstimator:
                     "device": str(replica.device),
                     "precision": "fp32 (retried)" if retried else precision_name(self.dtype),
                     "decoder": self.decoder,
+                    "encoder": self.encoder,
                     "weights": self.weights_hash[:12],
                     "seconds": round(seconds, 4),
                 }

@@ -27,6 +27,7 @@ from leadline.models.codec import Codec
 from leadline.models.families import DepthRange
 from leadline.models.folding import fold, sharing_copy
 from leadline.models.small_decoder import SmallDecoder
+from leadline.models.small_encoder import SmallEncoder
 from leadline.models.values import stretched, unit
 
 #: Pixels decoded at once, by device type: bounds memory whatever the batch and the ensemble.
@@ -45,12 +46,16 @@ class Replica:
         fold_constants: bool,
         small: SmallDecoder | None,
         compiled: CompileMode = "off",
+        small_encoder: SmallEncoder | None = None,
     ) -> None:
+        if small_encoder is not None and bundle.spec.samples_encoding:
+            raise InputError("this model draws its image latent, which the small encoder cannot; use encoder='full'")
         if small is not None and bundle.spec.output == "normals":
             raise InputError("the small decoder makes grey maps, not normals; use decoder='full'")
         self.device = device
         self.dtype = dtype
         self._original, self._small = bundle, small
+        self._small_encoder = small_encoder
         model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
         if fold_constants:
             fold(model)
@@ -59,12 +64,16 @@ class Replica:
             exact = device.type == "cpu" and dtype == torch.float32
             streamline(self.model, exact_cpu=exact)
             streamline(self.codec if small is None else self.codec.vae.encoder, exact_cpu=exact)
+        self.encoder: SmallEncoder | None = None
+        if small_encoder is not None:
+            self.encoder = placed(sharing_copy(small_encoder), device, dtype)
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)
         if compiled != "off":
             stages: list[tuple[torch.nn.Module, str]]
-            stages = [(self.codec, "moments"), (self.model.unet, "body"), (self.decoder, "decode")]
+            encoding = (self.codec, "moments") if self.encoder is None else (self.encoder, "encode")
+            stages = [encoding, (self.model.unet, "body"), (self.decoder, "decode")]
             if small is None and self.model.needs_channels:
                 stages[-1] = (self.codec, "decode_rgb")
             compile_stages(stages, device, compiled)
@@ -100,7 +109,9 @@ class Replica:
                 stacklevel=4,
             )
             if self._exact is None:
-                self._exact = Replica(self._original, self.device, torch.float32, True, self._small)
+                self._exact = Replica(
+                    self._original, self.device, torch.float32, True, self._small, "off", self._small_encoder
+                )
                 if self._budget is not None:
                     self._exact.limit_memory(self._budget.total_bytes, self.model, self.codec)
             maps = self._exact._fitting_maps(framed, noise, extra, steps, ensemble, Progress(None, 1))
@@ -203,8 +214,9 @@ class Replica:
         for first in range(0, len(pixels), at_once):
             progress.report("encode")
             images = normalise(pixels[first : first + at_once], self.device, self.dtype)
+            images = images.contiguous(memory_format=torch.channels_last)
             noise = None if posterior is None else posterior[first : first + at_once]
-            parts.append(self.codec.encode(images.contiguous(memory_format=torch.channels_last), noise))
+            parts.append(self.codec.encode(images, noise) if self.encoder is None else self.encoder.encode(images))
         return torch.cat(parts)
 
     def _stacked(self, noise: list[Tensor | None], ensemble: int) -> Tensor | None:
