@@ -73,7 +73,7 @@ def main() -> None:
     ]  # fmt: skip
     write_json(arguments.output, {"load_before": os.getloadavg()[0], "cores": os.cpu_count(), "rows": rows})
     print(
-        "| threads as | programs beside | median, ms | best, ms | × of the first column's quietest |\n|---|---|---|---|---|"
+        "| threads as | programs beside | median, ms | best, ms | × its median with the fewest beside |\n|---|---|---|---|---|"
     )
     for row in rows:
         print("| {threads} | {busy} | {median_ms:.0f} | {best_ms:.0f} | {times_quiet:.2f} |".format(**row))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from leadline.cli.options import DEFAULT_MODEL, compile_option, out_option
+from leadline.cli.options import DEFAULT_MODEL, compile_option, decoder_option, out_option
 from leadline.errors import InputError
 
 #: Without options: every mini model, and one case of the published size.
@@ -38,27 +38,50 @@ EQUAL = 1e-4
 )  # fmt: skip
 @compile_option
 @click.option("--memory/--no-memory", default=True, help="Measure peak memory, in a process for each side.")
-@out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A bench.json: fail if a case became slower by more than 10 %.",
+)
+@click.option("--stream", is_flag=True, help="Measure what a camera sees instead: latency, jitter, dropped frames.")
+@click.option(
+    "--rate", default=20.0, show_default=True, type=click.FloatRange(0.1), help="--stream: of the camera, Hz."
+)
+@click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(0.1), help="--stream: how long.")
+@click.option("--camera", default="640x480", show_default=True, help="--stream: WIDTHxHEIGHT of its pictures.")
+@click.option(
+    "--through", type=click.Choice(["estimator", "server"]), default="estimator", show_default=True,
+    help="--stream: in this process, or through a local server.",
+)  # fmt: skip
+@decoder_option
+@out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png, or stream.json.")
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
-    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, out: Path,
+    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, against: Path | None, stream: bool,
+    rate: float, seconds: float, camera: str, through: str, decoder: str, out: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
 
     Both sides take the same weights and, for DepthFM, the same noise; DepthMaster and FiffDepth have one step and one
-    member.
+    member. With --stream the model takes a camera's frames, always the newest, at --size and with one member.
     """
     from dataclasses import replace
 
+    if stream:
+        options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled}
+        _stream(models or (DEFAULT_MODEL,), sizes[0], threads, options, rate, seconds, camera, through, out)
+        return
     if find_spec("matplotlib") is None:
         raise InputError("the plot needs matplotlib; pip install 'leadline[bench]'")
     import torch
 
+    from leadline.benchmarking.guard import compared, read_ratios, slower
     from leadline.benchmarking.measure import OFFICIAL_MODELS, Case, measure_in_child, peak_memory_mb
     from leadline.benchmarking.report import as_markdown, as_record, plot, this_machine
     from leadline.checkpoints.resolve import resolve
     from leadline.files.output import write_json
 
+    stored = None if against is None else read_ratios(against)  # complain before measuring
     if threads:
         torch.set_num_threads(threads)
 
@@ -93,3 +116,50 @@ def command(
         raise click.ClickException(
             f"{different[0].case.model} differs by {different[0].difference:.0e}, more than {EQUAL:.0e}"
         )
+    if stored is not None:
+        record = as_record(machine, rows)["rows"]
+        click.echo(f"{compared(stored, record)} of {len(record)} cases are in {against}", err=True)
+        worse = slower(stored, record)
+        if worse:
+            raise click.ClickException("slower than before: " + "; ".join(worse))
+
+
+def _stream(
+    models: tuple[str, ...], size: int, threads: int, options: dict[str, str], rate: float, seconds: float, camera: str,
+    through: str, out: Path,
+) -> None:  # fmt: skip
+    """One line for each model, and stream.json."""
+    import os
+
+    import numpy as np
+    import torch
+
+    from leadline.benchmarking.stream import run_stream
+    from leadline.files.output import write_json
+    from leadline.inference.estimator import load
+    from leadline.serving.client.local import LocalServer
+
+    try:
+        width, height = (int(side) for side in camera.lower().split("x"))
+    except ValueError:
+        raise InputError(f"--camera '{camera}' is no size; write for example 640x480") from None
+    if threads:
+        torch.set_num_threads(threads)
+    frames = np.random.default_rng(0).integers(0, 255, (4, height, width, 3), dtype=np.uint8)
+    rows = []
+    for model in models:
+        if through == "estimator":
+            estimator = load(model, **options)  # type: ignore[arg-type]
+            estimator.warm_up(height, width, ensemble=1, size=size)
+            report = run_stream(lambda k: estimator.predict(frames[k % 4], ensemble=1, size=size), rate, seconds)  # noqa: B023
+        else:
+            with LocalServer(models=[model], device=options["device"]) as server, server.client() as client:
+                client.predict(frames[0], ensemble=1, size=size)
+                report = run_stream(
+                    lambda k: client.predict(frames[k % 4], ensemble=1, size=size), rate, seconds, own_work=False
+                )  # fmt: skip
+        click.echo(f"{model}, {camera} at long edge {size}, {through}: {report.as_line()}")
+        rows.append(
+            {"model": model, "size": size, "camera": camera, "through": through, **options, **report.as_record()}
+        )
+        write_json(out / "stream.json", {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "rows": rows})

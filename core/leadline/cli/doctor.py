@@ -56,7 +56,7 @@ def command() -> None:
 def _print_devices(console: object) -> None:
     import torch
 
-    from leadline.inference.devices import choose_devices, choose_precision, precision_name
+    from leadline.inference.devices import choose_devices, choose_precision, cpu_computes_bf16, precision_name
 
     device = choose_devices("auto")[0]
     precision = precision_name(choose_precision("auto", device))
@@ -68,7 +68,8 @@ def _print_devices(console: object) -> None:
     if device.type == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         click.echo(
-            f"  CPU vector instructions: {capability}; --precision bf16 is faster where the processor has AMX or AVX512-BF16"
+            f"  CPU vector instructions: {capability}; --precision bf16 "
+            + ("is faster here" if cpu_computes_bf16() else "would be many times slower: no AVX512-BF16, no AMX")
         )
 
 
