@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from leadline.errors import InputError, LeadlineError, first_line
+from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.settings import MODEL_FIELDS, StreamSettings
 from leadline.streaming.worker import StreamWorker
 from leadline_ros.diagnostics import DiagnosticsReporter, Statuses
@@ -52,7 +53,7 @@ class DepthNode(LifecycleNode):
         )
         self.outputs: Outputs | None = None
         self.engine: Engine | None = None
-        self.worker: StreamWorker[Any, ImageJob] | None = None
+        self.worker: StreamWorker[ImageJob, DepthPipeline] | None = None
         self._autostart_pending = False
         self._restore_model_parameters = False
         self.add_on_set_parameters_callback(self._check_parameters)
