@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from stand_in import expected
 
@@ -29,11 +30,42 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from leadline.serving.server.ray_engine import RayLauncher
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=3, include_dashboard=False)
+    cluster = ray.init(num_cpus=3, include_dashboard=False)
+    started = RayLauncher(cluster.address_info["address"], gpus=0)
     try:
-        yield RayLauncher(gpus=0)
+        yield started
     finally:
+        started.close()
         ray.shutdown()
+
+
+def test_the_front_outlives_the_clusters_head(start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
+    from leadline.serving.server.ray_engine import RayLauncher
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    started = RayLauncher(None, gpus=0)  # a cluster of its own
+    server = start(start_s=60.0, parts={"launcher": started, "workers_bind": f"tcp://{started.host}:*"})
+    image = np.zeros((48, 64, 3), np.uint8)
+    with Client(server.address, timeout_s=200) as client:
+        np.testing.assert_array_equal(client.predict(image, seed=1).values, expected(image, 1))
+        first = started._agent
+        family = psutil.Process(first._process.pid).children(recursive=True)
+        heads = [process for process in family if "gcs_server" in process.name()]
+        assert heads
+        for head in heads:
+            head.kill()
+        end = time.monotonic() + 60
+        slowest = 0.0
+        while not first.ended and time.monotonic() < end:
+            asked = time.monotonic()
+            client.status()
+            slowest = max(slowest, time.monotonic() - asked)
+            time.sleep(0.2)
+        assert slowest < 2.0
+        assert first.ended  # Ray ends its driver; the front goes on, and starts another on a new cluster
+        np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
+    started.close()
 
 
 def test_a_killed_actor_loses_nothing(launcher: Any, start: Callable[..., Server], image: np.ndarray) -> None:

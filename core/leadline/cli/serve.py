@@ -210,7 +210,11 @@ def command(
 
         launcher = RayLauncher(ray_address, gpus_per_worker, float(rest["threads"] or 1))
         parts = {"launcher": launcher, "workers_bind": f"tcp://{ray_host or launcher.host}:*"}
-    serve(config, tell, end_with_stdin, lambda: _named(models) or _present(), **parts)
+    try:
+        serve(config, tell, end_with_stdin, lambda: _named(models) or _present(), **parts)
+    finally:
+        if "launcher" in parts:
+            parts["launcher"].close()
 
 
 def to_serve(models: tuple[str, ...], loader: str) -> dict[str, str]:

@@ -279,6 +279,11 @@ class RateLimiter:
         self._buckets[client] = (tokens - allowed, now)
         return allowed
 
+    def charge(self, client: str, tokens: float) -> None:
+        """Take more for a message that was allowed."""
+        left, since = self._buckets.get(client, (float(self.burst), 0.0))
+        self._buckets[client] = (left - min(tokens, self.burst / 10), since)
+
     def forget(self, now: float) -> None:
         """Drop the buckets that are full again."""
         full_after_s = self.burst / self.rate_per_s

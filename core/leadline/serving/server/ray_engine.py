@@ -1,19 +1,28 @@
 """Workers as actors on a Ray cluster.
 
 Ray places them, and says when one is gone; requests and results do not pass through it. An actor runs the same loop as
-a local worker process and connects to the front by itself, encrypted with keys that live as long as the front.
+a local worker process and connects to the front by itself, encrypted with keys that live as long as the front. Ray is
+driven by a process of its own (:mod:`leadline.serving.server.ray_agent`), which is started again when it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from importlib import import_module
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
-from leadline.errors import InputError, first_line
+from leadline.errors import InputError
 from leadline.serving.server.launch import Running
 from leadline.serving.worker.config import WorkerConfig
+
+POLL_S = 0.1
 
 
 class RayLauncher:
@@ -24,69 +33,106 @@ class RayLauncher:
         gpus: For each worker; None: 1 if the cluster has any.
         cpus: For each worker; Ray sets the number of its threads by them.
 
+    Attributes:
+        host: This machine, as the cluster's nodes see it.
+
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
 
     def __init__(self, address: str | None = None, gpus: float | None = None, cpus: float = 1.0) -> None:
-        try:
-            ray: Any = import_module("ray")
-        except ImportError as error:
-            raise InputError("Ray is not installed; run: pip install 'leadline[ray]'") from error
-        # Ray's workers run at niceness 15 by default: beside anything else on the machine they hardly get to run.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        try:
-            ray.init(address=address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
-        except Exception as error:
-            raise InputError(f"no Ray cluster can be used ({error}); check --ray-address") from error
-        self._ray = ray
-        self._gpus = gpus if gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
-        self._cpus = cpus
-        self.host: str = ray.util.get_node_ip_address()
+        if find_spec("ray") is None:
+            raise InputError("Ray is not installed; run: pip install 'leadline[ray]'")
+        self._options = {"address": address, "gpus": gpus, "cpus": cpus}
+        self._lock = threading.Lock()
+        self._agent = _AgentProcess(self._options)
+        self.host: str = self._agent.host
 
     def launch(self, config: WorkerConfig) -> Running:
-        """Start an actor. Ray itself neither restarts it nor retries its calls: the front does."""
-        options = {"num_gpus": self._gpus, "num_cpus": self._cpus, "max_restarts": 0, "max_task_retries": 0}
-        actor = self._ray.remote(_Actor).options(**options).remote()
-        return _RayActor(self._ray, actor, actor.serve.remote(config))
+        """Start an actor."""
+        with self._lock:
+            if self._agent.ended:
+                self._agent = _AgentProcess(self._options)
+            return self._agent.launch(config)
+
+    def close(self) -> None:
+        """End the driver, and with it the actors."""
+        self._agent.close()
 
 
-class _Actor:
-    """Runs a worker in its process."""
+class _AgentProcess:
+    """A process that drives Ray, as long as it lives."""
 
-    def serve(self, config: WorkerConfig) -> None:
-        from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
-        from leadline.serving.logs import configure  # noqa: PLC0415
-        from leadline.serving.worker.pulse import Heart  # noqa: PLC0415
-        from leadline.serving.worker.worker import Worker  # noqa: PLC0415
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "leadline.serving.server.ray_agent"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in, self._out = self._process.stdin, self._process.stdout
+        self._numbers = itertools.count()
+        self._writing = threading.Lock()
+        self.reasons: dict[int, str] = {}
+        self.ended = False
+        self._order(options)
+        said = json.loads(self._out.readline() or '{"error": "its driver ended"}')
+        if "error" in said:
+            self.close()
+            raise InputError(f"no Ray cluster can be used ({said['error']}); check --ray-address")
+        self.host: str = said["host"]
+        threading.Thread(target=self._hear, name="leadline-ray", daemon=True).start()
 
-        heart = Heart(config)
-        heart.start()
-        configure(config.log_style, config.log_level)
-        keep_large_blocks()
-        Worker(config, heart).serve()
+    def launch(self, config: WorkerConfig) -> Running:
+        number = next(self._numbers)
+        self._order({"number": number, "config": asdict(config)})
+        return _RayActor(self, number)
+
+    def kill(self, number: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._order({"number": number})
+
+    def close(self) -> None:
+        self.ended = True
+        with contextlib.suppress(OSError):
+            self._in.close()
+        try:
+            self._process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _order(self, order: dict[str, Any]) -> None:
+        with self._writing:
+            self._in.write(json.dumps(order) + "\n")
+            self._in.flush()
+
+    def _hear(self) -> None:
+        for line in self._out:
+            said = json.loads(line)
+            self.reasons[said["ended"]] = said["reason"]
+        self.ended = True
+        self._process.wait()
 
 
 class _RayActor:
-    def __init__(self, ray: Any, actor: Any, done: Any) -> None:
-        self._ray, self._actor, self._done = ray, actor, done
+    def __init__(self, agent: _AgentProcess, number: int) -> None:
+        self._agent, self._number = agent, number
 
     def ended(self) -> str | None:
-        try:
-            finished, _ = self._ray.wait([self._done], timeout=0)
-            if finished:
-                self._ray.get(self._done)
-        except Exception as error:  # the actor, or the cluster itself, is gone
-            return f"Ray: {type(error).__name__}: {first_line(error)}"
-        return "it ended" if finished else None
+        reason = self._agent.reasons.get(self._number)
+        return "Ray's driver ended; the cluster may be gone" if reason is None and self._agent.ended else reason
 
     def kill(self) -> None:
-        with contextlib.suppress(Exception):  # it is gone already
-            self._ray.kill(self._actor, no_restart=True)
+        self._agent.kill(self._number)
 
     def wait(self, timeout_s: float) -> None:
-        with contextlib.suppress(Exception):
-            self._ray.wait([self._done], timeout=timeout_s)
+        end = time.monotonic() + timeout_s
+        while self.ended() is None and time.monotonic() < end:
+            time.sleep(POLL_S)
         self.kill()
 
     def effort_s(self) -> float | None:

@@ -69,8 +69,10 @@ USUAL_SIZE_PX = 768
 #: Messages beyond a client's rate: so many a second are answered, the others dropped unread; after this many bursts of
 #: them, within a second or so, its connection is ended.
 ANSWERS_PER_S, FLOOD_BURSTS = 10.0, 2
-#: Messages of clients in one go: read, and dropped unread.
-MOST_READ, MOST_DROPPED = 64, 4000
+#: Messages of clients in one go: read, and in all; and the time for it.
+MOST_READ, MOST_DROPPED, LONGEST_READ_S = 64, 4000, 0.005
+#: A message that breaks the protocol counts as so many.
+MALFORMED_COST = 20.0
 #: A front that has not gone through its loop for so long does not live.
 DEAD_S = 5.0
 #: How often the key ring is looked at for clients that were locked out.
@@ -361,7 +363,7 @@ class Server:
                     self._refuse(sender, frames, now)
             except Exception:  # a mistake of ours must not be every client's
                 log("message failed", ERROR, exc_info=True)
-            if read >= MOST_READ:  # then the workers get their turn
+            if read >= MOST_READ or self._clock() - now > LONGEST_READ_S:  # then the workers get their turn
                 return
 
     def _refuse(self, to: Connection, frames: list[Any], now: float) -> None:
@@ -395,6 +397,7 @@ class Server:
         except WireError as error:
             if error.code == "bad_request":
                 self.metrics.count("malformed_total")
+                self._rates.charge(to.client, MALFORMED_COST)
                 log("refused message", DEBUG, client=to.client, code=error.code, reason=str(error))
             else:
                 self._outcome(error.code, "", to.client)

@@ -1,0 +1,210 @@
+"""What an honest client of the server notices of one attacker: its slowest answers, quiet and under each attack.
+
+    python benchmarks/serving_attacks.py [--seconds 15] [--model fiffdepth-mini] [--only scans pictures ...]
+
+Starts `leadline serve` on 127.0.0.1 for each attack, ends by itself, and exits with status 1 if the 99th percentile under
+an attack is above 2 s or above five times the quiet one, or if an answer is missing. ``--model ready`` serves a stand-in,
+which makes the server, not the network, the thing that is measured. Being stopped and replaced is allowed 15 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import zmq
+from PIL import Image
+from serving_soak import SERVE, photograph
+
+from leadline.serving.client.client import Client
+from leadline.serving.protocol.messages import TAG
+
+Attack = Callable[[str, Any], None]
+
+
+@contextmanager
+def served(model: str, stderr: Any) -> Iterator[tuple[str, Any]]:
+    """`leadline serve`, in a process of its own."""
+    models = ["--model=ready", "--loader=serving:load"] if model == "ready" else [f"--model={model}"]
+    command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--log-level=warning",
+               "--bind=tcp://127.0.0.1:*", *models]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    try:
+        yield json.loads(server.stdout.readline())["listening"], server
+    finally:
+        server.stdin.close()
+        server.wait(30)
+
+
+# --- attacks: each runs until the event is set
+
+
+def scans(address: str, ended: Any) -> None:
+    """A progressive JPEG of 33 megapixels, one of whose scans comes again and again."""
+    buffer = io.BytesIO()
+    Image.new("L", (6000, 5500)).save(buffer, "JPEG", progressive=True, quality=30)
+    data = buffer.getvalue()
+    starts = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    lengths = [(end - begin, begin, end) for begin, end in zip(starts[1:], [*starts[2:], len(data) - 2], strict=False)]
+    _, begin, end = min(lengths)
+    bombs = [data[:-2] + data[begin:end] * times + b"\xff\xd9" for times in (8000, 50)]  # the second passes the count
+    _keep_sending(address, bombs, ended)
+
+
+def pictures(address: str, ended: Any) -> None:
+    """PNGs of 33 megapixels in 32 KB."""
+    buffer = io.BytesIO()
+    Image.new("L", (6000, 5500)).save(buffer, "PNG", compress_level=9)
+    _keep_sending(address, [buffer.getvalue()], ended)
+
+
+def _keep_sending(address: str, images: list[bytes], ended: Any) -> None:
+    with Client(address, timeout_s=60) as client:
+        jobs: list[Any] = []
+        number = 0
+        while not ended.is_set():
+            jobs = [job for job in jobs if not job.done()]
+            while len(jobs) < 16:
+                jobs.append(client.submit(images[number % len(images)], seed=number))
+                number += 1
+            time.sleep(0.02)
+
+
+def work(address: str, ended: Any) -> None:
+    """Requests of 4 KB that ask for an ensemble of 64 at 2048 pixels."""
+    small = np.zeros((32, 43, 3), np.uint8)
+    with Client(address, timeout_s=60) as client:
+        while not ended.is_set():
+            with suppress(Exception):
+                client.predict(small, ensemble=64, size=2048)
+            time.sleep(0.01)
+
+
+def nested(address: str, ended: Any) -> None:
+    """Headers that are hard to parse, as fast as they go."""
+    header = b'{"op":"predict","id":"1","image":' + b"[" * 7900 + b"]" * 7900 + b"}"
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.sndtimeo = 0, 100
+        dealer.connect(address)
+        while not ended.is_set():
+            with suppress(zmq.Again):
+                dealer.send_multipart([TAG, header])
+
+
+def small(address: str, ended: Any) -> None:
+    """Small messages, as fast as they go."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.sndtimeo = 0, 100
+        dealer.connect(address)
+        while not ended.is_set():
+            with suppress(zmq.Again):
+                dealer.send_multipart([TAG, b'{"op":"status","id":"1"}'])
+
+
+def connects(address: str, ended: Any) -> None:
+    """2 000 connections that say nothing."""
+    where = urlsplit(address)
+    bare = []
+    while len(bare) < 2000 and not ended.is_set():
+        with suppress(OSError):
+            bare.append(socket.create_connection((where.hostname, where.port), 5))
+    ended.wait()
+    for one in bare:
+        one.close()
+
+
+def unread(address: str, ended: Any) -> None:
+    """Images that are none, while nobody reads the server's standard error."""
+    with Client(address, timeout_s=60) as client:
+        while not ended.is_set():
+            with suppress(Exception):
+                client.predict(b"\xff\xd8\xff\xe0rubbish")
+            time.sleep(0.006)
+
+
+def stop(address: str, ended: Any) -> None:
+    """SIGSTOP to the worker, once."""
+    with Client(address) as client:
+        pid = next(worker["pid"] for worker in client.status()["workers"] if worker["pid"])
+    os.kill(pid, signal.SIGSTOP)
+    ended.wait()
+
+
+ATTACKS: dict[str, Attack] = {
+    one.__name__: one for one in (scans, pictures, work, nested, small, connects, unread, stop)
+}
+
+
+def asking(address: str, image: np.ndarray, truth: np.ndarray, seconds: float) -> list[float]:
+    """Times of an honest client's requests, one after the other; each answer is compared."""
+    times = []
+    with Client(address, timeout_s=60) as client:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            started = time.monotonic()
+            values = client.predict(image).values
+            times.append(time.monotonic() - started)
+            if not np.allclose(values, truth, atol=1e-4):
+                raise SystemExit("an answer belongs to another picture")
+            time.sleep(0.02)
+    return times
+
+
+def percentile(times: list[float], share: float) -> float:
+    return float(np.percentile(times, share, method="higher"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--model", default="fiffdepth-mini")
+    parser.add_argument("--only", nargs="+", choices=list(ATTACKS), default=list(ATTACKS))
+    options = parser.parse_args()
+    image = photograph(1, 240, 320)
+    failed = False
+    print(f"{'attack':10} {'answers':>8} {'p50':>7} {'p99':>7} {'quiet p99':>10}  (s)")
+    for name in options.only:
+        with served(options.model, subprocess.PIPE if name == "unread" else subprocess.DEVNULL) as (address, server):
+            with Client(address, timeout_s=300) as client:
+                truth = client.predict(image).values
+            quiet = asking(address, image, truth, options.seconds / 2)
+            context = multiprocessing.get_context(
+                "spawn"
+            )  # a process of its own: it must not slow the honest client down
+            ended = context.Event()
+            attacker = context.Process(target=ATTACKS[name], args=(address, ended), daemon=True)
+            attacker.start()
+            time.sleep(2.0)
+            try:
+                busy = asking(address, image, truth, options.seconds)
+            finally:
+                ended.set()
+                attacker.join(5)
+                attacker.kill()
+            most = 15.0 if name == "stop" else min(2.0, 5.0 * percentile(quiet, 99))
+            bad = percentile(busy, 99) > most or server.poll() is not None
+            failed |= bad
+            print(f"{name:10} {len(busy):8} {percentile(busy, 50):7.3f} {percentile(busy, 99):7.3f} "
+                  f"{percentile(quiet, 99):10.3f}{'  missed' if bad else ''}", flush=True)  # fmt: skip
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()
