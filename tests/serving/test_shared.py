@@ -286,14 +286,17 @@ def test_loans_are_bounded_and_come_back(lender: Lender) -> None:
     assert lender.held_bytes == 3 << 20
     first = loans[0]
     assert first is not None
-    in_use = lender.find(first.number, SESSION)
+    number = first.number
+    in_use = lender.find(number, SESSION)
     first.end()
     lender.attend()
-    assert lender.find(first.number, SESSION) is None
+    assert lender.find(number, SESSION) is None
     assert lender.held_bytes == 3 << 20  # a request still uses it
     del in_use
+    assert lender.held_bytes == 3 << 20  # the client still has it mapped
+    loans[0] = first = None
     assert lender.held_bytes == 2 << 20
-    assert list(lender.gone) == [first.number]
+    assert list(lender.gone) == [number]
     assert borrowed(lender) is not None
 
 
@@ -335,3 +338,34 @@ def test_no_server_no_loan(tmp_path: Path) -> None:
     assert ask(str(tmp_path / "nobody"), SESSION, 100, 1 << 20) is None
     assert ask("x" * 300, SESSION, 100, 1 << 20) is None
     assert Lender.create("x" * 300, 1 << 20, 1 << 20) is None
+
+
+def test_memory_that_a_client_keeps_after_giving_it_back_counts_as_lent(start: Callable[..., Server]) -> None:
+    server = start(lend_bytes=8 << 20)
+    lender = server._lender
+    if lender is None:
+        pytest.skip("no memory is lent on this system")
+    program = """
+import sys
+from leadline.serving.client.loan import ask, receive
+connection = ask(sys.argv[1], "s" * 20, 1 << 20, 6 << 20)
+connection.settimeout(10)
+loan = receive(connection)
+loan.end()
+print("kept", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, lender.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+        assert keeper.stdout is not None
+        assert keeper.stdin is not None
+        assert keeper.stdout.readline().strip() == "kept"
+        time.sleep(0.5)
+        assert lender.held_bytes == 6 << 20
+        other = ask(lender.path, "t" * 20, 1 << 20, 6 << 20)
+        assert other is not None
+        other.settimeout(5)
+        assert receive(other) is None  # there is no more
+        keeper.stdin.close()
+        keeper.wait(10)
+        assert lender.held_bytes == 0

@@ -44,6 +44,14 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="auto, cpu, cuda, or several for several replicas: cuda:0,cuda:1.",
 )
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16.")
+@click.option(
+    "--compile",
+    "compiled",
+    type=click.Choice(["off", "kernels", "graphs"]),
+    default="off",
+    show_default=True,
+    help="Through torch.compile, with CUDA graphs or without: minutes for each new image size, then faster.",
+)
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads per worker.")
 @click.option(

@@ -18,6 +18,7 @@ class ServerConfig:
         models: Name → what the loader takes (a catalog name or a path). The first is the default.
         loader: ``module:function`` that makes an estimator.
         device, precision: As for ``leadline.load``.
+        compiled: As for ``leadline.load``.
         replicas: Worker processes; devices named with commas are dealt out to them in turn.
         threads: CPU threads per worker; None: the cores shared out.
         max_members: Images times ensemble size in one batch.
@@ -47,6 +48,7 @@ class ServerConfig:
     loader: str = "leadline.inference.estimator:load"
     device: str = "auto"
     precision: str = "auto"
+    compiled: str = "off"
     replicas: int = 1
     threads: int | None = None
     max_members: int = 16

@@ -15,6 +15,7 @@ import os
 import re
 import select
 import socket
+import struct
 import weakref
 from collections import deque
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ class Lender:
 
     def __init__(self, path: str, block_bytes: int, total_bytes: int) -> None:
         self.path = path
-        self.held_bytes = 0
+        self._held_bytes = 0
+        self._kept: list[tuple[int, int, int]] = []  # what was given back: process, inode, bytes
         self.gone: deque[int] = deque()  # numbers of blocks that nobody uses any more
         self._block_bytes, self._total_bytes = block_bytes, total_bytes
         self._numbers = 0
@@ -127,7 +129,7 @@ class Lender:
         try:
             message = connection.recv(LOAN_MESSAGE_BYTES)
             if message and block is None:
-                block = self._lend(message)
+                block = self._lend(message, _peer_pid(connection))
                 answer = json.dumps({"block": block.number, "nbytes": block.nbytes}).encode()
                 socket.send_fds(connection, [answer], [block.descriptor])
                 self._connections[descriptor], self._blocks[block.number] = (connection, block), block
@@ -136,7 +138,7 @@ class Lender:
             pass  # no block, no answer: the client sends its pixels in messages
         self._part(descriptor)
 
-    def _lend(self, message: bytes) -> Block:
+    def _lend(self, message: bytes, pid: int) -> Block:
         wish = json.loads(message)
         session, nbytes = wish["session"], wish["nbytes"]
         if not _SESSION.fullmatch(session) or type(nbytes) is not int or not 0 < nbytes <= self._block_bytes:
@@ -146,14 +148,23 @@ class Lender:
             raise ValueError("there is no more")
         self._numbers += 1
         block = Block(self._numbers, session, _sealed_memory(nbytes), nbytes)
-        self.held_bytes += nbytes
-        weakref.finalize(block, self._bury, block.number, block.descriptor, nbytes).atexit = False
+        self._held_bytes += nbytes
+        inode = os.fstat(block.descriptor).st_ino
+        weakref.finalize(block, self._bury, block.number, block.descriptor, pid, inode, nbytes).atexit = False
         return block
 
-    def _bury(self, number: int, descriptor: int, nbytes: int) -> None:
+    def _bury(self, number: int, descriptor: int, pid: int, inode: int, nbytes: int) -> None:
         os.close(descriptor)
-        self.held_bytes -= nbytes
+        self._kept.append((pid, inode, nbytes))
         self.gone.append(number)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are lent, or were given back by a process that still holds on to them."""
+        kept = [one for one in self._kept if _holds(*one[:2])]
+        self._held_bytes -= sum(one[2] for one in self._kept) - sum(one[2] for one in kept)
+        self._kept = kept
+        return self._held_bytes
 
     def _part(self, descriptor: int) -> None:
         connection, block = self._connections.pop(descriptor)
@@ -161,6 +172,27 @@ class Lender:
             del self._blocks[block.number]
         self._epoll.unregister(descriptor)
         connection.close()
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    """The process at the other end, as it was when it connected."""
+    pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid)
+
+
+def _holds(pid: int, inode: int) -> bool:
+    """Whether a process has lent memory mapped or open."""
+    try:
+        with open(f"/proc/{pid}/maps") as maps:
+            if any("memfd:leadline-block" in line and line.split()[4] == str(inode) for line in maps):
+                return True
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if "memfd:leadline-block" in os.readlink(entry.path) and os.stat(entry.path).st_ino == inode:
+                    return True
+    except OSError:  # it is gone
+        pass
+    return False
 
 
 def _sealed_memory(nbytes: int) -> int:

@@ -181,6 +181,7 @@ class Server:
                 device="",
                 spread=config.replicas > 1,
                 precision=config.precision,
+                compiled=config.compiled,
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
                 arena=None if arena is None else (arena.descriptor, arena.size),
@@ -195,7 +196,7 @@ class Server:
             listener=self,
             metrics=self.metrics,
             arena=arena,
-            patience=Patience(config.silence_s, config.start_s, config.hang_s, config.step_s),
+            patience=Patience(config.silence_s, config.start_s, config.hang_s, _step_s(config)),
             secret=front_keys[1] if front_keys is not None else None,
         )
         self._wake_out, self._wake_in = socket.socketpair()
@@ -804,6 +805,11 @@ def _check_http(config: ServerConfig) -> None:
 
 def _tcp(host: str) -> str:
     return f"tcp://[{host}]:1" if ":" in host else f"tcp://{host}:1"
+
+
+def _step_s(config: ServerConfig) -> float:
+    """Compiling a model for a new size is one step, and takes minutes."""
+    return config.step_s * (1.0 if config.compiled == "off" else 20.0)
 
 
 def _key_name(client: str) -> str:

@@ -89,7 +89,10 @@ class Worker:
     def _load_model(self, name: str) -> Any:
         self._tell("load", 0.0)
         started = time.monotonic()
-        estimator = self._load(self._sources[name], device=self._device, precision=self.config.precision)
+        options = {"device": self._device, "precision": self.config.precision}
+        if self.config.compiled != "off":
+            options["compiled"] = self.config.compiled
+        estimator = self._load(self._sources[name], **options)
         spec = getattr(estimator, "spec", None)
         if spec is not None and spec.condition_channels:
             raise InputError(
