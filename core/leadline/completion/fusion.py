@@ -178,10 +178,19 @@ def _sigma(
         out_of_reach = 1.0 - setting.within_reach(setting.nearest)
         sigma = calibration.sigma(estimate, model)
         sigma = torch.maximum(sigma, alone * out_of_reach)
+    edges = setting.options.edge * grid.tiled(_edges(grid.whole(possible)))
+    sigma = torch.hypot(sigma, torch.minimum(edges, setting.differences(setting.options.most_edge, possible)))
     if spread is not None:
         members = grid.tiled(grid.coarse(spread)) * fit.scale * estimate.share
         sigma = torch.where(estimate.distance > 3 * setting.spacing, torch.hypot(sigma, members), sigma)
     return sigma
+
+
+def _edges(values: Tensor) -> Tensor:
+    """(h, w): how far values are from the mean around them, the largest of 3×3: nothing on planes, a third of a step beside it."""
+    padded = torch.nn.functional.pad(values[None, None], (1, 1, 1, 1), mode="replicate")
+    off = (torch.nn.functional.avg_pool2d(padded, 3, 1) - values).abs()
+    return torch.nn.functional.max_pool2d(off, 3, 1, 1)[0, 0]
 
 
 def _full(setting: Setting, estimate: Estimate, model: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

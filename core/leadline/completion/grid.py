@@ -100,11 +100,15 @@ class WorkingGrid:
         tiles = grid.reshape(*lead, self.rows, self.side, self.columns, self.side).movedim((-3, -1), (-4, -3))
         return tiles.reshape(*lead, self.side**2, self.rows * self.columns)
 
-    def full(self, tiles: Tensor) -> Tensor:
-        """(T, C) → (H, W), bilinear."""
+    def whole(self, tiles: Tensor) -> Tensor:
+        """(T, C) → (h, w)."""
         side = self.side
         grid = tiles.reshape(side, side, self.rows, self.columns).permute(2, 0, 3, 1)
-        grid = grid.reshape(side * self.rows, side * self.columns)
+        return grid.reshape(side * self.rows, side * self.columns)
+
+    def full(self, tiles: Tensor) -> Tensor:
+        """(T, C) → (H, W), bilinear."""
+        grid = self.whole(tiles)
         if self.stride == 1:
             return grid[: self.height, : self.width]
         if on_processor(grid):  # the same numbers, ten times as fast

@@ -66,12 +66,21 @@ class Pixels(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """(T, C) each: value, effective share of the model in it, spread of the neighbours around the fit, nearest point (px)."""
+    """(T, C) each.
+
+    Attributes:
+        value: What is estimated.
+        share: Effective share of the model in it.
+        spread: Of the neighbours around the fit, those on another surface hardly counted.
+        distance: To the nearest point, pixels.
+        step: Spread of all neighbours, those on another surface included: large beside an edge, where the side may be wrong.
+    """
 
     value: Tensor
     share: Tensor
     spread: Tensor
     distance: Tensor
+    step: Tensor
 
 
 def regress(
@@ -157,6 +166,7 @@ def _regress(
         centre = mean(weight, value) / weight.sum(0)
     weight = weight / weight.sum(0)
     residual = value - centre
+    step = (mean(base, residual * residual) / base.sum(0)).sqrt_()
     wx, wy, wm, wr = weight * dx, weight * dy, weight * dm, weight * residual
     mx, my, mm = wx.sum(0), wy.sum(0), wm.sum(0)
     xx = mean(wx, dx) - mx * mx + options.slope_ridge
@@ -172,7 +182,7 @@ def _regress(
     low, high = value.amin(0), value.amax(0)
     estimate = torch.minimum(torch.maximum(centre - gx * mx - gy * my - b * mm, low), high)
     spread = variance.clamp_min_(0).sqrt_()
-    return Estimate(estimate * tolerance, pixels.share + 2.0 * b, spread * tolerance, distance)
+    return Estimate(estimate * tolerance, pixels.share + 2.0 * b, spread * tolerance, distance, step * tolerance)
 
 
 def solve3(

@@ -56,6 +56,13 @@ class FusionOptions:
         apart: Pixels are this many times farther from the lines than points of a line are from each other, from which on all
             caution is due.
 
+    Beside an edge:
+
+    Attributes:
+        edge: So many times what an estimate differs from the mean of the grid's pixels around it is added to sigma: where exactly
+            an edge runs is known to a pixel of the grid only, and points that are left out lie on edges too seldom to tell.
+        most_edge: What is added is at most this share of depth: an edge is no lack of evidence.
+
     Points that are wrong:
 
     Attributes:
@@ -94,6 +101,8 @@ class FusionOptions:
     region_points: int = 1500
     strips: int = 2
     apart: float = 4.0
+    edge: float = 1.0
+    most_edge: float = 0.35
     few: int = 1000
     slight: float = 0.1
     rules_tolerance: float = 0.2

@@ -15,12 +15,17 @@ FEWEST = 24
 #: Largest number of bins of the calibration, and the fewest left-out points in each.
 _BINS, _PER_BIN = 10, 12
 #: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges
-#: have heavy tails, so sigma is raised from the first towards the second until the third is reached.
-PLAIN = (0.65, 0.715, 0.95)
-CAUTIOUS = (0.66, 0.815, 0.99)
+#: have heavy tails, so sigma is raised from the first towards the second until the third is reached. The first is below 0.68
+#: because heavy tails and edges add to sigma afterwards.
+PLAIN = (0.56, 0.63, 0.95)
+CAUTIOUS = (0.6, 0.77, 0.99)
 #: Logarithm of the most that sigma grows beyond the last bin.
 _LARGEST_GROWTH = 2.5
-#: Ridge of the score's three slopes, per left-out point.
+#: Sigma is raised by so many over the number of left-out points: the quantiles of few errors are too small more often than not.
+_FEW_ERRORS = 4.0
+#: Least sigma of a bin over the root mean square of its errors.
+_TAIL = 0.3
+#: Ridge of the score's slopes, per left-out point.
 _RIDGE = 0.02
 
 
@@ -28,11 +33,11 @@ _RIDGE = 0.02
 class Calibration:
     """Standard deviation as a monotone function of a score.
 
-    The score is linear in the logarithms of what foretells an error: the spread of the neighbours, the distance to the
-    nearest point, and how far the model is from the estimate.
+    The score is linear in the logarithms of what foretells an error: the spread of the neighbours around the fit, the
+    distance to the nearest point, how far the model is from the estimate, and the step among all neighbours.
 
     Attributes:
-        coefficients: (4,) of the score: constant, spread, distance, disagreement.
+        coefficients: (5,) of the score: constant, spread, distance, disagreement, step.
         floor: Added to spread and disagreement before the logarithm.
         spacing: Typical distance to the nearest point, pixels.
         scores, sigmas: (bins,) ascending; sigma between them is interpolated. The score is a logarithm of the error, so
@@ -68,6 +73,7 @@ def _features(estimate: Estimate, model: Tensor, floor: Tensor, spacing: float) 
         torch.log(estimate.spread + floor),
         torch.log1p(estimate.distance / spacing),
         torch.log((estimate.value - model).abs() + floor),
+        torch.log(estimate.step + floor),
     ]
 
 
@@ -95,26 +101,39 @@ def calibrate(
     features = torch.stack(_features(estimate, model, floor, spacing), dim=1)
     coefficients = _regression(features, torch.log(error + floor))
     score = features @ coefficients
-    bins = torch.tensor_split(torch.argsort(score, stable=True), min(max(count // _PER_BIN, 1), _BINS))
+    bins = _bins(torch.argsort(score, stable=True), count)
     scores = torch.stack([score[part].median() for part in bins])
     plain, cautious = (torch.tensor(shares, dtype=error.dtype, device=error.device) for shares in (PLAIN, CAUTIOUS))
     shares = torch.lerp(plain, cautious, caution)
-    sigmas = torch.stack([_covering(torch.quantile(error[part], shares)) for part in bins]).cummax(0).values
+    sigmas = torch.stack([_covering(error[part], shares) for part in bins]).cummax(0).values
+    sigmas *= 1.0 + _FEW_ERRORS / count
     distinct = torch.ones_like(scores, dtype=torch.bool)
     distinct[1:] = scores.diff() > 1e-6
     return Calibration(coefficients, floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
 
 
 def _regression(features: Tensor, target: Tensor) -> Tensor:
-    """(4,) coefficients of (n, 4) features. The four normal equations are solved in NumPy: not every device has double precision."""
+    """(k,) coefficients of (n, k) features. The normal equations are solved in NumPy: not every device has double precision."""
     sums = (features.T @ torch.cat([features, target[:, None]], 1)).cpu().numpy().astype(np.float64)
-    ridge = np.diag([0.0, _RIDGE, _RIDGE, _RIDGE]) * len(target) + 1e-6 * np.eye(4)
-    coefficients = np.linalg.solve(sums[:, :4] + ridge, sums[:, 4])
-    coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the three ever lessens an error
+    width = features.shape[1]
+    ridge = np.diag([0.0, *[_RIDGE] * (width - 1)]) * len(target) + 1e-6 * np.eye(width)
+    coefficients = np.linalg.solve(sums[:, :width] + ridge, sums[:, width])
+    coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the four ever lessens an error
     return torch.as_tensor(coefficients.astype(np.float32), device=features.device)
 
 
-def _covering(quantiles: Tensor) -> Tensor:
-    """The sigma for errors of which these are the quantiles of :data:`PLAIN`, :data:`CAUTIOUS` or between."""
-    one, most, two = quantiles
-    return torch.minimum(torch.maximum(two / 2, one), most)
+def _covering(errors: Tensor, shares: Tensor) -> Tensor:
+    """The sigma for errors in a bin, given :data:`PLAIN`, :data:`CAUTIOUS` or between. Their root mean square is what a normal
+    error would be punished by, so sigma is not far below it."""
+    one, most, two = torch.quantile(errors, shares)
+    quantile = torch.minimum(torch.maximum(two / 2, one), most)
+    return torch.maximum(quantile, _TAIL * errors.square().mean().sqrt())
+
+
+def _bins(order: Tensor, count: int) -> list[Tensor]:
+    """Left-out points in ascending order of their scores, cut into bins: equal ones, and finer towards the largest errors."""
+    number = min(max(count // _PER_BIN, 1), _BINS)
+    bins = list(torch.tensor_split(order, number))
+    while len(bins[-1]) >= 4 * _PER_BIN:
+        bins[-1:] = torch.tensor_split(bins[-1], 2)
+    return bins
