@@ -13,13 +13,17 @@ from .leadline.errors import InputError
 
 @dataclass(frozen=True)
 class Depth:
-    """Maps are float32 (H, W), row 0 at the top; `uncertainty` is one standard deviation of `values`, or None."""
+    """Maps are float32 (H, W), row 0 at the top; `uncertainty` is one standard deviation of `values`, or None.
+
+    `device` is what computed them.
+    """
 
     values: np.ndarray
     space: Space
     metric: bool
     model: str
     uncertainty: np.ndarray | None = None
+    device: str = ""
 
 
 def check(depth: Depth, size: tuple[int, int]) -> Depth:

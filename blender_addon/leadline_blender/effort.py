@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .leadline.serving.client.client import ModelInfo, ServerInfo
 
-#: Network evaluations of the fine quality, for models that take more than one.
+#: Network evaluations of the fine quality, for models that take so many.
 FINE_STEPS = 4
 
 
@@ -21,19 +21,21 @@ class Effort:
 
 
 def for_quality(quality: str, model: ModelInfo | None) -> Effort:
-    """FAST, BALANCED or FINE with a model; with None, or one that says little of itself, only what every model takes."""
+    """FAST, BALANCED or FINE with a model; for one that says nothing of itself, its own number of steps."""
     if quality == "FAST":
-        return Effort(steps=1)
+        return Effort(steps=None if model is None else model.min_steps)
     if quality == "BALANCED":
         return Effort(ensemble=4)
     if quality == "FINE":
-        return Effort(steps=max(FINE_STEPS, model.default_steps or 0) if takes_steps(model) else None, ensemble=10)
+        return Effort(steps=_fine_steps(model), ensemble=10)
     raise ValueError(quality)
 
 
-def takes_steps(model: ModelInfo | None) -> bool:
-    """Whether a model takes more than one network evaluation; False if it does not say."""
-    return model is not None and bool(model.stochastic)
+def _fine_steps(model: ModelInfo | None) -> int | None:
+    if model is None or model.min_steps is None:
+        return None
+    most = FINE_STEPS if model.max_steps is None else min(FINE_STEPS, model.max_steps)
+    return max(model.default_steps or 1, most)
 
 
 def find(info: ServerInfo, name: str) -> ModelInfo | None:

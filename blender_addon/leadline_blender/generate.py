@@ -17,13 +17,23 @@ from .properties import MeshOptions
 from .running import TaskOperator
 from .task import Report, Task, Work
 
+#: The server's stages in words for somebody who wants a picture.
+STAGES = {
+    "load": "loading the model",
+    "decode": "finishing the depth",
+    "encode": "reading the photograph",
+    "solve": "looking at the photograph",
+    "predict": "looking at the photograph",
+    "complete": "fitting the measured points",
+}
+
 
 def ask_for_depth(
     context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None, **extra: object
 ) -> Work:
     """The work of one prediction, with everything it needs taken from Blender beforehand."""
     settings = context.scene.leadline
-    connection, model, seed = server_settings(context), settings.model_name(), settings.seed
+    connection, model, seed = server_settings(context), settings.model.strip(), settings.seed
     quality, custom = settings.quality, settings.custom_effort()
     link = runtime.link
     working_edge = max(photos.WORKING_EDGE, custom.size or 0, settings.long_edge)
@@ -37,8 +47,10 @@ def ask_for_depth(
         report.check()
 
         def heard(progress: Progress) -> None:
-            waiting = f", {progress.position} before it" if progress.position else ""
-            report.progress(progress.stage + waiting, progress.fraction)
+            if progress.position:
+                report.progress(f"waiting, {progress.position} before it", 0.0)
+            else:
+                report.progress(STAGES.get(progress.stage, progress.stage), progress.fraction)
 
         try:
             wanted = asked(client)
@@ -64,6 +76,7 @@ def ask_for_depth(
             prediction.metric,
             prediction.model,
             at_most(prediction.uncertainty, working_edge),
+            str(prediction.meta.get("device", "")),
         )
 
     return work
@@ -110,7 +123,10 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         thing = results.build(context, image, task.result, self._options, target)
         if target is None:
             sight.show(context, thing)
-        return f"{thing.name}: {len(thing.data.vertices):,} vertices"
+        where = {"": "", "cpu": ", computed on the processor"}.get(
+            task.result.device, f", computed on {task.result.device}"
+        )
+        return f"{thing.name}: {len(thing.data.vertices):,} vertices{where}"
 
 
 class LEADLINE_OT_cancel(bpy.types.Operator):

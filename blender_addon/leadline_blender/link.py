@@ -109,6 +109,12 @@ class Link:
                 raise LeadlineError("the add-on was disabled")
             return self._client
 
+    def python(self, settings: ServerSettings) -> Path | None:
+        """The interpreter of a server of ours; None for another server, or before one was found."""
+        if settings.remote:
+            return None
+        return Path(settings.python) if settings.python else self._found
+
     def hello(self, settings: ServerSettings) -> ServerInfo:
         """Ask the server who it is: the connection test."""
         return self.client(settings).hello(timeout_s=HELLO_TIMEOUT_S)

@@ -34,9 +34,12 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
         elif settings.source == "IMAGE":
             layout.prop(settings, "image", text="")
         layout.prop(settings, "result")
-        layout.prop(settings, "model")
-        if settings.model == "OTHER":
-            layout.prop(settings, "other_model")
+        row = layout.row(align=True)
+        row.prop(settings, "model")
+        if runtime.models:
+            row.menu("LEADLINE_MT_models", text="", icon="DOWNARROW_HLT")
+        else:
+            row.operator("leadline.refresh_models", text="", icon="FILE_REFRESH")
         layout.prop(settings, "quality")
         if settings.quality == "CUSTOM":
             column = layout.column(align=True)
@@ -46,7 +49,7 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
             column.prop(settings, "seed")
         if runtime.busy():
             row = layout.row(align=True)
-            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.stage.capitalize())
+            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.text.capitalize())
             row.operator("leadline.cancel", text="", icon="CANCEL")
         elif needs_server(context):
             draw_install(layout.box(), context)

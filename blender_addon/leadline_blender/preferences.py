@@ -83,7 +83,7 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
         row.operator("leadline.stop_server", icon="X")
         if runtime.busy():
             row = layout.row(align=True)
-            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.stage)
+            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.text)
             row.operator("leadline.cancel", text="", icon="CANCEL")
         elif runtime.message.text:
             layout.label(text=runtime.message.text, icon="ERROR" if runtime.message.kind == "ERROR" else "INFO")

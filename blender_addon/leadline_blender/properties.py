@@ -15,21 +15,8 @@ from bpy.props import (
 
 from .effort import Effort
 
-#: The numbers are what .blend files keep; a new model takes a new one.
-MODELS = [
-    ("fiffdepth-mini", "FiffDepth mini", "Small feed-forward model that comes with Leadline; the most accurate", 2),
-    ("depthmaster-mini", "DepthMaster mini", "Small one-step model that comes with Leadline", 1),
-    ("depthfm-mini", "DepthFM mini", "Small flow-matching model that comes with Leadline; steps can be chosen", 0),
-    ("depthfm", "DepthFM", "Official weights (3.6 GB); the server's computer needs them: leadline pull depthfm", 3),
-    (
-        "depthmaster",
-        "DepthMaster",
-        "Official weights (5.6 GB); the server's computer needs them: leadline pull depthmaster",
-        4,
-    ),
-    ("fiffdepth", "FiffDepth", "Official weights, imported on the server's computer: leadline import", 5),
-    ("OTHER", "Other…", "A model of the server, by its name", 6),
-]
+#: The most accurate of the models that come with Leadline.
+DEFAULT_MODEL = "fiffdepth-mini"
 
 
 class MeshOptions:
@@ -217,15 +204,16 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     )
     filepath: StringProperty(name="File", description="The photograph", subtype="FILE_PATH")  # type: ignore[valid-type]
     image: PointerProperty(name="Image", description="The photograph", type=bpy.types.Image)  # type: ignore[valid-type]
-    model: EnumProperty(name="Model", description="Who looks at the photograph", items=MODELS, default="fiffdepth-mini")  # type: ignore[valid-type]
-    other_model: StringProperty(name="Name", description="Name of the model as the server knows it")  # type: ignore[valid-type]
+    model: StringProperty(  # type: ignore[valid-type]
+        name="Model", description="Who looks at the photograph; empty: the server's own choice", default=DEFAULT_MODEL
+    )
     quality: EnumProperty(  # type: ignore[valid-type]
         name="Quality",
         description="How much time to spend",
         items=[
             ("FAST", "Fast", "One look, one step"),
             ("BALANCED", "Balanced", "Four looks averaged; shows how sure the model is"),
-            ("FINE", "Fine", "Ten looks averaged, more steps"),
+            ("FINE", "Fine", "Ten looks averaged, and more steps with models that take them"),
             ("CUSTOM", "Custom", "Your own numbers"),
         ],
         default="BALANCED",
@@ -265,9 +253,6 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         name="Depth Folder", description="Where the depth images go. Empty: beside the film", subtype="DIR_PATH"
     )
     sequence_frames: IntProperty(name="Frames", description="How many frames at most. 0: all", default=0, min=0)  # type: ignore[valid-type]
-
-    def model_name(self) -> str:
-        return self.other_model.strip() if self.model == "OTHER" else self.model
 
     def custom_effort(self) -> Effort:
         """The artist's own numbers; 0 in the panel stands for the model's default."""

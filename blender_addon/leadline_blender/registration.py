@@ -18,6 +18,7 @@ from . import (
     sequence_ops,
     server_ops,
     shot,
+    translations,
 )
 
 _MODULES = (
@@ -36,6 +37,7 @@ _MODULES = (
 
 
 def register() -> None:
+    translations.register()
     for module in _MODULES:
         for cls in module.CLASSES:
             bpy.utils.register_class(cls)
@@ -52,6 +54,7 @@ def unregister() -> None:
     for module in reversed(_MODULES):
         for cls in reversed(module.CLASSES):
             bpy.utils.unregister_class(cls)
+    translations.unregister()
 
 
 @bpy.app.handlers.persistent

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import bpy
 
+from .catalogue import Choice
 from .link import Link
 from .task import State, Task
 
@@ -24,6 +25,9 @@ class Message(NamedTuple):
 
 
 message = Message("INFO", "")
+
+#: What can be chosen in the panel, as far as a server has said.
+models: list[Choice] = []
 
 _timer: Any = None
 #: A cancelled thread ends by itself; disabling the add-on does not wait for what the network still does.

@@ -50,7 +50,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         self._frames = frames
         self._orientation = 1 if isinstance(frames, int) else orientation_from_photo(frames[0])
         numbers = (settings.steps, settings.ensemble, settings.size) if settings.quality == "CUSTOM" else (0, 0, 0)
-        job = film.Job(str(path), settings.model_name(), settings.quality, *numbers, settings.seed)
+        job = film.Job(str(path), settings.model.strip(), settings.quality, *numbers, settings.seed)
         ask, folder, orientation = ask_for_depth(context, None), self._folder, self._orientation
 
         def infer(report: Report, image: object) -> Depth:

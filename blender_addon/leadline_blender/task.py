@@ -16,6 +16,9 @@ from typing import Any
 
 from .leadline.errors import Cancelled, LeadlineError
 
+#: From this part and this time on, the time left is told.
+_ENOUGH_FRACTION, _ENOUGH_S = 0.08, 2.0
+
 
 class State(Enum):
     RUNNING = "running"
@@ -119,11 +122,25 @@ class Task:
         return not self._thread.is_alive()
 
     @property
+    def seconds_left(self) -> float | None:
+        """How long it will still take if it goes on as it did; None while that is a guess."""
+        elapsed = time.monotonic() - self.started
+        if self.fraction < _ENOUGH_FRACTION or elapsed < _ENOUGH_S or self.fraction >= 1:
+            return None
+        return elapsed * (1 - self.fraction) / self.fraction
+
+    @property
+    def text(self) -> str:
+        """What it does, how far it is and how long it will take."""
+        left = self.seconds_left
+        if left is None:
+            return f"{self.stage} {self.fraction:.0%}" if self.fraction else self.stage
+        return f"{self.stage} {self.fraction:.0%}, {_duration(left)} left"
+
+    @property
     def line(self) -> str:
-        """One line about where it is."""
-        return (
-            f"{self.title}: {self.stage} ({self.fraction:.0%})" if self.title else f"{self.stage} ({self.fraction:.0%})"
-        )
+        """:attr:`text` for the status bar, with what it is about."""
+        return f"{self.title}: {self.text}" if self.title else self.text
 
     def _run(self, work: Work) -> None:
         try:
@@ -135,3 +152,8 @@ class Task:
         except Exception as error:  # the thread has nobody else to tell
             outcome = ("failed", (f"{type(error).__name__}: {error}", ""))
         self._report.events.put(outcome)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{max(rest, 1)} s"

@@ -90,6 +90,7 @@ def tour() -> Iterator[float]:
     yield from prepare()
     yield from stopped_with_escape()
     yield from generated_undone_redone()
+    yield from filled_behind_and_moved()
     yield from updated_to_displacement()
 
 
@@ -99,8 +100,6 @@ def part(name: str) -> object:
 
 def prepare() -> Iterator[float]:
     """Install, point to the server, show the panel."""
-    for thing in list(bpy.data.objects):
-        bpy.data.objects.remove(thing)
     bpy.ops.extensions.package_install_files(
         filepath=str(HERE / "ext.zip"), repo="user_default", enable_on_install=True
     )
@@ -108,14 +107,16 @@ def prepare() -> Iterator[float]:
         blender=bpy.app.version_string, python=sys.version.split()[0], enabled=MODULE in bpy.context.preferences.addons
     )
     preferences = bpy.context.preferences.addons[MODULE].preferences
-    preferences.place, preferences.address = "REMOTE", ADDRESS
+    preferences.place = "LOCAL"
     viewport().spaces.active.show_region_ui = True
-    viewport().spaces.active.shading.color_type, viewport().spaces.active.shading.light = "TEXTURE", "FLAT"
     viewport().spaces.active.overlay.show_outline_selected = False
     panel(source="FILE", filepath=str(HERE / "photo.jpg"), long_edge=768)
     yield 0.5
     sidebar().active_panel_category = "Leadline"
     press("Escape")  # the splash screen
+    yield 1.5
+    picture("install")
+    preferences.place, preferences.address = "REMOTE", ADDRESS
     yield 1.5
     bpy.ops.ed.undo_push(message="before")
 
@@ -133,10 +134,11 @@ def stopped_with_escape() -> Iterator[float]:
         return changed
 
     task_module.Task.tick = timed_tick
-    panel(quality="CUSTOM", steps=64, ensemble=16, size=448)
+    before = meshes()
+    panel(quality="CUSTOM", model="depthfm-mini", steps=64, ensemble=6, size=448)
     yield 1.5
     click(GENERATE_CUSTOM)
-    yield from until(runtime.busy, 20)
+    yield from until(runtime.busy, 60)
     note(button_starts_it=runtime.busy())
     yield from until(lambda: runtime.task.fraction > 0.02)
     yield 1.5
@@ -151,49 +153,70 @@ def stopped_with_escape() -> Iterator[float]:
     started = time.monotonic()
     yield from until(lambda: not runtime.busy(), 20)
     note(escape_stops_it=runtime.task.state.value == "cancelled", after_s=round(time.monotonic() - started, 2))
-    note(nothing_left=not meshes())
+    note(nothing_left=meshes() == before)
 
 
 def generated_undone_redone() -> Iterator[float]:
     """A run to the end; undone and redone by keyboard."""
     runtime = part("runtime")
-    panel(quality="BALANCED", near_m=2.0, far_m=4.5)
+    before = meshes()
+    shading = viewport().spaces.active.shading
+    note(grey_at_first=shading.color_type == "MATERIAL")
+    panel(quality="BALANCED", model="fiffdepth-mini", near_m=2.0, far_m=6.0)
     yield 1.5
     click(GENERATE)
-    yield from until(runtime.busy, 20)
-    yield from until(lambda: meshes() and not runtime.busy())
-    yield 1.5
-    note(generated=bool(meshes()), message=runtime.message[1], camera=bpy.context.scene.camera is not None)
+    yield from until(runtime.busy, 60)
+    yield from until(lambda: meshes() != before and not runtime.busy(), 300)
+    yield 3.0
+    picture("first-sight")
+    note(photograph_visible=shading.color_type == "TEXTURE", matched=bpy.context.scene.camera.parent is not None)
+    note(generated=meshes() != before, message=runtime.message[1], camera=bpy.context.scene.camera is not None)
     press("ctrl+z")
-    yield from until(lambda: not meshes(), 20)
-    note(one_undo_removes_everything=not meshes() and not [o for o in bpy.data.objects if o.type == "CAMERA"])
+    yield from until(lambda: meshes() == before, 60)
+    cameras = [o for o in bpy.data.objects if o.type == "CAMERA"]
+    note(one_undo_removes_everything=meshes() == before and len(cameras) == 1)
     press("ctrl+shift+z")
-    yield from until(meshes, 20)
-    note(redo_brings_it_back=bool(meshes()))
+    yield from until(lambda: meshes() != before, 60)
+    note(redo_brings_it_back=meshes() != before)
     yield 1.0
     viewport().spaces.active.region_3d.view_perspective = "CAMERA"
     yield 3.0
     picture("camera")
-    look_from((72, 24), (0, 2.8, 0), 6.5)
-    yield 3.0
-    picture("scene")
+
+
+def filled_behind_and_moved() -> Iterator[float]:
+    """From the side: with gaps, then with what is behind filled."""
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.photo is not None)
+    bpy.context.view_layer.objects.active = thing
+    matched = thing.leadline.camera.matrix_world.translation
+    for fill in (False, True):
+        panel(fill_behind=fill)
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=viewport()):
+            bpy.ops.leadline.rebuild("EXEC_DEFAULT", fill_behind=fill)
+        view = viewport().spaces.active.region_3d
+        view.view_perspective = "PERSP"
+        view.view_rotation = Euler((math.radians(88), 0, math.radians(9))).to_quaternion()
+        view.view_location, view.view_distance = matched + Vector((0, 4.0, 0)), 4.4
+        yield 3.0
+        picture("filled" if fill else "scene")
+    note(filled=thing.leadline.behind is not None)
 
 
 def updated_to_displacement() -> Iterator[float]:
     """The same photograph as a displacement: the same object is updated."""
     runtime = part("runtime")
-    before = meshes()
+    before = [name for name in meshes() if not name.endswith("behind")]
     panel(result="DISPLACEMENT", long_edge=512, height_m=0.5)
     yield 1.0
     click(GENERATE)
-    yield from until(runtime.busy, 20)
+    yield from until(runtime.busy, 60)
     yield from until(lambda: not runtime.busy())
     yield 1.0
-    thing = bpy.context.view_layer.objects.active
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.photo is not None)
     note(same_object=meshes() == before, modifier=[m.type for m in thing.modifiers] == ["DISPLACE"])
     properties = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == "PROPERTIES")
     properties.spaces.active.context = "MODIFIER"
-    look_from((72, 30), (0, 0, 0), 4.0)
+    look_from((72, 30), tuple(thing.matrix_world.translation), 4.0)
     yield 3.0
     picture("displacement")
 

@@ -76,7 +76,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("server") / "log"
-    with LocalServer(sys.executable, [f"fiffdepth-mini={model}"], device="cpu", log_path=log) as running:
+    one_step = model.with_name("one step.safetensors")
+    save_model(tiny_bundle("fiffdepth"), one_step)
+    models = [f"fiffdepth-mini={model}", f"one-step={one_step}"]
+    with LocalServer(sys.executable, models, device="cpu", log_path=log) as running:
         assert running.address is not None
         yield running.address
 

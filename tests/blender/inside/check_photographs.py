@@ -208,7 +208,7 @@ def test_a_few_reference_points_scale_the_scene_and_keep_its_shape(settings, cou
 
 
 def test_disabling_in_the_middle_of_a_run_is_quick(settings, preferences, monkeypatch):
-    from check_running import slow_task
+    from check_running import slow_task, wait_for_work
     from conftest import MODULE
 
     preferences.place, preferences.python = "LOCAL", os.environ["LEADLINE_TEST_PYTHON"]
@@ -223,7 +223,7 @@ def test_disabling_in_the_middle_of_a_run_is_quick(settings, preferences, monkey
 
     monkeypatch.setattr(part("link"), "LocalServer", WithModel)
     task = slow_task(settings)
-    wait_until(lambda: task.tick() and task.fraction > 0)
+    wait_for_work(task)
     process = started[0]._process
     before = time.perf_counter()
     part("runtime").shut_down()
@@ -235,7 +235,7 @@ def test_disabling_in_the_middle_of_a_run_is_quick(settings, preferences, monkey
 
 
 def test_a_server_of_ours_that_dies_is_explained(settings, preferences, monkeypatch):
-    from check_running import slow_task
+    from check_running import slow_task, wait_for_work
 
     preferences.place, preferences.python = "LOCAL", os.environ["LEADLINE_TEST_PYTHON"]
     local, started = part("link").LocalServer, []
@@ -249,7 +249,7 @@ def test_a_server_of_ours_that_dies_is_explained(settings, preferences, monkeypa
 
     monkeypatch.setattr(part("link"), "LocalServer", WithModel)
     task = slow_task(settings)
-    wait_until(lambda: task.tick() and task.fraction > 0)
+    wait_for_work(task)
     started[0]._process.kill()
     assert task.wait() is part("task").State.FAILED
     assert "leadline serve" not in task.error

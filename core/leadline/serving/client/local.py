@@ -96,7 +96,7 @@ class LocalServer:
         self._folder = PrivateFolder("leadline-local-")
         self.log_path = self._keep_log or self._folder.path / "server.log"
         bind = "tcp://127.0.0.1:*" if os.name == "nt" else f"ipc://{self._folder.path / 'server'}"
-        command = [*_python(python, self._isolated), _RUN]
+        command = [*python_command(python, self._isolated), _RUN]
         command += ["serve", f"--bind={bind}", "--end-with-stdin", "--announce"]
         with self.log_path.open("ab") as log:
             try:
@@ -107,7 +107,7 @@ class LocalServer:
                     stderr=log,
                     text=True,
                     cwd=self._folder.path,
-                    env=_environment(self._isolated),
+                    env=python_environment(self._isolated),
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
             except OSError as error:
@@ -204,12 +204,12 @@ def has_leadline(python: Path, isolated: bool = False) -> bool:
     with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
         try:
             probe = subprocess.run(
-                [*_python(python, isolated), _PROBE],
+                [*python_command(python, isolated), _PROBE],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=_PROBE_TIMEOUT_S,
                 cwd=folder,
-                env=_environment(isolated),
+                env=python_environment(isolated),
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
@@ -217,13 +217,13 @@ def has_leadline(python: Path, isolated: bool = False) -> bool:
     return probe.returncode == 0
 
 
-def _python(python: Path, isolated: bool) -> list[str]:
+def python_command(python: Path, isolated: bool) -> list[str]:
     """The command that runs code given as text. Not -I: it would hide what `pip install --user` installed."""
     return [str(python), *(["-E"] if isolated else []), "-c"]
 
 
-def _environment(isolated: bool) -> dict[str, str]:
-    """Ours, without PYTHON* if isolated; processes that the server starts do not import from their folder either."""
+def python_environment(isolated: bool) -> dict[str, str]:
+    """The environment for such a command: ours, without PYTHON* if isolated; processes that the server starts do not import from their folder either."""
     kept = {name: value for name, value in os.environ.items() if not (isolated and name.startswith("PYTHON"))}
     return kept | {"PYTHONSAFEPATH": "1"}
 
