@@ -40,13 +40,20 @@ class DepthPipeline:
         from leadline.inference.estimator import load  # noqa: PLC0415  (torch)
 
         compiled: Any = settings.compile  # one of its choices
-        estimator = load(settings.model, device=settings.device, precision=settings.precision, compiled=compiled)
+        estimator = load(
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            decoder=settings.decoder,
+            compiled=compiled,
+        )
         return cls(estimator, settings)
 
     def warm_up(self, settings: StreamSettings) -> None:
-        """Run once on grey, so that the first real frame is not the slow one."""
+        """Run on grey, so that the first real frame is not the slow one; compiled as often as CUDA graphs need."""
         grey = np.full((480, 640, 3), 128, np.uint8)
-        self.estimator.predict(grey, **_predict_options(settings))
+        for _ in range(1 if settings.compile == "off" else 3):
+            self.estimator.predict(grey, **_predict_options(settings))
 
     def process(self, frame: Frame, settings: StreamSettings, on_progress: OnProgress | None = None) -> StreamResult:
         """Depth of one frame.

@@ -13,7 +13,7 @@ from leadline.errors import InputError
 from leadline.sensors.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
-MODEL_FIELDS = ("model", "device", "precision", "compile")
+MODEL_FIELDS = ("model", "device", "precision", "decoder", "compile")
 
 
 def option(
@@ -38,6 +38,10 @@ class StreamSettings:
     model: str = option("fiffdepth-mini", "Model: a name that `leadline models` lists, or a path on disk.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
     precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
+    decoder: str = option(
+        "full",
+        "full; small: twice the frames on a CPU, softer edges, mini models only; or the file of a small decoder.",
+    )
     compile: str = option(
         "off",
         "Compile the network, with or without CUDA graphs: faster frames on a GPU, minutes to start.",

@@ -145,7 +145,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(draw, first)
         for step in range(first, config.steps):
-            batches = [{name: value.to(accelerator.device) for name, value in b.items()} for b in upcoming.result()]
+            batches = [_moved(batch, accelerator.device) for batch in upcoming.result()]
             upcoming = reader.submit(draw, min(step + 1, config.steps - 1))
             for group in optimiser.param_groups:
                 group["lr"] = _rate(config, step)
@@ -154,7 +154,8 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
                 losses = network(batch, step_generator(config.seed, step, rank, 2 * part + 1))
                 accelerator.backward(losses["loss"] / config.accumulate)
                 for name, value in losses.items():
-                    sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu() / config.accumulate
+                    added = value.detach().float() / config.accumulate
+                    sums[name] = sums[name] + added if name in sums else added
             if config.clip > 0:
                 accelerator.clip_grad_norm_(parameters, config.clip)
             prepared.step()
@@ -162,7 +163,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
             if ema is not None:
                 ema.update()
             done = step + 1
-            losses_now = {name: float(value) for name, value in sums.items()}
+            losses_now = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait a step
             if not math.isfinite(losses_now["loss"]):
                 raise InputError(f"the loss became {losses_now['loss']} at step {done}; lower lr or use precision 'no'")
             if writer is not None:
@@ -183,6 +184,13 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         recipe.export(folder)
         writer.close()
     accelerator.wait_for_everyone()
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``; a GPU copies it from pinned memory while it goes on computing."""
+    if device.type != "cuda":
+        return {name: value.to(device) for name, value in batch.items()}
+    return {name: value.pin_memory().to(device, non_blocking=True) for name, value in batch.items()}
 
 
 def is_finished(folder: Path, config: TrainerConfig) -> bool:
