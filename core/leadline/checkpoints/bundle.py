@@ -44,6 +44,9 @@ def build_empty(spec: ModelSpec, prompt: Tensor) -> ModelBundle:
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     """Put ``tensors`` into ``module`` as float32; every name must be there and nothing else.
 
+    float32 tensors become the parameters themselves: those of a mapped file cost memory only as they are used, and processes
+    that load the same file share it.
+
     Raises:
         CheckpointError: Names or shapes differ: the file is damaged or belongs to another model.
     """
@@ -61,6 +64,4 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
             raise CheckpointError(
                 f"the {what} does not fit: {name} is {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
             )
-    # Copies, for their alignment: sums in a convolution depend on it in the last digit, and a file's tensors lie anywhere.
-    copies = {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}
-    module.load_state_dict(copies, assign=True)
+    module.load_state_dict({name: tensor.to(torch.float32) for name, tensor in tensors.items()}, assign=True)

@@ -10,6 +10,7 @@ model's file, and tensors of the network that are the same there are not stored 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from leadline.checkpoints import packing
 from leadline.checkpoints.bundle import ModelBundle, build_empty, fill
-from leadline.checkpoints.header import SPEC_KEY
+from leadline.checkpoints.header import SPEC_KEY, read_header
 from leadline.errors import CheckpointError, LeadlineError, first_line
 from leadline.files.whole import whole_file
 from leadline.models import ModelSpec
@@ -29,6 +30,7 @@ from leadline.models import ModelSpec
 _CODEC_FILE_KEY = "leadline_codec_file"
 _BASE_FILE_KEY = "leadline_base_file"
 _BASE_HASH_KEY = "leadline_base_hash"
+_CONTENT_KEY = "leadline_content"
 _NETWORK = "unet."
 
 
@@ -82,11 +84,12 @@ def save_model(
     if base_file is not None:
         base = _network(_read(path.parent / base_file)[1])
         if all(name in stored for name in base):  # what a reader would take from it must be the model's
-            header |= {_BASE_FILE_KEY: base_file, _BASE_HASH_KEY: file_hash(path.parent / base_file)}
+            header |= {_BASE_FILE_KEY: base_file, _BASE_HASH_KEY: content_hash(path.parent / base_file)}
             shared = {name for name, tensor in base.items() if torch.equal(tensor, stored[name])}
             stored = {name: tensor for name, tensor in stored.items() if name not in shared}
     if mantissa_bits is not None:
         stored, header[packing.HEADER_KEY] = packing.pack(stored)
+    header[_CONTENT_KEY] = _digest_of(header, stored)
     _save(stored, path, header)
 
 
@@ -103,15 +106,15 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
         )
     spec = ModelSpec.from_json(header[SPEC_KEY]).changed(**settings)
     codec = {k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")}
-    digests = [file_hash(path)]
+    digests = [content_hash(path)]
     if _CODEC_FILE_KEY in header:
         codec_path = _beside(path, header[_CODEC_FILE_KEY], "codec")
         codec = {k.removeprefix("codec."): v for k, v in _read(codec_path)[1].items()}
-        digests.append(file_hash(codec_path))
+        digests.append(content_hash(codec_path))
     if _BASE_FILE_KEY in header:
         base_path = _beside(path, header[_BASE_FILE_KEY], "model")
         tensors = {**_network(_read(base_path)[1]), **tensors}
-        digests.append(file_hash(base_path))
+        digests.append(content_hash(base_path))
         if digests[-1] != header.get(_BASE_HASH_KEY):
             raise CheckpointError(
                 f"{path.name} shares tensors with another {base_path.name} than the one beside it; copy both from one place"
@@ -139,6 +142,21 @@ def _beside(path: Path, name: str, what: str) -> Path:
     if not shared.exists():
         raise CheckpointError(f"{path.name} shares the {what} {shared.name}, which is not beside it; copy it there")
     return shared
+
+
+def content_hash(path: Path) -> str:
+    """What the weights in a file are, hexadecimal: noted in it when it was written, else the SHA-256 of the file."""
+    return read_header(path).get(_CONTENT_KEY) or file_hash(path)
+
+
+def _digest_of(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a description and of tensors, by name."""
+    digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous()
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

@@ -41,7 +41,9 @@ EQUAL = 1e-4
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="A bench.json: fail if a case became slower by more than 10 %.",
+    metavar="diffusers|FILE",
+    help="diffusers: beside its Marigold pipeline, on the CPU, full-size random weights, the same noise; the table is printed. "
+    "A bench.json: fail if a case became slower by more than 10 %.",
 )
 @click.option("--stream", is_flag=True, help="Measure what a camera sees instead: latency, jitter, dropped frames.")
 @click.option(
@@ -67,6 +69,9 @@ def command(
     """
     from dataclasses import replace
 
+    if str(against) == "diffusers":
+        _against_diffusers(sizes, steps, ensemble, repeat, clock == "cpu", precision, threads)
+        return
     if stream:
         options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled}
         _stream(models or (DEFAULT_MODEL,), sizes[0], threads, options, rate, seconds, camera, through, out)
@@ -163,3 +168,26 @@ def _stream(
             {"model": model, "size": size, "camera": camera, "through": through, **options, **report.as_record()}
         )
         write_json(out / "stream.json", {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "rows": rows})
+
+
+def _against_diffusers(
+    sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int, cpu_seconds: bool,
+    precision: str, threads: int,
+) -> None:  # fmt: skip
+    import torch
+
+    from leadline.benchmarking.against_diffusers import compare
+
+    if threads:
+        torch.set_num_threads(threads)
+    click.echo(
+        "| size | steps | ensemble | diffusers s | Leadline s | times faster | largest difference, of the range |"
+    )
+    click.echo("|---|---|---|---|---|---|---|")
+    for size in sizes:
+        for step, members in ((s, e) for s in steps for e in ensemble):
+            row = compare(size, step, members, repeat, cpu_seconds, "fp32" if precision == "auto" else precision)
+            difference = "-" if row.difference is None else f"{row.difference:.0e}"
+            click.echo(
+                f"| {size}² | {step} | {members} | {row.diffusers_s:.2f} | {row.ours_s:.2f} | {row.ratio:.2f} | {difference} |"
+            )

@@ -18,6 +18,8 @@ END_WEIGHT = 0.02
 MAX_SIDE = 1024
 #: Passes of reweighting; the cost changes by less than a thousandth after half of them.
 _PASSES = 12
+#: Pixels among which the ends are looked for: so many highest and lowest of every member, and so many others.
+_EXTREMES, _SPREAD = 32, 2000
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
     cost falls as long as all members shrink together; as the merged map is stretched to [0, 1] in the end, that changes
     nothing but the number. Scales stay positive: no member is turned around.
 
-    Differences of affine maps depend on the members' covariances alone, so pixels are read once for those and once a pass for
-    the ends. Each pass is a weighted least-squares problem in closed form.
+    Differences of affine maps depend on the members' covariances alone, so all pixels are read once for those, and once in the
+    end; the passes between, each a weighted least-squares problem in closed form, look for the merged map's ends among the
+    pixels where a member has its own, and some thousand others.
     """
     step = max(1, -(-max(members.shape[-2:]) // MAX_SIDE))
     flat = members[:, ::step, ::step].flatten(1)
@@ -53,7 +56,8 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
     ranges = (flat.amax(1) - flat.amin(1)).double().clamp_min(1e-12)
     lows = flat.amin(1).double()
     starts = ((means - lows) / ranges, torch.full_like(means, 0.5))  # the reference's, and one with equal means
-    candidates = [_with_ends(torch.cat([1.0 / ranges, start]), centred, reduction) for start in starts]
+    few = centred[:, _telling_pixels(flat)]
+    candidates = [_with_ends(torch.cat([1.0 / ranges, start]), few, reduction) for start in starts]
     best, ends = min(candidates, key=lambda one: _pair_cost(one[0], covariance))
     best_cost = _pair_cost(best, covariance)
     for _ in range(_PASSES):
@@ -63,15 +67,25 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
             mixed = best + share * (proposal - best)
             if float(mixed[:count].min()) <= 0.0:
                 continue
-            tried, tried_ends = _with_ends(mixed, centred, reduction)
+            tried, tried_ends = _with_ends(mixed, few, reduction)
             cost = _pair_cost(tried, covariance)
             if cost < best_cost - 1e-5 * best_cost:
                 best, ends, best_cost, improved = tried, tried_ends, cost, True
                 break
         if not improved:
             break
+    best, _ = _with_ends(best, centred, reduction)
     scales = best[:count]
     return MemberAlignment(scales, best[count:] - scales * means)
+
+
+def _telling_pixels(flat: Tensor) -> Tensor:
+    """Indices of pixels (n,): every member's highest and lowest, and others spread evenly."""
+    pixels = flat.shape[1]
+    most = min(_EXTREMES, pixels)
+    extremes = torch.cat([flat.topk(most, dim=1).indices, flat.topk(most, dim=1, largest=False).indices]).flatten()
+    spread = torch.arange(0, pixels, max(1, pixels // _SPREAD), device=flat.device)
+    return torch.cat([extremes, spread]).unique()
 
 
 def _with_ends(theta: Tensor, centred: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:
