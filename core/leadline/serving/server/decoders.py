@@ -6,10 +6,11 @@ than its picture may is killed, and a new one started for the next picture.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import queue
-import selectors
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ TIME_S, TIME_PER_MEGAPIXEL_S = 1.0, 0.1
 PATIENCE = 5.0
 #: Time for the process itself to start.
 START_S = 10.0
-_CHUNK = 1 << 16
+LOOK_EVERY_S = 0.05
 
 
 @dataclass(eq=False)
@@ -122,6 +123,9 @@ class Decoders:
         process: _Process | None = None
         while (picture := self._tasks.get()) is not None:
             started = time.monotonic()
+            if process is not None and not process.alive():
+                process.end()
+                process = None
             try:
                 process = process or _Process(self.megapixels, self.arena)
                 process.decode(picture, self.arena)
@@ -148,7 +152,7 @@ class _GaveUp(Exception):
 
 
 class _Process:
-    """One decoder."""
+    """One decoder, and a thread that ends it when its picture takes too long."""
 
     def __init__(self, megapixels: float, arena: Arena | None) -> None:
         shared = [] if arena is None else [str(arena.descriptor), str(arena.size)]
@@ -157,7 +161,6 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            bufsize=0,
             pass_fds=[] if arena is None else [arena.descriptor],
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
@@ -165,11 +168,13 @@ class _Process:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        os.set_blocking(self._in.fileno(), False)
-        self._selector = selectors.DefaultSelector()
+        self._busy, self._over = threading.Event(), False
+        self._gave_up = False
         self._begin(START_S)
         try:
+            threading.Thread(target=self._watch, name="leadline-decoder-watch", daemon=True).start()
             self._line()  # it is ready
+            self._busy.clear()
         except BaseException:
             self.end()
             raise
@@ -178,63 +183,59 @@ class _Process:
         at, room = picture.room or (None, 0)
         task = Task(len(picture.encoded), picture.megapixels + 1e-9, at if arena is not None else None, room)
         self._begin(TIME_S + TIME_PER_MEGAPIXEL_S * picture.megapixels)
-        self._write(json.dumps(asdict(task)).encode() + b"\n")
-        self._write(picture.encoded)
-        answer = json.loads(self._line())
+        try:
+            self._in.write(json.dumps(asdict(task)).encode() + b"\n")
+            self._in.write(picture.encoded)
+            self._in.flush()
+            answer = json.loads(self._line())
+            if "error" not in answer and task.at is None:
+                picture.pixels = self._out.read(math.prod(answer["shape"]))
+        except Exception as error:
+            if self._gave_up:
+                text = f"the image takes longer than {self._limit_s:.1f} s to decode; save it again"
+                raise _GaveUp(text) from error
+            raise
+        finally:
+            self._busy.clear()
         if "error" in answer:
             picture.error = answer["error"]
-            return
-        height, width, channels = answer["shape"]
-        picture.shape = height, width, channels
-        if task.at is None:
-            picture.pixels = self._read(height * width * channels)
+        else:
+            height, width, channels = answer["shape"]
+            picture.shape = height, width, channels
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._over = True
+        self._busy.set()
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._in.close()
+        self._out.close()
 
     def _begin(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._started, self._worked = time.monotonic(), effort_s(self._process.pid)
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._in.close()
-        self._out.close()
-        self._selector.close()
-
-    def _write(self, data: Any) -> None:
-        view = memoryview(data)
-        while view:
-            self._wait(self._in, selectors.EVENT_WRITE)
-            view = view[self._in.write(view[: 16 * _CHUNK]) or 0 :]
+        self._busy.set()
 
     def _line(self) -> bytes:
-        line = b""
-        while not line.endswith(b"\n"):
-            self._wait(self._out, selectors.EVENT_READ)
-            byte = self._out.read(1)
-            if not byte:
-                raise EOFError("the decoder ended")
-            line += byte
+        line = self._out.readline()
+        if not line:
+            raise EOFError("the decoder ended")
         return line
 
-    def _read(self, nbytes: int) -> bytearray:
-        data = bytearray(nbytes)
-        view = memoryview(data)
-        while view:
-            self._wait(self._out, selectors.EVENT_READ)
-            got = os.readv(self._out.fileno(), [view])
-            if not got:
-                raise EOFError("the decoder ended")
-            view = view[got:]
-        return data
+    def _watch(self) -> None:
+        while not self._over:
+            self._busy.wait()
+            time.sleep(LOOK_EVERY_S)
+            if self._busy.is_set() and not self._over and self._is_late():
+                self._gave_up = True
+                self._process.kill()  # whoever waits for its answer finds the end
+                return
 
-    def _wait(self, file: Any, event: int) -> None:
-        self._selector.register(file, event)
-        try:
-            while not self._selector.select(0.05):
-                passed = time.monotonic() - self._started
-                worked = effort_s(self._process.pid)
-                used = passed if worked is None or self._worked is None else worked - self._worked
-                if used > self._limit_s or passed > PATIENCE * self._limit_s:
-                    raise _GaveUp(f"the image takes longer than {self._limit_s:.1f} s to decode; save it again")
-        finally:
-            self._selector.unregister(file)
+    def _is_late(self) -> bool:
+        passed, worked = time.monotonic() - self._started, effort_s(self._process.pid)
+        used = passed if worked is None or self._worked is None else worked - self._worked
+        return used > self._limit_s or passed > PATIENCE * self._limit_s
