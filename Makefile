@@ -67,7 +67,7 @@ bench: setup
 	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini -m depthfm-mini --steps 1 --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
 
 extension: setup
-	$(BIN)/python blender_addon/build.py
+	$(BIN)/python blender_addon/build.py --full
 
 clean:
 	rm -rf $(VENV) .venv-* build dist site *.egg-info core/*.egg-info out runs

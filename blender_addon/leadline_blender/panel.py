@@ -88,6 +88,18 @@ class LEADLINE_PT_shot(_Panel, bpy.types.Panel):
             row.operator("leadline.camera_move", text=move.capitalize()).move = move
 
 
+class LEADLINE_PT_own_depth(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_own_depth"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Own Depth"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.template_ID(context.scene.leadline, "own_depth", open="image.open")
+        layout.operator_menu_enum("leadline.use_depth", "meaning", icon="IMAGE_ZDEPTH")
+
+
 class LEADLINE_PT_references(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_references"
     bl_parent_id = "LEADLINE_PT_main"
@@ -143,4 +155,11 @@ def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         box.operator("leadline.test_connection", icon="LINKED")
 
 
-CLASSES = (LEADLINE_PT_main, LEADLINE_PT_mesh, LEADLINE_PT_shot, LEADLINE_PT_references, LEADLINE_PT_film)
+CLASSES = (
+    LEADLINE_PT_main,
+    LEADLINE_PT_mesh,
+    LEADLINE_PT_shot,
+    LEADLINE_PT_own_depth,
+    LEADLINE_PT_references,
+    LEADLINE_PT_film,
+)

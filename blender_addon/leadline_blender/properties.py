@@ -207,6 +207,9 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     model: StringProperty(  # type: ignore[valid-type]
         name="Model", description="Who looks at the photograph; empty: the server's own choice", default=DEFAULT_MODEL
     )
+    own_depth: PointerProperty(  # type: ignore[valid-type]
+        name="Depth Image", description="A depth map of your own for this photograph", type=bpy.types.Image
+    )
     quality: EnumProperty(  # type: ignore[valid-type]
         name="Quality",
         description="How much time to spend",

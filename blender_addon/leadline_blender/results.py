@@ -296,6 +296,7 @@ def _camera(
     lens.type, lens.sensor_fit, lens.sensor_width = "PERSP", "HORIZONTAL", _SENSOR_MM
     lens.lens = camera.lens_mm(_SENSOR_MM)
     lens.shift_x = lens.shift_y = 0.0
+    lens.display_size = 0.25 * float(metres.min()) * units
     lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
     lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
     if context.scene.camera is None:

@@ -371,3 +371,37 @@ def test_a_relief_is_whole_unless_asked(settings):
     whole = len(generate(result="RELIEF", use_cut=True, cut=0.02).data.polygons)
     assert whole == 90 * 60
     assert len(generate(result="RELIEF", use_cut=True, cut=0.02, cut_relief=True).data.polygons) < whole
+
+
+def depth_image(values: np.ndarray) -> bpy.types.Image:
+    return part("photos").write_map(values.astype(np.float32), "mine", None, 1)
+
+
+def test_depth_of_one_s_own_needs_no_server(settings, preferences):
+    preferences.address = "tcp://127.0.0.1:1"
+    _, x = np.mgrid[0:60, 0:90]
+    metres = (2.0 + x / 30).astype(np.float32)
+    settings.own_depth, settings.result, settings.use_cut = depth_image(metres), "PERSPECTIVE", False
+    assert bpy.ops.leadline.use_depth(meaning="METRES") == {"FINISHED"}
+    thing = bpy.context.active_object
+    assert thing.leadline.metric
+    uv = vertex_uv(thing)
+    np.testing.assert_allclose(attribute(thing, "depth"), 2 + 3 * uv[:, 0], atol=0.05)
+    assert_camera_matches(thing)
+    settings.own_depth = depth_image(1 / metres)
+    settings.near_m, settings.far_m = 2.0, 5.0
+    assert bpy.ops.leadline.use_depth(meaning="NEAR_WHITE") == {"FINISHED"}
+    assert bpy.context.active_object == thing
+    np.testing.assert_allclose(attribute(thing, "depth"), 2 + 3 * vertex_uv(thing)[:, 0], atol=0.1)
+    settings.own_depth = depth_image(-1 / metres)
+    assert bpy.ops.leadline.use_depth(meaning="FAR_WHITE") == {"FINISHED"}
+    np.testing.assert_allclose(attribute(thing, "depth"), 2 + 3 * vertex_uv(thing)[:, 0], atol=0.1)
+
+
+def test_an_image_that_is_no_depth_is_refused(settings):
+    settings.own_depth = depth_image(np.zeros((60, 90)))
+    with pytest.raises(RuntimeError, match="no depth"):
+        bpy.ops.leadline.use_depth(meaning="METRES")
+    settings.own_depth = depth_image(np.tile(np.arange(60.0), (60, 1)) + 1)
+    with pytest.raises(RuntimeError, match="for a photograph"):
+        bpy.ops.leadline.use_depth(meaning="METRES")
