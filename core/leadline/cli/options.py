@@ -51,13 +51,13 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 def out_option(default: str | None = None, help: str = "Folder for the results.", **more: Any) -> Callable[[F], F]:  # noqa: A002
     """-o/--out; --output as people knew it stays understood."""
+    if default is not None:
+        more |= {"default": default, "show_default": True}
     return click.option(
         "-o",
         "--out",
         "out",
         cls=_Renamed,
-        default=default,
-        show_default=default is not None,
         type=click.Path(path_type=Path),
         help=help,
         **more,

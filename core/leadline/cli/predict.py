@@ -20,11 +20,12 @@ from leadline.cli.options import (
     sampled,
 )
 from leadline.cli.scene import camera_options, chosen_camera, metric_options, with_metres
-from leadline.errors import LeadlineError
+from leadline.errors import InputError, LeadlineError
 
 if TYPE_CHECKING:
     from leadline.depth.prediction import DepthPrediction
     from leadline.files.inputs import Job
+    from leadline.files.journal import Source
     from leadline.files.pictures import Colours
     from leadline.inference.compiling import CompileMode
     from leadline.inference.estimator import DepthEstimator
@@ -249,14 +250,11 @@ class _Run:
 
     def _photograph(self, job: Job, plain: dict[str, Any], progress: _Progress) -> dict[str, Any]:
         from leadline.files import journal
-        from leadline.files.image import count_frames, read_image
+        from leadline.files.image import count_frames
 
-        source = journal.identify(job.source)
+        image, source = _read(job.source)
         if not self.overwrite:
             journal.refuse_other(job.stem, source)
-        image = read_image(job.source)
-        if journal.identify(job.source, asdict(source)).digest != source.digest:
-            raise LeadlineError(f"{job.source} changed while it was read; run again when it is complete")
         if (frames := count_frames(job.source)) > 1:
             progress.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
         options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing")}
@@ -280,6 +278,26 @@ class _Run:
                 pictures.append(uncertainty_preview(prediction.uncertainty))
             progress.show(*pictures)
         return {**record, "output": f"{job.stem}.json"}
+
+
+def _read(path: Path) -> tuple[RgbImage, Source]:
+    """A photograph and the digest of the data that it was decoded from.
+
+    Raises:
+        InputError: It cannot be read, or changed meanwhile.
+    """
+    from leadline.files import journal
+    from leadline.files.image import read_image
+
+    try:
+        before = journal.stamp_of(path)
+    except (OSError, ValueError):
+        before = ()  # reading says what is wrong
+    image = read_image(path)  # complains about what is no image before all of it is read
+    source = journal.identify(path)
+    if source.stamp != before:
+        raise InputError(f"{path} changed while it was read; run again when it is complete")
+    return image, source
 
 
 class Unusable(click.ClickException):

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -57,12 +58,12 @@ def identify(path: Path, known: Mapping[str, Any] | None = None) -> Source:
     """
     absolute = os.path.realpath(path)
     try:
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if known and known.get("settled") and known.get("path") == absolute and known.get("stamp") == list(stamp):
             return Source(absolute, str(known["digest"]), stamp, True)
         now = time.time_ns()
         digest = digest_of(path)
-        if _stamp(path) != stamp:
+        if stamp_of(path) != stamp:
             raise InputError(f"{path} changed while it was read; run again when it is complete")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the path") from error
@@ -86,8 +87,18 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What changes with a file: see :class:`Source`.
+
+    Raises:
+        InputError: It is no regular file.
+        OSError: It is not there.
+    """
     status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path} is a folder; name a file in it")
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        raise InputError(f"{path} is not a file; save it as a file first")
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
