@@ -46,6 +46,7 @@ class Settings:
     precision: str
     decoder: str
     framing: str
+    detail: str
     npy: bool
     exr: bool
     controlnet: bool
@@ -77,6 +78,13 @@ class Settings:
     default="pad",
     show_default=True,
     help="official: resize exactly as the authors' scripts.",
+)
+@click.option(
+    "--detail",
+    type=click.Choice(["off", "edges", "tiles"]),
+    default="off",
+    show_default=True,
+    help="edges: steps in depth where the photograph has its edges. tiles: also detail from a closer look; many times slower.",
 )
 @metric_options
 @camera_options
@@ -257,7 +265,7 @@ class _Run:
             journal.refuse_other(job.stem, source)
         if (frames := count_frames(job.source)) > 1:
             progress.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
-        options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing")}
+        options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing", "detail")}
         prediction = self.estimator.predict(image, **options)
         if self.settings.wants_metres:
             chosen = self.settings

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
@@ -28,9 +29,11 @@ from leadline.inference.framing import Framed, FramingMode, frame
 from leadline.inference.memory import parse_bytes
 from leadline.inference.noise import Noise, checked, draw
 from leadline.inference.progress import OnProgress, Progress
+from leadline.inference.refine import Detail, PredictTiles, refine
 from leadline.inference.replica import Replica
 from leadline.models import Codec, DepthModel
 from leadline.models.small_decoder import fingerprint_of
+from leadline.types import FloatMap, RgbImage
 
 #: One of many images: a list of paths is a list of images, too.
 Picture = TypeVar("Picture", bound=ImageLike)
@@ -196,6 +199,7 @@ class DepthEstimator:
         framing: FramingMode = ...,
         out: Sequence[Any] | None = ...,
         condition: Condition | None = ...,
+        detail: Detail = ...,
         on_progress: OnProgress | None = ...,
     ) -> DepthPrediction: ...
 
@@ -212,6 +216,7 @@ class DepthEstimator:
         framing: FramingMode = ...,
         out: Sequence[Any] | None = ...,
         condition: Condition | None = ...,
+        detail: Detail = ...,
         on_progress: OnProgress | None = ...,
     ) -> list[DepthPrediction]: ...
 
@@ -227,6 +232,7 @@ class DepthEstimator:
         framing: FramingMode = "pad",
         out: Sequence[Any] | None = None,
         condition: Condition | None = None,
+        detail: Detail = "off",
         on_progress: OnProgress | None = None,
     ) -> DepthPrediction | list[DepthPrediction]:
         """Depth of an image, or of each image in a list or batch.
@@ -249,6 +255,9 @@ class DepthEstimator:
                 size, contiguous. For maps that belong somewhere, such as memory shared with another process.
             condition: For models trained with more than the photograph, and only for them; the same for all images.
                 Sparse depth: see :func:`leadline.completion.predict_with_sparse`.
+            detail: "edges" puts the steps in depth where the photograph has its edges, in tens of milliseconds
+                (:mod:`leadline.inference.refine.edges`); "tiles" first looks at overlapping parts of the picture at twice the
+                size, each of which costs as much as the whole (:mod:`leadline.inference.refine.tiles`).
             on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
 
         Returns:
@@ -258,11 +267,44 @@ class DepthEstimator:
             InputError: An image or option cannot be used, or the model gives surface normals.
         """
         space = self.space
+        if detail not in ("off", "edges", "tiles"):
+            raise InputError(f"detail '{detail}' is unknown; use 'off', 'edges' or 'tiles'")
+        if detail == "tiles" and condition is not None:
+            raise InputError("detail 'tiles' cannot be used with sparse depth; use 'edges'")
 
         def prediction(values: Any, spread: Any, meta: dict[str, Any]) -> DepthPrediction:
             return DepthPrediction(values, space, spread, model=self.name, meta=meta)
 
-        return self._run(image, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, prediction)
+        if detail == "off":
+            return self._run(
+                image, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, prediction
+            )
+        images, many = _one_by_one(image)
+        rgb = [read_image(one) for one in images]
+        rough = self._run(rgb, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, prediction)
+        results = []
+        for i, picture in enumerate(rgb):
+            result = refine(rough[i], picture, detail, self._closer(rough[i], steps, framing, on_progress))
+            if out is not None:
+                out[i][...] = result.values
+            results.append(result if out is None else replace(result, values=out[i]))
+        return results if many else results[0]
+
+    def _closer(
+        self, whole: DepthPrediction, steps: int | None, framing: FramingMode, on_progress: OnProgress | None
+    ) -> PredictTiles:
+        """The same network for parts of a picture, at the size at which it saw the whole."""
+
+        def cancellable(stage: str, fraction: float) -> None:
+            if on_progress is not None:
+                on_progress(stage, 1.0)
+
+        def predict(tiles: list[RgbImage]) -> list[FloatMap]:
+            size, seed = max(whole.meta["network_size"]), whole.meta["seed"]
+            maps = self.predict(tiles, steps=steps, size=size, seed=seed, framing=framing, on_progress=cancellable)
+            return [one.values for one in maps]
+
+        return predict
 
     def normals(
         self,

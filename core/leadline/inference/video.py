@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from leadline.inference.estimator import DepthEstimator, load
+from leadline.inference.refine import Detail
 from leadline.video.predict import OnFrames, OnWarning, VideoFormat, VideoResult, write_video_depth
 
 
@@ -19,6 +20,7 @@ def predict_video(
     size: int | None = None,
     seed: int = 0,
     framing: Literal["pad", "official"] = "pad",
+    detail: Detail = "off",
     steady: bool = True,
     video_format: VideoFormat = "png",
     preview: bool = True,
@@ -44,8 +46,8 @@ def predict_video(
         source: The film.
         out: Folder.
         model: A name, a checkpoint's path, or a loaded model.
-        steps, ensemble, size, seed, framing: See :meth:`leadline.DepthEstimator.predict`.
-        steady: Bring every frame to the scale and shift of the one before, against flicker.
+        steps, ensemble, size, seed, framing, detail: See :meth:`leadline.DepthEstimator.predict`.
+        steady: Hold frames still over time, against flicker (:class:`~leadline.video.stabiliser.Stabiliser`).
         video_format: How depth is stored.
         preview: Whether to write the film to look at.
         batch: Frames predicted in one call. None: by the device.
@@ -67,6 +69,7 @@ def predict_video(
         "size": size,
         "seed": seed,
         "framing": framing,
+        "detail": detail,
     }
     return write_video_depth(
         estimator,

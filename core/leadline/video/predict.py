@@ -97,7 +97,7 @@ def frame_predictions(
         steady: Hold frames still over time (:class:`~leadline.video.stabiliser.Stabiliser`).
         batch: Frames predicted in one call. None: by the device.
         on_warning: Told if the film breaks off.
-        **options: ``steps``, ``ensemble``, ``size``, ``seed`` and ``framing`` of :meth:`~leadline.DepthEstimator.predict`.
+        **options: ``steps``, ``ensemble``, ``size``, ``seed``, ``framing`` and ``detail`` of :meth:`~leadline.DepthEstimator.predict`.
 
     Raises:
         InputError: The film or an option cannot be used.
@@ -124,7 +124,7 @@ def frame_predictions(
 
 
 #: Which entries of the settings are options of the network.
-_OPTIONS = ("steps", "ensemble", "size", "seed", "framing")
+_OPTIONS = ("steps", "ensemble", "size", "seed", "framing", "detail")
 
 
 def video_settings(

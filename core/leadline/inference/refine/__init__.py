@@ -1,0 +1,37 @@
+"""Detail beyond the network's resolution: sharp edges where the photograph has them, and detail from tiles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from leadline.depth.prediction import DepthPrediction
+from leadline.inference.refine.edges import sharpen
+from leadline.inference.refine.tiles import PredictTiles, add_detail
+from leadline.types import RgbImage
+
+#: How far to go: not at all, edges of the photograph, or detail from tiles and then edges.
+Detail = Literal["off", "edges", "tiles"]
+
+__all__ = ["Detail", "PredictTiles", "add_detail", "refine", "sharpen"]
+
+
+def refine(
+    prediction: DepthPrediction, rgb: RgbImage, detail: Detail, predict_tiles: PredictTiles | None = None
+) -> DepthPrediction:
+    """``prediction`` with more detail; ``meta`` says what was done.
+
+    Args:
+        prediction: Of the whole picture.
+        rgb: uint8 (H, W, 3), the picture.
+        detail: What to do.
+        predict_tiles: The network, for "tiles".
+    """
+    if detail == "off":
+        return prediction
+    used = 0
+    if detail == "tiles" and predict_tiles is not None:
+        values, used = add_detail(prediction.values, rgb, max(prediction.meta["network_size"]), predict_tiles)
+        prediction = replace(prediction, values=values)
+    sharp = sharpen(prediction, rgb)
+    return replace(sharp, meta={**sharp.meta, "detail": detail, "tiles": used})

@@ -1,0 +1,235 @@
+"""Edges where the photograph has them: pixels that a blurred step put between two surfaces go to one of the two.
+
+A network at a few hundred pixels, scaled up, turns every step in depth into a ramp. Seen from the side, a ramp is a rubber
+sheet or a curtain of flying pixels. Here the blur of the map is measured first; then, at the size at which the ramps are a few
+pixels wide, each ramp is found, and so are the surfaces on both sides of it. At full size each of its pixels takes the value
+of one side: the one whose colour it has, or, where colours tell nothing, the one it is nearer to.
+
+Nothing else changes: flat and slanted surfaces, folds, and steps that are sharp already come back as they are.
+NumPy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from leadline.depth.prediction import DepthPrediction
+from leadline.errors import InputError
+from leadline.types import BoolMap, FloatMap, RgbImage
+
+Pixels = npt.NDArray[np.float32]
+
+#: Standard deviation (pixels) of a ramp at the size at which ramps are found, and half the window that sees all of it.
+WORKING_SIGMA, REACH = 1.5, 4
+#: Largest long edge at which ramps are looked for.
+LARGEST_WORK = 960
+#: A map whose steps are sharper than this (standard deviation, pixels) needs nothing.
+SHARP_SIGMA = 1.0
+#: A map blurred by more than this share of its short side has no edges to speak of.
+HOPELESS_SHARE = 1 / 22
+#: A step is a ramp if its steepest slope is so many times the mean slope around it (1 on a plane, up to 2 at a fold) ...
+RAMP_STEEPNESS = 2.1
+#: ... and if it is at least this share of the map's range high.
+LEAST_STEP = 0.04
+#: The ramp reaches to where its slope has fallen to this share of the steepest.
+RAMP_END = 0.2
+#: Noise of a colour within one surface (grey levels), and what the place within the ramp weighs against colour.
+COLOUR_NOISE, PLACE_WEIGHT = 14.0, 12.0
+#: Pixels decided at once: bounds memory whatever the size of the photograph.
+_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """What :func:`snap_edges` did.
+
+    Attributes:
+        values: float32 (H, W).
+        uncertainty: float32 (H, W), or None; larger where it is open to which side a pixel belongs.
+        moved: bool (H, W), the pixels that lay on a ramp.
+        blur_px: Standard deviation of the map's steps before; infinite if it has none.
+    """
+
+    values: FloatMap
+    uncertainty: FloatMap | None
+    moved: BoolMap
+    blur_px: float
+
+
+def sharpen(prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
+    """``prediction`` with its edges where ``rgb`` has them; see :func:`snap_edges`."""
+    snapped = snap_edges(prediction.values, rgb, prediction.uncertainty)
+    meta = {**prediction.meta, "detail": "edges", "edge_pixels": int(snapped.moved.sum())}
+    return replace(prediction, values=snapped.values, uncertainty=snapped.uncertainty, meta=meta)
+
+
+def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = None) -> Snapped:
+    """Pull the ramps between surfaces to either side.
+
+    Args:
+        values: float32 (H, W), a depth map in any space. What is not finite stays as it is.
+        rgb: uint8 (H, W, 3), its photograph.
+        uncertainty: float32 (H, W), standard deviation of ``values``.
+
+    Raises:
+        InputError: Map and photograph differ in size.
+    """
+    if rgb.shape != (*values.shape, 3) or rgb.dtype != np.uint8:
+        raise InputError(f"a map of {values.shape} needs its photograph as uint8 {(*values.shape, 3)}, not {rgb.shape}")
+    known = np.isfinite(values)
+    unchanged = Snapped(values, uncertainty, np.zeros(values.shape, bool), float("inf"))
+    if not known.any() or min(values.shape) < 4 * REACH:
+        return unchanged
+    whole = values if known.all() else np.where(known, values, values[known].max()).astype(np.float32)
+    blur_px = blur_of_steps(whole)
+    if blur_px < SHARP_SIGMA or blur_px > min(values.shape) * HOPELESS_SHARE:
+        return replace(unchanged, blur_px=blur_px)
+    factor = max(1.0, blur_px / WORKING_SIGMA, max(values.shape) / LARGEST_WORK)
+    size = (round(values.shape[1] / factor), round(values.shape[0] / factor))
+    sides = _sides(_shrunk(whole, size), _shrunk(rgb, size).astype(np.float32))
+    if sides is None:
+        return replace(unchanged, blur_px=blur_px)
+    moved = cv2.resize(sides.ramp, values.shape[::-1], interpolation=cv2.INTER_LINEAR) >= 128
+    moved &= known
+    out = values.copy()
+    sigma = None if uncertainty is None else uncertainty.copy()
+    rows = max(1, _AT_ONCE // values.shape[1])
+    for top in range(0, values.shape[0], rows):
+        _decide(slice(top, min(top + rows, values.shape[0])), sides, values, rgb, moved, out, sigma)
+    return Snapped(out, sigma, moved, blur_px)
+
+
+def blur_of_steps(values: FloatMap) -> float:
+    """Standard deviation, in pixels, of the blur of a map's strongest steps; infinite if there are none.
+
+    Blurring a step of standard deviation s by a further b makes it shallower by sqrt(1 + b²/s²) (the measure of defocus of
+    Zhuo and Sim, 2011). It is measured on a map so small that the steps are one to four pixels wide.
+    """
+    again = 1.5
+    found = float("inf")
+    for factor in (8, 4, 2, 1):
+        size = (values.shape[1] // factor, values.shape[0] // factor)
+        if min(size) < 16:
+            continue
+        small = _shrunk(values, size)
+        slope = _slope(small)
+        peak = (slope >= cv2.dilate(slope, np.ones((3, 3), np.uint8))) & (slope > np.percentile(slope[::2, ::2], 97))
+        if slope.max() <= 1e-6 * (np.ptp(small) + 1e-30) or np.count_nonzero(peak) < 4:
+            continue
+        shallower = _slope(cv2.GaussianBlur(small, (0, 0), again))[peak]
+        ratio = slope[peak] / np.maximum(shallower, np.float32(1e-30))
+        width = float(np.median(again / np.sqrt(np.maximum(ratio**2 - 1.0, 1e-6))))
+        found = factor * float(np.sqrt(max(width**2 - 0.5, 0.05)))  # without the blur of the slope's own kernel
+        if found > factor:
+            return found
+    return found
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The two surfaces beside each ramp, (h, w) and (h, w, 3), at the size at which ramps are found."""
+
+    ramp: npt.NDArray[np.uint8]  # 255 on a ramp
+    high: FloatMap
+    low: FloatMap
+    high_colour: Pixels
+    low_colour: Pixels
+
+
+def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
+    """Ramps, and for each of their pixels the nearest point of the surface above and of the one below (in value)."""
+    window = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
+    top, bottom = cv2.dilate(values, window), cv2.erode(values, window)
+    height = top - bottom
+    slope = _slope(values)
+    steepest, mean = cv2.dilate(slope, window), _mean(slope, 2 * REACH)
+    span = float(np.subtract(*np.percentile(values, [98, 2])))
+    step = (steepest > RAMP_STEEPNESS * mean) & (height > LEAST_STEP * span)
+    ramp = step & (slope > RAMP_END * steepest)
+    beside = (cv2.dilate(ramp.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~ramp
+    above = beside & (values > (top + bottom) / 2)
+    below = beside & ~above
+    if not above.any() or not below.any():
+        return None
+    flat = (~ramp).astype(np.float32)
+    colour = _mean(rgb * flat[..., None], 2) / (_mean(flat, 2) + np.float32(1e-6))[..., None]
+    far_up, high, high_colour = _nearest(above, values, colour)
+    far_down, low, low_colour = _nearest(below, values, colour)
+    reached = (far_up < 2.5 * REACH) & (far_down < 2.5 * REACH)
+    sure = ramp & reached & (high - low > 0.4 * height)
+    return _Sides(sure.astype(np.uint8) * 255, high, low, high_colour, low_colour)
+
+
+def _decide(
+    rows: slice,
+    sides: _Sides,
+    values: FloatMap,
+    rgb: RgbImage,
+    moved: BoolMap,
+    out: FloatMap,
+    sigma: FloatMap | None,
+) -> None:
+    """Give each ramp pixel of these rows the value of one side."""
+    here = np.flatnonzero(moved[rows])
+    if not here.size:
+        return
+    row, column = np.divmod(here, moved.shape[1])
+    scale = sides.high.shape[0] / moved.shape[0], sides.high.shape[1] / moved.shape[1]
+    place = (column + 0.5) * scale[1] - 0.5, (row + rows.start + 0.5) * scale[0] - 0.5
+    high, low = _at(sides.high, place), _at(sides.low, place)
+    # Neighbouring pixels decide together: the colour is a mean of 3×3.
+    margin = slice(max(rows.start - 1, 0), rows.stop + 1)
+    smooth = cv2.blur(rgb[margin], (3, 3))[rows.start - margin.start :]
+    colour = smooth[row, column].astype(np.float32)
+    high_colour, low_colour = _at(sides.high_colour, place), _at(sides.low_colour, place)
+    apart = ((high_colour - low_colour) ** 2).sum(1)
+    nearer = ((colour - low_colour) ** 2).sum(1) - ((colour - high_colour) ** 2).sum(1)
+    old = values[rows].ravel()[here]
+    share = np.clip((old - low) / np.maximum(high - low, np.float32(1e-30)), 0.0, 1.0)
+    score = nearer / (2.0 * COLOUR_NOISE**2 + 0.5 * apart) + PLACE_WEIGHT * (share - 0.5)
+    distinct = high > low
+    out[rows].reshape(-1)[here] = np.where(distinct, np.where(score > 0, high, low), old)
+    if sigma is not None:
+        wrong = 1.0 / (1.0 + np.exp(np.abs(score)))  # chance that the other side was right
+        own = sigma[rows].reshape(-1)
+        own[here] = np.sqrt(own[here] ** 2 + wrong * (1.0 - wrong) * np.where(distinct, high - low, 0.0) ** 2)
+
+
+def _at(image: Pixels, place: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]) -> Pixels:
+    """``image`` at n places (x, y), bilinear: (n,) or (n, channels)."""
+    width = 1024  # OpenCV limits the sides of an image
+    count = place[0].size
+    x, y = (np.resize(p.astype(np.float32), (-(-count // width), width)) for p in place)
+    found = np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return found.reshape(-1, *image.shape[2:])[:count]
+
+
+def _nearest(seeds: BoolMap, values: FloatMap, colour: Pixels) -> tuple[FloatMap, FloatMap, Pixels]:
+    """For every pixel: distance to the nearest seed, and value and colour there."""
+    distance, label = cv2.distanceTransformWithLabels(
+        (~seeds).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    where = np.flatnonzero(seeds)
+    seed_of = np.zeros(int(label.max()) + 1, np.int64)
+    seed_of[label.ravel()[where]] = where
+    source = seed_of[label]
+    return np.asarray(distance, np.float32), values.ravel()[source], colour.reshape(-1, 3)[source]
+
+
+def _slope(values: FloatMap) -> FloatMap:
+    across, down = (cv2.Sobel(values, cv2.CV_32F, dx, 1 - dx, ksize=3, scale=1 / 8) for dx in (1, 0))
+    return np.asarray(cv2.magnitude(across, down), np.float32)
+
+
+def _mean(image: Pixels, radius: int) -> Pixels:
+    return np.asarray(cv2.blur(image, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _shrunk(image: Any, size: tuple[int, int]) -> Any:
+    same = (image.shape[1], image.shape[0]) == size
+    return image if same else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
