@@ -21,6 +21,8 @@ PredictTiles = Callable[[list[RgbImage]], list[FloatMap]]
 
 #: Tiles look at the picture at so many times the network's size; below the second, there is nothing to gain.
 CLOSER, LEAST_CLOSER = 2.0, 1.25
+#: Weight of "no detail" (a tile's middle has 1): detail fades towards tiles that were left out and the picture's border.
+FADE = 0.05
 #: Tiles predicted at once.
 AT_ONCE = 4
 #: Structure coarser than this share of a tile (standard deviation) comes from the whole picture.
@@ -46,7 +48,7 @@ def add_detail(whole: FloatMap, rgb: RgbImage, size: int, predict: PredictTiles)
     height, width = (max(1, round(side * factor)) for side in whole.shape)
     picture = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     coarse = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    total, weights, used = np.zeros_like(coarse), np.full_like(coarse, 1e-6), 0
+    total, weights, used = np.zeros_like(coarse), np.full_like(coarse, FADE), 0
     places = list(_places(height, width, size))
     for first in range(0, len(places), AT_ONCE):
         now = places[first : first + AT_ONCE]
