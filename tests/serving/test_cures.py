@@ -19,7 +19,7 @@ import pytest
 import zmq
 from PIL import Image
 from stand_in import expected
-from test_resilience import server_process, until
+from test_resilience import until
 
 from leadline.errors import InputError
 from leadline.serving.client.client import Client, Refused, ServerError
@@ -253,10 +253,3 @@ def test_work_is_limited_whatever_it_is_made_of(start: Callable[..., Server], im
         with pytest.raises(Refused, match="megapixels of work"):
             client.predict(image, ensemble=64, size=2048)
         client.predict(image, ensemble=2, size=512)
-
-
-def test_the_whole_command_survives_a_stopped_worker(image: np.ndarray) -> None:
-    with server_process("--silence-s=3") as (_, address), Client(address, timeout_s=60) as client:
-        client.predict(image)
-        os.kill(client.status()["workers"][0]["pid"], signal.SIGSTOP)
-        np.testing.assert_array_equal(client.predict(image, seed=7).values, expected(image, 7))

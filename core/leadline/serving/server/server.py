@@ -36,7 +36,7 @@ from leadline.serving.protocol.settings import ServerConfig
 from leadline.serving.server.about import known_models
 from leadline.serving.server.access import Connection
 from leadline.serving.server.batching import Batcher, RateLimiter, Ticket, network_megapixels
-from leadline.serving.server.decoders import Decoders, Picture
+from leadline.serving.server.decoders import Decoders
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.gateway import Gateway, listening
 from leadline.serving.server.launch import Launcher, LocalLauncher
@@ -44,6 +44,7 @@ from leadline.serving.server.lender import Block, Lender
 from leadline.serving.server.metrics import Metrics
 from leadline.serving.server.notify import notify
 from leadline.serving.server.operations import OperationsPage
+from leadline.serving.server.pictures import Pictures
 from leadline.serving.server.pool import Patience, Pool, Slot
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
@@ -57,10 +58,6 @@ TEND_EVERY_S = 0.02
 MAX_ATTEMPTS = 2
 #: A running request whose worker has given no sign of life for so long is said to be ``silent``.
 QUIET_S = 2.0
-#: Pixels that wait decoded for a worker.
-DECODED_BYTES = 256 << 20
-#: A client whose picture could not be decoded, and took longer than this to say so, waits this many times as long.
-LONG_DECODE_S, PENALTY = 0.3, 4.0
 #: A worker stays with its loaded models for this many times what loading takes (and no longer than the next) while
 #: clients ask for them, who may be away for a moment between two requests.
 STAY_LOADS, LONGEST_STAY_S, GAP_S = 2.5, 5.0, 0.05
@@ -138,8 +135,6 @@ class Server:
         self._swept = self._began
         self._tended = -math.inf
         self._holding = False
-        self._decoded_bytes = 0
-        self._barred: dict[str, float] = {}
         self._context: zmq.Context[Any] = zmq.Context()
         try:
             self._open(launcher, workers_bind)
@@ -203,6 +198,7 @@ class Server:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._decoders = Decoders(config.decoders, config.limits.megapixels, arena, self._wake)
+        self._pictures = Pictures(self._batcher, self._decoders, self._pool)
         self._page = None
         if config.metrics_port is not None:
             self._page = OperationsPage(
@@ -345,7 +341,7 @@ class Server:
             self._tended = now
             self._pool.tend(now)
             self._end_late(now)
-        self._decode(now)
+        self._pictures.start()
         self._feed(now)
         self._tell(now)
         if now - self._swept > TICK_S / 2:
@@ -535,49 +531,15 @@ class Server:
 
     # --- work
 
-    def _decode(self, now: float) -> None:
-        """Have encoded images decoded: for each client in turn, and never all decoders for one."""
-        while self._decoders.free:
-            share = max(1, self._decoders.count - 1)
-            at_it = [picture.owner.client for picture in self._decoders.busy]
-            barred = {client for client in at_it if at_it.count(client) >= share} | set(self._barred)
-            ticket = self._batcher.next_undecoded(barred)
-            if ticket is None:
-                return
-            nbytes = 3 * ticket.shape[0] * ticket.shape[1]
-            if self._decoded_bytes and self._decoded_bytes + nbytes > DECODED_BYTES:
-                return
-            place = self._pool.take_room(nbytes)
-            if place is None and self._pool.arena is not None:
-                return
-            room = None if place is None else (place, nbytes)
-            picture = Picture(ticket, ticket.data.bodies[0].buffer, ticket.image_megapixels, room, nbytes)
-            ticket.pixels = picture
-            self._decoded_bytes += nbytes
-            self._decoders.start(picture)
-
     def _take_pictures(self, now: float) -> None:
-        """Decoded images: their tickets may run. A picture that cannot be decoded costs its client what it took."""
-        for picture in self._decoders.finished():
-            ticket: Ticket = picture.owner
+        """Tickets whose image is decoded may run."""
+        for ticket, picture in self._pictures.finished(now):
             self.metrics.observe("decode_seconds", picture.seconds)
-            if picture.error:
+            if picture.error or picture.shape is None:
                 self.metrics.count("refused_images_total", client=_key_name(ticket.client))
-            if picture.error and picture.seconds > LONG_DECODE_S:
-                self._barred[ticket.client] = now + PENALTY * picture.seconds
-                self._batcher.charge(ticket.client, ticket.cost)
-            if ticket.data.key not in self._tickets or self._tickets[ticket.data.key] is not ticket:
-                self._let_go(picture)
-            elif picture.error or picture.shape is None:
                 self._fail(ticket, "bad_image", picture.error or "the image cannot be decoded")
             else:
                 ticket.shape, ticket.ready = picture.shape[:2], True
-
-    def _let_go(self, picture: Picture) -> None:
-        """A picture's pixels are not needed any more."""
-        self._decoded_bytes -= picture.nbytes
-        if picture.room is not None:
-            self._pool.give_back(picture.room[0])
 
     def _feed(self, now: float) -> None:
         if self._pool.is_hopeless():
@@ -705,9 +667,7 @@ class Server:
     def _forget(self, ticket: Ticket, removed: bool = False) -> None:
         if self._tickets.pop(ticket.data.key, None) is not None and not removed:
             self._batcher.remove(ticket)
-        if ticket.pixels is not None and ticket.pixels not in self._decoders.busy:
-            self._let_go(ticket.pixels)
-            ticket.pixels = None
+        self._pictures.let_go(ticket)
         ticket.data.bodies = []
 
     # --- the house
@@ -715,7 +675,7 @@ class Server:
     def _sweep(self, now: float) -> None:
         self._swept = now
         self._rates.forget(now)
-        self._barred = {client: until for client, until in self._barred.items() if until > now}
+        self._pictures.forgive(now)
         self._answers.forget(now)
         self._unread = Counter({client: n // 2 for client, n in self._unread.items() if n > 1})
         self._watch_keys(now)
