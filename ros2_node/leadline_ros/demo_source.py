@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import pi, sin
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +65,7 @@ def _frames(street: Street, rng: np.random.Generator) -> Iterator[tuple[Any, Any
         number += 1
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Publish until asked to end."""
     import rclpy  # noqa: PLC0415
     from rclpy.node import Node  # noqa: PLC0415
@@ -75,7 +74,7 @@ def main() -> int:
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField  # noqa: PLC0415
     from std_msgs.msg import Header  # noqa: PLC0415
 
-    from leadline_ros.main import stop_on_signals  # noqa: PLC0415
+    from leadline_ros.main import end_now, stop_on_signals  # noqa: PLC0415
     from leadline_ros.messages import image_message  # noqa: PLC0415
 
     stop = threading.Event()
@@ -123,8 +122,8 @@ def main() -> int:
         rclpy.spin_once(node, timeout_sec=0.1)
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+    end_now(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

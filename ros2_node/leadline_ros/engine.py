@@ -10,11 +10,11 @@ from typing import Any
 
 from leadline.errors import Cancelled, InputError
 from leadline.streaming.buffers import RateMeter, Window
-from leadline.streaming.frames import Frame, StreamResult
+from leadline.streaming.frames import Frame, Matrix, StreamResult
 from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.ros.messages import rgb_of, stamp_ns
 from leadline.streaming.settings import StreamSettings
-from leadline.streaming.surroundings import Surroundings
+from leadline.streaming.surroundings import EXTRAPOLATE_S, Surroundings
 from leadline_ros.inputs import ImageJob
 from leadline_ros.messages import rgb_through_cv_bridge
 from leadline_ros.outputs import Outputs
@@ -115,7 +115,8 @@ class Engine:
         result = pipeline.process(frame, settings, self._stop_when_asked)
         if not situation.active:  # deactivated while the model worked
             return
-        published = outputs.publish(header, rgb, info, result, settings, situation.node)
+        to_points_frame = self._to_points_frame(header)
+        published = outputs.publish(header, frame, info, result, settings, situation.node, to_points_frame)
         ended = monotonic()
 
         for problem in published.problems:
@@ -130,6 +131,13 @@ class Engine:
         self.completion_s.add(result.completion_s)
         self.overhead_s.add(ended - started - result.model_s - result.completion_s)
         self.age_s.add((situation.now_ns() - stamp_ns(header)) * 1e-9)
+
+    def _to_points_frame(self, header: Any) -> Matrix | None:
+        target = self._situation.node.points_frame
+        if not target:
+            return None
+        found = self._surroundings.transforms.lookup(target, header.frame_id, stamp_ns(header), reach_s=EXTRAPOLATE_S)
+        return None if found is None else found.motion
 
     def _note_evidence(self, frame: Frame, result: StreamResult) -> None:
         """For /diagnostics; each reason and each kind of warning goes into the log once."""

@@ -25,9 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     threads.prepare()
     keep_large_blocks()
     use_large_image_profile()
-    code = _run(stop, None if arguments is None else list(arguments))
-    # Everything of ours is closed. What the interpreter would still tear down (torch, loaded by now) takes seconds on a
-    # busy machine, longer than `ros2 launch` waits; and a model inside a call that cannot be interrupted would crash it.
+    end_now(_run(stop, None if arguments is None else list(arguments)))
+
+
+def end_now(code: int) -> NoReturn:
+    """End the process once everything of ours is closed.
+
+    What the interpreter would still tear down (torch, by now) takes seconds on a busy machine, longer than `ros2 launch` waits;
+    and a model inside a call that cannot be interrupted would crash it.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from leadline.errors import InputError
-from leadline.streaming.ros.clouds import XYZRGB, XYZRGB_STEP
+from leadline.streaming.ros.clouds import CLOUD_FIELDS, CLOUD_STEP
 from leadline.streaming.ros.encodings import decode_compressed
 
 Array = Any
@@ -95,17 +95,17 @@ def jpeg_message(header: Header, rgb: Array, quality: int = 85) -> CompressedIma
 
 
 def cloud_message(header: Header, cloud: Array) -> PointCloud2:
-    """An organised coloured cloud from float32 (H, W, 4), see :func:`leadline.streaming.ros.clouds.cloud_from_depth`."""
-    height, width = cloud.shape[:2]
+    """A coloured cloud: organised from float32 (H, W, 5), else from (n, 5); see :mod:`leadline.streaming.ros.clouds`."""
+    height, width = cloud.shape[:2] if cloud.ndim == 3 else (1, len(cloud))
     message = PointCloud2(
         header=header,
         height=height,
         width=width,
-        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=1) for f in XYZRGB],
+        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=1) for f in CLOUD_FIELDS],
         is_bigendian=False,
-        point_step=XYZRGB_STEP,
-        row_step=XYZRGB_STEP * width,
-        is_dense=False,
+        point_step=CLOUD_STEP,
+        row_step=CLOUD_STEP * width,
+        is_dense=cloud.ndim == 2,
     )
-    message.data.frombytes(memoryview(cloud).cast("B"))
+    message.data.frombytes(memoryview(np.ascontiguousarray(cloud)).cast("B"))
     return message

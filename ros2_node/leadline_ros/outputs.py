@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -13,9 +14,10 @@ from std_msgs.msg import Header
 
 from leadline.files.output import millimetres
 from leadline.files.pictures import colourise
+from leadline.sensors.camera import Camera
 from leadline.streaming.cameras import RayCache
-from leadline.streaming.frames import StreamResult
-from leadline.streaming.ros.clouds import cloud_from_depth
+from leadline.streaming.frames import Frame, Matrix, StreamResult
+from leadline.streaming.ros.clouds import cloud_from_depth, filtered_cloud, moved_cloud
 from leadline.streaming.ros.encodings import encode_compressed_depth
 from leadline.streaming.settings import StreamSettings
 from leadline_ros.messages import cloud_message, compressed_message, image_message, jpeg_message
@@ -84,13 +86,23 @@ class Outputs:
     def publish(
         self,
         header: Header,
-        rgb: Any,
+        frame: Frame,
         info: CameraInfo | None,
         result: StreamResult,
         stream: StreamSettings,
         node: NodeSettings,
+        to_points_frame: Matrix | None,
     ) -> Published:
-        """Write every output that has a listener, all with ``header``."""
+        """Write every output that has a listener, all with ``header``.
+
+        Args:
+            header: Of the image.
+            frame: What went into the pipeline.
+            info: The source's calibration, if it fits the image.
+            result: What came out of it.
+            stream, node: Settings.
+            to_points_frame: 4×4 from the camera to `points_frame`; None if TF does not know it.
+        """
         wanted = {name for name in TOPICS if self.wanted(name)}
         messages = self._relative(header, result, wanted)
         problems: list[str] = []
@@ -100,16 +112,35 @@ class Outputs:
                 problems.append("depth/uncertainty needs points, sparse depth, or an ensemble of 2 or more")
             if "points" in wanted and result.camera is None:
                 problems.append("depth/points needs camera_info, and none that fits the image has come")
-            elif "points" in wanted and result.camera is not None:
-                rays = self._rays.rays(result.camera)
-                messages["points"] = cloud_message(
-                    header, cloud_from_depth(result.depth_m, rays, rgb, node.points_stride)
+            elif "points" in wanted and node.points_frame and to_points_frame is None:
+                problems.append(f"depth/points needs TF from {header.frame_id!r} to points_frame {node.points_frame!r}")
+            elif "points" in wanted and node.cloud_filter.max_relative_sigma > 0 and result.uncertainty_m is None:
+                problems.append(
+                    "points_max_relative_sigma is set, and the sigma of this depth is not known: no depth/points"
                 )
+            elif "points" in wanted:
+                messages["points"] = self._points(header, frame, result, node, to_points_frame)
         if info is not None and "camera_info" in wanted:
-            messages["camera_info"] = _camera_info(header, info)
+            pinhole = result.camera if stream.rectified else None
+            messages["camera_info"] = _camera_info(header, info) if pinhole is None else pinhole_info(header, pinhole)
         for name, message in messages.items():
             self._publishers[name].publish(message)
         return Published(tuple(messages), tuple(problems))
+
+    def _points(
+        self, header: Header, frame: Frame, result: StreamResult, node: NodeSettings, to_points_frame: Matrix | None
+    ) -> Any:
+        assert result.camera is not None
+        assert result.depth_m is not None
+        rays = self._rays.rays(result.camera)
+        cloud = cloud_from_depth(result.depth_m, rays, frame.rgb, node.points_stride, result.uncertainty_m)
+        origin_m = np.zeros(3)
+        if node.points_frame and to_points_frame is not None:
+            header = Header(stamp=header.stamp, frame_id=node.points_frame)
+            cloud, origin_m = moved_cloud(cloud, to_points_frame), to_points_frame[:3, 3]
+        if not node.cloud_filter.does_nothing:
+            cloud = filtered_cloud(cloud, origin_m, node.cloud_filter)
+        return cloud_message(header, cloud)
 
     @staticmethod
     def _metric(
@@ -144,6 +175,21 @@ class Outputs:
 
 def _depth_message(header: Header, metres: Any, encoding: str) -> Image:
     return image_message(header, encoding, metres if encoding == "32FC1" else millimetres(metres))
+
+
+def pinhole_info(header: Header, camera: Camera) -> CameraInfo:
+    """A calibration without distortion."""
+    k = camera.matrix
+    return CameraInfo(
+        header=header,
+        height=camera.height,
+        width=camera.width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=k.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=np.column_stack([k, np.zeros(3)]).ravel().tolist(),
+    )
 
 
 def _camera_info(header: Header, info: CameraInfo) -> CameraInfo:

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from leadline.errors import InputError
+from leadline.streaming.ros.clouds import CloudFilter
 from leadline.streaming.settings import StreamSettings, check_options, option
 
 
@@ -26,6 +27,22 @@ class NodeSettings:
         "32FC1", "Of `depth`: 32FC1 in metres (REP-118) or 16UC1 in millimetres.", choices=("32FC1", "16UC1")
     )
     points_stride: int = option(2, "`depth/points` takes every n-th pixel, both ways.", 1, 64)
+    points_frame: str = option("", "Frame of `depth/points` (base_link ...), through TF; empty: the camera's.")
+    points_min_range_m: float = option(0.0, "Nearer points are left out of `depth/points`.", 0.0, 1000.0)
+    points_max_range_m: float = option(0.0, "Farther points are left out of `depth/points`; 0: no limit.", 0.0, 1000.0)
+    points_min_height_m: float = option(
+        0.0, "Lowest z in points_frame that `depth/points` keeps, if points_max_height_m is above it.", -1000.0, 1000.0
+    )
+    points_max_height_m: float = option(
+        0.0, "Highest z in points_frame that `depth/points` keeps; both 0: no limit.", -1000.0, 1000.0
+    )
+    points_max_relative_sigma: float = option(
+        0.0,
+        "Points whose sigma is a larger share of their distance are left out of `depth/points`; 0: keep all.",
+        0.0,
+        10.0,
+    )
+    points_voxel_m: float = option(0.0, "`depth/points` has one point per cube of this size; 0: all.", 0.0, 100.0)
     max_rate_hz: float = option(0.0, "Largest number of frames processed per second; 0: no limit.", 0.0, 1000.0)
     lazy: bool = option(True, "Read images only while somebody listens to an output.")
     stall_timeout_s: float = option(2.0, "No image for so long is reported as a stalled camera.", 0.1, 3600.0)
@@ -37,6 +54,18 @@ class NodeSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def cloud_filter(self) -> CloudFilter:
+        """What `depth/points` is left with."""
+        return CloudFilter(
+            min_range_m=self.points_min_range_m,
+            max_range_m=self.points_max_range_m,
+            min_height_m=self.points_min_height_m,
+            max_height_m=self.points_max_height_m,
+            max_relative_sigma=self.points_max_relative_sigma,
+            voxel_m=self.points_voxel_m,
+        )
 
     def changed(self, changes: dict[str, Any]) -> NodeSettings:
         """These settings with some of them replaced; unknown names are ignored."""

@@ -129,9 +129,10 @@ def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodePr
         info = found["depth/camera_info"]
         assert (info.width, info.height, list(info.k)) == (WIDTH, HEIGHT, list(camera_info().k))
         cloud = found["depth/points"]
-        assert [f.name for f in cloud.fields] == ["x", "y", "z", "rgb"]
-        xyz = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
+        assert [f.name for f in cloud.fields] == ["x", "y", "z", "rgb", "sigma"]
+        xyz = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 5)
         np.testing.assert_array_equal(xyz[..., 2][known[::2, ::2]], depth[::2, ::2][known[::2, ::2]])
+        np.testing.assert_array_equal(xyz[..., 4][known[::2, ::2]], sigma[::2, ::2][known[::2, ::2]])
         k = camera_info().k
         u = np.broadcast_to(np.arange(0, WIDTH, 2), xyz.shape[:2])
         np.testing.assert_allclose(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.types import FloatMap
+from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
     from leadline.sensors.camera import Camera
@@ -74,3 +75,58 @@ class RayCache:
             self._rays = np.ascontiguousarray(camera.cloud(ones)[..., :2], dtype=np.float32)
             self._camera = camera
         return self._rays
+
+
+@dataclass(frozen=True)
+class RectifiedView:
+    """A distorted camera's images as a pinhole camera in its place sees them.
+
+    Attributes:
+        camera: The pinhole.
+        outside: bool (H, W), what the distorted camera does not show.
+    """
+
+    camera: Camera
+    outside: BoolMap
+    _maps: tuple[Any, Any]
+    _nearest: tuple[Any, Any]  # row and column
+
+    @classmethod
+    def of(cls, camera: Camera) -> RectifiedView:
+        """For the images of ``camera``."""
+        pinhole = camera.rectified()
+        v, u = np.indices((pinhole.height, pinhole.width), dtype=np.float64)
+        rays = pinhole.unproject(np.stack([u.ravel(), v.ravel()], axis=1), np.ones(u.size))
+        pixels, _ = camera.project(rays)
+        x, y = (pixels[:, axis].reshape(u.shape).astype(np.float32) for axis in (0, 1))
+        with np.errstate(invalid="ignore"):
+            inside = (x >= -0.5) & (y >= -0.5) & (x <= camera.width - 0.5) & (y <= camera.height - 0.5)
+        places = (np.where(inside, x, -9.0), np.where(inside, y, -9.0))
+        nearest = tuple(
+            np.rint(place).clip(0, end - 1).astype(np.int64)
+            for place, end in zip(places, (camera.width, camera.height), strict=True)
+        )
+        return cls(pinhole, ~inside, cv2.convertMaps(*places, cv2.CV_16SC2), (nearest[1], nearest[0]))
+
+    def image(self, rgb: RgbImage) -> RgbImage:
+        """The image, black outside."""
+        return np.asarray(cv2.remap(rgb, *self._maps, cv2.INTER_LINEAR), np.uint8)
+
+    def sparse(self, depth_m: FloatMap) -> FloatMap:
+        """Sparse depth of the image's size: never interpolated."""
+        return np.where(self.outside, np.float32(0), depth_m[self._nearest])
+
+
+class RectifiedCache:
+    """The rectified view of the last camera."""
+
+    def __init__(self) -> None:
+        self._camera: Camera | None = None
+        self._view: RectifiedView | None = None
+
+    def view(self, camera: Camera) -> RectifiedView | None:
+        """None if the camera is a pinhole already."""
+        if camera is not self._camera:
+            self._view = RectifiedView.of(camera) if camera.is_distorted else None
+            self._camera = camera
+        return self._view

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
-from leadline.types import FloatMap, RgbImage
+from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
     from leadline.sensors.camera import Camera
@@ -52,6 +52,7 @@ class Frame:
         sparse_depth_m: float32 (H', W') in the image's view, 0 where nothing was measured; None if there is none.
         pose: 4×4, camera to a frame that stands still, at the image's time; None if unknown.
         ground: None if unknown.
+        outside: bool (H, W), what a rectified image does not show; None if it shows all.
         warnings: What was met on the way that makes the metres less certain, in words.
     """
 
@@ -62,6 +63,7 @@ class Frame:
     sparse_depth_m: FloatMap | None = None
     pose: Matrix | None = None
     ground: Ground | None = None
+    outside: BoolMap | None = None
     warnings: tuple[str, ...] = ()
 
 

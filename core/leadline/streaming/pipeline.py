@@ -12,7 +12,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.streaming.frames import Frame, StreamResult
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
-from leadline.types import FloatMap
+from leadline.types import BoolMap, FloatMap
 
 if TYPE_CHECKING:
     from leadline.inference.estimator import DepthEstimator
@@ -69,7 +69,7 @@ class DepthPipeline:
         ended = monotonic()
         depth_m = sigma_m = None
         if metric.prediction is not None:
-            depth_m, sigma_m = published(metric.prediction, settings)
+            depth_m, sigma_m = published(metric.prediction, settings, frame.outside)
         return StreamResult(
             raw=raw,
             depth_m=depth_m,
@@ -96,9 +96,13 @@ def _predict_options(settings: StreamSettings) -> dict[str, Any]:
     }
 
 
-def published(metric: DepthPrediction, settings: StreamSettings) -> tuple[FloatMap, FloatMap | None]:
-    """Depth and uncertainty by REP-117, from finite metres."""
+def published(
+    metric: DepthPrediction, settings: StreamSettings, outside: BoolMap | None = None
+) -> tuple[FloatMap, FloatMap | None]:
+    """Depth and uncertainty by REP-117, from finite metres; unknown ``outside`` of what the image shows."""
     depth_m, sigma_m = metric.depth_m, metric.uncertainty
+    if outside is not None:
+        depth_m = np.where(outside, np.float32(np.nan), depth_m)
     if sigma_m is not None and settings.max_relative_uncertainty > 0:
         unsure = sigma_m > settings.max_relative_uncertainty * depth_m
         if unsure.any():

@@ -80,7 +80,10 @@ class StreamSettings:
     extrinsics: tuple[float, ...] = option(
         (), "LiDAR to optical camera frame if TF does not have it: x y z qx qy qz qw, or 16 numbers of a 4x4."
     )
-    rectified: bool = option(False, "The image is rectified: use P of camera_info and no distortion.")
+    image_is_rectified: bool = option(False, "The image is rectified: use P of camera_info and no distortion.")
+    rectified: bool = option(
+        False, "Publish rectified depth, and a camera_info without distortion: for all that takes cameras for pinholes."
+    )
 
     metric_scale: float = option(0.0, "Known scale: metres = to_depth(scale * value + shift); 0: unknown.", 0.0, 1e6)
     metric_shift: float = option(0.0, "Known shift, used with metric_scale.", -1e6, 1e6)

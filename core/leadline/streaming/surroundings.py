@@ -10,7 +10,7 @@ import numpy as np
 from leadline.errors import InputError
 from leadline.sensors.transforms import Located, Matrix, TransformTree, parse_extrinsics
 from leadline.streaming.buffers import StampedBuffer
-from leadline.streaming.cameras import CameraCache, described_size
+from leadline.streaming.cameras import CameraCache, RectifiedCache, described_size
 from leadline.streaming.frames import Frame, Sweep
 from leadline.streaming.ros.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.settings import StreamSettings
@@ -44,6 +44,7 @@ class Surroundings:
         self._on_problem = on_problem
         self._can_read_tf = can_read_tf
         self._cameras = CameraCache()
+        self._rectified = RectifiedCache()
         self.info: Any = None
         self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16)
         self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16)
@@ -129,13 +130,28 @@ class Surroundings:
         if sparse is not None:
             sparse_depth_m = self._read("sparse_depth", depth_of, sparse[1])
         pose = self._pose(header.frame_id, taken_ns, settings)
+        camera, outside = self._camera(info, settings), None
+        if settings.rectified:
+            view = None if camera is None else self._rectified.view(camera)
+            if view is not None:
+                if sparse_depth_m is not None and sparse_depth_m.shape == rgb.shape[:2]:
+                    sparse_depth_m = view.sparse(sparse_depth_m)
+                elif sparse_depth_m is not None:
+                    warnings.append("sparse depth of another size than the image cannot be rectified and is not used")
+                    sparse_depth_m = None
+                rgb, camera, outside = view.image(rgb), view.camera, view.outside if view.outside.any() else None
+            elif camera is None:
+                warnings.append(
+                    "rectified is set but no camera_info that fits the image has come: depth is as the image is"
+                )
         return Frame(
             taken_ns,
             rgb,
-            self._camera(info, settings),
+            camera,
             sweep,
             sparse_depth_m,
             pose=None if pose is None else pose.motion,
+            outside=outside,
             warnings=tuple(warnings),
         )
 
@@ -150,7 +166,7 @@ class Surroundings:
         if info is None:
             return None
         try:
-            return self._cameras.camera(info, settings.rectified)
+            return self._cameras.camera(info, settings.image_is_rectified)
         except InputError as error:
             self._on_problem("camera_info", error)
             return None
@@ -220,7 +236,6 @@ class Surroundings:
         if motion is None:
             text = f"no transform from '{lidar_frame}' to '{camera_frame}': {known}, and extrinsics is not set"
             self._on_problem("points", InputError(text))
-            warnings.append(text)
         elif outside_s is not None:
             warnings.append(f"{known}: the parameter extrinsics is used")
         return motion
