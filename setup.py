@@ -25,7 +25,7 @@ SHARED_FILES = [
     ("share/ament_index/resource_index/packages", ["resource/leadline"]),
     ("share/leadline", ["package.xml"]),
     ("share/leadline/launch", files("launch/*.py")),
-    ("share/leadline/config", files("config/*.yaml") + files("config/*.xml")),
+    ("share/leadline/config", [name for kind in ("json", "rviz", "xml", "yaml") for name in files(f"config/*.{kind}")]),
 ]
 
 

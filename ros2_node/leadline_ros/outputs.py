@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -27,6 +28,8 @@ TOPICS: dict[str, tuple[str, type]] = {
     "depth": ("depth", Image),
     "depth_compressed": ("depth/compressedDepth", CompressedImage),
     "uncertainty": ("depth/uncertainty", Image),
+    "validity": ("depth/validity", Image),
+    "status": ("depth/status", DiagnosticArray),
     "camera_info": ("depth/camera_info", CameraInfo),
     "points": ("depth/points", PointCloud2),
     "relative": ("depth/relative", Image),
@@ -35,7 +38,7 @@ TOPICS: dict[str, tuple[str, type]] = {
 }
 
 #: Outputs that alone are no reason to run the model.
-_SIDE_OUTPUTS = ("camera_info",)
+_SIDE_OUTPUTS = ("camera_info", "status")
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ class Outputs:
         if info is not None and "camera_info" in wanted:
             pinhole = result.camera if stream.rectified else None
             messages["camera_info"] = _camera_info(header, info) if pinhole is None else pinhole_info(header, pinhole)
+        if "status" in wanted:
+            messages["status"] = _status(header, result)
         for name, message in messages.items():
             self._publishers[name].publish(message)
         return Published(tuple(messages), tuple(problems))
@@ -151,6 +156,8 @@ class Outputs:
             messages["depth"] = _depth_message(header, result.depth_m, node.depth_encoding)
         if "uncertainty" in wanted and result.uncertainty_m is not None:
             messages["uncertainty"] = _depth_message(header, result.uncertainty_m, node.depth_encoding)
+        if "validity" in wanted and result.validity is not None:
+            messages["validity"] = image_message(header, "8UC1", result.validity)
         if "depth_compressed" in wanted and result.depth_m is not None:
             payload = encode_compressed_depth(result.depth_m, stream.min_depth_m, stream.max_depth_m)
             messages["depth_compressed"] = compressed_message(header, "32FC1; compressedDepth png", payload)
@@ -175,6 +182,18 @@ class Outputs:
 
 def _depth_message(header: Header, metres: Any, encoding: str) -> Image:
     return image_message(header, encoding, metres if encoding == "32FC1" else millimetres(metres))
+
+
+def _status(header: Header, result: StreamResult) -> DiagnosticArray:
+    """Where this frame's metres come from and what is doubtful about them, under its own stamp."""
+    doubtful = bool(result.reason or result.warnings)
+    one = DiagnosticStatus(
+        level=DiagnosticStatus.WARN if doubtful else DiagnosticStatus.OK,
+        name="depth",
+        message=f"relative: {result.reason}" if result.reason else f"metric: {result.evidence}",
+        values=[KeyValue(key=f"warning {number}", value=text) for number, text in enumerate(result.warnings, 1)],
+    )
+    return DiagnosticArray(header=header, status=[one])
 
 
 def pinhole_info(header: Header, camera: Camera) -> CameraInfo:

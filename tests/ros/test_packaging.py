@@ -61,7 +61,7 @@ def test_launch_and_parameter_files_lie_where_ros_looks(monkeypatch: pytest.Monk
         path.name for path in (ROOT / "launch").glob("*.py")
     }
     assert {Path(name).name for name in files["share/leadline/config"]} == {
-        path.name for pattern in ("*.yaml", "*.xml") for path in (ROOT / "config").glob(pattern)
+        path.name for pattern in ("*.yaml", "*.xml", "*.rviz", "*.json") for path in (ROOT / "config").glob(pattern)
     }
     assert (ROOT / files["share/leadline"][0]).is_file()
     assert (ROOT / files["share/ament_index/resource_index/packages"][0]).is_file()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import InputError
-from leadline.streaming.ros.clouds import Field, cloud_from_depth, decode_points
+from leadline.sensors.camera import Camera
+from leadline.streaming.ros.clouds import (
+    CloudFilter,
+    Field,
+    cloud_from_depth,
+    decode_points,
+    filtered_cloud,
+    moved_cloud,
+)
 
 POINTS = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
 
@@ -97,3 +107,36 @@ def test_cloud_from_depth() -> None:
     assert np.isnan(cloud[0, 1, :3]).all()
     assert np.isnan(cloud[1, 0, :3]).all()
     assert cloud[1, 1, 3:].view(np.uint32)[0] == (250 << 16 | 128 << 8)
+
+
+def test_a_cloud_for_a_costmap_is_cropped_gated_and_thinned() -> None:
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(0.5, 8.0, (40, 60)).astype(np.float32)
+    depth[:5] = np.nan
+    camera = Camera.pinhole(60, 40, 50.0)
+    rays = camera.cloud(np.ones(depth.shape))[..., :2].astype(np.float32)
+    sigma = (depth * rng.uniform(0.0, 0.4, depth.shape)).astype(np.float32)
+    rgb = np.zeros((40, 60, 3), np.uint8)
+    motion = np.eye(4)  # optical axes to those of a robot, half a metre above its base
+    motion[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    motion[2, 3] = 0.5
+    cloud = moved_cloud(cloud_from_depth(depth, rays, rgb, sigma_m=sigma), motion)
+    np.testing.assert_allclose(cloud[..., 0][5:], depth[5:], rtol=1e-6)
+    limits = CloudFilter(0.8, 6.0, 0.05, 1.5, max_relative_sigma=0.2)
+    kept = filtered_cloud(cloud, motion[:3, 3], limits)
+    points = cloud.reshape(-1, 5)
+    distance = np.linalg.norm(points[:, :3] - motion[:3, 3], axis=1)
+    with np.errstate(invalid="ignore"):
+        expected = (distance >= 0.8) & (distance <= 6) & (points[:, 2] >= 0.05) & (points[:, 2] <= 1.5)
+        expected &= points[:, 4] <= 0.2 * distance
+    np.testing.assert_array_equal(kept, points[expected])
+    thinned = filtered_cloud(cloud, motion[:3, 3], replace(limits, voxel_m=0.25))
+    cells = np.floor(kept[:, :3] / np.float32(0.25)).astype(int)
+    assert len(thinned) == len(np.unique(cells, axis=0))
+    one = (cells == np.floor(thinned[0, :3] / np.float32(0.25)).astype(int)).all(axis=1)
+    np.testing.assert_allclose(thinned[0, :3], kept[one, :3].mean(axis=0), rtol=1e-4)
+    assert thinned[0, 4] == kept[one, 4].min()
+    unknown = cloud.copy()
+    unknown[..., 4] = np.nan
+    assert len(filtered_cloud(unknown, motion[:3, 3], limits)) == 0  # a gate lets nothing through that it cannot judge
+    assert len(filtered_cloud(unknown[:3], motion[:3, 3], CloudFilter(voxel_m=0.1))) == 0

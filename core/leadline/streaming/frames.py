@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Matrix = npt.NDArray[np.float64]
 
+#: In a validity map: the image does not show this pixel (the border of a rectified image).
+NOT_SHOWN = 255
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -92,6 +95,7 @@ class StreamResult:
         raw: The model's own prediction.
         depth_m: float32 (H, W) metres by REP-117 (+Inf beyond range, -Inf too near, NaN unknown); None if not metric.
         uncertainty_m: float32 (H, W), one standard deviation in metres, NaN where depth is not finite; None if unknown.
+        validity: uint8 (H, W) of :class:`leadline.depth.prediction.Validity`, and :data:`NOT_SHOWN`; None if not metric.
         evidence: Where the metres come from, in words; empty if not metric.
         reason: Why it is not metric; empty if it is.
         warnings: What makes the metres less certain than they should be, in words.
@@ -102,6 +106,7 @@ class StreamResult:
     raw: DepthPrediction
     depth_m: FloatMap | None
     uncertainty_m: FloatMap | None
+    validity: npt.NDArray[np.uint8] | None
     evidence: str
     reason: str
     warnings: tuple[str, ...]

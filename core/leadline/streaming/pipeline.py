@@ -7,9 +7,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from leadline.depth.prediction import DepthPrediction
-from leadline.streaming.frames import Frame, StreamResult
+from leadline.depth.prediction import DepthPrediction, Validity
+from leadline.streaming.frames import NOT_SHOWN, Frame, StreamResult
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
 from leadline.types import BoolMap, FloatMap
@@ -67,13 +68,15 @@ class DepthPipeline:
         predicted = monotonic()
         metric = self._scale.metric(frame, raw, settings)
         ended = monotonic()
-        depth_m = sigma_m = None
+        depth_m = sigma_m = validity = None
         if metric.prediction is not None:
             depth_m, sigma_m = published(metric.prediction, settings, frame.outside)
+            validity = published_validity(metric.prediction, depth_m, frame.outside)
         return StreamResult(
             raw=raw,
             depth_m=depth_m,
             uncertainty_m=sigma_m,
+            validity=validity,
             evidence=metric.evidence,
             reason=metric.reason,
             warnings=metric.warnings,
@@ -99,8 +102,8 @@ def _predict_options(settings: StreamSettings) -> dict[str, Any]:
 def published(
     metric: DepthPrediction, settings: StreamSettings, outside: BoolMap | None = None
 ) -> tuple[FloatMap, FloatMap | None]:
-    """Depth and uncertainty by REP-117, from finite metres; unknown ``outside`` of what the image shows."""
-    depth_m, sigma_m = metric.depth_m, metric.uncertainty
+    """Depth and uncertainty by REP-117: the sky is +Inf, what has no evidence NaN, and what is ``outside`` of the image NaN."""
+    depth_m, sigma_m = metric.evident_depth_m, metric.uncertainty
     if outside is not None:
         depth_m = np.where(outside, np.float32(np.nan), depth_m)
     if sigma_m is not None and settings.max_relative_uncertainty > 0:
@@ -114,3 +117,18 @@ def published(
             zero_or_nan = depth_m - depth_m  # NaN where depth is not finite
         sigma_m = np.add(sigma_m, zero_or_nan, out=zero_or_nan)
     return depth_m, sigma_m
+
+
+def published_validity(
+    metric: DepthPrediction, depth_m: FloatMap, outside: BoolMap | None = None
+) -> npt.NDArray[np.uint8]:
+    """What stands behind each pixel that is published: uint8 (H, W) of :class:`Validity`, :data:`NOT_SHOWN` outside."""
+    if metric.validity is None:
+        validity = np.full(metric.shape, Validity.MODEL_ONLY, np.uint8)
+    else:
+        validity = metric.validity.copy()
+    beyond = np.isposinf(depth_m) & (validity != Validity.SKY)
+    np.copyto(validity, np.uint8(Validity.OUT_OF_RANGE), where=beyond | np.isneginf(depth_m))
+    if outside is not None:
+        np.copyto(validity, np.uint8(NOT_SHOWN), where=outside)
+    return validity
