@@ -10,7 +10,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 
 from leadline.errors import InputError
 from leadline.streaming.buffers import LossMeter, RateMeter
@@ -84,7 +84,7 @@ class Inputs:
             return resolved
         return self._node.resolve_topic_name("image").rpartition("/")[0] + "/camera_info"
 
-    def open(self, transport: str) -> None:
+    def open(self, transport: str, use_imu: bool) -> None:
         """Subscribe; again with another transport if asked."""
         self.close()
         kind = Image if transport == "raw" else CompressedImage
@@ -94,6 +94,8 @@ class Inputs:
         self._subscribe(CameraInfo, self.info_topic(), self._take_info, depth=1)
         self._subscribe(PointCloud2, "points", self._take_points, depth=2)
         self._subscribe(Image, "sparse_depth", self._take_sparse, depth=2)
+        if use_imu:
+            self._subscribe(Imu, "imu", self.surroundings.add_imu, depth=20)
         if TFMessage is not None:
             static = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             self._keep(self._node.create_subscription(TFMessage, "/tf_static", self._take_static_tf, static))

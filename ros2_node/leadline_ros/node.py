@@ -27,7 +27,6 @@ from leadline_ros.situation import Situation
 RCLError = rclpy_implementation.RCLError
 
 _HOUSEKEEPING_PERIOD_S = 0.2
-_NEEDS_SUBSCRIPTION = ("image_transport",)
 
 
 class DepthNode(LifecycleNode):
@@ -234,9 +233,12 @@ class DepthNode(LifecycleNode):
             return
         wanted = not self.situation.node.lazy or self.outputs.any_wanted()
         if wanted and not self.inputs.is_open:
-            self.inputs.open(self.situation.node.image_transport)
+            self._open_inputs()
         elif not wanted and self.inputs.is_open:
             self.inputs.close()
+
+    def _open_inputs(self) -> None:
+        self.inputs.open(self.situation.node.image_transport, self.situation.stream.use_imu)
 
     def _frame_failed(self, error: Exception) -> None:
         if self.engine is not None:
@@ -297,8 +299,9 @@ class DepthNode(LifecycleNode):
                 self.worker.load(self.engine.loader(stream))
         elif model_changed and node.auto_activate and self.situation.load_error:
             self.autostart()
-        if self.inputs.is_open and any(getattr(node, n) != getattr(old_node, n) for n in _NEEDS_SUBSCRIPTION):
-            self.inputs.open(node.image_transport)
+        other_topics = node.image_transport != old_node.image_transport or stream.use_imu != old_stream.use_imu
+        if self.inputs.is_open and other_topics:
+            self._open_inputs()
 
     def _housekeeping(self) -> None:
         self._follow_demand()

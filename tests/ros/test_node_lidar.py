@@ -164,6 +164,7 @@ def test_camera_height_over_flat_ground_gives_metres(tmp_path: Path) -> None:
     from leadline.depth.prediction import DepthPrediction
     from leadline.depth.spaces import Space
     from leadline.sensors.camera import Camera
+    from leadline.sensors.ground import entered_ground
     from leadline.streaming.evidence import ScaleSource
     from leadline.streaming.frames import Frame
     from leadline.streaming.settings import StreamSettings
@@ -176,8 +177,8 @@ def test_camera_height_over_flat_ground_gives_metres(tmp_path: Path) -> None:
     ground_m = np.where(descent > 1e-3, 1.3 / np.maximum(descent, 1e-3), np.inf)
     truth = np.minimum(ground_m, 12.0)
     rng = np.random.default_rng(0)
-    settings = StreamSettings(camera_height_m=1.3, camera_pitch_deg=10.0)
-    frame = Frame(0, np.zeros((HEIGHT, WIDTH, 3), np.uint8), camera)
+    settings = StreamSettings()
+    frame = Frame(0, np.zeros((HEIGHT, WIDTH, 3), np.uint8), camera, ground=entered_ground(1.3, 10.0))
     for space in Space:
         values = ((space.from_depth(truth) - 0.3) / 0.7 + rng.normal(0, 0.002, truth.shape)).astype(np.float32)
         found = ScaleSource().metric(frame, DepthPrediction(values, space), settings)

@@ -6,20 +6,27 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
 from leadline.depth.prediction import DepthPrediction
-from leadline.sensors.ground import entered_ground
+from leadline.sensors.sparse import SparseDepth
 from leadline.streaming.frames import Frame, Metric, Sweep
 from leadline.streaming.measured import measured_points, no_points, seen_points, without_sweep
 from leadline.streaming.motion import VisualMotion
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.tracks import TrackedPoints
 
 #: Points so near in time to the image need no motion undone.
 _AT_ONCE_S = 0.005
+#: Fewer triangulated points than this are not trusted with the scale.
+_FEWEST_TRACKED = 12
+#: A map jumps where it changes within so many pixels by this share of its range.
+_EDGE_PX, _EDGE_SHARE = 7, 0.08
 #: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
 #: came into view since is not undone by anybody's motion. By who undid the robot's own.
 _GROWTH_TF, _GROWTH_EXTRAPOLATED, _GROWTH_SEEN, _GROWTH_NOBODY = 0.05, 0.2, 0.1, 1.0
@@ -32,19 +39,21 @@ class ScaleSource:
         self._device = device
         self._temporal = TemporalFusion(max_age=sys.maxsize)  # how long is for hold_s to say, in seconds
         self._motion = VisualMotion()
+        self._tracks = TrackedPoints()
         self._measured_ns: int | None = None
 
     def reset(self) -> None:
         """Forget the frames before."""
         self._temporal.reset()
         self._motion.reset()
+        self._tracks.reset()
         self._measured_ns = None
 
     def metric(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Metric:
         """The best evidence there is for this frame.
 
-        In this order: the model's own metres, points measured near the image (carried to its time), the last fit while it is
-        young, a configured scale, a known camera height over flat ground.
+        In this order: the model's own metres, points measured near the image (carried to its time), points triangulated over
+        odometry, the last fit while it is young, a configured scale, flat ground below the camera.
         """
         if raw.metric:
             return Metric(raw, "the model itself", warnings=frame.warnings)
@@ -59,6 +68,13 @@ class ScaleSource:
                 words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
             return Metric(_less_certain(done, sigma_growth), words, warnings=frame.warnings)
         reasons.append(reason or "no points or sparse depth came near the image in time")
+        tracked = self._tracked(frame, raw, settings)
+        if isinstance(tracked, str):
+            reasons.extend([tracked] if tracked else [])
+        else:
+            self._measured_ns = frame.stamp_ns
+            done = self._temporal.complete(frame.rgb, raw, tracked, camera=frame.camera, device=self._device)
+            return Metric(done, f"{len(tracked)} points triangulated over odometry", warnings=frame.warnings)
         if self._remembers(frame.stamp_ns, settings):
             done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
@@ -69,14 +85,24 @@ class ScaleSource:
             return Metric(scaled, "parameter metric_scale", warnings=frame.warnings)
         return self._on_the_ground(frame, raw, settings, reasons)
 
+    def _tracked(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> SparseDepth | str:
+        """Triangulated points of this image, or why there are too few; nothing to say without odometry."""
+        if not settings.track_points or frame.pose is None or frame.camera is None:
+            self._tracks.reset()
+            return ""
+        self._tracks.add(frame.rgb, frame.camera, frame.pose)
+        points = self._tracks.points(frame.camera)
+        points = points.subset(_off_edges(raw, points))
+        if len(points) < _FEWEST_TRACKED:
+            return f"odometry: {len(points)} points have enough parallax, {_FEWEST_TRACKED} are needed; the robot must move"
+        return points
+
     def _on_the_ground(
         self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, reasons: list[str]
     ) -> Metric:
         ground = frame.ground
-        if ground is None and settings.camera_height_m > 0:
-            ground = entered_ground(settings.camera_height_m, settings.camera_pitch_deg)
         if ground is None:
-            reasons.append("neither metric_scale nor camera_height_m is set")
+            reasons.append("no odometry or ground_frame in TF, and neither metric_scale nor camera_height_m is set")
             return Metric(None, reason="; ".join(reasons), warnings=frame.warnings)
         if frame.camera is None:
             reasons.append(f"{ground.source}: needs camera_info, and none that fits the image has come")
@@ -135,6 +161,13 @@ class ScaleSource:
             self._temporal.reset()
             self._measured_ns = None
         return young
+
+
+def _off_edges(raw: DepthPrediction, points: SparseDepth) -> npt.NDArray[np.bool_]:
+    """Points that do not lie where the map jumps: a corner seen at an edge may be of either side, or of both."""
+    span = cv2.morphologyEx(raw.values, cv2.MORPH_GRADIENT, np.ones((_EDGE_PX, _EDGE_PX), np.uint8))
+    low, high = np.percentile(raw.values[::8, ::8], [5, 95])
+    return np.asarray(span[points.v, points.u] < _EDGE_SHARE * max(float(high - low), 1e-9))
 
 
 def _less_certain(prediction: DepthPrediction, relative_sigma: float) -> DepthPrediction:

@@ -87,6 +87,15 @@ class StreamSettings:
 
     metric_scale: float = option(0.0, "Known scale: metres = to_depth(scale * value + shift); 0: unknown.", 0.0, 1e6)
     metric_shift: float = option(0.0, "Known shift, used with metric_scale.", -1e6, 1e6)
+    track_points: bool = option(
+        True, "Without measured points: triangulate tracked features over the motion that fixed_frame's odometry tells."
+    )
+    ground_frame: str = option(
+        "auto",
+        "Without measured points: frame whose z = 0 is flat ground; its TF gives the camera's height, pitch and roll. auto: "
+        "base_footprint if TF has it; empty: off.",
+    )
+    use_imu: bool = option(False, "With camera_height_m: take the camera's pitch and roll from gravity on `imu`.")
     camera_height_m: float = option(
         0.0, "Height of the camera above flat ground, which then gives the scale; 0: unknown.", 0.0, 100.0
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leadline.errors import InputError
+from leadline.sensors.ground import Ground, entered_ground
 from leadline.sensors.transforms import Located, Matrix, TransformTree, parse_extrinsics
 from leadline.streaming.buffers import StampedBuffer
 from leadline.streaming.cameras import CameraCache, RectifiedCache, described_size
@@ -30,6 +31,13 @@ _JITTER_S = 0.005
 _USUAL_FIXED_FRAMES = ("odom", "map", "world")
 #: A topic that has been silent for so long is not waited for.
 _SILENT_S = 1.0
+#: One standard deviation of the direction of "down" in degrees: of a robot that leans on its suspension; of an accelerometer at rest.
+_TF_TILT_DEG, _IMU_TILT_DEG = 1.0, 0.7
+_TF_HEIGHT_SIGMA, _ENTERED_HEIGHT_SIGMA = 0.03, 0.05
+#: Cameras lower than this over the ground frame are not above it.
+_LOWEST_M = 0.03
+#: Gravity: time over which acceleration is averaged, and how far its length may be from that of gravity.
+_GRAVITY_S, _GRAVITY, _SHAKEN = 1.0, 9.81, 0.05
 
 
 class Surroundings:
@@ -49,6 +57,7 @@ class Surroundings:
         self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16)
         self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16)
         self.transforms = TransformTree()
+        self._gravity: tuple[str, int, Matrix] | None = None  # frame, stamp, mean acceleration
         self.extrinsics = ""  # where the last LiDAR-to-camera motion came from, in words
         self.images_without_points = 0
 
@@ -61,6 +70,7 @@ class Surroundings:
         """Time jumped: drop everything that had a time of its own."""
         self.forget_measurements()
         self.transforms.forget_moving()
+        self._gravity = None
 
     def add_points(self, message: Any) -> None:
         """A `sensor_msgs/PointCloud2`."""
@@ -79,6 +89,18 @@ class Surroundings:
                 self.transforms.add(**transform_fields(transform), is_static=is_static)
             except InputError as error:
                 self._on_problem("tf", error)
+
+    def add_imu(self, message: Any) -> None:
+        """A `sensor_msgs/Imu`: what an accelerometer feels of gravity, averaged over a second."""
+        felt, when_ns, frame = message.linear_acceleration, stamp_ns(message.header), message.header.frame_id
+        now = np.array([felt.x, felt.y, felt.z], np.float64)
+        if not np.isfinite(now).all():
+            return
+        if self._gravity is None or self._gravity[0] != frame or not 0 <= when_ns - self._gravity[1] < _GRAVITY_S * 1e9:
+            self._gravity = (frame, when_ns, now)
+            return
+        share = min(1.0, (when_ns - self._gravity[1]) * 1e-9 / _GRAVITY_S)
+        self._gravity = (frame, when_ns, (1 - share) * self._gravity[2] + share * now)
 
     def info_for(self, rgb: RgbImage) -> Any:
         """The newest camera_info, if it describes images of this size; else None."""
@@ -151,6 +173,7 @@ class Surroundings:
             sweep,
             sparse_depth_m,
             pose=None if pose is None else pose.motion,
+            ground=self._ground(header.frame_id, taken_ns, settings),
             outside=outside,
             warnings=tuple(warnings),
         )
@@ -175,6 +198,38 @@ class Surroundings:
         """Where the camera stands, if TF knows without extrapolating."""
         fixed = self.fixed_frame(camera_frame, settings)
         return self.transforms.lookup(fixed, camera_frame, taken_ns) if fixed else None
+
+    def _ground(self, camera_frame: str, taken_ns: int, settings: StreamSettings) -> Ground | None:
+        """Ground by TF, else by gravity and the entered height, else as entered."""
+        frame = "base_footprint" if settings.ground_frame == "auto" else settings.ground_frame
+        found = self.transforms.lookup(frame, camera_frame, taken_ns, reach_s=EXTRAPOLATE_S) if frame else None
+        if found is not None and found.motion[2, 3] > _LOWEST_M:
+            down = -found.motion[2, :3]  # the ground's z axis, seen from the camera
+            source = f"flat ground, by TF from {frame}"
+            return Ground(float(found.motion[2, 3]), down, source, _TF_TILT_DEG, _TF_HEIGHT_SIGMA)
+        if settings.ground_frame not in ("", "auto"):
+            self._on_problem(
+                "tf", InputError(f"ground_frame '{frame}' is not connected with '{camera_frame}' or not below it")
+            )
+        if settings.camera_height_m <= 0:
+            return None
+        if settings.use_imu:
+            by_gravity = self._down_by_gravity(camera_frame, taken_ns)
+            if by_gravity is not None:
+                source = "camera height over flat ground, direction by gravity"
+                return Ground(settings.camera_height_m, by_gravity, source, _IMU_TILT_DEG, _ENTERED_HEIGHT_SIGMA)
+            self._on_problem("imu", InputError("use_imu is set and gravity is not known; camera_pitch_deg is used"))
+        return entered_ground(settings.camera_height_m, settings.camera_pitch_deg)
+
+    def _down_by_gravity(self, camera_frame: str, taken_ns: int) -> Matrix | None:
+        if self._gravity is None:
+            return None
+        frame, when_ns, felt = self._gravity
+        length = float(np.linalg.norm(felt))
+        mounting = self.transforms.lookup(camera_frame, frame, taken_ns, reach_s=EXTRAPOLATE_S)
+        if mounting is None or abs(taken_ns - when_ns) > _GRAVITY_S * 1e9 or abs(length / _GRAVITY - 1) > _SHAKEN:
+            return None
+        return np.asarray(-(mounting.motion[:3, :3] @ felt) / length)  # at rest an accelerometer feels the push upwards
 
     def _sweep(
         self, cloud: Any, camera_frame: str, taken_ns: int, settings: StreamSettings, warnings: list[str]

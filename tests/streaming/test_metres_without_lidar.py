@@ -1,0 +1,142 @@
+"""Metres from motion and from the ground: no LiDAR, only poses, gravity, or the robot's own dimensions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from drive import header, transform
+from scipy.spatial.transform import Rotation
+
+from leadline.completion.ground import GroundFit, ground_fit
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.sensors.camera import Camera
+from leadline.sensors.ground import entered_ground
+from leadline.streaming.settings import StreamSettings
+from leadline.streaming.surroundings import Surroundings
+from leadline.streaming.tracks import TrackedPoints
+
+WIDTH, HEIGHT = 320, 240
+CAMERA = Camera.pinhole(WIDTH, HEIGHT, 260.0)
+
+
+def look_at_wall(pose: np.ndarray, texture: np.ndarray, distance_m: float = 4.0) -> np.ndarray:
+    """What the camera at ``pose`` sees of a textured wall at z = distance, drawn by OpenCV from the plane's homography."""
+    pixels_per_m = 120.0
+    wall_to_world = np.array([[1 / pixels_per_m, 0, -5.0], [0, 1 / pixels_per_m, -5.0], [0, 0, distance_m]])
+    to_camera = np.linalg.inv(pose)
+    homography = CAMERA.matrix @ (to_camera[:3, :3] @ wall_to_world + np.outer(to_camera[:3, 3], [0, 0, 1]))
+    grey = cv2.warpPerspective(texture, homography, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(np.dstack([grey] * 3))
+
+
+@pytest.fixture(scope="module")
+def texture() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    coarse = cv2.resize(rng.integers(0, 256, (150, 150), np.uint8), (1200, 1200), interpolation=cv2.INTER_CUBIC)
+    return cv2.GaussianBlur(coarse, (0, 0), 1.5)
+
+
+@pytest.mark.parametrize("direction", [(1.0, 0.0, 0.0), (0.3, 0.1, 1.0)])
+def test_tracked_points_have_the_walls_distance_and_know_how_well(texture: np.ndarray, direction: tuple) -> None:
+    tracks, way = TrackedPoints(), np.array(direction) / np.linalg.norm(direction)
+    found = None
+    for step in range(16):
+        pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("y", 0.3 * step, degrees=True).as_matrix()
+        pose[:3, 3] = 0.05 * step * way
+        tracks.add(look_at_wall(pose, texture), CAMERA, pose)
+        found = tracks.points(CAMERA)
+    rays = CAMERA.unproject(np.stack([found.u, found.v], 1), np.ones(len(found)))
+    to_wall = (pose[:3, :3] @ rays.T)[2]
+    truth = (4.0 - pose[2, 3]) / to_wall
+    error = np.abs(found.depth_m - truth) / truth
+    assert len(found) > 60
+    assert np.median(error) < 0.03
+    assert np.mean(np.abs(found.depth_m - truth) < 2 * found.sigma_m) > 0.8
+
+
+def test_turning_on_the_spot_and_standing_still_give_no_metres(texture: np.ndarray) -> None:
+    turning, standing = TrackedPoints(), TrackedPoints()
+    for step in range(12):
+        pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("y", 1.0 * step, degrees=True).as_matrix()
+        turning.add(look_at_wall(pose, texture), CAMERA, pose)
+        standing.add(look_at_wall(np.eye(4), texture), CAMERA, np.eye(4))
+    assert len(turning.points(CAMERA)) == 0
+    assert len(standing.points(CAMERA)) == 0
+
+
+def test_odometry_that_jumps_voids_what_was_gathered(texture: np.ndarray) -> None:
+    tracks = TrackedPoints()
+    for step in range(12):
+        pose = np.eye(4)
+        pose[0, 3] = 0.05 * step
+        tracks.add(look_at_wall(pose, texture), CAMERA, pose)
+    assert len(tracks.points(CAMERA)) > 60
+    elsewhere = pose.copy()
+    elsewhere[0, 3] += 30.0  # a loop was closed
+    tracks.add(look_at_wall(pose, texture), CAMERA, elsewhere)
+    assert len(tracks.points(CAMERA)) == 0
+
+
+def ground_scene(pitch_deg: float, roll_deg: float, height_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """(depth of flat ground and a wall 12 m away, camera in the robot's axes) of a camera that looks down and leans."""
+    optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    lean = Rotation.from_euler("xyz", [roll_deg, pitch_deg, 0], degrees=True).as_matrix()
+    motion = np.eye(4)
+    motion[:3, :3], motion[2, 3] = lean @ optical, height_m
+    rays = CAMERA.cloud(np.ones((HEIGHT, WIDTH))).reshape(-1, 3)
+    descent = -(motion[:3, :3] @ rays.T)[2]
+    ground_m = np.where(descent > 1e-3, height_m / np.maximum(descent, 1e-3), np.inf)
+    return np.minimum(ground_m, 12.0).reshape(HEIGHT, WIDTH), motion
+
+
+def relative(truth_m: np.ndarray) -> DepthPrediction:
+    noise = np.random.default_rng(0).normal(0, 0.002, truth_m.shape)
+    return DepthPrediction((0.4 * np.log(truth_m) - 0.2 + noise).astype(np.float32), Space.LOG_DEPTH)
+
+
+@pytest.mark.parametrize("source", ["tf", "imu"])
+def test_ground_by_tf_and_by_gravity_knows_pitch_and_roll(source: str) -> None:
+    truth, motion = ground_scene(pitch_deg=12.0, roll_deg=6.0, height_m=0.9)
+    around = Surroundings(lambda kind, error: pytest.fail(f"{kind}: {error}"))
+    settings = StreamSettings()
+    if source == "tf":
+        around.add_transforms(transform("base_footprint", "optical", 0, motion), is_static=True)
+    else:
+        mounting = np.eye(4)
+        mounting[:3, :3] = Rotation.from_euler("xyz", [10, 20, 30], degrees=True).as_matrix()
+        around.add_transforms(transform("imu", "optical", 0, mounting), is_static=True)
+        up_in_imu = mounting[:3, :3] @ (motion[:3, :3].T @ np.array([0, 0, 1.0]))
+        felt = dict(zip("xyz", 9.81 * up_in_imu, strict=True))
+        for step in range(100):
+            stamp = 5_000_000_000 + 10_000_000 * step
+            around.add_imu(SimpleNamespace(header=header(stamp, "imu"), linear_acceleration=SimpleNamespace(**felt)))
+        settings = StreamSettings(camera_height_m=0.9, use_imu=True)
+    frame = around.frame(header(6_000_000_000, "optical"), np.zeros((HEIGHT, WIDTH, 3), np.uint8), None, settings)
+    assert frame.ground is not None
+    assert ("gravity" if source == "imu" else "base_footprint") in frame.ground.source
+    assert frame.ground.height_m == pytest.approx(0.9)
+    found = ground_fit(relative(truth), CAMERA, frame.ground)
+    assert isinstance(found, GroundFit)
+    depth_m = Space.LOG_DEPTH.to_depth(found.fit.scale * relative(truth).values + found.fit.shift)
+    error = np.median(np.abs(depth_m - truth) / truth)
+    assert error < 0.03
+    assert found.relative_sigma > error
+
+
+def test_what_is_no_ground_is_refused_and_a_wrong_pitch_is_within_the_sigma() -> None:
+    truth, _ = ground_scene(pitch_deg=12.0, roll_deg=0.0, height_m=0.9)
+    nonsense = DepthPrediction(np.random.default_rng(1).normal(size=truth.shape).astype(np.float32), Space.LOG_DEPTH)
+    refused = ground_fit(nonsense, CAMERA, entered_ground(0.9, 12.0))
+    assert isinstance(refused, str)
+    assert "flat ground" in refused
+    for pitch_deg in (10.0, 14.0):  # two degrees off: one standard deviation of what people enter
+        found = ground_fit(relative(truth), CAMERA, entered_ground(0.9, pitch_deg))
+        if isinstance(found, GroundFit):
+            depth_m = Space.LOG_DEPTH.to_depth(found.fit.scale * relative(truth).values + found.fit.shift)
+            assert np.median(np.abs(depth_m - truth) / truth) < 2 * found.relative_sigma
