@@ -107,5 +107,5 @@ def cloud_message(header: Header, cloud: Array) -> PointCloud2:
         row_step=CLOUD_STEP * width,
         is_dense=cloud.ndim == 2,
     )
-    message.data.frombytes(memoryview(np.ascontiguousarray(cloud)).cast("B"))
+    message.data.frombytes(np.ascontiguousarray(cloud).tobytes())
     return message
