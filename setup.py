@@ -5,6 +5,7 @@ pip reads names, versions and dependencies from pyproject.toml. The setuptools o
 """
 
 import re
+from ast import literal_eval
 from pathlib import Path
 
 import setuptools
@@ -38,7 +39,9 @@ class WithoutPyproject(Distribution):
 
 def spelled_out():
     """What pyproject.toml says, for a setuptools that cannot read it."""
-    version = re.search(r'^version = "(.+)"$', (SOURCE / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    project = (SOURCE / "pyproject.toml").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)
+    data = re.search(r"^leadline = (\[.+\])$", project, re.MULTILINE)  # of [tool.setuptools.package-data]
     return {
         "distclass": WithoutPyproject,
         "name": "leadline",
@@ -46,7 +49,7 @@ def spelled_out():
         "license": "Apache-2.0",
         "package_dir": {"": "core", "leadline_ros": "ros2_node/leadline_ros"},
         "packages": find_packages(str(SOURCE / "core")) + find_packages(str(SOURCE / "ros2_node")),
-        "package_data": {"leadline": ["py.typed", "checkpoints/mini/*", "completion/*.npz", "geometry/*.html"]},
+        "package_data": {"leadline": literal_eval(data.group(1))},
         "zip_safe": False,
         "entry_points": {
             "console_scripts": [
