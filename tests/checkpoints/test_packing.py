@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_bundle
 
 from leadline.checkpoints import packing
-from leadline.checkpoints.native import load_model, read_spec, save_model, unet_state
+from leadline.checkpoints.header import read_spec
+from leadline.checkpoints.native import load_model, save_model, unet_state
 from leadline.errors import CheckpointError
 
 

@@ -143,14 +143,27 @@ def test_fiffdepth_loss_by_hand(codec_file: Path) -> None:
     gradients = (depth.diff(dim=-1).abs().sum() + depth.diff(dim=-2).abs().sum()) / depth.numel()
     assert float(losses["depth"]) == pytest.approx(float(depth.abs().mean() + 0.5 * gradients), rel=1e-5)
     generator = torch.Generator().manual_seed(3)
-    noise, t = torch.randn(depth.shape, generator=generator), torch.randint(1, 1001, (2,), generator=generator)
-    alpha_bar = ddpm_alpha_bar().float()[t - 1].view(-1, 1, 1, 1)
-    blend = 0.5 * batch["image"] + 0.5 * depth
+    noise, t = torch.randn(depth.shape, generator=generator), torch.randint(1, 1000, (2,), generator=generator)
+    alpha_bar = ddpm_alpha_bar().float()[t].view(-1, 1, 1, 1)
+    blend = 0.5 * batch["image"]  # the predicted depth latent is zero
     velocity = alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * blend
     assert float(losses["keep"]) == pytest.approx(float((velocity**2).mean()), rel=1e-4)
     assert float(losses["loss"]) == pytest.approx(float(losses["depth"] + 0.2 * losses["keep"]), rel=1e-5)
     assert calls[0][1] == 0.0
     assert torch.equal(calls[1][1], t.float())
+
+
+def test_a_teacher_and_its_pictures_come_together(codec_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"give data\.unlabelled"):
+        build_recipe({**config_for("fiffdepth", codec_file), "teacher": "fiffdepth-mini"})
+    lonely = config_for("fiffdepth", codec_file)
+    set_key(lonely, "data.unlabelled", str(tmp_path))
+    with pytest.raises(InputError, match="name a teacher"):
+        build_recipe(lonely)
+    set_key(lonely, "teacher", "depthmaster-mini")
+    set_key(lonely, "model.space", "depth")
+    with pytest.raises(InputError, match="sqrt_disparity, the student depth"):
+        build_recipe(lonely)
 
 
 def test_fiffdepth_teacher_supervises_the_step_beyond(codec_file: Path) -> None:
@@ -456,7 +469,7 @@ def test_shipped_configurations_build() -> None:
     assert len(paths) >= 5
     for path in paths:
         config = load_config(path)
-        assert config["recipe"] in {*factory.RECIPES, "autoencoder", "small-decoder", "latents"}
+        assert config["recipe"] in {*factory.RECIPES, "autoencoder", "small-decoder", "small-encoder", "latents"}
         if config["recipe"] != "latents":
             trainer_config(config)
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
-from leadline.training.ema import Ema
 from leadline.training.sources import Batch, LatentSource
-from leadline.training.trainer import CHECKPOINT_NAME, Recipe, TrainerConfig, step_generator, train
+from leadline.training.trainer import CHECKPOINT_NAME, Recipe, TrainerConfig, parts_of, step_generator, train
 
 
 class Line(Recipe):
@@ -160,23 +159,16 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
         settings(**wrong)
 
 
-def test_ema_by_hand() -> None:
-    parameter = nn.Parameter(torch.tensor([0.0]))
-    ema = Ema([parameter], 0.999)
-    with torch.no_grad():
-        parameter.fill_(1.0)
-    ema.update()  # decay min(0.999, 1 / 10)
-    assert float(ema.shadow[0]) == pytest.approx(0.9)
-    ema.updates = 100_000
-    ema.update()
-    assert float(ema.shadow[0]) == pytest.approx(0.999 * 0.9 + 0.001)
-    with ema.swapped_in():
-        assert float(parameter) == pytest.approx(float(ema.shadow[0]))
-    assert float(parameter) == 1.0
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_a_step_s_parts(processes: int) -> None:
+    shares = [parts_of(8, process, processes) for process in range(processes)]
+    assert sorted(part for share in shares for part in share) == list(range(8))
+    with pytest.raises(InputError, match="multiple of 3"):
+        parts_of(8, 0, 3)
 
 
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    """`accelerate launch` with two CPU processes: gradients are averaged, the first process writes."""
+    """`accelerate launch` with two CPU processes gives the weights of one, at the same global batch; the first one writes."""
     script = tmp_path / "two.py"
     script.write_text(
         "import sys; sys.path[:0] = [{!r}]\n"
@@ -184,7 +176,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         "from test_trainer import Line, line_source, settings\n"
         "from leadline.training.trainer import train\n"
         "recipe = Line()\n"
-        "train(recipe, line_source(), settings(steps=4), Path({!r}))\n"
+        "train(recipe, line_source(), settings(steps=4, accumulate=2), Path({!r}))\n"
         "import torch, torch.distributed as dist\n"
         "assert dist.get_world_size() == 2\n"
         "torch.save(recipe.net.weight.detach(), Path({!r}) / f'{{dist.get_rank()}}.pt')\n"
@@ -199,3 +191,6 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert checkpoint(tmp_path / "out")["step"] == 4
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert torch.equal(first, second), "the processes drifted apart"
+    alone = Line()
+    train(alone, line_source(), settings(steps=4, accumulate=2), tmp_path / "alone")
+    assert torch.allclose(first, alone.net.weight.detach(), atol=1e-5)

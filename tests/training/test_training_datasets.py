@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,17 @@ from leadline.sensors.filling import fill_nearest
 from leadline.training.augment import Augmentation, augment, nearest, random_crop
 from leadline.training.build import codec_config
 from leadline.training.conditions import thin_out
-from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdSample, VirtualKitti2, ray_to_plane
+from leadline.training.datasets import (
+    VKITTI2_CONDITIONS,
+    VKITTI2_SCENES,
+    Hypersim,
+    PairFolder,
+    PictureFolder,
+    RenderedShards,
+    RgbdSample,
+    VirtualKitti2,
+    ray_to_plane,
+)
 from leadline.training.latents import CachePlan, encode_views, read_cache, target_named, write_cache
 from leadline.training.normalisation import Normalisation, latent_mask
 from leadline.training.restyle import filtered
@@ -76,7 +87,7 @@ def test_hypersim_takes_the_published_split_and_drops_what_is_too_far(hypersim: 
 
 @pytest.fixture
 def vkitti2(tmp_path: Path) -> Path:
-    frames = tmp_path / "Scene01" / "clone" / "frames"
+    frames = tmp_path / "Scene02" / "clone" / "frames"
     write_image(frames / "rgb" / "Camera_0" / "rgb_00000.jpg", picture(375, 1242))
     centimetres = np.full((375, 1242), 1500, dtype=np.uint16)
     centimetres[:60] = 65535
@@ -95,6 +106,31 @@ def test_virtual_kitti_knows_centimetres_sky_and_the_benchmark_crop(vkitti2: Pat
     assert not sample.valid[:37].any()
     assert not sample.valid[-1, 600:616].any()  # 90 m is beyond 80 m
     assert VirtualKitti2(vkitti2, crop=False)[0].rgb.shape == (375, 1242, 3)
+
+
+def test_virtual_kitti_reads_what_the_others_train_on(tmp_path: Path) -> None:
+    conditions = (*VKITTI2_CONDITIONS, "fog", "rain", "30-deg-left", "30-deg-right")
+    for scene, condition, camera in product(("Scene01", *VKITTI2_SCENES), conditions, (0, 1)):
+        frames = tmp_path / scene / condition / "frames"
+        for kind, name in (("rgb", "rgb_00000.jpg"), ("depth", "depth_00000.png")):
+            file = frames / kind / f"Camera_{camera}" / name
+            file.parent.mkdir(parents=True)
+            file.touch()
+    assert len(VirtualKitti2(tmp_path)) == 4 * 6 * 2
+    assert len(VirtualKitti2(tmp_path, scenes=["Scene01"], conditions=None)) == 10 * 2
+
+
+def test_hypersim_by_a_list(hypersim: Path) -> None:
+    rgb, _ = Hypersim(hypersim).pairs[0]
+    scene, camera, frame = rgb.parts[-4], rgb.parent.name.removeprefix("scene_")[:6], rgb.name.split(".")[1]
+    (hypersim / "list.txt").write_text(f"{scene}/rgb_{camera}_fr{frame}.png {scene}/depth_plane_{camera}_fr{frame}.png")
+    assert Hypersim(hypersim, list_file=hypersim / "list.txt").pairs == [Hypersim(hypersim).pairs[0]]
+    (hypersim / "list.txt").write_text("ai_999_001/rgb_cam_00_fr0000.png x")
+    with pytest.raises(InputError, match="lists ai_999_001"):
+        Hypersim(hypersim, list_file=hypersim / "list.txt")
+    (hypersim / "list.txt").write_text("nonsense")
+    with pytest.raises(InputError, match="names no picture"):
+        Hypersim(hypersim, list_file=hypersim / "list.txt")
 
 
 def test_pair_folder_reads_both_forms(tmp_path: Path) -> None:
@@ -370,9 +406,21 @@ def test_sparse_caches_hold_the_condition(shards: Path, codec: Codec, tmp_path: 
     assert batch["condition"].shape == (2, 8, 3, 4)
 
 
+def test_data_sets_of_different_sizes_never_share_a_batch(shards: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "real" / "a.jpg", picture(30, 90))
+    data = RenderedShards(shards)
+    source = PixelSource(
+        [data, data], [0.5, 0.5], [[(16, 16)], [(8, 24)]], [target_named("depth")], Augmentation(),
+        PictureFolder(tmp_path / "real"),
+    )  # fmt: skip
+    batches = [source.sample(torch.Generator().manual_seed(seed), 2) for seed in range(12)]
+    assert {tuple(batch["rgb"].shape[2:]) for batch in batches} == {(16, 16), (8, 24)}
+    assert all(batch["unlabelled_rgb"].shape == batch["rgb"].shape for batch in batches)
+
+
 def test_pixel_batches_are_a_function_of_the_generator(shards: Path) -> None:
     source = PixelSource(
-        [RenderedShards(shards)], [1.0], [(16, 16), (8, 24)], [target_named("sqrt_disparity")], Augmentation()
+        [RenderedShards(shards)], [1.0], [[(16, 16), (8, 24)]], [target_named("sqrt_disparity")], Augmentation()
     )
     first, again, other = (source.sample(torch.Generator().manual_seed(seed), 2) for seed in (3, 3, 4))
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -22,7 +22,7 @@ from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load
 from leadline.training.base import DepthRecipe, warm_start
 from leadline.training.completion import CompletionRecipe
 from leadline.training.config import take
-from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdDataset, VirtualKitti2
+from leadline.training.datasets import Hypersim, PairFolder, PictureFolder, RenderedShards, RgbdDataset, VirtualKitti2
 from leadline.training.depthfm import DepthFMRecipe
 from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2
 from leadline.training.fiffdepth import FiffDepthRecipe
@@ -57,6 +57,8 @@ def trainer_config(config: Mapping[str, Any]) -> TrainerConfig:
     if "steps" not in section:
         raise InputError("trainer.steps is missing; say how many steps to train")
     kinds = get_type_hints(TrainerConfig)
+    if section.get("precision") is False:  # YAML reads an unquoted no as false
+        section = {**section, "precision": "no"}
     values: dict[str, Any] = {
         key: _number(f"trainer.{key}", value) if kinds[key] is float else value for key, value in section.items()
     }
@@ -102,7 +104,7 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
         fresh = bundle.spec.fourier and start is not None and not start.spec.fourier
         recipe = DepthMasterStage2(bundle, starts_block=identity and fresh, **loss)
     elif name == "fiffdepth":
-        recipe = FiffDepthRecipe(bundle, _teacher(config.get("teacher")), **loss)
+        recipe = FiffDepthRecipe(bundle, _teacher(config, bundle), **loss)
     elif name == "completion":
         recipe = CompletionRecipe(bundle)
     else:
@@ -246,7 +248,7 @@ def build_dataset(kind: str, **where: Any) -> RgbdDataset:
     }
     if kind not in readers:
         raise InputError(f"data of kind '{kind}' is unknown; known are {', '.join(readers)}")
-    paths = {k: Path(v) if k in ("root", "split_csv") and v is not None else v for k, v in where.items()}
+    paths = {k: Path(v) if k in ("root", "split_csv", "list_file") and v is not None else v for k, v in where.items()}
     try:
         dataset: RgbdDataset = readers[kind](**paths)
     except TypeError as error:
@@ -267,19 +269,28 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
     section = take(
         section,
         "data",
-        {"sets": [], "sizes": [[192, 256]], "augmentation": {}, "depth_range_m": None, "clip": None},
+        {
+            "sets": [],
+            "sizes": [[192, 256]],
+            "augmentation": {},
+            "depth_range_m": None,
+            "clip": None,
+            "unlabelled": None,
+        },
     )
     if not section["sets"]:
         raise InputError("data.sets is empty; name at least one data set, or cached latents")
-    datasets = [build_dataset(**{k: v for k, v in one.items() if k != "weight"}) for one in section["sets"]]
+    ours = ("weight", "sizes")
+    datasets = [build_dataset(**{k: v for k, v in one.items() if k not in ours}) for one in section["sets"]]
     targets = target if isinstance(target, list) else [target]
     normalisations = [_normalisation(name, section) for name in targets]
     return PixelSource(
         datasets,
         [float(one.get("weight", 1.0)) for one in section["sets"]],
-        [(int(h), int(w)) for h, w in section["sizes"]],
+        [[(int(h), int(w)) for h, w in one.get("sizes", section["sizes"])] for one in section["sets"]],
         normalisations,
         Augmentation.of(section["augmentation"]),
+        None if section["unlabelled"] is None else PictureFolder(Path(section["unlabelled"])),
     )
 
 
@@ -302,5 +313,19 @@ def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:
     raise InputError("encoder is 'codec', or dinov2: FOLDER")
 
 
-def _teacher(section: Any) -> Teacher | None:
-    return None if section is None else ModelTeacher(resolve(section).model)
+def _teacher(config: Mapping[str, Any], student: ModelBundle) -> Teacher | None:
+    """The teacher of a configuration, once it is sure that it has pictures to teach on and speaks the student's space."""
+    name, pictures = config.get("teacher"), config.get("data", {}).get("unlabelled")
+    if name is None:
+        if pictures is not None:
+            raise InputError("data.unlabelled without a teacher teaches nothing; name a teacher")
+        return None
+    if pictures is None:
+        raise InputError("teacher needs pictures without depth to teach on; give data.unlabelled, a folder of them")
+    teacher = resolve(name)
+    theirs, ours = ("normals" if one.spec.space is None else one.spec.space.value for one in (teacher, student))
+    if theirs != ours:
+        raise InputError(f"teacher '{name}' gives {theirs}, the student {ours}; take a teacher of the student's space")
+    if teacher.codec.latent_channels != student.codec.latent_channels:
+        raise InputError(f"teacher '{name}' has another codec than the student; its latents would mean something else")
+    return ModelTeacher(teacher.model)

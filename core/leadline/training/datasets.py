@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
-from leadline.files.image import read_image
+from leadline.files.image import IMAGE_SUFFIXES, read_image
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
@@ -25,6 +25,10 @@ HYPERSIM_SIZE = (768, 1024)
 #: DepthMaster's limits (facts of its published configuration): farther pixels are no ground truth.
 HYPERSIM_FAR_M = 65.0
 VKITTI2_FAR_M = 80.0
+
+#: What Marigold's list for training holds (data_split/vkitti_depth): these scenes and conditions, both cameras.
+VKITTI2_SCENES = ("Scene02", "Scene06", "Scene18", "Scene20")
+VKITTI2_CONDITIONS = ("15-deg-left", "15-deg-right", "clone", "morning", "overcast", "sunset")
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,16 @@ class Hypersim:
         root: The folder of the ``ai_VVV_NNN`` scenes.
         split_csv: The published ``metadata_images_split_scene_v1.csv``; None takes every image found.
         split: Which of its parts ("train", "val", "test").
+        list_file: A list with a picture of the form ``ai_VVV_NNN/rgb_cam_XX_frNNNN.png`` first in every line, such as Marigold's
+            (53 885 for training); then nothing else decides. Every picture listed must be there.
     """
 
-    def __init__(self, root: Path, split_csv: Path | None = None, split: str = "train") -> None:
-        if split_csv is None:
+    def __init__(
+        self, root: Path, split_csv: Path | None = None, split: str = "train", list_file: Path | None = None
+    ) -> None:
+        if list_file is not None:
+            names = [_listed_hypersim(line, list_file) for line in _lines(list_file)]
+        elif split_csv is None:
             found = sorted(root.glob("ai_*/images/scene_cam_*_geometry_hdf5/frame.*.depth_meters.hdf5"))
             names = [(p.parts[-4], _camera_of(p.parent.name), p.name.split(".")[1]) for p in found]
         else:
@@ -110,6 +120,8 @@ class Hypersim:
             depth = images / f"scene_{camera}_geometry_hdf5" / f"frame.{frame}.depth_meters.hdf5"
             if rgb.exists() and depth.exists():
                 self.pairs.append((rgb, depth))
+            elif list_file is not None:
+                raise InputError(f"{list_file} lists {rgb.relative_to(root)}, which is not in {root} with its depth")
         _require(self.pairs, root, "ai_VVV_NNN/images/scene_cam_XX_{final_preview,geometry_hdf5}")
 
     def __len__(self) -> int:
@@ -137,7 +149,7 @@ def ray_to_plane(shape: tuple[int, ...], focal_px: float = HYPERSIM_FOCAL_PX) ->
 
 
 class VirtualKitti2:
-    """Virtual KITTI 2 in its published layout.
+    """Virtual KITTI 2 in its published layout; by default the 20 148 pictures that Marigold, and after it the others, train on.
 
     ``SceneXX/CONDITION/frames/rgb/Camera_N/rgb_NNNNN.jpg`` and ``.../depth/Camera_N/depth_NNNNN.png`` (16 bit,
     centimetres, 65535 is the sky).
@@ -145,12 +157,23 @@ class VirtualKitti2:
     Args:
         root: The folder of the scenes.
         crop: Whether to crop to KITTI's benchmark size, 1216 × 352: bottom, centred.
+        scenes: Scenes to read; Scene01 is held out for validation. None: all.
+        conditions: Weather, light and direction of view to read; without fog, rain and the views turned by 30°. None: all.
     """
 
-    def __init__(self, root: Path, crop: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        crop: bool = True,
+        scenes: Sequence[str] | None = VKITTI2_SCENES,
+        conditions: Sequence[str] | None = VKITTI2_CONDITIONS,
+    ) -> None:
         self.crop = crop
         self.pairs = []
         for depth in sorted(root.glob("Scene*/*/frames/depth/Camera_*/depth_*.png")):
+            scene, condition = depth.parts[-6:-4]
+            if (scenes is not None and scene not in scenes) or (conditions is not None and condition not in conditions):
+                continue
             number = depth.stem.removeprefix("depth_")
             rgb = depth.parents[2] / "rgb" / depth.parent.name / f"rgb_{number}.jpg"
             if rgb.exists():
@@ -196,6 +219,38 @@ class RenderedShards:
         depth_m = self.depth_m[index].astype(np.float32)
         usable = valid & np.isfinite(depth_m) & (depth_m > 0)
         return RgbdSample(self.rgb[index], np.where(usable, depth_m, 0.0).astype(np.float32), usable, sky=~valid)
+
+
+class PictureFolder:
+    """Pictures without depth, for a teacher: every image below ``root``, by name.
+
+    Args:
+        root: A folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        _require(self.paths, root, "pictures")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return read_image(self.paths[index])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check list_file") from error
+
+
+def _listed_hypersim(line: str, path: Path) -> tuple[str, str, str]:
+    match = re.match(r"(?:\S*/)?(ai_\d+_\d+)/rgb_(cam_\d+)_fr(\d+)", line)
+    if match is None:
+        raise InputError(f"{path}: '{line[:80]}' names no picture of the form ai_VVV_NNN/rgb_cam_XX_frNNNN.png")
+    return match[1], match[2], match[3]
 
 
 def _camera_of(folder: str) -> str:

@@ -18,7 +18,8 @@ class FiffDepthRecipe(DepthRecipe):
 
     t = 0: d_0 = f(x_0, 0) against the depth latent, on labelled pictures. t = −1: d_−1 = f(d_0, −1) against the
     teacher's latent, on the batch's unlabelled pictures (``unlabelled`` or ``unlabelled_rgb``; the paper: half of
-    every batch). Keeping: v-prediction of b_t, where b_0 = γ x_0 + (1 − γ) d_0 blends picture and depth (eq. 2, 3).
+    every batch). Keeping: v-prediction of b_t, where b_0 = γ x_0 + (1 − γ) d_0 blends picture and depth (eq. 2, 3);
+    no gradient runs through d_0 there, as a target is not trained.
     The gradient of the t = −1 term runs through d_0, which is what corrects it.
 
     Args:
@@ -55,7 +56,7 @@ class FiffDepthRecipe(DepthRecipe):
         loss = losses["depth"]
         if self.weight_keep > 0:
             kept = max(1, round(self.keep_share * len(image)))
-            losses["keep"] = self.keeping_loss(image[:kept], depth[:kept], mask[:kept], generator)
+            losses["keep"] = self.keeping_loss(image[:kept], d0[:kept].detach(), mask[:kept], generator)
             loss = loss + self.weight_keep * losses["keep"]
         unlabelled = self._unlabelled(batch)
         if self.teacher is not None and unlabelled is not None:
@@ -72,11 +73,14 @@ class FiffDepthRecipe(DepthRecipe):
         return self.weight_mae * flat + self.weight_gm * gradient_matching(predicted, target, mask)
 
     def keeping_loss(self, image: Tensor, depth: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """L_k of eq. 3, t uniform in 1 .. 1000."""
+        """L_k of eq. 3 on the predicted depth latents d_0 (eq. 1), t uniform in Stable Diffusion's timesteps 1 .. 999.
+
+        Timestep t goes with alpha_bar[t], as in the scheduler; 0 is the depth step's.
+        """
         blend = self.gamma * image + (1.0 - self.gamma) * depth
         noise = torch.randn(blend.shape, generator=generator).to(blend)
-        t = torch.randint(1, len(self.alpha_bar) + 1, (len(blend),), generator=generator).to(blend.device)
-        alpha_bar = self.alpha_bar[t - 1]
+        t = torch.randint(1, len(self.alpha_bar), (len(blend),), generator=generator).to(blend.device)
+        alpha_bar = self.alpha_bar[t]
         predicted = self.model.unet(diffuse(blend, noise, alpha_bar), t.float(), self.model.prompt)
         return squared_error(predicted, velocity_target(blend, noise, alpha_bar), mask)
 

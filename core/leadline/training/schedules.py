@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def ddpm_alpha_bar(steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
-    """Cumulative signal power alpha_bar_t, t = 1 .. steps, float64 (steps,): index 0 is t = 1.
+    """Cumulative signal power alpha_bar_t of timesteps t = 0 .. steps - 1, float64 (steps,).
 
     Stable Diffusion's "scaled linear" betas: linear in sqrt(beta).
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from leadline.completion.conditioning import as_picture
 from leadline.training.augment import Augmentation, augment
-from leadline.training.datasets import RgbdDataset
+from leadline.training.datasets import PictureFolder, RgbdDataset
 from leadline.training.normalisation import Normalisation
 
 Batch = dict[str, Tensor]
@@ -45,24 +46,31 @@ class PixelSource:
     Attributes:
         datasets: What to draw from.
         weights: How often from each (DepthMaster: Hypersim 0.9, Virtual KITTI 2 0.1).
-        sizes: Picture sizes (H, W); a batch has one of them.
+        sizes: For each data set its picture sizes (H, W); a batch has one of them. Where data sets differ in them, a batch
+            comes from one data set.
         normalisations: How depth becomes a picture; each sample takes one of them.
         augmentation: Crops, flips, colours.
+        unlabelled: Pictures without depth, of which every batch gets as many again as it has with depth
+            (``unlabelled_rgb``, FiffDepth); None for none.
     """
 
     datasets: Sequence[RgbdDataset]
     weights: Sequence[float]
-    sizes: Sequence[tuple[int, int]]
+    sizes: Sequence[Sequence[tuple[int, int]]]
     normalisations: Sequence[Normalisation]
     augmentation: Augmentation
+    unlabelled: Sequence[npt.NDArray[np.uint8]] | PictureFolder | None = None
 
     def sample(self, generator: torch.Generator, size: int) -> Batch:
         rng = numpy_generator(generator)
-        height_width = self.sizes[int(rng.integers(len(self.sizes)))]
         share = np.asarray(self.weights) / np.sum(self.weights)
+        one_size_for_all = all(list(sizes) == list(self.sizes[0]) for sizes in self.sizes)
+        only = None if one_size_for_all else int(rng.choice(len(self.datasets), p=share))
+        sizes = self.sizes[only or 0]
+        height_width = sizes[int(rng.integers(len(sizes)))]
         parts: list[Batch] = []
         while len(parts) < size:
-            dataset = self.datasets[int(rng.choice(len(self.datasets), p=share))]
+            dataset = self.datasets[int(rng.choice(len(self.datasets), p=share)) if only is None else only]
             sample = augment(dataset[int(rng.integers(len(dataset)))], height_width, self.augmentation, rng)
             if sample.valid.mean() < 0.05:
                 continue  # nearly nothing to learn from: draw again
@@ -77,7 +85,21 @@ class PixelSource:
                     "depth_m": torch.from_numpy(sample.depth_m.copy())[None],
                 }
             )
-        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+        batch = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+        if self.unlabelled is not None:
+            drawn = [self.unlabelled[int(rng.integers(len(self.unlabelled)))] for _ in range(size)]
+            batch["unlabelled_rgb"] = torch.stack([image_to_tensor(_cover(rgb, height_width)) for rgb in drawn])
+        return batch
+
+
+def _cover(rgb: npt.NDArray[np.uint8], height_width: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The picture resized to cover a size and cut at its centre."""
+    height, width = height_width
+    scale = max(height / rgb.shape[0], width / rgb.shape[1])
+    whole = (max(width, round(rgb.shape[1] * scale)), max(height, round(rgb.shape[0] * scale)))
+    resized = cv2.resize(rgb, whole, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    top, left = (resized.shape[0] - height) // 2, (resized.shape[1] - width) // 2
+    return np.ascontiguousarray(resized[top : top + height, left : left + width], dtype=np.uint8)
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """The training loop: Accelerate for devices and processes, and everything random a function of the step.
 
 A recipe is a module whose forward takes a batch and a generator and returns its losses by name, the one to minimise
-under ``"loss"``. Step k draws its batch and its noise from generators seeded with (seed, k, process), so a training
-that was stopped and resumed is bit for bit the one that was not.
+under ``"loss"``. Step k draws its batches and their noise from generators seeded with (seed, k, part), whichever process
+takes the part: a training that was stopped and resumed is bit for bit the one that was not, and several processes train
+what one would.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
 from leadline.files.whole import whole_file
-from leadline.training.ema import Ema
 from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
 from leadline.training.sources import Batch, BatchSource
@@ -55,8 +57,9 @@ class TrainerConfig:
 
     Attributes:
         steps: Optimiser steps in all.
-        batch_size: Samples per process and accumulation step.
-        accumulate: Batches whose gradients are added up for one step.
+        batch_size: Samples that a process holds at once.
+        accumulate: Batches whose gradients are added up for one step, by all processes together: a step takes
+            batch_size × accumulate samples, however many processes there are.
         lr, warmup, decay, final_lr_ratio: See :func:`leadline.training.schedules.learning_rate`.
         optimiser: "adamw", or "muon" (:mod:`leadline.training.muon`), which gets farther in the same steps of small networks.
         weight_decay: Of either; 0 makes AdamW Adam.
@@ -95,6 +98,20 @@ class TrainerConfig:
             raise InputError("steps, batch_size and accumulate are at least 1")
 
 
+def parts_of(accumulate: int, process: int, processes: int) -> range:
+    """The accumulation parts of a step that one of several processes takes: the global batch stays what was written.
+
+    Raises:
+        InputError: They cannot be shared out evenly.
+    """
+    if accumulate % processes:
+        raise InputError(
+            f"trainer.accumulate is {accumulate}, which {processes} processes cannot share evenly; a step takes "
+            f"batch_size x accumulate pictures, however many processes there are: make accumulate a multiple of {processes}"
+        )
+    return range(process, accumulate, processes)
+
+
 def step_generator(seed: int, step: int, process: int, part: int) -> torch.Generator:
     """The generator of everything random in one accumulation part of one step of one process."""
     mixed = hash((seed, step, process, part)) & (2**63 - 1)  # integers hash alike in every run
@@ -126,19 +143,16 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     if not (folder / CHECKPOINT_NAME).exists():  # the same batch in every process, so that all start alike
         recipe.start(lambda: source.sample(step_generator(config.seed, 0, 0, 0), config.batch_size))
     accelerator = Accelerator(mixed_precision=config.precision)
+    parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
     optimiser = _optimiser(recipe, config)
     network, prepared = accelerator.prepare(recipe, optimiser)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
-    ema = Ema(parameters, config.ema) if config.ema > 0 else None
+    ema = EMAModel(parameters, decay=config.ema) if config.ema > 0 else None
     first = min(_resume(folder, recipe, optimiser, ema, accelerator.scaler), config.steps)
     writer = _writer(folder) if accelerator.is_main_process else None
-    rank = accelerator.process_index
 
     def draw(step: int) -> list[Batch]:
-        return [
-            source.sample(step_generator(config.seed, step, rank, 2 * part), config.batch_size)
-            for part in range(config.accumulate)
-        ]
+        return [source.sample(step_generator(config.seed, step, 0, 2 * part), config.batch_size) for part in parts]
 
     recipe.train()
     started = time.perf_counter()
@@ -150,18 +164,20 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
             for group in optimiser.param_groups:
                 group["lr"] = _rate(config, step)
             sums: dict[str, Tensor] = {}
-            for part, batch in enumerate(batches):
-                losses = network(batch, step_generator(config.seed, step, rank, 2 * part + 1))
-                accelerator.backward(losses["loss"] / config.accumulate)
+            for part, batch in zip(parts, batches, strict=True):
+                # gradients travel between processes once a step, with the last part
+                with nullcontext() if part == parts[-1] else accelerator.no_sync(network):
+                    losses = network(batch, step_generator(config.seed, step, 0, 2 * part + 1))
+                    accelerator.backward(losses["loss"] / len(parts))
                 for name, value in losses.items():
-                    added = value.detach().float() / config.accumulate
+                    added = value.detach().float() / len(parts)
                     sums[name] = sums[name] + added if name in sums else added
             if config.clip > 0:
                 accelerator.clip_grad_norm_(parameters, config.clip)
             prepared.step()
             prepared.zero_grad()
             if ema is not None:
-                ema.update()
+                ema.step(parameters)
             done = step + 1
             losses_now = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait a step
             if not math.isfinite(losses_now["loss"]):
@@ -177,7 +193,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     _save(accelerator, folder, config.steps, recipe, optimiser, ema)
     recipe.eval()
     if ema is not None:
-        ema.copy_into()
+        ema.copy_to(parameters)
     if writer is not None:
         if evaluate is not None:
             _evaluate(writer, recipe, None, evaluate, config.steps, report)
@@ -237,15 +253,26 @@ def _log(
     report(f"step {done}/{config.steps}  {parts}  {seconds:.2f} s/step  {left / 60:.1f} min left")
 
 
-def _preview(writer: Any, recipe: Recipe, ema: Ema | None, batch: Batch, step: int) -> None:
+@contextmanager
+def _averaged(recipe: Recipe, ema: EMAModel | None) -> Iterator[None]:
+    """Inside, the network does not train and has the averaged weights."""
+    parameters = [p for p in recipe.parameters() if p.requires_grad]
+    if ema is not None:
+        ema.store(parameters)
+        ema.copy_to(parameters)
     recipe.eval()
-    with torch.no_grad():
-        if ema is None:
-            pictures = recipe.preview(batch)
-        else:
-            with ema.swapped_in():
-                pictures = recipe.preview(batch)
-    recipe.train()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        recipe.train()
+        if ema is not None:
+            ema.restore(parameters)
+
+
+def _preview(writer: Any, recipe: Recipe, ema: EMAModel | None, batch: Batch, step: int) -> None:
+    with _averaged(recipe, ema):
+        pictures = recipe.preview(batch)
     for name, picture in pictures.items():
         writer.add_image(name, picture.clamp(0, 1).float().cpu(), step)
 
@@ -253,19 +280,13 @@ def _preview(writer: Any, recipe: Recipe, ema: Ema | None, batch: Batch, step: i
 def _evaluate(
     writer: Any,
     recipe: Recipe,
-    ema: Ema | None,
+    ema: EMAModel | None,
     evaluate: Callable[[int], dict[str, float]],
     step: int,
     report: Callable[[str], None],
 ) -> None:
-    recipe.eval()
-    with torch.no_grad():
-        if ema is None:
-            scores = evaluate(step)
-        else:
-            with ema.swapped_in():
-                scores = evaluate(step)
-    recipe.train()
+    with _averaged(recipe, ema):
+        scores = evaluate(step)
     for name, value in scores.items():
         writer.add_scalar(f"evaluation/{name}", value, step)
     report(f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
@@ -276,7 +297,12 @@ def _trained_state(recipe: Recipe) -> dict[str, Tensor]:
 
 
 def _save(
-    accelerator: Accelerator, folder: Path, step: int, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None
+    accelerator: Accelerator,
+    folder: Path,
+    step: int,
+    recipe: Recipe,
+    optimiser: torch.optim.Optimizer,
+    ema: EMAModel | None,
 ) -> None:
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
@@ -292,7 +318,7 @@ def _save(
         torch.save(state, unfinished.path)
 
 
-def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: Ema | None, scaler: Any) -> int:
+def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema: EMAModel | None, scaler: Any) -> int:
     path = folder / CHECKPOINT_NAME
     if not path.exists():
         return 0
@@ -307,7 +333,11 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
             tensor.copy_(state["parameters"][name])
     optimiser.load_state_dict(state["optimiser"])
     if ema is not None and state["ema"] is not None:
-        ema.load_state_dict(state["ema"])
+        kept = state["ema"]
+        if "shadow" in kept:  # as version 0.1 wrote it
+            kept = {"optimization_step": kept["updates"], "shadow_params": kept["shadow"]}
+        ema.load_state_dict(kept)
+        ema.to(device=next(iter(own.values())).device)
     if scaler is not None and state["scaler"] is not None:
         scaler.load_state_dict(state["scaler"])
     return int(state["step"])
