@@ -64,7 +64,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini -m depthfm-mini --steps 1 --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
+	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
 
 extension: setup
 	$(BIN)/python blender_addon/build.py --full

@@ -63,3 +63,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InputError, match="no result of `leadline bench`"):
         read_ratios(tmp_path / "x.json")
+
+
+def test_the_stored_ratios_are_those_that_make_bench_measures() -> None:
+    root = Path(__file__).parents[2]
+    stored = read_ratios(root / "benchmarks" / "ratios.json")
+    bench = next(line for line in (root / "Makefile").read_text().splitlines() if "--against" in line)
+    assert {case[0] for case in stored} == {word for word in bench.split() if word.endswith("-mini")}

@@ -141,3 +141,15 @@ def test_entry_points_set_it_before_torch_is_loaded(program: tuple[str, tuple[st
 def test_workers_of_the_server_get_it_however_it_was_started() -> None:
     assert LocalLauncher().environment["GOMP_SPINCOUNT"] == "1000"
     assert LocalLauncher(threads=3).environment["OMP_NUM_THREADS"] == "3"
+
+
+def test_doctor_says_what_holds_and_what_other_programs_must_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from leadline.cli.doctor import command
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "77")
+    said = CliRunner().invoke(command).output
+    assert "GOMP_SPINCOUNT=77" in said
+    assert f"cores for this process: {threads.allowed_cores()}" in said
+    assert "leadline.threads.prepare()" in said
