@@ -27,6 +27,7 @@ SHARED_FILES = [
     ("share/leadline", ["package.xml"]),
     ("share/leadline/launch", files("launch/*.py")),
     ("share/leadline/config", [name for kind in ("json", "rviz", "xml", "yaml") for name in files(f"config/*.{kind}")]),
+    ("share/leadline/config/train", files("config/train/*.yaml")),
 ]
 
 

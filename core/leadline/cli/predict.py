@@ -410,6 +410,7 @@ class _Progress:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=self.console,
+            transient=True,  # pictures stand by themselves
             disable=quiet or not self.console.is_terminal,
         )
         self._task = self._bar.add_task("predicting", total=total, speed="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ def command(
     from leadline.extras import require
 
     if config_path is None and recipe != "mini" and not recipe.startswith("ablation-"):
-        raise InputError("--config is missing; start from a file that `leadline train configs` copies")
+        raise InputError(f"--config is missing; start from one of the files in {_shipped()}")
     require("accelerate")
     require("tensorboard")
     import torch
@@ -70,11 +71,16 @@ def command(
 
         run_ablation(recipe, out, quick=quick, processes=processes, report=click.echo)
         return
-    if config_path is None:
-        raise InputError("--config is missing; start from one of the files in config/train")
+    assert config_path is not None
     config = load_config(config_path, changes)
     if config.setdefault("recipe", recipe) != recipe:
         raise InputError(f"{config_path} is a configuration for '{config['recipe']}', not for '{recipe}'")
     from leadline.training.run import run
 
     run(config, out, report=click.echo)
+
+
+def _shipped() -> Path:
+    """Where the recipes' configurations lie: in a clone, else where the installation put them."""
+    clone = Path(__file__).parents[3] / "config" / "train"
+    return clone if clone.is_dir() else Path(sysconfig.get_path("data")) / "share" / "leadline" / "config" / "train"
