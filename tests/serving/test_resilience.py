@@ -39,7 +39,7 @@ SERVE = "from leadline.cli.main import main; main()"
 def server_process(*arguments: str, model: dict[str, Any] | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`leadline serve` as a process of its own, and its address."""
     command = [sys.executable, "-c", SERVE, "serve", "--announce", "--end-with-stdin", "--loader=stand_in:load",
-               f"--model=plain={json.dumps(model or {})}", "--log-level=warning", *arguments]  # fmt: skip
+               "--bind=tcp://127.0.0.1:*", f"--model=plain={json.dumps(model or {})}", "--log-level=warning", *arguments]  # fmt: skip
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": HERE}
     )
