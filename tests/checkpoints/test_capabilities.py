@@ -15,6 +15,7 @@ from leadline.checkpoints.cache import model_path
 from leadline.checkpoints.capabilities import all_capabilities, capabilities
 from leadline.checkpoints.catalog import CATALOG
 from leadline.checkpoints.native import save_model
+from leadline.checkpoints.quality import sampling
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,12 @@ def test_models_that_are_not_here(name, steps, ensemble, output):
 def test_completion_model_needs_points():
     assert capabilities("depthfm-mini-completion").needs_sparse_depth
     assert not capabilities("depthfm-mini").needs_sparse_depth
+
+
+def test_by_hub_id():
+    assert capabilities("prs-eth/marigold-depth-v1-1") == capabilities("marigold-v1-1")
+    assert sampling("prs-eth/marigold-depth-v1-1", "fine").ensemble == 4
+    assert sampling("some/body", steps=3).steps == 3  # not in the catalog: loading will tell
 
 
 def test_unknown_name_is_one_line():

@@ -71,7 +71,7 @@ class Capabilities:
 
 
 def capabilities(name_or_path: str | Path) -> Capabilities:
-    """Of a model by name, present or not, or of a Leadline file.
+    """Of a model by name or by a catalogued hub id, present or not, or of a Leadline file.
 
     Raises:
         CheckpointError: There is no such model, or its file cannot be read.
@@ -89,7 +89,8 @@ def capabilities(name_or_path: str | Path) -> Capabilities:
         if spec is None:
             raise CheckpointError(f"{here[name]} is not a Leadline model; pull or import it again")
         return of_spec(spec, name, here[name])
-    return _of_entry(entry(name))
+    published = next((known for known in CATALOG.values() if known.hub_repo == name), None)
+    return _of_entry(published or entry(name))
 
 
 def all_capabilities() -> Mapping[str, Capabilities]:

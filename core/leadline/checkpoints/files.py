@@ -16,31 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from leadline.checkpoints.layout import DIFFUSERS_STEM, weight_names
 from leadline.errors import CheckpointError, first_line
 
-#: Stems of weight files: diffusers' models, and transformers' text encoders.
-DIFFUSERS_STEM = "diffusion_pytorch_model"
-TRANSFORMERS_STEMS = ("model", "pytorch_model")
-
 _CONFIGS = ("config.json", "unet_config.json")
-
-
-def weight_names(stems: tuple[str, ...] = (DIFFUSERS_STEM,)) -> list[str]:
-    """Names under which weights, or the index of their shards, are looked for; the most exact one first.
-
-    Full precision comes before float16 variants, safetensors before pickles. Files of other names are never looked at.
-    """
-    return [
-        name
-        for variant in ("", ".fp16")
-        for suffix in (".safetensors", ".bin")
-        for stem in stems
-        for name in (
-            f"{stem}{variant}{suffix}",
-            f"{stem}{suffix}.index{variant}.json",
-            f"{stem}{variant}{suffix}.index.json",
-        )
-    ]
 
 
 def weight_file(folder: Path, stems: tuple[str, ...] = (DIFFUSERS_STEM,)) -> Path | None:

@@ -10,22 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from leadline.checkpoints.files import DIFFUSERS_STEM, TRANSFORMERS_STEMS, weight_names
+from leadline.checkpoints.layout import DIFFUSERS_STEM, TRANSFORMERS_STEMS, weight_names
 from leadline.errors import CheckpointError, first_line
 
 #: Called with (files here, files in all).
 OnFiles = Callable[[int, int | None], None]
 
-_FILE_SUFFIXES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth", ".onnx")
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
-
 #: Parts of a published folder.
 EVERYTHING = ("network", "vae", "scheduler", "text_encoder", "tokenizer")
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether ``name`` has the form of a repository's id, "owner/name"."""
-    return _HUB_ID.fullmatch(name) is not None and PurePosixPath(name).suffix not in _FILE_SUFFIXES
 
 
 def needed_files(listing: Iterable[str], network: str | None = None, parts: Sequence[str] = EVERYTHING) -> list[str]:

@@ -11,6 +11,9 @@ from typing import Any
 
 from leadline.checkpoints.cache import cache_folder
 from leadline.checkpoints.catalog import MINI_FOLDER
+from leadline.checkpoints.header import read_header
+from leadline.checkpoints.hub import snapshot
+from leadline.checkpoints.layout import is_hub_id
 from leadline.checkpoints.present import locate
 from leadline.errors import CheckpointError, InputError, LeadlineError
 from leadline.files.journal import identify
@@ -27,15 +30,19 @@ def weights_digest(name_or_path: str | Path, vae: str | Path | None = None, deco
     Raises:
         CheckpointError: The weights are not on this computer, or cannot be read.
     """
-    path = Path(name_or_path)
-    parts = [path if path.exists() else locate(str(name_or_path))]
+    path, name = Path(name_or_path), str(name_or_path)
+    whole = hashlib.blake2b(digest_size=8)
+    parts = []
+    if not path.exists() and is_hub_id(name):
+        whole.update(f"{name} {snapshot(name).name}".encode())  # the hub's cache names folders by their commit
+    else:
+        parts.append(path if path.exists() else locate(name))
     if vae is not None:
         parts.append(Path(vae))
     if str(decoder) == "small":
         parts.append(MINI_FOLDER / "mini-small-decoder.safetensors")
     elif str(decoder) != "full":
         parts.append(Path(decoder))
-    whole = hashlib.blake2b(digest_size=8)
     for file in [file for part in parts for file in _files(part)]:
         whole.update(_digest(file).encode())
     return whole.hexdigest()
@@ -47,22 +54,10 @@ def _files(path: Path) -> list[Path]:
         return sorted(file for file in path.rglob("*") if file.suffix in _WEIGHT_SUFFIXES and file.is_file())
     beside = [
         path.parent / Path(name).name
-        for key, name in header(path).items()
+        for key, name in read_header(path).items()
         if key.startswith("leadline_") and key.endswith("_file")
     ]
     return [path, *(file for file in beside if file.is_file())]
-
-
-def header(path: Path) -> dict[str, Any]:
-    """The metadata of a safetensors file; empty for any other file."""
-    try:
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(size)) if size < path.stat().st_size else {}
-    except (OSError, ValueError):
-        return {}
-    metadata = found.get("__metadata__") if isinstance(found, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _digest(path: Path) -> str:

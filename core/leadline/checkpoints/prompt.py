@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leadline.checkpoints.files import TRANSFORMERS_STEMS, weight_file
+from leadline.checkpoints.files import weight_file
+from leadline.checkpoints.layout import TRANSFORMERS_STEMS
 from leadline.errors import CheckpointError, first_line
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from leadline.checkpoints.capabilities import Capabilities, capabilities
+from leadline.checkpoints.layout import is_hub_id
 from leadline.errors import CheckpointError, InputError
 
 #: fast: one network evaluation. balanced: the model's own default, as in Python. fine: more evaluations where the model
@@ -38,7 +39,7 @@ def sampling(
     try:
         known = capabilities(model)
     except CheckpointError:
-        if not Path(model).exists():
+        if not (Path(model).exists() or is_hub_id(str(model))):
             raise
         if quality is not None:
             raise InputError(f"quality is for models by name; import {model} first (leadline import)") from None

@@ -7,7 +7,8 @@ from typing import Any
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.catalog import CATALOG
-from leadline.checkpoints.hub import EVERYTHING, first_snapshot, is_hub_id, snapshot
+from leadline.checkpoints.hub import EVERYTHING, first_snapshot, snapshot
+from leadline.checkpoints.layout import is_hub_id
 from leadline.checkpoints.native import load_model
 from leadline.checkpoints.official import load_depthfm, load_folder, looks_official
 from leadline.checkpoints.present import available, locate

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from leadline.cli.options import EXIT_BAD_INPUT, inference_options, model_options, out_option
+from leadline.cli.options import EXIT_BAD_INPUT, inference_options, model_options, out_option, sampled
 from leadline.errors import InputError, LeadlineError
 
 
@@ -45,6 +45,7 @@ def command(
     if estimator.spec.output != "normals":
         names = [name for name, known in all_capabilities().items() if known.output == "normals"]
         raise InputError(f"{estimator.name} gives depth; models for normals are {', '.join(names)} (-m NAME)")
+    options = sampled(model, options)
     failures = 0
     for job in jobs:
         try:

@@ -18,7 +18,7 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     LEADLINE_HOME names another folder.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from leadline.checkpoints import catalog, download
     from leadline.checkpoints.importing import import_entry
@@ -31,7 +31,8 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     click.echo(f"licence of {name}: {entry.licence}", err=True)
     if entry.non_commercial:
         click.echo(f"{name} is for non-commercial use only", err=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    counted = MofNCompleteColumn() if entry.url is None else DownloadColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as bar:
         task = bar.add_task(f"fetching {name}", total=None)
         fetched = download.fetch(entry, lambda done, total: bar.update(task, completed=done, total=total))
@@ -39,4 +40,5 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     path = import_entry(entry, fetched, half=half)
     if not keep_original:
         download.discard(entry)
-    click.echo(f"{name} is ready: leadline predict photo.jpg --model {name}\n{path}", err=True)
+    use = "normals" if entry.output == "normals" else "predict"
+    click.echo(f"{name} is ready: leadline {use} photo.jpg --model {name}\n{path}", err=True)
