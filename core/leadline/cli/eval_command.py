@@ -471,6 +471,43 @@ def flicker_command(
         )
 
 
+@command.command("video")
+@_model_options
+@_sampling_options
+@click.option("--detail", type=click.Choice(["off", "edges", "tiles"]), default="off", show_default=True)
+@click.option("--seed", default=9001, show_default=True, help="Of the rendered films.")
+@click.option("--frames", type=click.IntRange(4), default=16, show_default=True, help="Of each film.")
+@click.option("--width", type=click.IntRange(64), default=320, show_default=True, help="Of the films, pixels; 4:3.")
+def video_command(
+    models: tuple[str, ...], vae: str | None, device: str, precision: str, steps: int | None, ensemble: int | None,
+    size: int | None, detail: str, seed: int, frames: int, width: int,
+) -> None:  # fmt: skip
+    """Depth over time on rendered films with true depth, pose and flow.
+
+    Each film is measured three times: frame by frame, on one scale and shift, and steadied as `leadline predict` does it.
+
+    \b
+    AbsRel    of single frames, each aligned to its truth
+    TE        change of depth along the true flow that is not the true change, the film aligned once
+    TE pose   the same through the true poses, over what stands still
+    OPW       change along the true flow, weighted by how alike the pictures look, in shares of the map's range
+    flicker   change along estimated flow; needs no truth
+    lag       frames until the step of an object came through
+    """
+    from leadline.evaluation.films import score_films
+
+    for name in _names(models, baselines=False):
+        model = _load(name, device, precision, vae)
+        options = {"steps": steps, "ensemble": ensemble or 1, "size": size, "detail": detail}
+        click.echo(
+            f"{model.name}\n  {'film':<10}{'way':<17}{'AbsRel':>8}{'TE':>8}{'TE pose':>9}{'OPW':>8}{'flicker':>9}{'lag':>5}"
+        )
+        films = score_films(partial(model.predict, **options), seed, frames, width * 3 // 4, width)
+        for one in films:
+            numbers = f"{one.absrel:8.4f}{one.temporal:8.4f}{one.pose:9.4f}{one.opw:8.4f}{one.flicker:9.4f}"
+            click.echo(f"  {one.film:<10}{one.way:<17}{numbers}{'–' if one.lag is None else one.lag:>5}")
+
+
 def _names(models: tuple[str, ...], baselines: bool) -> list[str]:
     names = list(models) or _mini_models()
     if not names:
