@@ -16,7 +16,7 @@ Vector = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
 #: Points under which a prior about maps still tells something; and under which it is all that tells wrong points from right.
-PRIOR_MATTERS, _TOO_FEW_TO_VOTE = 50, 8
+PRIOR_MATTERS, _TOO_FEW_TO_VOTE = 50, 12
 #: A point agrees with the majority's fit within so many of its sigma, or within this difference of log depth.
 _AGREES_SIGMA, _AGREES = 4.0, 0.3
 #: Points from which on a map that explains them no better than a constant is given up.
@@ -58,7 +58,7 @@ def fit_scale_and_shift(
     """Fit a relative map's values at points to their depth.
 
     From 50 points on: least median of squares, then Tukey's biweight, so up to about 45 % of them may be wrong. Fewer
-    points update a prior about what such maps mean (:mod:`leadline.completion.prior`); from 8 on those that the majority
+    points update a prior about what such maps mean (:mod:`leadline.completion.prior`); from 12 on those that the majority
     contradicts are left out first. A map that explains many points no better than a constant does gets scale 0.
 
     Args:
