@@ -114,7 +114,7 @@ class Settings:
     show_default=True,
     help="Depth of a video: 16-bit PNGs, float32 EXRs, or one lossless 16-bit film (FFV1, .mkv).",
 )
-@click.option("--flicker", is_flag=True, help="Videos: every frame by itself, without steadying its scale over time.")
+@click.option("--flicker", is_flag=True, help="Videos: every frame by itself, without holding it still over time.")
 @click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer maps at once.")
 @click.option("--overwrite", is_flag=True, help="Do files again, and replace results of other files of the same name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
