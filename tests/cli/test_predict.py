@@ -262,3 +262,18 @@ def test_avif(model, photo, tmp_path):
         == 0
     )
     assert (tmp_path / "out" / "a.depth.png").exists()
+
+
+class TestShellCompletion:
+    def test_install_puts_the_script_where_the_shell_looks(self, tmp_path):
+        done = leadline("completion", "install", HOME=str(tmp_path), SHELL="/usr/bin/bash")
+        assert done.returncode == 0, done.stderr
+        script = (tmp_path / ".local/share/bash-completion/completions/leadline").read_text()
+        assert "_LEADLINE_COMPLETE=bash_complete" in script
+        assert leadline("completion", "show", SHELL="/bin/tcsh").returncode == 2
+
+    def test_commands_and_options_are_completed(self):
+        done = leadline(_LEADLINE_COMPLETE="bash_complete", COMP_WORDS="leadline pre", COMP_CWORD="1")
+        assert "plain,predict" in done.stdout
+        done = leadline(_LEADLINE_COMPLETE="bash_complete", COMP_WORDS="leadline predict --qual", COMP_CWORD="2")
+        assert "plain,--quality" in done.stdout

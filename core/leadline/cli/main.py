@@ -31,6 +31,7 @@ COMMANDS = {
     "import": "Turn an official checkpoint on disk into a Leadline model.",
     "bench": "Speed and memory beside the official schedule.",
     "export": "A model as an ONNX file.",
+    "completion": "Let the shell complete commands and options.",
     "doctor": "Say what is installed and what would be used.",
 }
 
