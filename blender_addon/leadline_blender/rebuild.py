@@ -40,7 +40,9 @@ def _draw_scene_options(layout: bpy.types.UILayout, options: MeshOptions, metric
     column.active = not metric
     column.prop(options, "near_m")
     column.prop(options, "far_m")
-    layout.prop(options, "focal_from")
+    row = layout.row(align=True)
+    row.prop(options, "focal_from")
+    row.operator("leadline.lens_from_lines", text="", icon="VIEW_PERSPECTIVE")
     if options.focal_from == "LENS":
         layout.prop(options, "lens_mm")
     elif options.focal_from == "FOV":

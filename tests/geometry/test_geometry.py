@@ -17,6 +17,7 @@ from leadline.geometry import (
     affine_to_range,
     as_stored,
     background,
+    directions_from_lines,
     focal_px_from_photo,
     grid_mesh,
     orientation_from_photo,
@@ -514,3 +515,46 @@ def test_a_solid_relief_is_watertight(target):
     assert printed.volume == pytest.approx(0.08 * 0.06 * (0.002 + 0.006 * rise.mean()), rel=0.03)
     with pytest.raises(ValueError, match="thicker"):
         solid(body, 0.0)
+
+
+def chequered_room(focal_per_width: float, yaw: float, pitch: float, roll: float = 0.02) -> np.ndarray:
+    """uint8 (360, 480, 3): inside a box with chequered walls, turned by so many radians, with some noise."""
+    height, width = 360, 480
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    focal = focal_per_width * width
+    rays = np.stack([(x - width / 2) / focal, (height / 2 - y) / focal, -np.ones_like(x)], axis=-1)
+    (cy, sy), (cp, sp), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in (yaw, pitch, roll))
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    rays = rays @ (turn @ np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])).T
+    distance = np.where(rays > 0, [2.5, 1.4, 2.0] / rays, [-2.2, -1.4, -5.0] / rays)
+    wall, points = distance.argmin(axis=-1), rays * distance.min(axis=-1)[..., None]
+    rng, picture = np.random.default_rng(1), np.zeros((height, width))
+    for axis in range(3):
+        u, v = (points[..., other] for other in range(3) if other != axis)
+        size = rng.uniform(0.5, 1.1, 2)
+        for side in (False, True):
+            there = (wall == axis) & ((rays[..., axis] > 0) == side)
+            shade = rng.uniform(60, 200) + 30 * ((np.floor(u / size[0]) + np.floor(v / size[1])) % 2)
+            picture[there] = shade[there]
+    picture += rng.normal(0, 3, picture.shape)
+    return np.repeat(picture[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("focal_per_width", "yaw", "pitch"),
+    [(0.8, 0.5, -0.1), (1.2, 0.6, -0.15), (1.6, -0.7, 0.1), (1.0, 0.35, -0.2), (0.7, 0.9, 0.05)],
+)
+def test_focal_length_from_the_lines_of_a_room(focal_per_width, yaw, pitch):
+    found = directions_from_lines(chequered_room(focal_per_width, yaw, pitch))
+    assert found is not None
+    print(f"focal length {found.focal_px / 480 / focal_per_width - 1:+.1%}")
+    assert found.focal_px == pytest.approx(480 * focal_per_width, rel=0.1)
+    np.testing.assert_allclose(found.axes @ found.axes.T, np.eye(3), atol=1e-6)
+    upright = np.abs(found.axes[:, 1]).max()
+    assert upright == pytest.approx(np.cos(pitch) * np.cos(0.02), abs=0.02)
+
+
+def test_lines_that_say_nothing_about_the_focal_length():
+    assert directions_from_lines(chequered_room(1.2, 0.0, 0.0, 0.0)) is None, "a wall seen straight on"
+    assert directions_from_lines(np.random.default_rng(0).integers(0, 255, (360, 480, 3), np.uint8)) is None
+    assert directions_from_lines(np.full((64, 64, 3), 90, np.uint8)) is None

@@ -17,6 +17,7 @@ from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 from leadline.geometry.solid import solid
+from leadline.geometry.vanishing import directions_from_lines
 
 __all__ = [
     "Background",
@@ -27,6 +28,7 @@ __all__ = [
     "as_stored",
     "assumed_depth",
     "background",
+    "directions_from_lines",
     "focal_px_from_photo",
     "grid_mesh",
     "orientation_from_photo",

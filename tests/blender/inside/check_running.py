@@ -207,14 +207,14 @@ def test_damaged_file(settings, tmp_path):
 def test_all_four_sources_give_the_same_photograph(settings, photo):
     photos = part("photos")
     from_file = photos.photo_from_settings(bpy.context).sent
-    settings.source, settings.image = "IMAGE", bpy.data.images["street.jpg"]
-    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).sent, from_file)
+    settings.source, settings.image = "IMAGE", bpy.data.images.load(photo)
+    assert photos.photo_from_settings(bpy.context).sent == from_file
     camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     bpy.context.scene.collection.objects.link(camera)
     bpy.context.scene.camera = camera
     camera.data.background_images.new().image = settings.image
     settings.source = "BACKGROUND"
-    np.testing.assert_array_equal(photos.photo_from_settings(bpy.context).sent, from_file)
+    assert photos.photo_from_settings(bpy.context).sent == from_file
 
 
 def test_the_render_as_photograph(settings):
@@ -304,3 +304,9 @@ def test_every_translated_text_is_in_the_code():
         for (_, english), other in texts.items():
             assert f'"{english}"' in code or f'"""{english}"""' in code, english
             assert other
+
+
+def test_a_photograph_without_lines_tells_no_focal_length(settings, tmp_path):
+    image = bpy.data.images.new("grey", 64, 64)
+    settings.source, settings.image = "IMAGE", image
+    assert "do not tell" in failure(bpy.ops.leadline.lens_from_lines)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The focal length of a photograph whose file does not say it."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import photos, runtime
+from .leadline.errors import InputError
+from .leadline.geometry import directions_from_lines
+from .leadline.geometry.camera import FULL_FRAME_WIDTH_MM
+from .running import TaskOperator
+from .task import Report, Task
+
+_WORKING_EDGE = 1024
+
+
+class LEADLINE_OT_lens_from_lines(TaskOperator, bpy.types.Operator):
+    """Estimate the focal length from straight lines at right angles: for rooms and houses seen at an angle"""
+
+    bl_idname = "leadline.lens_from_lines"
+    bl_label = "From Straight Lines"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not runtime.busy()
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        image = photos.photo_from_settings(context).data_block()
+        orientation = photos.orientation_of(image)
+        height, width = photos.upright_size(image, orientation)
+        shrink = min(1.0, _WORKING_EDGE / max(height, width))
+        size = max(round(height * shrink), 1), max(round(width * shrink), 1)
+        pixels = photos.working_pixels(image, size, orientation)[..., :3]
+
+        def work(report: Report) -> float:
+            report.progress("looking for straight lines", 0.0)
+            found = directions_from_lines(pixels)
+            if found is None:
+                raise InputError("the lines in this photograph do not tell its focal length; set it under Lens")
+            return found.focal_px / max(size) * FULL_FRAME_WIDTH_MM
+
+        return Task(work, "Lens")
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        settings = context.scene.leadline
+        settings.focal_from, settings.lens_mm = "LENS", task.result
+        return f"About {task.result:.0f} mm (full frame); press Update Mesh"
+
+
+CLASSES = (LEADLINE_OT_lens_from_lines,)
