@@ -116,28 +116,28 @@ def speed(setting: Setting) -> dict[str, Any]:
         encode, step, decode = stage_gflops(name, setting.size)
         picture = setting.picture(setting.size, setting.size)
         against = measure(Case(name, setting.size, device=setting.device, repeat=1 if setting.dry else 3))
+        eager: dict[int, np.ndarray] = {}
         for mode in ("off", "kernels", "graphs"):
             model: DepthEstimator = (
                 leadline.load(name, device=setting.device, compiled=mode)
                 if bundle is None
                 else DepthEstimator(bundle, device=setting.device, compiled=mode)
             )
-            plain = None if mode == "off" else rows[-1]["map"]
             for ensemble in (1,) if setting.dry or not model.stochastic else (1, 4, 5):
                 seconds = setting.median_s(partial(model.predict, picture, ensemble=ensemble, size=0))
                 values = model.predict(picture, ensemble=ensemble, size=0).values
+                plain = eager.setdefault(ensemble, values)  # the first mode is eager
                 rows.append(
                     {
                         "model": name, "size": setting.size, "compiled": mode, "ensemble": ensemble, "seconds": seconds,
                         "share_of_ceiling": (encode + ensemble * (step + decode)) / seconds / ceiling,
                         "times_eager_reference": against.reference_s / seconds if ensemble == 1 else None,
-                        "differs_from_eager": None if plain is None else float(np.abs(values - plain).max()), "map": values,
+                        "differs_from_eager": float(np.abs(values - plain).max()),
                     }
                 )  # fmt: skip
             del model
-    for row in rows:
-        del row["map"]
-    return {"ceiling_gflops": ceiling, "rows": rows, "holds": all(row["seconds"] > 0 for row in rows)}
+    worst = max(row["differs_from_eager"] for row in rows)
+    return {"ceiling_gflops": ceiling, "rows": rows, "holds": worst < 0.05}
 
 
 def memory(setting: Setting) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def stream(setting: Setting) -> dict[str, Any]:
     with LocalServer(models=["fiffdepth-mini"], device=setting.device) as server, server.client() as client:
         client.predict(picture, ensemble=1, size=size)
         served = run_stream(lambda k: client.predict(picture, ensemble=1, size=size), rate, seconds, own_work=False)
-    return {"estimator": own.as_record(), "server": served.as_record(), "holds": own.dropped == 0}
+    return {"estimator": own.as_record(), "server": served.as_record(), "holds": setting.dry or own.dropped == 0}
 
 
 def training(setting: Setting) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def main() -> None:
     began = time.perf_counter()
     for name in arguments.only or PARTS:
         started = time.perf_counter()
-        if started - began > LIMIT_S:
+        if not setting.dry and started - began > LIMIT_S:
             result: dict[str, Any] = {"holds": None, "left_out": "no time was left"}
         else:
             try:
