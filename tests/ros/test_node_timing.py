@@ -1,0 +1,64 @@
+"""The shipped parameters with an ordinary LiDAR driver: a sweep is stamped at its start and published when it is over."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from places import ROOT
+from ros_bench import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, scene
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from test_node_lidar import cloud
+from test_node_topics import status, values_of
+
+LATE_S = 0.11
+
+
+@pytest.mark.parametrize("camera_hz", [10, 30])
+def test_sweeps_that_come_late_give_metres(
+    bench: Bench, models: dict[str, Path], tmp_path: Path, camera_hz: int
+) -> None:
+    parameters = ["--params-file", str(ROOT / "config" / "lidar.yaml")]
+    node = NodeProcess(
+        tmp_path / "node.log", *parameters, model=models["depthfm"], device="cpu", diagnostics_period_s=0.2
+    )
+    rng = np.random.default_rng(0)
+    k = np.array(camera_info().k).reshape(3, 3)
+    u, v, z = rng.uniform(0, WIDTH - 1, 400), rng.uniform(0, HEIGHT - 1, 400), rng.uniform(2, 9, 400)
+    points = np.column_stack([(np.linalg.solve(k, np.stack([u, v, np.ones(400)])) * z).T, np.ones(400)])
+    picture = scene(2)
+    try:
+        bench.wait_for_state("/depth_node", "active")
+        depth, relative = bench.listen(Image, "depth"), bench.listen(Image, "depth/relative")
+        diagnostics = bench.listen(DiagnosticArray, "/diagnostics")
+        images, infos = bench.publisher(Image, "image"), bench.publisher(CameraInfo, "camera_info")
+        clouds = bench.publisher(PointCloud2, "points")
+        assert bench.until(lambda: images.get_subscription_count() and clouds.get_subscription_count())
+        started, under_way, frames = time.monotonic(), [], 0
+        while time.monotonic() < started + 90.0 and len(depth) < 12:
+            if time.monotonic() >= started + frames / camera_hz:
+                message = image(bench, picture)
+                infos.publish(camera_info())
+                images.publish(message)
+                if frames % (camera_hz // 10) == 0:
+                    under_way.append((time.monotonic() + LATE_S, message.header.stamp))
+                frames += 1
+            while under_way and time.monotonic() >= under_way[0][0]:
+                clouds.publish(cloud(bench, points, "camera_optical", under_way.pop(0)[1]))
+            bench.executor.spin_once(timeout_sec=0.005)
+
+        def stamps(messages: list) -> set:
+            return {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages}
+
+        answered, metric = stamps(relative), stamps(depth)
+        begun = min(metric)  # the first sweep has to come
+        later = {stamp for stamp in answered if stamp >= begun}
+        assert len(later) > 5, node.log
+        assert len(later & metric) >= 0.95 * len(later), (len(later), len(later & metric), node.log)
+        one = bench.until(lambda: status(diagnostics, "scale"))
+        assert "points older than their image (ms)" in values_of(one)
+    finally:
+        assert node.stop() == 0, node.log
