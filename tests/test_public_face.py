@@ -56,7 +56,7 @@ def test_a_type_checker_knows_what_predict_returns(tmp_path: Path):
 
 
 #: What the rooms without torch may import: installed beside them in the environment made below.
-LIGHT_PACKAGES = ("numpy", "cv2", "PIL", "scipy", "yaml", "zmq", "OpenEXR")
+LIGHT_PACKAGES = ("numpy", "cv2", "PIL", "scipy", "yaml", "zmq", "OpenEXR", "av")
 LIGHT_ROOMS = ("depth", "sensors", "files", "geometry", "video", "serving/protocol", "serving/client")
 
 
