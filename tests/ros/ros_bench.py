@@ -134,7 +134,16 @@ class Bench:
         return bool(self.call(ChangeState, f"{node}/change_state", request).success)
 
     def state(self, node: str) -> str:
-        return str(self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.label)
+        for _ in range(
+            int(START_TIMEOUT_S / 10.0)
+        ):  # a request sent while discovery is under way may be lost: ask again
+            try:
+                answer = self.call(GetState, f"{node}/get_state", GetState.Request(), timeout_s=10.0)
+                return str(answer.current_state.label)
+            except AssertionError as error:
+                if "no answer" not in str(error):
+                    raise
+        raise AssertionError(f"no answer from {node}/get_state")
 
     def wait_for_state(self, node: str, label: str, timeout_s: float = START_TIMEOUT_S) -> None:
         end = time.monotonic() + timeout_s
