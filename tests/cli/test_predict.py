@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -273,7 +276,12 @@ class TestShellCompletion:
         assert leadline("completion", "show", SHELL="/bin/tcsh").returncode == 2
 
     def test_commands_and_options_are_completed(self):
-        done = leadline(_LEADLINE_COMPLETE="bash_complete", COMP_WORDS="leadline pre", COMP_CWORD="1")
-        assert "plain,predict" in done.stdout
-        done = leadline(_LEADLINE_COMPLETE="bash_complete", COMP_WORDS="leadline predict --qual", COMP_CWORD="2")
-        assert "plain,--quality" in done.stdout
+        def completed(words: str, word: int) -> str:
+            asked = {"_LEADLINE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(word)}
+            program = [sys.executable, "-m", "leadline"]
+            return subprocess.run(
+                program, env={**os.environ, **asked}, capture_output=True, text=True, check=True
+            ).stdout
+
+        assert "plain,predict" in completed("leadline pre", 1)
+        assert "plain,--quality" in completed("leadline predict --qual", 2)

@@ -66,7 +66,7 @@ def main() -> None:
     """Entry point of the console script."""
     threads.prepare()  # no command has loaded torch yet
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="leadline", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.Abort:
