@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hub_stand_in import StandIn
 from places import GOLDEN, GOLDEN_FAMILY
-from stand_in import StandIn
 
 import leadline
 from leadline import CheckpointError
