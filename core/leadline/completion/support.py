@@ -24,7 +24,7 @@ _AGREES, _TIMES, _LEAST, _NEAR_PLANE = 1.0, 2.5, 0.1, 0.4
 #: Support at which half of the trust is lost when many points are wrong, in the first and the last passes; width of the change.
 _SUPPORT, _SOFTNESS = (0.36, 0.36, 0.2, 0.2), 0.2
 #: Shares of unsupported points that clean scenes stay below, and from which on the full support is asked for. Real scenes have
-#: points of their own (a pole, a finger), so a few loners are no reason to drop any.
+#: points of their own (a pole, a finger), so a few isolated points are no reason to drop any.
 _CLEAN, _SPOILED = 0.02, 0.08
 #: A point with less support than this is unsupported; so many points are looked at first.
 _UNSUPPORTED, _SAMPLE = 0.2, 2000
@@ -50,7 +50,7 @@ def trust(
         start: (n,) trust that is there already, for example 0 in points that someone else has found wrong; default 1.
 
     Returns:
-        (n,) in [0, 1]; all 1 where there are too few neighbours to contradict anyone, or no more loners than real scenes have.
+        (n,) in [0, 1]; all 1 where there are too few neighbours to contradict anyone, or no more isolated points than real scenes have.
     """
     count = points.value.numel()
     everyone = torch.ones_like(points.value)

@@ -91,7 +91,7 @@ def _of_layout(layout: str, count: int, seed: int, crops: Crops = SMALL) -> Rend
     return RenderJob(folder, count, 144, 192, seed, views=6, min_scale=0.6, crops=crops, layout=layout)
 
 
-#: What the shipped weights were trained on. Crops of a scene are learnt by heart long before the scene is: many of each help.
+#: What the shipped weights were trained on. A network overfits the crops of a scene long before it has learnt the scene: many of each help.
 SCENES = (
     RenderJob("scenes-large", 3000, 192, 256, seed=1, views=6, min_scale=0.6,
               crops={"128x192": 0.3, "192x256": 0.5, "96x256": 0.2}),

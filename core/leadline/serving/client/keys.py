@@ -151,11 +151,11 @@ class KeyRing:
             raise InputError(f"there is no key named {name}; `leadline keys list` shows them") from None
 
     def clients(self) -> dict[str, str]:
-        """Public key → name of every client that may come in. Unreadable entries let nobody in."""
+        """Public key → name of every client that may come in. Unreadable entries admit nobody."""
         return {guest.public: guest.name for guest in self.guests()}
 
     def guests(self) -> list[Guest]:
-        """Every client that may come in. Unreadable entries let nobody in."""
+        """Every client that may come in. Unreadable entries admit nobody."""
         known = []
         for path in sorted((self.folder / "clients").glob("*.json")):
             try:
