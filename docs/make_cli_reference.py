@@ -14,7 +14,7 @@ PAGE = Path(__file__).parent / "cli.md"
 def page() -> str:
     """The whole page."""
     texts = ["# Command line\n\nWhat `leadline COMMAND --help` prints; made by `python docs/make_cli_reference.py`.\n"]
-    whole = click.Context(cli, info_name="leadline", terminal_width=100, max_content_width=100)
+    whole = click.Context(cli, info_name="leadline", terminal_width=100, max_content_width=100, **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(whole, name)
         assert command is not None
