@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .leadline.checkpoints.presets import Quality, preset
 from .leadline.serving.client.client import ModelInfo, ServerInfo
 
-#: Network evaluations of the fine quality, for models that take so many.
-FINE_STEPS = 4
+#: The panel's qualities as core knows them.
+QUALITIES: dict[str, Quality] = {"FAST": "fast", "BALANCED": "balanced", "FINE": "fine"}
 
 
 @dataclass(frozen=True)
@@ -22,20 +23,7 @@ class Effort:
 
 def for_quality(quality: str, model: ModelInfo | None) -> Effort:
     """FAST, BALANCED or FINE with a model; for one that says nothing of itself, its own number of steps."""
-    if quality == "FAST":
-        return Effort(steps=None if model is None else model.min_steps)
-    if quality == "BALANCED":
-        return Effort(ensemble=4)
-    if quality == "FINE":
-        return Effort(steps=_fine_steps(model), ensemble=10)
-    raise ValueError(quality)
-
-
-def _fine_steps(model: ModelInfo | None) -> int | None:
-    if model is None or model.min_steps is None:
-        return None
-    most = FINE_STEPS if model.max_steps is None else min(FINE_STEPS, model.max_steps)
-    return max(model.default_steps or 1, most)
+    return Effort(*preset(QUALITIES[quality], model))
 
 
 def find(info: ServerInfo, name: str) -> ModelInfo | None:

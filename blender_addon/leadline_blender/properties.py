@@ -214,9 +214,13 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         name="Quality",
         description="How much time to spend",
         items=[
-            ("FAST", "Fast", "One look, one step"),
-            ("BALANCED", "Balanced", "Four looks averaged; shows how sure the model is"),
-            ("FINE", "Fine", "Ten looks averaged, and more steps with models that take them"),
+            ("FAST", "Fast", "The fewest steps that the model takes"),
+            ("BALANCED", "Balanced", "As the model was made to be used"),
+            (
+                "FINE",
+                "Fine",
+                "Four looks averaged, and more steps with models that take them; shows how sure the model is",
+            ),
             ("CUSTOM", "Custom", "Your own numbers"),
         ],
         default="BALANCED",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from leadline.checkpoints.quality import Sampling, sampling
+from leadline.checkpoints.capabilities import all_capabilities
+from leadline.checkpoints.presets import Quality, Sampling, preset
+from leadline.checkpoints.quality import refuse_misfits, sampling
 from leadline.errors import CheckpointError, InputError
 
 
@@ -30,3 +34,14 @@ def test_misfits_are_told():
         sampling("fiffdepth-mini", steps=2)
     with pytest.raises(CheckpointError, match="no model or file"):
         sampling("nosuch", "fine")
+
+
+def test_every_quality_fits_every_model():
+    """Also what a server reports of them, which is the same."""
+    models = [model for model in all_capabilities().values() if model.output == "depth"]
+    assert len(models) > 5
+    for model in models:
+        for quality in get_args(Quality):
+            steps, ensemble = preset(quality, model)
+            refuse_misfits(model, steps)
+            assert ensemble == (4 if quality == "fine" else 1)

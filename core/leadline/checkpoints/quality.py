@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from leadline.checkpoints.capabilities import Capabilities, capabilities
 from leadline.checkpoints.layout import is_hub_id
+from leadline.checkpoints.presets import Quality, Sampling, preset
 from leadline.errors import CheckpointError, InputError
-
-#: fast: one network evaluation. balanced: the model's own default, as in Python. fine: more evaluations where the model
-#: takes them, and an ensemble of 4.
-Quality = Literal["fast", "balanced", "fine"]
-
-#: Maps that "fine" averages.
-FINE_ENSEMBLE = 4
-#: Network evaluations of "fine" where a model takes several: the papers' figures level off there.
-FINE_STEPS = 4
-
-
-class Sampling(NamedTuple):
-    """Network evaluations (None: the model's default) and ensemble size."""
-
-    steps: int | None
-    ensemble: int
 
 
 def sampling(
@@ -45,7 +29,7 @@ def sampling(
             raise InputError(f"quality is for models by name; import {model} first (leadline import)") from None
         return Sampling(steps, 1 if ensemble is None else ensemble)
     refuse_misfits(known, steps)
-    chosen = _meaning(quality or "balanced", known)
+    chosen = preset(quality or "balanced", known)
     return Sampling(chosen.steps if steps is None else steps, chosen.ensemble if ensemble is None else ensemble)
 
 
@@ -62,12 +46,3 @@ def refuse_misfits(model: Capabilities, steps: int | None) -> None:
     else:
         taken = f"{model.min_steps} or more" if model.max_steps is None else f"{model.min_steps} to {model.max_steps}"
     raise InputError(f"steps={steps}: {model.name} takes {taken}")
-
-
-def _meaning(quality: Quality, model: Capabilities) -> Sampling:
-    if quality == "fast":
-        return Sampling(model.min_steps, 1)
-    if quality == "balanced":
-        return Sampling(None, 1)
-    most = FINE_STEPS if model.max_steps is None else min(FINE_STEPS, model.max_steps)
-    return Sampling(max(model.default_steps, most), FINE_ENSEMBLE)

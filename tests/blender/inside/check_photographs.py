@@ -150,7 +150,7 @@ def test_update_existing_works_for_renders(settings):
 
 
 def test_uncertainty_of_an_earlier_depth_goes(settings):
-    thing = generate(quality="BALANCED")
+    thing = generate(quality="FINE")
     assert thing.leadline.uncertainty is not None
     assert "uncertainty" in thing.data.attributes
     assert generate(quality="FAST") == thing
