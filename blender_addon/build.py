@@ -1,10 +1,12 @@
 """Builds the Blender extension: `python blender_addon/build.py [--output dist]` (Python 3.11 or newer, with pip).
 
-Two .zip files, and two more with --full that bring Leadline's own wheel along for the Install Server button. Two, because Blender refuses a package in which any wheel is for another Python than its own:
-one for Blender 4.2 to 5.0 (Python 3.11) and one for 5.1 and newer (pyzmq's wheels for every Python from 3.12).
+Two .zip files, and two more with --full that bring Leadline's own wheel along for the Install Server button. Two,
+because Blender refuses a package in which any wheel is for another Python than its own: one for Blender 4.2 to 5.0
+(Python 3.11) and one for 5.1 and newer (pyzmq's wheels for every Python from 3.12).
 
 What the extension shares with the `leadline` package (geometry, wire protocol, client) is copied from `core/` as it is
-at this moment, with `from leadline.x import y` turned into relative imports; there is no second copy in the repository.
+at this moment, and `from leadline.x import y` is turned into relative imports everywhere; there is no second copy in
+the repository.
 Wheels are fetched by exact name and checked against the hashes in wheels.txt; they are kept in build/wheels.
 """
 
@@ -61,7 +63,7 @@ def make_zip(build: str, folder: Path, fetch: bool = True, full: bool = False) -
     ``full``: with Leadline's wheel in ``server/``.
     """
     wheels = [wheel(build, name, digest, fetch) for kind, name, digest in wheel_list() if kind == build]
-    files = {f.relative_to(SOURCE).as_posix(): f.read_bytes() for f in sources()}
+    files = {f.relative_to(SOURCE).as_posix(): source_bytes(f) for f in sources()}
     files |= {name: text.encode() for name, text in shared_modules().items()}
     files |= {f"wheels/{path.name}": path.read_bytes() for path in wheels}
     files["blender_manifest.toml"] = manifest(build, [path.name for path in wheels]).encode()
@@ -82,6 +84,13 @@ def make_zip(build: str, folder: Path, fetch: bool = True, full: bool = False) -
 
 def sources() -> list[Path]:
     return [f for f in SOURCE.rglob("*") if f.is_file() and f.suffix in (".py", ".toml")]
+
+
+def source_bytes(file: Path) -> bytes:
+    """One of the extension's own files, with its imports of core pointing into the bundle."""
+    if file.suffix != ".py":
+        return file.read_bytes()
+    return re.sub(r"^(\s*)from leadline\.", r"\1from .leadline.", file.read_text(), flags=re.MULTILINE).encode()
 
 
 def manifest(build: str, wheels: list[str]) -> str:
@@ -118,12 +127,12 @@ def shared_modules() -> dict[str, str]:
 
 
 def roots() -> set[str]:
-    """Modules of core that the extension's own files import (`from .leadline.x import y`)."""
+    """Modules of core that the extension's own files import (`from leadline.x import y`)."""
     nodes = (n for f in SOURCE.glob("*.py") for n in ast.walk(ast.parse(f.read_text())))
     return {
         n.module
         for n in nodes
-        if isinstance(n, ast.ImportFrom) and n.level == 1 and (n.module or "").startswith("leadline.")
+        if isinstance(n, ast.ImportFrom) and n.level == 0 and (n.module or "").startswith("leadline.")
     }
 
 

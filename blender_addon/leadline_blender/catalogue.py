@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .leadline.errors import LeadlineError
-from .leadline.serving.client.client import ModelInfo, ServerInfo
-from .leadline.serving.client.local import python_command, python_environment
+from leadline.errors import LeadlineError
+from leadline.serving.client.client import ModelInfo, ServerInfo
+from leadline.serving.client.local import python_command, python_environment
+
 from .task import Report
 
 _RUN = "from leadline.cli.main import main; main()"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .leadline.depth.spaces import Space
-from .leadline.errors import InputError
+from leadline.depth.spaces import Space
+from leadline.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .leadline.checkpoints.presets import Quality, preset
-from .leadline.serving.client.client import ModelInfo, ServerInfo
+from leadline.checkpoints.presets import Quality, preset
+from leadline.serving.client.client import ModelInfo, ServerInfo
 
 #: The panel's qualities as core knows them.
 QUALITIES: dict[str, Quality] = {"FAST": "fast", "BALANCED": "balanced", "FINE": "fine"}

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from leadline.errors import InputError
+from leadline.geometry import as_stored
+from leadline.video.aligner import TemporalAligner
+
 from .depth import Depth
 from .exr import write_exr
-from .leadline.errors import InputError
-from .leadline.geometry import as_stored
-from .leadline.video.aligner import TemporalAligner
 from .task import Report
 
 MOVIE_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})

@@ -7,12 +7,13 @@ import bpy
 import numpy as np
 from bpy.props import StringProperty
 
+from leadline.depth.spaces import Space
+from leadline.errors import InputError, LeadlineError
+from leadline.serving.client.client import Client, Progress, Refused, ServerUnreachable
+
 from . import effort, photos, results, runtime, sight
 from .chosen import server_settings
 from .depth import Depth, at_most
-from .leadline.depth.spaces import Space
-from .leadline.errors import InputError, LeadlineError
-from .leadline.serving.client.client import Client, Progress, Refused, ServerUnreachable
 from .properties import MeshOptions
 from .running import TaskOperator
 from .task import Report, Task, Work

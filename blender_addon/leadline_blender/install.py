@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .leadline.errors import InputError, LeadlineError
-from .leadline.serving.client.local import PYTHON_VARIABLE, has_leadline
+from leadline.errors import InputError, LeadlineError
+from leadline.serving.client.local import PYTHON_VARIABLE, has_leadline
+
 from .task import Report
 
 OLDEST_PYTHON = (3, 10)

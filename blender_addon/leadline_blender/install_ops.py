@@ -7,10 +7,11 @@ from pathlib import Path
 
 import bpy
 
+from leadline.errors import LeadlineError
+
 from . import runtime
 from .chosen import installation, preferences
 from .install import DISK_BYTES, SPARE_BYTES, Plan, bundled_wheel, chosen_by_environment
-from .leadline.errors import LeadlineError
 from .running import TaskOperator
 from .task import Report, Task
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import bpy
 
+from leadline.errors import InputError
+from leadline.geometry import directions_from_lines
+from leadline.geometry.camera import FULL_FRAME_WIDTH_MM
+
 from . import photos, runtime
-from .leadline.errors import InputError
-from .leadline.geometry import directions_from_lines
-from .leadline.geometry.camera import FULL_FRAME_WIDTH_MM
 from .running import TaskOperator
 from .task import Report, Task
 

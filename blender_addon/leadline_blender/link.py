@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .leadline.errors import InputError, LeadlineError
-from .leadline.serving.client.client import Client, ServerInfo
-from .leadline.serving.client.local import LocalServer, find_interpreter
+from leadline.errors import InputError, LeadlineError
+from leadline.serving.client.client import Client, ServerInfo
+from leadline.serving.client.local import LocalServer, find_interpreter
 
 START_TIMEOUT_S = 120.0
 REPLY_TIMEOUT_S = 600.0

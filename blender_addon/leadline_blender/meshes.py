@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from .leadline.geometry import Mesh, stored_uv
+from leadline.geometry import Mesh, stored_uv
 
 UV_NAME = "UVMap"
 

@@ -13,8 +13,9 @@ import tempfile
 import bpy
 import numpy as np
 
+from leadline.errors import InputError
+
 from . import photos
-from .leadline.errors import InputError
 
 
 class Movie:

@@ -7,10 +7,11 @@ import bpy
 import numpy as np
 from bpy.props import EnumProperty
 
+from leadline.depth.spaces import Space
+from leadline.errors import InputError, LeadlineError
+
 from . import photos, results, sight
 from .depth import Depth, at_most
-from .leadline.depth.spaces import Space
-from .leadline.errors import InputError, LeadlineError
 
 #: What the numbers of an image mean → the space they are affine in, whether they are metres, and a sign.
 MEANINGS = {

@@ -16,10 +16,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .leadline.errors import InputError
-from .leadline.geometry import Camera, as_stored, focal_px_from_photo, upright
-from .leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
-from .leadline.serving.protocol.messages import Limits
+from leadline.errors import InputError
+from leadline.geometry import Camera, as_stored, focal_px_from_photo, upright
+from leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
+from leadline.serving.protocol.messages import Limits
 
 #: Long edge of the pixels and maps that the add-on works with; a model sees fewer.
 WORKING_EDGE = 2048

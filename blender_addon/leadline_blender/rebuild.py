@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import bpy
 
+from leadline.errors import LeadlineError
+
 from . import results
-from .leadline.errors import LeadlineError
 from .properties import OPTION_NAMES, MeshOptions, copy_options
 
 

@@ -7,12 +7,13 @@ import bpy
 import numpy as np
 from bpy.props import FloatProperty
 
+from leadline.depth.spaces import Space
+from leadline.errors import InputError
+from leadline.geometry import Camera, scale_from_length, scale_to_points
+
 from . import photos, results, runtime
 from .depth import Depth
 from .generate import ask_for_depth
-from .leadline.depth.spaces import Space
-from .leadline.errors import InputError
-from .leadline.geometry import Camera, scale_from_length, scale_to_points
 from .running import TaskOperator
 from .task import Task
 

@@ -10,12 +10,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import materials, meshes, photos, sight
-from .depth import Depth, check
-from .leadline.depth.nearness import nearness
-from .leadline.depth.spaces import Space
-from .leadline.errors import InputError
-from .leadline.geometry import (
+from leadline.depth.nearness import nearness
+from leadline.depth.spaces import Space
+from leadline.errors import InputError
+from leadline.geometry import (
     Camera,
     Mesh,
     assumed_depth,
@@ -26,6 +24,9 @@ from .leadline.geometry import (
     sky_mask,
     solid,
 )
+
+from . import materials, meshes, photos, sight
+from .depth import Depth, check
 from .properties import MeshOptions, copy_options
 
 _MODIFIER = "Leadline Displacement"

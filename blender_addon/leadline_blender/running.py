@@ -7,8 +7,9 @@ import logging
 
 import bpy
 
+from leadline.errors import LeadlineError
+
 from . import runtime
-from .leadline.errors import LeadlineError
 from .task import State, Task
 
 _logger = logging.getLogger(__name__)

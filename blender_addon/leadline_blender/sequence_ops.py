@@ -8,11 +8,12 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from leadline.errors import InputError
+from leadline.geometry import grid_mesh, orientation_from_photo, upright
+
 from . import film, materials, photos, results, runtime
 from .depth import Depth
 from .generate import Snapshot, ask_for_depth
-from .leadline.errors import InputError
-from .leadline.geometry import grid_mesh, orientation_from_photo, upright
 from .movies import Movie
 from .properties import copy_options
 from .running import TaskOperator

@@ -8,10 +8,11 @@ from dataclasses import replace
 import bpy
 from bpy.props import StringProperty
 
+from leadline.errors import LeadlineError
+from leadline.serving.client.client import ServerInfo
+
 from . import catalogue, runtime
 from .chosen import server_settings
-from .leadline.errors import LeadlineError
-from .leadline.serving.client.client import ServerInfo
 from .running import TaskOperator
 from .task import Report, Task
 

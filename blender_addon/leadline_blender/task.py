@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from .leadline.errors import Cancelled, LeadlineError
+from leadline.errors import Cancelled, LeadlineError
 
 #: From this part and this time on, the time left is told.
 _ENOUGH_FRACTION, _ENOUGH_S = 0.08, 2.0

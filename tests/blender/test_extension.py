@@ -210,6 +210,14 @@ def test_shared_modules_are_core_s_own_text_with_relative_imports():
     assert not [name for name, text in shared.items() if absolute.search(text)]
 
 
+def test_the_extension_s_own_files_import_core_from_the_bundle():
+    absolute = re.compile(r"^\s*(from|import) leadline\b", re.MULTILINE)
+    in_source = {file.name: file.read_text() for file in build.sources() if file.suffix == ".py"}
+    in_archive = {file.name: build.source_bytes(file).decode() for file in build.sources() if file.suffix == ".py"}
+    assert absolute.search(in_source["photos.py"])  # so that type checkers find core
+    assert not [name for name, text in in_archive.items() if absolute.search(text)]
+
+
 def test_a_wheel_with_another_hash_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "WHEEL_CACHE", tmp_path)
     kind, name, digest = build.wheel_list()[0]
