@@ -11,6 +11,7 @@ from . import runtime
 from .install_ops import draw_install, needs_server
 from .rebuild import draw_mesh_options
 from .shot import MOVES
+from .straighten_ops import SURFACES
 
 
 class _Panel:
@@ -100,6 +101,19 @@ class LEADLINE_PT_own_depth(_Panel, bpy.types.Panel):
         layout.operator_menu_enum("leadline.use_depth", "meaning", icon="IMAGE_ZDEPTH")
 
 
+class LEADLINE_PT_surfaces(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_surfaces"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Floors and Walls"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        row = self.layout.row(align=True)
+        for kind, name, _ in SURFACES:
+            row.operator("leadline.mark_surface", text=name).surface = kind
+        self.layout.operator("leadline.straighten", icon="MOD_SOLIDIFY")
+
+
 class LEADLINE_PT_references(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_references"
     bl_parent_id = "LEADLINE_PT_main"
@@ -113,6 +127,9 @@ class LEADLINE_PT_references(_Panel, bpy.types.Panel):
         layout.prop(context.scene.leadline, "reference_m")
         adding = layout.operator("leadline.add_reference", icon="EMPTY_AXIS")
         adding.distance_m = context.scene.leadline.reference_m
+        layout.separator()
+        layout.prop(context.scene.leadline, "length_m")
+        layout.operator("leadline.measure_length", icon="DRIVER_DISTANCE").length_m = context.scene.leadline.length_m
         thing = context.active_object
         if thing is not None and thing.type == "EMPTY":
             column = layout.column(align=True)
@@ -160,6 +177,7 @@ CLASSES = (
     LEADLINE_PT_mesh,
     LEADLINE_PT_shot,
     LEADLINE_PT_own_depth,
+    LEADLINE_PT_surfaces,
     LEADLINE_PT_references,
     LEADLINE_PT_film,
 )

@@ -253,6 +253,13 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         min=1e-3,
         unit="LENGTH",
     )
+    length_m: FloatProperty(  # type: ignore[valid-type]
+        name="Length",
+        description="Of something in the scene, as the tape measures it",
+        default=1.0,
+        min=1e-3,
+        unit="LENGTH",
+    )
     sequence_path: StringProperty(  # type: ignore[valid-type]
         name="Film", description="A movie file, or the first image of a numbered sequence", subtype="FILE_PATH"
     )
@@ -288,6 +295,7 @@ class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
     length_to: PointerProperty(  # type: ignore[valid-type]
         name="Length To", description="The other end of a known length", type=bpy.types.Object
     )
+    surface: StringProperty()  # type: ignore[valid-type]
     length_m: FloatProperty(name="Length", description="Measured length between the two points", min=0.0, unit="LENGTH")  # type: ignore[valid-type]
 
 

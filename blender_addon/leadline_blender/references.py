@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
-from bpy.props import FloatProperty
+from bpy.props import FloatProperty, FloatVectorProperty
+from mathutils import Vector
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
@@ -14,6 +15,7 @@ from leadline.geometry import Camera, scale_from_length, scale_to_points
 from . import photos, results, runtime
 from .depth import Depth
 from .generate import ask_for_depth
+from .picking import PickOperator
 from .running import TaskOperator
 from .task import Task
 
@@ -38,10 +40,10 @@ class LEADLINE_OT_add_reference(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return _scene_object(context) is not None
+        return scene_object(context) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = _scene_object(context)
+        thing = scene_object(context)
         point = bpy.data.objects.new("Reference", None)
         point.empty_display_type, point.empty_display_size = "SPHERE", 0.05
         point.leadline.reference_m = self.distance_m
@@ -49,6 +51,43 @@ class LEADLINE_OT_add_reference(bpy.types.Operator):
         point.parent = thing
         point.matrix_parent_inverse = thing.matrix_world.inverted()
         point.location = context.scene.cursor.location
+        return {"FINISHED"}
+
+
+class LEADLINE_OT_measure_length(PickOperator, bpy.types.Operator):
+    """Click on the two ends of something whose length you know"""
+
+    bl_idname = "leadline.measure_length"
+    bl_label = "Click on Both Ends"
+    bl_options = {"REGISTER", "UNDO"}
+
+    wanted = ("the one end", "the other end")
+
+    length_m: FloatProperty(  # type: ignore[valid-type]
+        name="Length", description="As the tape measures it", default=1.0, min=1e-3, unit="LENGTH"
+    )
+    first: FloatVectorProperty(name="From", subtype="XYZ", unit="LENGTH")  # type: ignore[valid-type]
+    second: FloatVectorProperty(name="To", subtype="XYZ", unit="LENGTH")  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scene_object(context) is not None
+
+    def take(self, points: list[Vector]) -> None:
+        self.first, self.second = points
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        thing = scene_object(context)
+        ends = []
+        for name, place in (("Length", self.first), ("Length end", self.second)):
+            end = bpy.data.objects.new(name, None)
+            end.empty_display_type, end.empty_display_size = "SPHERE", 0.05
+            context.collection.objects.link(end)
+            end.parent = thing
+            end.location = thing.matrix_world.inverted() @ Vector(place)
+            ends.append(end)
+        ends[0].leadline.length_to, ends[0].leadline.length_m = ends[1], self.length_m
+        context.view_layer.update()
         return {"FINISHED"}
 
 
@@ -61,10 +100,10 @@ class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return not runtime.busy() and _scene_object(context) is not None
+        return not runtime.busy() and scene_object(context) is not None
 
     def begin(self, context: bpy.types.Context) -> Task:
-        thing = _scene_object(context)
+        thing = scene_object(context)
         photo = photos.photo_from_image(thing.leadline.photo)
         self._name = thing.name
         # The server reads whole files at their own size, arrays at the size they are sent.
@@ -133,7 +172,7 @@ def sparse_from_references(
     return sparse_m
 
 
-def _scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
+def scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
     """The active object if it is a Leadline scene, or the one that the active reference point belongs to."""
     thing = context.active_object
     if thing is not None and thing.type == "EMPTY" and thing.parent is not None:
@@ -143,4 +182,4 @@ def _scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
     return thing
 
 
-CLASSES = (LEADLINE_OT_add_reference, LEADLINE_OT_scale_to_references)
+CLASSES = (LEADLINE_OT_add_reference, LEADLINE_OT_measure_length, LEADLINE_OT_scale_to_references)

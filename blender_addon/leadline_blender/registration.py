@@ -20,6 +20,7 @@ from . import (
     sequence_ops,
     server_ops,
     shot,
+    straighten_ops,
     translations,
 )
 
@@ -33,6 +34,7 @@ _MODULES = (
     own_depth,
     rebuild,
     references,
+    straighten_ops,
     sequence_ops,
     shot,
     drop,

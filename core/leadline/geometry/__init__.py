@@ -13,6 +13,7 @@ from leadline.geometry.lattice import Lattice
 from leadline.geometry.layers import Background, background
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
+from leadline.geometry.planes import Flat, Straightened, flat_around, straighten
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
@@ -22,13 +23,16 @@ from leadline.geometry.vanishing import directions_from_lines
 __all__ = [
     "Background",
     "Camera",
+    "Flat",
     "Lattice",
     "Mesh",
+    "Straightened",
     "affine_to_range",
     "as_stored",
     "assumed_depth",
     "background",
     "directions_from_lines",
+    "flat_around",
     "focal_px_from_photo",
     "grid_mesh",
     "orientation_from_photo",
@@ -40,5 +44,6 @@ __all__ = [
     "sky_mask",
     "solid",
     "stored_uv",
+    "straighten",
     "upright",
 ]

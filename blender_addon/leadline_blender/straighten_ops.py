@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Floors that are flat and walls at right angles: the artist points at them, and the depth range follows."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from bpy.props import EnumProperty, FloatVectorProperty
+from mathutils import Vector
+
+from leadline.errors import InputError
+from leadline.geometry import Camera, Flat, Straightened, flat_around, straighten
+
+from . import photos, results, runtime
+from .depth import at_most
+from .picking import PickOperator
+from .references import scene_object
+from .running import TaskOperator
+from .task import Report, Task
+
+#: Long edge of the maps that are enough to find the angle of a wall.
+_WORKING_EDGE = 512
+
+SURFACES = [
+    ("FLOOR", "Floor", "A floor, a ceiling, a table: level surfaces"),
+    ("WALL", "Wall", "A wall; all surfaces marked like this are parallel"),
+    ("SIDE", "Side Wall", "A wall at right angles to those marked as Wall"),
+]
+
+
+class LEADLINE_OT_mark_surface(PickOperator, bpy.types.Operator):
+    """Click on a surface of the scene that is flat: floors and walls tell how deep the scene is"""
+
+    bl_idname = "leadline.mark_surface"
+    bl_label = "Mark Surface"
+    bl_options = {"REGISTER", "UNDO"}
+
+    wanted = ("the surface",)
+
+    surface: EnumProperty(name="Surface", items=SURFACES)  # type: ignore[valid-type]
+    point: FloatVectorProperty(name="Point", description="On the surface", subtype="XYZ", unit="LENGTH")  # type: ignore[valid-type]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scene_object(context) is not None
+
+    def take(self, points: list[Vector]) -> None:
+        self.point = points[0]
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        thing = scene_object(context)
+        mark = bpy.data.objects.new(self.surface.capitalize(), None)
+        mark.empty_display_type, mark.empty_display_size = "SPHERE", 0.05
+        mark.leadline.surface = self.surface
+        context.collection.objects.link(mark)
+        mark.parent = thing
+        mark.location = thing.matrix_world.inverted() @ Vector(self.point)
+        return {"FINISHED"}
+
+
+class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
+    """Choose the farthest distance so that the marked floors and walls are flat and at right angles, and put the floor level"""
+
+    bl_idname = "leadline.straighten"
+    bl_label = "Straighten"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not runtime.busy() and scene_object(context) is not None
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        thing = scene_object(context)
+        memory = thing.leadline
+        if memory.metric:
+            raise InputError("this scene is in measured metres already; generate it again to straighten it")
+        self._name = thing.name
+        self._marks = [child for child in thing.children if child.leadline.surface]
+        if len(self._marks) < 2:
+            raise InputError("mark two surfaces at least, such as a floor and a wall")
+        kinds = [kind for kind, *_ in SURFACES]
+        self._axes = [kinds.index(mark.leadline.surface) for mark in self._marks]
+        self._marks = [mark.name for mark in self._marks]
+        depth = results.stored_depth(thing)
+        values = at_most(depth.values, _WORKING_EDGE)
+        height, width = values.shape
+        photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
+        camera = Camera(width, height, memory.focal_px * width / photo_width)
+        metres = at_most(photos.read_map(memory.depth, memory.orientation), _WORKING_EDGE)
+        units_m = context.scene.unit_settings.scale_length
+        pixels = [_pixel(camera, bpy.data.objects[name], units_m) for name in self._marks]
+        names, axes, space = list(self._marks), self._axes, depth.space
+
+        def work(report: Report) -> Straightened:
+            report.progress("looking at the surfaces", 0.0)
+            flats = []
+            for name, axis, (row, column) in zip(names, axes, pixels, strict=True):
+                report.check()
+                try:
+                    flats.append(Flat(flat_around(metres, camera, row, column), axis))
+                except ValueError as error:
+                    raise InputError(f"{name}: {error}") from error
+            return straighten(values, space, camera, flats)
+
+        return Task(work, thing.name)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        thing = bpy.data.objects.get(self._name)
+        if thing is None:
+            raise InputError("the object is gone; generate it again")
+        found: Straightened = task.result
+        memory = thing.leadline
+        before = results.stored_depth(thing)
+        memory.far_m = memory.near_m * found.ratio
+        context.scene.leadline.near_m, context.scene.leadline.far_m = memory.near_m, memory.far_m
+        results.build(context, memory.photo, before, memory, thing)
+        self._seat(context, thing)
+        if 0 in self._axes:
+            _level(thing, Vector(found.normals[self._axes.index(0)]))
+        return f"Nearest {memory.near_m:.2f} m, farthest {memory.far_m:.2f} m; angles within {found.off_degrees:.1f}°"
+
+    def _seat(self, context: bpy.types.Context, thing: bpy.types.Object) -> None:
+        """Put the marks onto the surface that has moved under them."""
+        metres = photos.read_map(thing.leadline.depth, thing.leadline.orientation)
+        photo_width = photos.upright_size(thing.leadline.photo, thing.leadline.orientation)[1]
+        height, width = metres.shape
+        camera = Camera(width, height, thing.leadline.focal_px * width / photo_width)
+        units_m = context.scene.unit_settings.scale_length
+        for name in self._marks:
+            mark = bpy.data.objects.get(name)
+            if mark is not None:
+                row, column = _pixel(camera, mark, units_m)
+                mark.location *= metres[row, column] / units_m / -mark.location.z
+
+
+def _pixel(camera: Camera, mark: bpy.types.Object, units_m: float) -> tuple[int, int]:
+    """Row and column where a child of a scene is seen from its camera."""
+    x_px, y_px, depth = camera.project(np.array(mark.location, np.float64) * units_m)
+    if not depth > 0 or not (0 <= x_px < camera.width and 0 <= y_px < camera.height):
+        raise InputError(f"{mark.name} lies outside the photograph; move it onto the surface")
+    return int(y_px), int(x_px)
+
+
+def _level(thing: bpy.types.Object, floor: Vector) -> None:
+    """Turn an object about itself until a floor with that normal, in the camera's axes, is level."""
+    if floor.y < 0:  # a ceiling
+        floor = -floor
+    turned = thing.matrix_world.to_quaternion()
+    levelled = (turned @ floor).rotation_difference(Vector((0.0, 0.0, 1.0))) @ turned
+    if thing.rotation_mode == "QUATERNION":
+        thing.rotation_quaternion = levelled
+    else:
+        thing.rotation_euler = levelled.to_euler("XYZ")
+
+
+CLASSES = (LEADLINE_OT_mark_surface, LEADLINE_OT_straighten)
