@@ -7,7 +7,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leadline.depth.alignment import CONSTANT, NO_PIXELS, OK, ONE_PIXEL, align, least_squares, robust_least_squares
+from leadline.depth.alignment import (
+    CONSTANT,
+    NO_PIXELS,
+    OK,
+    ONE_PIXEL,
+    Alignment,
+    align,
+    least_squares,
+    robust_least_squares,
+)
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 
@@ -96,15 +105,19 @@ class TestDegenerate:
         values[0, 0] = np.inf
         assert align(values, depth, Space.DEPTH).pixels == depth.size - 1
 
-    def test_bad_max_side(self, depth: np.ndarray) -> None:
-        with pytest.raises(InputError, match="positive"):
-            align(depth, depth, Space.DEPTH, max_side=0)
 
-
-def test_max_side_fits_on_fewer_pixels(depth: np.ndarray) -> None:
-    fit = align(depth, depth, Space.DEPTH, max_side=10)
-    assert fit.pixels == 8 * 10
+def test_fit_on_some_columns(depth: np.ndarray) -> None:
+    fit = align(depth, depth, Space.DEPTH, columns=np.array([0, 3, 7]))
+    assert fit.pixels == 3 * depth.shape[0]
     assert fit.scale == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("space", list(Space))
+def test_the_floor_is_what_it_is_told_to_be(space: Space) -> None:
+    """Marigold clips KITTI, ETH3D, Hypersim and Virtual KITTI at 1e-5 m, below the millimetre that is our default."""
+    near, fit = space.from_depth(np.array([4.0])), Alignment(0.0, -1e9 if not space.near_is_high else 1e9, space, OK, 2)
+    assert fit.apply(near, 1e-5)[0] == pytest.approx(1e-5, rel=1e-6)
+    assert fit.apply(near)[0] == pytest.approx(1e-3, rel=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,6 +7,7 @@ import pytest
 
 from leadline.evaluation.boundaries import (
     RATIO_THRESHOLDS,
+    Holes,
     boundary_f1,
     boundary_recall,
     edge_precision_recall,
@@ -57,6 +58,43 @@ def test_f1_equals_the_definition(scene) -> None:
     assert boundary_f1(p, g, holes)["boundary_f1"] == pytest.approx(literal_f1(p, g, holes), abs=1e-12)
 
 
+def published_f1(p: np.ndarray, g: np.ndarray, farther_valid: np.ndarray | None = None) -> float:
+    """Depth Pro's number from whole maps; with a mask DepthMaster's, which asks it of the farther pixel alone."""
+    p, g = (1.0 / np.maximum(m, 1e-6) for m in (p, g))
+    first, second = (slice(None), slice(0, -1)), (slice(None), slice(1, None))
+    total = 0.0
+    for t in RATIO_THRESHOLDS:
+        precision, recall = [], []
+        for turn in (lambda m: m, np.transpose):
+            a, b = turn(p), turn(g)
+            valid = np.ones(a.shape, bool) if farther_valid is None else turn(farther_valid)
+            for near, far in ((second, first), (first, second)):
+                edges = [(m[near] / m[far] > t) & valid[far] for m in (a, b)]
+                both = np.count_nonzero(edges[0] & edges[1])
+                precision.append(both / max(np.count_nonzero(edges[0]), 1))
+                recall.append(both / max(np.count_nonzero(edges[1]), 1))
+        r, q = np.mean(recall), np.mean(precision)
+        total += t * (2 * r * q / (r + q) if r + q else 0.0)
+    return total / RATIO_THRESHOLDS.sum()
+
+
+@pytest.mark.parametrize("size", [1, 30])
+def test_f1_with_holes_by_each_papers_rule(scene, size: int) -> None:
+    """The second size is scored in several blocks of rows."""
+    p, g = (np.tile(m, (size, size)) for m in scene)
+    g[np.random.default_rng(0).random(g.shape) < 0.2] = 0.0
+    valid = (g > 0) & (np.arange(g.shape[1]) > 3)
+    theirs = boundary_f1(p, g, valid, Holes.UNMASKED)["boundary_f1"]
+    assert theirs == pytest.approx(published_f1(p, g), abs=1e-12)
+    masked = boundary_f1(p, g, valid, Holes.MASKED)["boundary_f1"]
+    assert masked == pytest.approx(published_f1(p, g, valid), abs=1e-12)
+    assert len({round(f, 3) for f in (theirs, masked, boundary_f1(p, g, valid)["boundary_f1"])}) == 3
+    full = np.full_like(g, 2.0)
+    full[5:9] = 1.0
+    agreed = {boundary_f1(p, full, holes=rule)["boundary_f1"] for rule in Holes}
+    assert len(agreed) == 1
+
+
 def test_f1_of_itself_is_one_and_ignores_scale(scene) -> None:
     _, g = scene
     assert boundary_f1(g, g)["boundary_f1"] == pytest.approx(1.0)
@@ -100,25 +138,40 @@ def test_recall_without_a_boundary_in_the_matte() -> None:
 def test_sobel_agrees_with_scipy() -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
     depth = np.random.default_rng(1).uniform(1, 5, (12, 15))
-    theirs = np.hypot(ndimage.sobel(depth, 1, mode="mirror"), ndimage.sobel(depth, 0, mode="mirror"))
+    theirs = np.hypot(ndimage.sobel(depth, 1, mode="constant"), ndimage.sobel(depth, 0, mode="constant"))
     np.testing.assert_allclose(sobel_magnitude(depth), theirs, rtol=1e-6)
 
 
 def test_edges_by_hand() -> None:
     truth = np.ones((7, 9))
-    truth[:, 4:] = 2.0  # Sobel: magnitude 4 in columns 3 and 4
+    truth[:, 4:] = 2.0  # Sobel: magnitude 4 in columns 3 and 4; zeros beyond the border make the outermost ring an edge
     assert edge_precision_recall(truth, truth) == {"edge_precision": 1.0, "edge_recall": 1.0}
+    ring, inner_rows = 2 * 9 + 2 * 5, 5
     blurred = truth.copy()
     blurred[:, 3:6] = [1.25, 1.5, 1.75]  # magnitude 1 to 2 in columns 2 to 6: more edges than there are
-    scores = edge_precision_recall(blurred, truth, thresholds=(0.5,))
+    scores = edge_precision_recall(blurred, truth)
     assert scores["edge_recall"] == 1.0
-    assert scores["edge_precision"] == pytest.approx(2 / 5)
-    assert edge_precision_recall(np.ones_like(truth), truth) == {"edge_precision": None, "edge_recall": 0.0}
-    assert edge_precision_recall(truth, np.ones_like(truth)) == {"edge_precision": 0.0, "edge_recall": None}
+    assert scores["edge_precision"] == pytest.approx((ring + 2 * inner_rows) / (ring + 5 * inner_rows))
+    flat = edge_precision_recall(np.ones_like(truth), truth)
+    assert flat == {"edge_precision": 1.0, "edge_recall": pytest.approx(ring / (ring + 2 * inner_rows))}
+    faint = edge_precision_recall(1 + (truth - 1) * 0.06, truth)  # a step of 0.06 m: magnitude 0.24, below 0.25
+    assert faint["edge_recall"] == pytest.approx(ring / (ring + 2 * inner_rows))
+
+
+def test_edges_in_many_blocks_are_those_of_one_picture() -> None:
+    rng = np.random.default_rng(0)
+    g = np.kron(rng.uniform(1, 3, (90, 70)), np.ones((10, 10)))
+    p = g + rng.normal(0, 0.02, g.shape)
+    edges = [sobel_magnitude(m) > 0.25 for m in (p, g)]
+    both = np.count_nonzero(edges[0] & edges[1])
+    assert edge_precision_recall(p, g) == {
+        "edge_precision": both / np.count_nonzero(edges[0]),
+        "edge_recall": both / np.count_nonzero(edges[1]),
+    }
 
 
 def test_holes_make_no_edges() -> None:
     truth = np.full((9, 9), 5.0)
     holes = truth.copy()
-    holes[4, 4] = 0.0
+    holes[0], holes[-1], holes[:, 0], holes[:, -1], holes[4, 4] = 0.0, 0.0, 0.0, 0.0, 0.0
     assert edge_precision_recall(truth, holes) == {"edge_precision": None, "edge_recall": None}

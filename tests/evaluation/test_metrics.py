@@ -69,6 +69,24 @@ def test_predicted_zero_is_clamped_not_infinite() -> None:
     assert depth_metrics(np.array([0.0]), np.array([1.0]))["imae"] == pytest.approx(1000 * 999.0)
 
 
+def test_the_floor_of_a_data_set_decides_logarithms_and_reciprocals() -> None:
+    scores = depth_metrics(np.array([-3.0, 2.0]), np.array([1.0, 2.0]), min_depth_m=1e-5)
+    assert scores["imae"] == pytest.approx(1000 * (1e5 - 1) / 2)
+    assert scores["rmse_log"] == pytest.approx(math.log(1e5) / math.sqrt(2))
+    assert scores["silog"] == pytest.approx(100 * math.log(1e5) / 2)
+
+
+def test_many_blocks_are_one_picture() -> None:
+    rng = np.random.default_rng(1)
+    g = rng.uniform(1, 50, (900, 700))
+    p = g * rng.lognormal(0.3, 0.1, g.shape)
+    logs = np.log(p / g)
+    ours = depth_metrics(p, g)
+    assert ours["silog"] == pytest.approx(100 * np.std(logs), rel=1e-12)
+    assert ours["abs_rel"] == pytest.approx(np.mean(np.abs(p - g) / g), rel=1e-12)
+    assert depth_metrics(7 * g, g)["silog"] == pytest.approx(0, abs=1e-9)
+
+
 def test_size_mismatch() -> None:
     with pytest.raises(InputError, match="differ in size"):
         depth_metrics(np.ones((2, 2)), np.ones((2, 3)))

@@ -52,10 +52,10 @@ class Alignment:
 
     def apply(self, values: Floats, min_depth_m: float = MIN_DEPTH_M, max_depth_m: float = MAX_DEPTH_M) -> Vector:
         """Float64 metres, same shape as ``values``, clipped to the given range."""
-        fitted = self.scale * values.astype(np.float64) + self.shift
-        depth: Vector = np.clip(
-            self.space.to_depth(fitted), max(min_depth_m, MIN_DEPTH_M), min(max_depth_m, MAX_DEPTH_M)
-        )
+        fitted = values.astype(np.float64)
+        fitted *= self.scale
+        fitted += self.shift
+        depth: Vector = np.minimum(self.space.to_depth(fitted, min_depth_m), min(max_depth_m, MAX_DEPTH_M))
         return depth
 
 
@@ -128,7 +128,7 @@ def align(
     space: Space,
     valid: BoolMap | None = None,
     robust: bool = False,
-    max_side: int | None = None,
+    columns: npt.NDArray[np.intp] | None = None,
 ) -> Alignment:
     """Fit ``values`` to measured depth in ``space``.
 
@@ -138,17 +138,15 @@ def align(
         space: Where the squared error is measured; the prediction's own unless a protocol says otherwise.
         valid: bool (H, W).
         robust: Tukey instead of squares.
-        max_side: Fit on every k-th row and column so that the longer side is at most this; ``None`` fits on all.
+        columns: Fit on these columns only; ``None`` fits on all.
 
     Returns:
         Never fails for want of data: see :class:`Alignment` for what degenerate cases become.
     """
+    if columns is not None:
+        values, measured_m = values[:, columns], measured_m[:, columns]
+        valid = None if valid is None else valid[:, columns]
     mask = valid_pixels(values, measured_m, valid)
-    if max_side is not None:
-        if max_side < 1:
-            raise InputError(f"max_side is {max_side}; give a positive number of pixels, or none")
-        step = -(-max(values.shape) // max_side)
-        values, measured_m, mask = values[::step, ::step], measured_m[::step, ::step], mask[::step, ::step]
     x = values[mask].astype(np.float64)
     y: Vector = space.from_depth(measured_m[mask].astype(np.float64))
     if x.size == 0:

@@ -60,20 +60,20 @@ class Space(str, Enum):
             return xp.reciprocal(depth_m)
         return depth_m
 
-    def to_depth(self, values: A) -> A:
+    def to_depth(self, values: A, min_depth_m: float = MIN_DEPTH_M) -> A:
         """This space to metres, elementwise; the inverse of :meth:`from_depth` on its range.
 
         Values outside the range of the space (a disparity at or below 0, say) become the nearest depth that
-        the space can express, never NaN, infinite or negative.
+        the space can express, never NaN, infinite or negative; nothing is nearer than ``min_depth_m``.
         """
         xp = namespace(values)
         if self is Space.LOG_DEPTH:
-            return xp.exp(xp.clip(values, float(np.log(MIN_DEPTH_M)), float(np.log(MAX_DEPTH_M))))
+            return xp.exp(xp.clip(values, float(np.log(min_depth_m)), float(np.log(MAX_DEPTH_M))))
         if self is Space.SQRT_DISPARITY:
-            return 1.0 / xp.clip(values, MAX_DEPTH_M**-0.5, MIN_DEPTH_M**-0.5) ** 2
+            return 1.0 / xp.clip(values, MAX_DEPTH_M**-0.5, min_depth_m**-0.5) ** 2
         if self is Space.DISPARITY:
-            return 1.0 / xp.clip(values, 1.0 / MAX_DEPTH_M, 1.0 / MIN_DEPTH_M)
-        return xp.clip(values, MIN_DEPTH_M, MAX_DEPTH_M)
+            return 1.0 / xp.clip(values, 1.0 / MAX_DEPTH_M, 1.0 / min_depth_m)
+        return xp.clip(values, min_depth_m, MAX_DEPTH_M)
 
     def depth_slope(self, values: A) -> A:
         """|d depth / d value| at ``values``: turns a small spread in this space into one in metres."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import numpy as np
 import numpy.typing as npt
 
 from leadline.depth.alignment import valid_pixels
+from leadline.evaluation.blocks import row_blocks
 from leadline.evaluation.metrics import Scores
 from leadline.types import BoolMap, Floats
 
@@ -13,14 +16,29 @@ from leadline.types import BoolMap, Floats
 RATIO_THRESHOLDS = np.linspace(1.05, 1.25, 10)
 #: Depth Pro: a matte above this alpha is foreground.
 MATTE_THRESHOLD = 0.1
-#: Hu et al. 2019, Table 4: gradient magnitudes (metres per 8-fold Sobel step) that count as an edge.
-SOBEL_THRESHOLDS = (0.25, 0.5, 1.0)
+#: Hu et al. 2019, public code: the gradient magnitude (metres per 8-fold Sobel step) that counts as an edge.
+SOBEL_THRESHOLD = 0.25
 
 _MIN_DEPTH = 1e-6
-Neighbours = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Map64 = npt.NDArray[np.float64]
+Neighbours = tuple[Map64, Map64, Map64, Map64]
 
 
-def _neighbour_ratios(nearness: npt.NDArray[np.float64]) -> Neighbours:
+class Holes(str, Enum):
+    """What becomes of boundaries beside pixels without ground truth. Numbers by different rules are not comparable.
+
+    On sparse or masked ground truth the rules differ by a factor of two; where every pixel is valid they agree.
+    """
+
+    #: A pair of neighbours counts only if both are valid (ours).
+    LEFT_OUT = "pairs with a hole left out"
+    #: A boundary counts if the farther of its two pixels is valid; a hole is nearer than anything (DepthMaster's code).
+    MASKED = "farther pixel valid"
+    #: Every pair counts; a hole is nearer than anything (Depth Pro's code).
+    UNMASKED = "holes as they are"
+
+
+def _neighbour_ratios(nearness: Map64) -> Neighbours:
     """How much nearer a pixel is than its left, upper, right and lower neighbour."""
     across = nearness[:, 1:] / nearness[:, :-1]
     down = nearness[1:] / nearness[:-1]
@@ -31,34 +49,84 @@ def _share(hits: npt.NDArray[np.bool_], of: npt.NDArray[np.bool_]) -> float:
     return float(np.count_nonzero(hits & of)) / max(int(np.count_nonzero(of)), 1)
 
 
-def boundary_f1(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None) -> Scores:
+def _nearness(depth_m: Floats) -> Map64:
+    return 1.0 / np.maximum(depth_m.astype(np.float64), _MIN_DEPTH)
+
+
+def _levels(ratios: Map64, counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """How many of :data:`RATIO_THRESHOLDS` each ratio exceeds; 0 where it does not count."""
+    return np.where(counted, np.searchsorted(RATIO_THRESHOLDS, ratios, side="left"), 0)
+
+
+class _Counts:
+    """Edges of the prediction, of the truth and of both: (4 directions, 10 thresholds) each."""
+
+    def __init__(self) -> None:
+        self.ours, self.true, self.both = (np.zeros((4, RATIO_THRESHOLDS.size), np.int64) for _ in range(3))
+
+    def add(self, direction: int, ours: npt.NDArray[np.intp], true: npt.NDArray[np.intp]) -> None:
+        for total, levels in ((self.ours, ours), (self.true, true), (self.both, np.minimum(ours, true))):
+            exactly = np.bincount(levels, minlength=RATIO_THRESHOLDS.size + 1)
+            total[direction] += exactly[::-1].cumsum()[::-1][1:]
+
+    def f1(self) -> float:
+        precision = (self.both / np.maximum(self.ours, 1)).mean(0)
+        recall = (self.both / np.maximum(self.true, 1)).mean(0)
+        total = precision + recall
+        scores = np.divide(2.0 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+        return float(np.average(scores, weights=RATIO_THRESHOLDS))
+
+
+def boundary_f1(
+    predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None, holes: Holes = Holes.LEFT_OUT
+) -> Scores:
     """Scale-invariant boundary F1 of Depth Pro (arXiv 2410.02073, §3.3), in [0, 1].
 
     A boundary lies between two neighbours whose depths differ by more than a factor t. Precision and recall are means
-    over the four directions, F1 is their harmonic mean, and the result is the mean over ten t weighted by t. Only
-    neighbours that are both valid count; with every pixel valid this is Depth Pro's number. As there, a direction
-    without boundaries contributes 0 and an image without any boundary scores 0. ``None`` only if no two valid pixels touch.
+    over the four directions, F1 is their harmonic mean, and the result is the mean over ten t weighted by t. With every
+    pixel valid this is Depth Pro's number, whatever the rule for holes. As there, a direction without boundaries
+    contributes 0 and an image without any boundary scores 0. ``None`` only if no pair of pixels counts.
 
     Args:
         predicted_m: (H, W) metres, or depth up to scale.
         measured_m: (H, W) metres; 0, NaN and infinity mean "not measured".
         valid: bool (H, W).
+        holes: What pairs count where not every pixel is valid.
     """
     mask = valid_pixels(predicted_m, measured_m, valid)
-    across, down = mask[:, 1:] & mask[:, :-1], mask[1:] & mask[:-1]
-    if not (across.any() or down.any()):
-        return {"boundary_f1": None}
-    both = (across, down, across, down)
-    ours = _neighbour_ratios(1.0 / np.where(mask, np.maximum(predicted_m, _MIN_DEPTH), 1.0).astype(np.float64))
-    truth = _neighbour_ratios(1.0 / np.where(mask, np.maximum(measured_m, _MIN_DEPTH), 1.0).astype(np.float64))
-    scores = []
-    for threshold in RATIO_THRESHOLDS:
-        edges = [((a > threshold) & v, (b > threshold) & v) for a, b, v in zip(ours, truth, both, strict=True)]
-        precision = float(np.mean([_share(b, a) for a, b in edges]))
-        recall = float(np.mean([_share(a, b) for a, b in edges]))
-        total = precision + recall
-        scores.append(2.0 * precision * recall / total if total > 0 else 0.0)
-    return {"boundary_f1": float(np.average(scores, weights=RATIO_THRESHOLDS))}
+    height, width = mask.shape
+    counts, any_pair = _Counts(), False
+    for rows in row_blocks(height, width):
+        below = slice(rows.start, min(rows.stop + 1, height))
+        ours = _nearness(predicted_m[below])
+        true = _nearness(np.where(np.isfinite(measured_m[below]), measured_m[below], 0.0))
+        good, here = mask[below], rows.stop - rows.start
+        pairs = (
+            ((slice(0, here), slice(0, -1)), (slice(0, here), slice(1, None)), (2, 0)),
+            ((slice(0, -1), slice(None)), (slice(1, None), slice(None)), (3, 1)),
+        )
+        for first, second, (second_nearer, first_nearer) in pairs:
+            counted = good[first] & good[second] if holes is Holes.LEFT_OUT else None
+            any_pair = any_pair or (bool(counted.any()) if counted is not None else ours[first].size > 0)
+            steps = [_steep(ours[first], ours[second]), _steep(true[first], true[second])]
+            found = np.nonzero((steps[0] | steps[1]) if counted is None else (steps[0] | steps[1]) & counted)
+            if not found[0].size:
+                continue
+            a, b, c, d = (m[part][found] for m in (ours, true) for part in (first, second))
+            everywhere = np.ones(a.size, dtype=bool)
+            for direction, far, high, low in (
+                (second_nearer, first, (b, d), (a, c)),
+                (first_nearer, second, (a, c), (b, d)),
+            ):
+                edges = good[far][found] if holes is Holes.MASKED else everywhere
+                counts.add(direction, _levels(high[0] / low[0], edges), _levels(high[1] / low[1], edges))
+    return {"boundary_f1": counts.f1() if any_pair else None}
+
+
+def _steep(first: Map64, second: Map64) -> npt.NDArray[np.bool_]:
+    """Where two neighbours may differ by more than the least threshold."""
+    least = RATIO_THRESHOLDS[0] * (1.0 - 1e-9)
+    return (second > least * first) | (first > least * second)
 
 
 def thin_runs(ratio: npt.NDArray[np.float64], threshold: float) -> BoolMap:
@@ -99,44 +167,42 @@ def boundary_recall(predicted_m: Floats, matte: npt.NDArray[np.floating]) -> Sco
     return {"boundary_recall": float(np.average(scores, weights=RATIO_THRESHOLDS))}
 
 
-def sobel_magnitude(depth: Floats) -> npt.NDArray[np.float64]:
-    """(H, W) gradient magnitude with the plain 3×3 Sobel kernels (sum of weights 8), borders reflected."""
-    import cv2  # noqa: PLC0415  (keeps `import leadline.evaluation` light)
-
-    depth = np.ascontiguousarray(depth, dtype=np.float64)
-    return np.hypot(cv2.Sobel(depth, cv2.CV_64F, 1, 0, ksize=3), cv2.Sobel(depth, cv2.CV_64F, 0, 1, ksize=3))
-
-
 def edge_precision_recall(
-    predicted_m: Floats,
-    measured_m: Floats,
-    valid: BoolMap | None = None,
-    thresholds: tuple[float, ...] = SOBEL_THRESHOLDS,
+    predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None, threshold: float = SOBEL_THRESHOLD
 ) -> Scores:
     """Edge precision and recall of Hu et al. (WACV 2019), the measure of DepthFM's Table 4; each in [0, 1].
 
-    Edges are pixels whose Sobel magnitude exceeds a threshold; a predicted edge is right if the same pixel is an edge
-    of the ground truth. The values are means over ``thresholds`` (DepthFM does not state its own). Pixels whose 3×3
-    neighbourhood is not fully valid do not count.
+    Edges are pixels whose Sobel magnitude (plain 3×3 kernels, zeros beyond the border, as in Hu's code) exceeds the
+    threshold; a predicted edge is right if the same pixel is an edge of the ground truth. Pixels whose 3×3
+    neighbourhood within the picture is not fully valid do not count.
 
     Returns:
-        ``edge_precision`` is ``None`` if nothing was predicted as an edge at any threshold, ``edge_recall`` is ``None``
-        if the ground truth has no edge at any threshold; thresholds without edges are left out of the mean.
+        ``edge_precision`` is ``None`` if nothing was predicted as an edge, ``edge_recall`` is ``None`` if the ground
+        truth has no edge.
     """
-    import cv2  # noqa: PLC0415
+    import cv2  # noqa: PLC0415  (keeps `import leadline.evaluation` light)
 
     mask = valid_pixels(predicted_m, measured_m, valid)
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REFLECT_101).astype(bool)
-    ours = sobel_magnitude(np.where(mask, predicted_m, 0.0))
-    truth = sobel_magnitude(np.where(mask, measured_m, 0.0))
-    precisions, recalls = [], []
-    for threshold in thresholds:
-        edge, true_edge = (ours > threshold) & inner, (truth > threshold) & inner
-        if edge.any():
-            precisions.append(_share(true_edge, edge))
-        if true_edge.any():
-            recalls.append(_share(edge, true_edge))
-    return {
-        "edge_precision": float(np.mean(precisions)) if precisions else None,
-        "edge_recall": float(np.mean(recalls)) if recalls else None,
-    }
+    height, width = mask.shape
+    predicted, true, both = 0, 0, 0
+    for rows in row_blocks(height, width):
+        around = slice(max(rows.start - 1, 0), min(rows.stop + 1, height))
+        inside = slice(rows.start - around.start, rows.stop - around.start)
+        good = mask[around]
+        inner = cv2.erode(good.astype(np.uint8), np.ones((3, 3), np.uint8))[inside].astype(bool)
+        edge = (sobel_magnitude(np.where(good, predicted_m[around], 0.0))[inside] > threshold) & inner
+        true_edge = (sobel_magnitude(np.where(good, measured_m[around], 0.0))[inside] > threshold) & inner
+        predicted += int(np.count_nonzero(edge))
+        true += int(np.count_nonzero(true_edge))
+        both += int(np.count_nonzero(edge & true_edge))
+    return {"edge_precision": both / predicted if predicted else None, "edge_recall": both / true if true else None}
+
+
+def sobel_magnitude(depth: Floats) -> Map64:
+    """(H, W) gradient magnitude with the plain 3×3 Sobel kernels (sum of weights 8), zeros beyond the border."""
+    import cv2  # noqa: PLC0415
+
+    depth = np.ascontiguousarray(depth, dtype=np.float64)
+    across = np.asarray(cv2.Sobel(depth, cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_CONSTANT))
+    down = np.asarray(cv2.Sobel(depth, cv2.CV_64F, 0, 1, ksize=3, borderType=cv2.BORDER_CONSTANT))
+    return np.sqrt(across * across + down * down)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
+from leadline.evaluation.blocks import row_blocks
 from leadline.evaluation.datasets.base import Sample
 from leadline.evaluation.scoring import Scored
 
@@ -61,17 +62,16 @@ def make_case(sample: Sample, prediction: DepthPrediction, scored: Scored) -> Ca
         shown = prediction.nearness(2.0, 98.0)  # no metres to show: nearness, 1 is near
         empty = np.zeros(size[::-1], dtype=np.float32)
         return Case(sample.name, rgb, 1.0 - _mean_of_block(shown, np.ones_like(shown, dtype=bool), step), empty, empty)
-    measured = np.where(scored.valid, sample.depth_m, 0.0)
-    relative = np.abs(scored.depth_m - measured) / np.where(scored.valid, measured, 1.0)
-    return Case(
-        sample.name,
-        rgb,
-        _nearest_of_block(scored.depth_m, step),
-        _nearest_of_block(measured, step),
-        np.where(_nearest_of_block(measured, step) > 0, _mean_of_block(relative, scored.valid, step), np.nan).astype(
-            np.float32
-        ),
-    )
+    parts = []
+    for few in row_blocks(height // step, width * step):
+        rows = slice(few.start * step, few.stop * step)
+        predicted, valid, truth = scored.depth_m[rows], scored.valid[rows], sample.depth_m[rows]
+        measured = np.where(valid, truth, 0.0)
+        relative = np.abs(predicted - measured) / np.where(valid, measured, 1.0)
+        nearest = _nearest_of_block(measured, step)
+        error = np.where(nearest > 0, _mean_of_block(relative, valid, step), np.nan).astype(np.float32)
+        parts.append((_nearest_of_block(predicted, step), nearest, error))
+    return Case(sample.name, rgb, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _path(folder: Path, name: str) -> Path:

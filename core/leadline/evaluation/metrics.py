@@ -13,6 +13,8 @@ import numpy as np
 
 from leadline.depth.alignment import valid_pixels
 from leadline.depth.spaces import MIN_DEPTH_M
+from leadline.evaluation.blocks import BLOCK_PIXELS
+from leadline.errors import InputError
 from leadline.types import BoolMap, Floats
 
 #: One image's scores; ``None`` where the image does not define the metric.
@@ -75,13 +77,16 @@ DEPTH_METRICS = (
 )  # fmt: skip
 
 
-def depth_metrics(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None) -> Scores:
+def depth_metrics(
+    predicted_m: Floats, measured_m: Floats, valid: BoolMap | None = None, min_depth_m: float = MIN_DEPTH_M
+) -> Scores:
     """All of :data:`DEPTH_METRICS` for one image.
 
     Args:
-        predicted_m: Depth in metres, any shape; clamped to at least 1 mm before logarithms and reciprocals.
+        predicted_m: Depth in metres, any shape.
         measured_m: Same shape; 0, NaN and infinity mean "not measured".
         valid: Same shape; further restricts what is scored.
+        min_depth_m: The prediction is clamped to at least this before logarithms and reciprocals.
 
     Returns:
         Metric name → value; every value is ``None`` if no pixel is valid.
@@ -89,27 +94,38 @@ def depth_metrics(predicted_m: Floats, measured_m: Floats, valid: BoolMap | None
     >>> depth_metrics(np.array([1.0, 4.0]), np.array([2.0, 4.0]))["abs_rel"]
     0.25
     """
-    mask = valid_pixels(predicted_m, measured_m, valid)
-    if not mask.any():
+    if predicted_m.shape != measured_m.shape:
+        raise InputError(f"prediction {predicted_m.shape} and ground truth {measured_m.shape} differ in size")
+    flat = (predicted_m.reshape(-1), measured_m.reshape(-1), None if valid is None else valid.reshape(-1))
+    sums = np.zeros(11)
+    pixels, spread, middle = 0, 0.0, 0.0  # of the log ratios: Σ (x - middle)² over the pixels so far
+    for start in range(0, flat[0].size, BLOCK_PIXELS):
+        predicted, measured, chosen = (None if a is None else a[start : start + BLOCK_PIXELS] for a in flat)
+        assert predicted is not None
+        assert measured is not None
+        mask = valid_pixels(predicted, measured, chosen)
+        p, g = np.maximum(predicted[mask].astype(np.float64), min_depth_m), measured[mask].astype(np.float64)
+        if not p.size:
+            continue
+        error, logs = np.abs(p - g), np.log(p) - np.log(g)
+        off, inverse, ratio = np.abs(logs), np.abs(1.0 / p - 1.0 / g), np.maximum(p / g, g / p)
+        squares = error * error
+        sums += [
+            (error / g).sum(), (squares / g).sum(), squares.sum(), (logs @ logs), off.sum(), *((ratio < 1.25**k).sum() for k in (1, 2, 3)),
+            error.sum(), (inverse @ inverse), inverse.sum(),
+        ]  # fmt: skip
+        mean, count = float(logs.mean()), pixels + p.size
+        spread += float(((logs - mean) ** 2).sum()) + (mean - middle) ** 2 * pixels * p.size / count
+        middle += (mean - middle) * p.size / count
+        pixels = count
+    if not pixels:
         return dict.fromkeys(DEPTH_METRICS)
-    p = np.maximum(predicted_m[mask].astype(np.float64), MIN_DEPTH_M)
-    g = measured_m[mask].astype(np.float64)
-    diff, inverse, logs = p - g, 1.0 / p - 1.0 / g, np.log(p) - np.log(g)
-    ratio = np.maximum(p / g, g / p)
+    abs_rel, sq_rel, square, square_log, off_log, within1, within2, within3, mae, square_inverse, imae = sums / pixels
     values = {
-        "abs_rel": np.mean(np.abs(diff) / g),
-        "sq_rel": np.mean(diff**2 / g),
-        "rmse": np.sqrt(np.mean(diff**2)),
-        "rmse_log": np.sqrt(np.mean(logs**2)),
-        "log10": np.mean(np.abs(logs)) / np.log(10.0),
-        "delta1": np.mean(ratio < 1.25),
-        "delta2": np.mean(ratio < 1.25**2),
-        "delta3": np.mean(ratio < 1.25**3),
-        "silog": 100.0 * np.std(logs),
-        "mae": np.mean(np.abs(diff)),
-        "irmse": 1000.0 * np.sqrt(np.mean(inverse**2)),
-        "imae": 1000.0 * np.mean(np.abs(inverse)),
-    }
+        "abs_rel": abs_rel, "sq_rel": sq_rel, "rmse": np.sqrt(square), "rmse_log": np.sqrt(square_log),
+        "log10": off_log / np.log(10.0), "delta1": within1, "delta2": within2, "delta3": within3,
+        "silog": 100.0 * np.sqrt(spread / pixels), "mae": mae, "irmse": 1000.0 * np.sqrt(square_inverse), "imae": 1000.0 * imae,
+    }  # fmt: skip
     return {name: float(value) for name, value in values.items()}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from leadline.depth.spaces import MAX_DEPTH_M, Space
 from leadline.errors import InputError
+from leadline.evaluation.boundaries import Holes
 from leadline.types import BoolMap
 
 Crop = Callable[[int, int], tuple[slice, slice]]
@@ -59,7 +60,8 @@ class Rules:
         min_depth_m, max_depth_m: Ground truth outside is not scored, aligned predictions are clipped to it.
         crop: Key of :data:`CROPS`, applied to the ground truth after the benchmark crop.
         size: Long edge at which full-size models process the images; 0 is native.
-        fit_max_side: Long edge above which the fit (not the score) uses every k-th pixel; ``None`` uses all.
+        fit_max_side: Long edge above which the fit (not the score) uses every k-th column; ``None`` uses all.
+        mask_alone: The data set's own mask decides, without the range: Marigold's DIODE. The range still clips.
     """
 
     min_depth_m: float = 1e-3
@@ -67,6 +69,7 @@ class Rules:
     crop: str = "none"
     size: int = 0
     fit_max_side: int | None = None
+    mask_alone: bool = False
 
 
 _MARIGOLD = "Marigold (Ke et al., CVPR 2024) and its public evaluation configuration"
@@ -78,11 +81,11 @@ RULES: dict[str, Rules] = {
     "kitti": Rules(1e-5, 80.0, "eigen"),
     "eth3d": Rules(1e-5, size=756, fit_max_side=1024),
     "scannet": Rules(1e-3, 10.0),
-    "diode": Rules(0.6, 350.0, size=640),
+    "diode": Rules(0.6, 350.0, size=640, mask_alone=True),
     "hypersim": Rules(1e-5, 65.0),
-    "vkitti2": Rules(1e-5, 80.0),
-    "kitti-completion": Rules(1e-3),
-    "nyu-completion": Rules(1e-3, 10.0),
+    "vkitti2": Rules(1e-5, 80.0, "eigen"),
+    "kitti-completion": Rules(1e-4),
+    "nyu-completion": Rules(1e-4),
     "ibims": Rules(1e-3, 50.0),
 }
 
@@ -97,6 +100,8 @@ class Protocol:
         aligned: False scores metric predictions as they are.
         robust: Tukey biweight instead of least squares.
         downscale_fit: Whether the data set's ``fit_max_side`` applies.
+        fits_positive: Whether pixels whose prediction is not above 0 are left out of the fit (they are scored).
+        holes: How boundary F1 treats pixels without ground truth.
         max_fitted_depth_m: Cap on aligned depth before the data set's own cap; where a fit in disparity crosses zero,
             this is the depth it becomes.
         paper_size: Whether the data set's processing size applies (otherwise the model's default size does).
@@ -110,6 +115,8 @@ class Protocol:
     aligned: bool = True
     robust: bool = False
     downscale_fit: bool = True
+    fits_positive: bool = False
+    holes: Holes = Holes.LEFT_OUT
     max_fitted_depth_m: float = MAX_DEPTH_M
     paper_size: bool = True
     steps: int | None = None
@@ -143,13 +150,17 @@ PROTOCOLS: dict[str, Protocol] = {
             "least 1e-3. Negative fitted square roots become the far cap here; the public code squares them, which folds "
             f"them back to near. Data sets as in {_MARIGOLD}",
             downscale_fit=False,
+            fits_positive=True,
+            holes=Holes.MASKED,
             max_fitted_depth_m=1e3,
             ensemble=1,
         ),
         Protocol(
             "fiffdepth",
             Space.DEPTH,
-            f"least squares in depth; the paper says it uses Marigold's protocol (Bai et al., 2024): {_MARIGOLD}",
+            f"least squares in depth; the paper says it uses Marigold's protocol (Bai et al., 2024): {_MARIGOLD}; "
+            "boundary F1 as in Depth Pro's code",
+            holes=Holes.UNMASKED,
             ensemble=1,
         ),
     )

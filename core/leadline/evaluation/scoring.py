@@ -10,6 +10,7 @@ import numpy.typing as npt
 from leadline.depth.alignment import Alignment, align
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, NotMetricError
+from leadline.evaluation.blocks import row_blocks
 from leadline.evaluation.boundaries import boundary_f1, boundary_recall, edge_precision_recall
 from leadline.evaluation.datasets.base import Sample
 from leadline.evaluation.metrics import Scores, depth_metrics
@@ -69,9 +70,26 @@ def scored_region(sample: Sample, rules: Rules) -> BoolMap:
     if sample.depth_m is None:
         raise InputError(f"{sample.name} has no depth")
     depth_m = sample.depth_m
-    region = np.isfinite(depth_m) & (depth_m > max(rules.min_depth_m, 0.0)) & (depth_m < rules.max_depth_m)
-    region &= crop_mask(rules.crop, *depth_m.shape)
-    return region if sample.valid is None else region & sample.valid
+    region = np.isfinite(depth_m) & (depth_m > 0)
+    if sample.valid is None or not rules.mask_alone:
+        region &= (depth_m > rules.min_depth_m) & (depth_m < rules.max_depth_m)
+    if sample.valid is not None:
+        region &= sample.valid
+    if rules.crop != "none":
+        region &= crop_mask(rules.crop, *depth_m.shape)
+    return region
+
+
+def fit_columns(width: int, height: int, longest_px: int | None) -> npt.NDArray[np.intp] | None:
+    """The columns of the fit on large pictures: every k-th, for a longer side of ``longest_px``; ``None`` is all of them.
+
+    Marigold's code means to shrink the map to that size and, of a map without channels, shrinks the width alone, by
+    torch's nearest neighbour. Its published numbers were made so.
+    """
+    share = 1.0 if longest_px is None else longest_px / max(width, height)
+    if share >= 1.0:
+        return None
+    return np.floor(np.arange(int(np.floor(width * share))) / share).astype(np.intp)
 
 
 def _score_depth(
@@ -84,10 +102,15 @@ def _score_depth(
     fit = None
     if protocol.aligned:
         space = protocol.space or prediction.space
-        side = rules.fit_max_side if protocol.downscale_fit else None
-        fit = align(prediction.values, depth_m, space, valid, protocol.robust, side)
-        predicted = fit.apply(prediction.values, rules.min_depth_m, cap)
-        sigma = replace(prediction, space=space, metric=False).aligned(fit.scale, fit.shift).uncertainty
+        columns = fit_columns(*depth_m.shape[::-1], rules.fit_max_side if protocol.downscale_fit else None)
+        fitted_on = valid & (prediction.values > 0) if protocol.fits_positive else valid
+        fit = align(prediction.values, depth_m, space, fitted_on, protocol.robust, columns)
+        predicted = np.empty(depth_m.shape)
+        for rows in row_blocks(*depth_m.shape):
+            predicted[rows] = fit.apply(prediction.values[rows], rules.min_depth_m, cap)
+        sigma = None
+        if prediction.uncertainty is not None:
+            sigma = replace(prediction, space=space, metric=False).aligned(fit.scale, fit.shift).uncertainty
     else:
         if not prediction.metric:
             raise NotMetricError(
@@ -95,8 +118,8 @@ def _score_depth(
             )
         predicted = np.clip(prediction.values.astype(np.float64), rules.min_depth_m, cap)
         sigma = prediction.uncertainty
-    scores = depth_metrics(predicted, depth_m, valid)
-    scores.update(boundary_f1(predicted, depth_m, valid))
+    scores = depth_metrics(predicted, depth_m, valid, rules.min_depth_m)
+    scores.update(boundary_f1(predicted, depth_m, valid, protocol.holes))
     scores.update(edge_precision_recall(predicted, depth_m, valid))
     if sigma is not None:
         scores.update(uncertainty_metrics(predicted, sigma, depth_m, valid))
