@@ -18,7 +18,6 @@ from leadline.depth.alignment import (
     robust_least_squares,
 )
 from leadline.depth.spaces import Space
-from leadline.errors import InputError
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import tarfile
 from collections.abc import Callable
@@ -161,7 +162,19 @@ def kitti_completion(root: Path) -> Depth:
 def nyu_completion(root: Path) -> Depth:
     depth = plane(480, 640)
     write(root / "val/official/00001.h5", hdf5(rgb=np.moveaxis(picture(480, 640), -1, 0), depth=depth))
-    return depth[1::2, 1::2][6:234, 8:312]
+    return halved(depth)[6:234, 8:312]
+
+
+def halved(depth: Depth) -> Depth:
+    """Half the size with Pillow's bilinear filter, written out: a triangle of two output pixels, 1 3 3 1 away from borders."""
+    for axis in (0, 1):
+        moved = np.moveaxis(depth.astype(np.float64), axis, 0)
+        taps = [moved[np.clip(np.arange(0, len(moved), 2) + k, 0, len(moved) - 1)] for k in (-1, 0, 1, 2)]
+        weights = np.tile(np.array([1.0, 3.0, 3.0, 1.0])[:, None], (1, len(taps[0])))
+        weights[0, 0] = weights[3, -1] = 0.0
+        weights /= weights.sum(0)
+        depth = np.moveaxis(sum(w[:, None] * t for w, t in zip(weights, taps, strict=True)), 0, axis)
+    return depth.astype(np.float32)
 
 
 def hypersim(root: Path) -> Depth:
@@ -173,7 +186,12 @@ def hypersim(root: Path) -> Depth:
     distance = depth * np.sqrt(1 + (x / focal) ** 2 + (y / focal) ** 2)
     distance[0, 0] = np.nan
     depth[0, 0] = 0
-    write(images / "scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5", hdf5(dataset=distance.astype(np.float16)))
+    entities = np.ones(SIZE, np.int32)
+    entities[3, 5:9] = -1  # nothing was hit: the depth there is some number
+    depth[3, 5:9] = 0
+    geometry = images / "scene_cam_00_geometry_hdf5"
+    write(geometry / "frame.0000.depth_meters.hdf5", hdf5(dataset=distance.astype(np.float16)))
+    write(geometry / "frame.0000.render_entity_id.hdf5", hdf5(dataset=entities))
     return depth
 
 
@@ -192,6 +210,18 @@ def vkitti2(root: Path) -> Depth:
     stored[:100] = 65535  # sky
     write(frames / "depth/Camera_0/depth_00000.png", stored)
     return (stored / 100).astype(np.float32)[23:375, 13:1229]
+
+
+def vkitti2_archive(root: Path) -> Depth:
+    """Marigold's: the scenes lie below rgb/ and below depth/."""
+    depth = vkitti2(root / "official")
+    frames = "Scene01/clone/frames"
+    for kind, file in (("rgb", "rgb_00000.jpg"), ("depth", "depth_00000.png")):
+        target = root / kind / frames / kind / "Camera_0" / file
+        target.parent.mkdir(parents=True)
+        (root / "official" / frames / kind / "Camera_0" / file).rename(target)
+    shutil.rmtree(root / "official")
+    return depth
 
 
 def sintel(root: Path) -> Depth:
@@ -234,6 +264,28 @@ def mattes(root: Path) -> Depth:
     return plane(*SIZE)
 
 
+def am2k(root: Path) -> Depth:
+    return _matte_pair(root / "validation/original/m_0a1b.jpg", root / "validation/mask/m_0a1b.png")
+
+
+def p3m10k(root: Path) -> Depth:
+    _matte_pair(root / "P3M-500-NP/original_image/p_1.jpg", root / "P3M-500-NP/mask/p_1.png")
+    return _matte_pair(root / "P3M-500-P/blurred_image/p_2.jpg", root / "P3M-500-P/mask/p_2.png")
+
+
+def dis5k(root: Path) -> Depth:
+    name = "4#Architecture#12#Kitchen & Dinning Tent#8_a b"
+    return _matte_pair(root / f"DIS-VD/im/{name}.jpg", root / f"DIS-VD/gt/{name}.png")
+
+
+def _matte_pair(image: Path, matte: Path) -> Depth:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[6:18, 8:20] = 255
+    write(image, picture(*SIZE))
+    write(matte, mask)
+    return plane(*SIZE)
+
+
 def pairs(root: Path) -> Depth:
     depth = plane(*SIZE)
     write(root / "a.png", picture(*SIZE))
@@ -271,6 +323,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Depth], str, int, float]] = {
     "hypersim": (hypersim, "hypersim", 1, 2e-2),
     "hypersim (processed)": (hypersim_processed, "hypersim", 1, 6e-4),
     "vkitti2": (vkitti2, "vkitti2", 1, 6e-3),
+    "vkitti2 (Marigold's archive)": (vkitti2_archive, "vkitti2", 1, 6e-3),
     "sintel": (sintel, "sintel", 1, 1e-6),
     "spring": (spring, "spring", 1, 1e-4),
     "pairs": (pairs, "pairs", 4, 1e-6),

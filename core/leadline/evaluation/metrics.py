@@ -13,8 +13,8 @@ import numpy as np
 
 from leadline.depth.alignment import valid_pixels
 from leadline.depth.spaces import MIN_DEPTH_M
-from leadline.evaluation.blocks import BLOCK_PIXELS
 from leadline.errors import InputError
+from leadline.evaluation.blocks import BLOCK_PIXELS
 from leadline.types import BoolMap, Floats
 
 #: One image's scores; ``None`` where the image does not define the metric.

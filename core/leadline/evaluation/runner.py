@@ -209,6 +209,7 @@ def run(
             "title": dataset.reader.title,
             "root": str(dataset.store.root),
             "images": len(dataset),
+            "left_out": dataset.left_out,
         },
         "protocol": protocol.describe(),
         "rules": {

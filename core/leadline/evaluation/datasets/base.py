@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where one sample lies; what the files are is the reader's business, the first is the image."""
+    """Where one sample lies; what the files are is the reader's business, the first is the image.
+
+    Attributes:
+        without_truth: The data set itself has no ground truth for this image (45 of KITTI's Eigen frames).
+        absent: A list names it, and it is not in the layout.
+    """
 
     name: str
     files: tuple[str, ...]
     group: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    without_truth: bool = False
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,16 @@ class Reader:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The frames of one reader under one root. Decodes lazily; can be sent to another process."""
+    """The frames of one reader under one root. Decodes lazily; can be sent to another process.
+
+    Attributes:
+        left_out: How many images the data set has no ground truth for; they are not among ``frames``.
+    """
 
     reader: Reader
     store: Store
     frames: tuple[Frame, ...]
+    left_out: int = 0
 
     @property
     def name(self) -> str:
@@ -101,6 +114,8 @@ class Dataset:
             InputError: A file is missing, damaged, or does not fit the others of its frame.
         """
         frame = self.frames[index]
+        if frame.absent:
+            raise InputError(f"{frame.files[0]} is missing under {self.store.root}")
         sample = replace(self.reader.load(self.store, frame), name=frame.name, group=frame.group)
         size = sample.image.shape[:2]
         for what in ("depth_m", "valid", "sparse_m", "matte"):
@@ -129,20 +144,43 @@ def without_invalid(depth_m: npt.NDArray[Any]) -> FloatMap:
         return np.where(np.isfinite(depth_m) & (depth_m > 0), depth_m, 0.0).astype(np.float32)
 
 
-def apply_split(frames: Iterable[Frame], listing: str, name: str) -> list[Frame]:
+#: A column of a split list: a file's name ends with its suffix, so that names may hold spaces; else a word.
+_COLUMN = re.compile(r"None(?=\s|$)|\S.*?\.[A-Za-z]\w{1,4}(?=\s|$)|\S+")
+_FILE = re.compile(r".*\.[A-Za-z]\w{1,4}")
+
+
+def apply_split(frames: Iterable[Frame], listing: str, name: str, paths: Collection[str]) -> list[Frame]:
     """The frames that a split list names, in its order.
 
-    Each line holds paths relative to the root, the image first, as in Marigold's lists; further columns replace the
-    frame's files when the image was not found, so that its absence is reported under its own name. Lines whose
-    ground truth is ``None`` are left out.
+    Each line holds paths relative to the root, the image first, as in Marigold's lists: further paths replace the
+    frame's files in their order (NYU's raw or filled depth, for one), other columns (KITTI's focal length) say nothing
+    here. A line may also hold an image's name alone, without folder and suffix, as in iBims-1's list. Lines whose ground
+    truth is ``None`` are frames without truth.
+
+    Args:
+        frames: What the layout holds.
+        listing: The list's text. ``name`` is the list's own, for complaints.
+        paths: Every file under the root: a listed frame may lie outside of the layout.
     """
     known = {frame.files[0]: frame for frame in frames}
+    stems: dict[str, Frame | None] = {}
+    for path, frame in known.items():
+        stem = PurePosixPath(path).stem
+        stems[stem] = None if stem in stems else frame
     chosen = []
     for line in listing.splitlines():
-        words = line.split()
-        if not words or "None" in words[1:2]:
+        words = _COLUMN.findall(line.strip())
+        if not words:
             continue
-        chosen.append(known.get(words[0]) or Frame(words[0], tuple(words)))
+        image = words[0]
+        files = [image, *(word for word in words[1:] if _FILE.fullmatch(word))]
+        found = known.get(image) or stems.get(image)
+        if "None" in words[1:2]:
+            chosen.append(replace(found or Frame(image, (image,)), without_truth=True))
+        elif found is not None:
+            chosen.append(replace(found, files=(found.files[0], *files[1:], *found.files[len(files) :])))
+        else:
+            chosen.append(Frame(image, tuple(files), absent=image not in paths))
     if not chosen:
         raise InputError(f"{name} lists no frames; want lines of paths relative to --root, image first")
     return chosen

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
 from leadline.errors import InputError
 from leadline.evaluation.datasets import formats
@@ -15,8 +16,14 @@ from leadline.evaluation.protocols import RULES
 
 #: iBims-1 stores depth as 16 bit over 50 m.
 IBIMS_SCALE = 50.0 / 65535.0
-#: NLSPN's preparation of NYU for completion: height 240, then the middle 228×304.
+#: NLSPN's preparation of NYU for completion: height 240, then the middle 228×304; its camera there (fx, fy, cx, cy).
 NYU_COMPLETION_HEIGHT, NYU_COMPLETION_SIZE = 240, (228, 304)
+NYU_COMPLETION_CAMERA = (
+    5.1885790117450188e02 / 2,
+    5.1946961112127485e02 / 2,
+    3.2558244941119034e02 / 2 - 8,
+    2.5373616633400465e02 / 2 - 6,
+)
 
 
 def _middlebury_frames(store: Store) -> Iterator[Frame]:
@@ -109,22 +116,24 @@ def _nyu_completion_frames(store: Store) -> Iterator[Frame]:
 
 
 def _nyu_completion(store: Store, frame: Frame) -> Sample:
-    import cv2  # noqa: PLC0415
-
     data = store.read(frame.files[0])
     rgb = np.moveaxis(formats.hdf5(data, frame.name, "rgb"), 0, -1)
     depth = formats.hdf5(data, frame.name, "depth").astype(np.float32)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.shape[:2] != depth.shape:
         raise InputError(f"{frame.name} holds rgb {rgb.shape} and depth {depth.shape}; want (3, H, W) and (H, W)")
-    size = (round(depth.shape[1] * NYU_COMPLETION_HEIGHT / depth.shape[0]), NYU_COMPLETION_HEIGHT)
-    image = cv2.resize(np.ascontiguousarray(rgb, dtype=np.uint8), size, interpolation=cv2.INTER_AREA)
-    metres = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    size = (int(depth.shape[1] * NYU_COMPLETION_HEIGHT / depth.shape[0]), NYU_COMPLETION_HEIGHT)
+    # Pillow's bilinear filter for the picture and for the truth, which mixes depths at edges: the published tables do so.
+    image, metres = (
+        np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, Image.Resampling.BILINEAR))
+        for array in (rgb.astype(np.uint8), depth)
+    )
     rows, columns = NYU_COMPLETION_SIZE
     top, left = (size[1] - rows) // 2, (size[0] - columns) // 2
     if left < 0:
         raise InputError(f"{frame.name} is too narrow for the middle {columns}×{rows}")
     window = (slice(top, top + rows), slice(left, left + columns))
-    return Sample(frame.name, np.ascontiguousarray(image[window]), without_invalid(metres[window]))
+    camera = NYU_COMPLETION_CAMERA if depth.shape == (480, 640) else None
+    return Sample(frame.name, np.ascontiguousarray(image[window]), without_invalid(metres[window]), intrinsics=camera)
 
 
 READERS = (

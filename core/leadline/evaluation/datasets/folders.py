@@ -75,7 +75,7 @@ def _pair(store: Store, frame: Frame) -> Sample:
 
 def _matte_frames(store: Store) -> Iterator[Frame]:
     mattes = {(m[1], m[2]): m[0] for m in matching(store, rf"(?:(.+)/)?(?:gt|mask|masks|alpha)/([^/]+)\.{_IMAGE}")}
-    for m in matching(store, rf"(?:(.+)/)?(?:im|image|images|original|original_image)/([^/]+)\.{_IMAGE}"):
+    for m in matching(store, rf"(?:(.+)/)?(?:im|image|images|original|original_image|blurred_image)/([^/]+)\.{_IMAGE}"):
         yield Frame(m[0], (m[0], mattes.get((m[1], m[2]), f"{m[1] or '.'}/mask/{m[2]}.png")), m[1] or "")
 
 
@@ -125,9 +125,18 @@ READERS = (
     Reader(
         "mattes",
         "mattes",
-        "{im,image,original,original_image}/NAME.*, {gt,mask,alpha}/NAME.* (AM-2k, P3M-10k, DIS-5K)",
+        "{im,image,original,original_image,blurred_image}/NAME.*, {gt,mask,alpha}/NAME.* (AM-2k, P3M-10k, DIS-5K)",
         _matte_frames,
         _matte,
     ),
+    Reader("am2k", "AM-2k", "validation/original/NAME.jpg, validation/mask/NAME.png", _matte_frames, _matte),
+    Reader(
+        "p3m10k",
+        "P3M-10k",
+        "P3M-500-NP/{original_image,mask}/NAME.*, P3M-500-P/{blurred_image,mask}/NAME.*",
+        _matte_frames,
+        _matte,
+    ),
+    Reader("dis5k", "DIS-5K", "DIS-VD/im/NAME.jpg, DIS-VD/gt/NAME.png", _matte_frames, _matte),
     Reader("da2k", "DA-2K", "annotations.json, images/SCENE/NAME.*", _da2k_frames, _da2k),
 )

@@ -24,8 +24,8 @@ SPRING_BASELINE_M = 0.065
 def _hypersim_frames(store: Store) -> Iterator[Frame]:
     raw = r"(ai_\d+_\d+)/images/scene_(cam_\d+)_final_preview/frame\.(\d+)\.tonemap\.jpg"
     for m in matching(store, raw):
-        folder = m[0][: m.end(1)]
-        yield Frame(m[0], (m[0], f"{folder}/images/scene_{m[2]}_geometry_hdf5/frame.{m[3]}.depth_meters.hdf5"), m[1])
+        stem = f"{m[0][: m.end(1)]}/images/scene_{m[2]}_geometry_hdf5/frame.{m[3]}"
+        yield Frame(m[0], (m[0], f"{stem}.depth_meters.hdf5", f"{stem}.render_entity_id.hdf5"), m[1])
     for m in matching(store, r"(ai_\d+_\d+)/rgb_(cam_\d+_fr\d+)\.png"):
         yield Frame(m[0], (m[0], f"{m[0][: m.end(1)]}/depth_plane_{m[2]}.png"), m[1])
 
@@ -43,15 +43,23 @@ def ray_to_plane(distance_m: npt.NDArray[np.floating]) -> FloatMap:
 def _hypersim(store: Store, frame: Frame) -> Sample:
     rgb, depth = frame.files[:2]
     if depth.endswith(".hdf5"):
+        entities = frame.files[2]
         metres = ray_to_plane(formats.hdf5(store.read(depth), depth, "dataset").astype(np.float64))
+        nothing = formats.hdf5(store.read(entities), entities, "dataset") == -1
+        if nothing.shape != metres.shape:
+            raise InputError(f"{entities} and {depth} differ in size")
+        metres[nothing] = 0.0  # no object there (a window's outside, a hole in a mesh): Marigold leaves it out, too
     else:
         metres = formats.png(store.read(depth), depth, 1e-3)
     return Sample(frame.name, formats.rgb(store.read(rgb), rgb), without_invalid(metres))
 
 
 def _vkitti_frames(store: Store) -> Iterator[Frame]:
+    paths = set(store.paths())  # Marigold's archive has the scenes below rgb/ and depth/
     for m in matching(store, r"(Scene\d+/[^/]+)/frames/rgb/(Camera_\d)/rgb_(\d+)\.jpg"):
-        yield Frame(m[0], (m[0], f"{m[0][: m.end(1)]}/frames/depth/{m[2]}/depth_{m[3]}.png"), f"{m[1]}/{m[2]}")
+        before, depth = m[0][: m.start(1)], f"{m[1]}/frames/depth/{m[2]}/depth_{m[3]}.png"
+        packed = f"{before.removesuffix('rgb/')}depth/{depth}" if f"/{before}".endswith("/rgb/") else ""
+        yield Frame(m[0], (m[0], packed if packed in paths else before + depth), f"{m[1]}/{m[2]}")
 
 
 def _vkitti(store: Store, frame: Frame) -> Sample:
@@ -103,7 +111,7 @@ READERS = (
     Reader(
         "hypersim",
         "Hypersim",
-        "raw: SCENE/images/scene_cam_C_{final_preview,geometry_hdf5}/frame.N.*; or Marigold's SCENE/rgb_cam_*.png, depth_plane_cam_*.png (mm)",
+        "raw: SCENE/images/scene_cam_C_{final_preview,geometry_hdf5}/frame.N.* (depth_meters, render_entity_id); or Marigold's SCENE/rgb_cam_*.png, depth_plane_cam_*.png (mm)",
         _hypersim_frames,
         _hypersim,
         RULES["hypersim"],
@@ -111,7 +119,7 @@ READERS = (
     Reader(
         "vkitti2",
         "Virtual KITTI 2",
-        "SceneNN/VARIATION/frames/{rgb,depth}/Camera_C/{rgb,depth}_N.{jpg,png} (cm)",
+        "SceneNN/VARIATION/frames/{rgb,depth}/Camera_C/{rgb,depth}_N.{jpg,png} (cm); or Marigold's {rgb,depth}/SceneNN/…",
         _vkitti_frames,
         _vkitti,
         RULES["vkitti2"],

@@ -36,9 +36,10 @@ def _nyu(store: Store, frame: Frame) -> Sample:
 
 
 def _kitti_frames(store: Store) -> Iterator[Frame]:
+    paths = set(store.paths())  # 45 of the 697 frames of the Eigen split have no ground truth
     for m in matching(store, r"\d{4}_\d\d_\d\d/(\d{4}_\d\d_\d\d_drive_\d{4}_sync)/image_02/data/(\d+\.png)"):
-        root = m[0][: m.start(1) - 11]
-        yield Frame(m[0], (m[0], f"{root}{m[1]}/proj_depth/groundtruth/image_02/{m[2]}"), m[1])
+        depth = f"{m[0][: m.start(1) - 11]}{m[1]}/proj_depth/groundtruth/image_02/{m[2]}"
+        yield Frame(m[0], (m[0], depth), m[1], without_truth=depth not in paths)
 
 
 def _kitti(store: Store, frame: Frame) -> Sample:
