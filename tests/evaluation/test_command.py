@@ -104,7 +104,8 @@ def test_compare_puts_the_papers_beside(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     compared = leadline("eval", "compare", tmp_path / "a/summary.json", tmp_path / "a")
     assert compared.exit_code == 0, compared.output
-    assert "FiffDepth [2]" in compared.stdout
+    assert "FiffDepth [2] ≠" in compared.stdout
+    assert "ours is over 2 images, the paper's over 652" in compared.stdout
     assert "DepthMaster" in compared.stdout
     assert "not a summary" in str(leadline("eval", "compare", tmp_path / "a/row/run.json").exception)
 
@@ -219,6 +220,7 @@ class TestPublishedFigures:
             assert row.dataset in READERS
             assert "Table" in row.source or "text" in row.source
             assert set(row.scores) <= set(METRICS)
+            assert set(row.protocols) <= set(PROTOCOLS)
             assert all(0 < value < (4 if name == "error_ratio" else 1) for name, value in row.scores.items())
         assert not any(
             row.method.startswith("Depth Anything") and row.source.endswith("Table 2") for row in published_on("diode")

@@ -125,6 +125,12 @@ _sampling_options = _options(
 )
 @click.option("--report/--no-report", default=True, show_default=True, help="Write report.html and PNG pictures.")
 @click.option("--papers", is_flag=True, help="Add the papers' rows to the printed table.")
+@click.option(
+    "--valid-mask-crop",
+    type=click.Choice(["none", "garg", "eigen", "nyu"]),
+    default=None,
+    help="Score only inside this crop.  [default: the data set's, as in Marigold's configuration]",
+)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
@@ -148,7 +154,7 @@ def _evaluate(
     *, models: tuple[str, ...], vae: str | None, device: str, precision: str, decoder: str, dataset: str, root: Path,
     split: Path | None, limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool, steps: int | None,
     ensemble: int | None, size: int | None, baselines: bool, engine: str, ray_address: str | None, workers: int | None,
-    report: bool, papers: bool, markdown: bool,
+    report: bool, papers: bool, markdown: bool, valid_mask_crop: str | None,
 ) -> None:  # fmt: skip
     from leadline.evaluation.datasets import open_dataset
     from leadline.evaluation.protocols import get_protocol
@@ -158,7 +164,7 @@ def _evaluate(
     if report:
         require("matplotlib", "--no-report leaves the report out")
     rules = get_protocol(protocol)
-    data = open_dataset(dataset, root, split, limit)
+    data = open_dataset(dataset, root, split, limit, valid_mask_crop)
     sampling = Sampling(steps, ensemble, size, seed, batch)
     out = out or Path("eval") / f"{dataset}-{protocol}"
     entries: list[Entry] = []
@@ -326,9 +332,8 @@ def sweep_command(
 @click.option(
     "--score",
     type=click.Choice(["hidden", "all"]),
-    default="hidden",
-    show_default=True,
-    help="--board: score on measured pixels that were hidden, or on all, as papers do.",
+    default=None,
+    help="Score on measured pixels that were hidden, or on all.  [default: as the data set's published tables; else hidden]",
 )
 @click.option(
     "--maps",
@@ -344,10 +349,10 @@ def sweep_command(
 def completion_command(
     models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
     limit: int | None, patterns: tuple[str, ...], outliers: float, seed: int, ensemble: int, size: int | None,
-    out: Path | None, board: bool, faults: tuple[str, ...], score: str, maps: Path | None, space: str, markdown: bool,
+    out: Path | None, board: bool, faults: tuple[str, ...], score: str | None, maps: Path | None, space: str, markdown: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
-    """Hide measured points, complete, score on the hidden ones.
+    """Keep some of the measured points, complete, score on the hidden ones or on all.
 
     Compares `leadline.complete` with nearest neighbour, linear interpolation, morphological filling, and scale and shift
     alone. Each model predicts once per image; times are of the completion only.
@@ -368,8 +373,8 @@ def completion_command(
             data, loaded, options, out or Path("eval") / f"board-{dataset}", patterns, faults, score, maps, space, quiet
         )
         return
-    if faults or maps or score != "hidden":
-        raise InputError("--fault, --score and --maps are for --board")
+    if faults or maps:
+        raise InputError("--fault and --maps are for --board")
     patterns = patterns or DEFAULT_PATTERNS
     loaded = [_load(name, device, precision, vae) for name in _names(models, baselines=False)]
     out = out or Path("eval") / f"completion-{dataset}"
@@ -382,7 +387,7 @@ def completion_command(
             advance("completion", done, 0, result)
 
         summary = evaluate_completion(
-            loaded, complete, data, out, patterns, options, seed, outliers, step, complete_with
+            loaded, complete, data, out, patterns, options, seed, outliers, step, complete_with, score
         )
     for title, table in completion_tables(summary).items():
         click.echo(f"\n**{title}**\n\n{table.markdown()}" if markdown else f"\n{title}\n{table.text()}")
@@ -401,7 +406,7 @@ def _board(
     out: Path,
     patterns: tuple[str, ...],
     faults: tuple[str, ...],
-    score: str,
+    score: str | None,
     maps: Path | None,
     space: str,
     quiet: bool,

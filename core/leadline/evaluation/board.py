@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
-from leadline.evaluation.completion import Complete, affine
+from leadline.evaluation.completion import Complete, affine, scored_where
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.faults import NO_FAULT, PICTURE_FAULTS, POINT_FAULTS, spoil_picture, spoil_points
 from leadline.evaluation.metrics import depth_metrics
@@ -42,7 +42,6 @@ PATTERNS = (
 )  # fmt: skip
 FAULTED = ("500", "2%", "16-line", "64-line")
 FAULTS = (NO_FAULT, *POINT_FAULTS, *PICTURE_FAULTS)
-SCORES = ("hidden", "all")
 
 #: Names of the parts of a picture by depth, and by distance from the nearest point (thirds of the scored pixels).
 THIRDS = ("near", "middle", "far")
@@ -198,7 +197,7 @@ def run_board(
     patterns: Sequence[str] = PATTERNS,
     faults: Sequence[str] = FAULTS,
     faulted: Sequence[str] = FAULTED,
-    score: str = "hidden",
+    score: str | None = None,
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
     on_row: Callable[[Row], None] | None = None,
@@ -213,7 +212,8 @@ def run_board(
         patterns: See :func:`leadline.evaluation.patterns.draw`.
         faults: Of :data:`FAULTS`.
         faulted: Patterns on which the faults are tried.
-        score: ``"hidden"`` scores on measured pixels that were not kept, ``"all"`` on all (as the papers do).
+        score: ``"hidden"`` scores on measured pixels that were not kept, ``"all"`` on all; ``None`` is what the published
+            tables of the data set do, ``"hidden"`` for your own.
         seed: Of patterns and faults.
         about: What else decides the numbers (weights, ensemble ...); a folder of other settings is refused.
         on_row: Called after every cell.
@@ -221,8 +221,7 @@ def run_board(
     Returns:
         All rows, old and new.
     """
-    if score not in SCORES:
-        raise InputError(f"score {score!r} is not known; use {' or '.join(SCORES)}")
+    score = scored_where(dataset.name, score)
     for fault in faults:
         if fault not in FAULTS:
             raise InputError(f"{fault!r} is not a fault; use one of {', '.join(FAULTS)}")

@@ -17,6 +17,7 @@ from leadline.depth.alignment import align
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
 from leadline.evaluation import results
+from leadline.evaluation.comparable import MARK, completion_differences
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.metrics import Scores, depth_metrics, mean_scores
 from leadline.evaluation.papers import published_on
@@ -31,6 +32,10 @@ COMPLETION_FORMAT = "leadline-eval-completion/1"
 
 #: The data set's own sparse points, scored on all of its ground truth (KITTI).
 GIVEN = "given"
+#: Where to score: on measured pixels that were not kept, or on all of the ground truth.
+SCORES = ("hidden", "all")
+#: Sets whose published tables score on all of the ground truth, points included.
+SCORED_ON_ALL = ("nyu-completion", "kitti-completion", "omnidc")
 DEFAULT_PATTERNS = ("500", "2%", "half", "16-line", "64-line")
 #: Wrong points are this many times too near or too far.
 OUTLIER_FACTORS = ((0.25, 0.7), (1.5, 4.0))
@@ -89,14 +94,25 @@ def affine(prediction: DepthPrediction, sparse_m: FloatMap) -> FloatMap:
     return fit.apply(prediction.values).astype(np.float32)
 
 
-def _pattern_points(one: Sample, truth_m: FloatMap, pattern: str, seed: int) -> tuple[FloatMap, npt.NDArray[np.bool_]]:
+def scored_where(dataset: str, score: str | None) -> str:
+    """``score``, or what the published tables of the data set do."""
+    if score is None:
+        return "all" if dataset in SCORED_ON_ALL else "hidden"
+    if score not in SCORES:
+        raise InputError(f"score {score!r} is not known; use {' or '.join(SCORES)}")
+    return score
+
+
+def _pattern_points(
+    one: Sample, truth_m: FloatMap, pattern: str, seed: int, score: str
+) -> tuple[FloatMap, npt.NDArray[np.bool_]]:
     """The kept points and where to score."""
     if pattern == GIVEN:
         if one.sparse_m is None:
             raise InputError(f"{one.name} brings no sparse points; use another pattern than '{GIVEN}'")
         return one.sparse_m, truth_m > 0
     sparse = sample(pattern, truth_m, seed, one.intrinsics)
-    return sparse, (truth_m > 0) & (sparse == 0)
+    return sparse, (truth_m > 0) & (sparse == 0) if score == "hidden" else truth_m > 0
 
 
 def methods_for(
@@ -132,11 +148,12 @@ def evaluate_image(
     options: Mapping[str, Any],
     seed: int,
     outliers: float,
+    score: str = "hidden",
 ) -> Iterator[Result]:
     """Every pattern × method on one image; each model predicts once."""
     predictions: dict[str, DepthPrediction | str] = {}
     for pattern in patterns:
-        sparse, hidden = _pattern_points(one, truth_m, pattern, seed)
+        sparse, hidden = _pattern_points(one, truth_m, pattern, seed, score)
         sparse = with_outliers(sparse, outliers, seed) if outliers else sparse
         for name, (model, method) in methods.items():
             result = Result(one.name, pattern, name, int(np.count_nonzero(sparse)), int(hidden.sum()))
@@ -171,6 +188,7 @@ def evaluate_completion(
     outliers: float = 0.0,
     on_result: Callable[[Result], None] | None = None,
     complete_with: Callable[..., DepthPrediction] | None = None,
+    score: str | None = None,
 ) -> dict[str, Any]:
     """Run the protocol on every metric frame and write ``out``/completion.csv and ``out``/completion.json.
 
@@ -184,10 +202,12 @@ def evaluate_completion(
         outliers: Share of the points that are spoiled first.
         on_result: Called after every result.
         complete_with: ``leadline.completion.complete_with``, for models that see the points.
+        score: Of :data:`SCORES`; ``None`` is what the published tables of the data set do, ``"hidden"`` for your own.
 
     Returns:
         The summary: ``means[pattern][method]``, counts, and what went wrong.
     """
+    score = scored_where(dataset.name, score)
     methods = methods_for(models, complete, complete_with)
     done: list[Result] = []
     skipped = []
@@ -201,7 +221,7 @@ def evaluate_completion(
             skipped.append({"name": frame.name, "message": "its ground truth is not in metres"})
             continue
         truth = np.where(scored_region(one, dataset.reader.rules), one.depth_m, 0.0).astype(np.float32)
-        for result in evaluate_image(one, truth, methods, patterns, options or {}, seed, outliers):
+        for result in evaluate_image(one, truth, methods, patterns, options or {}, seed, outliers, score):
             done.append(result)
             if on_result:
                 on_result(result)
@@ -232,6 +252,7 @@ def evaluate_completion(
         "sampling": dict(options or {}),
         "seed": seed,
         "outliers": outliers,
+        "score": score,
         "environment": environment(),
         "means": means,
         "skipped": skipped,
@@ -269,19 +290,14 @@ def completion_tables(summary: Mapping[str, Any]) -> dict[str, Table]:
                     f"{m['milliseconds']:.0f}",
                 ]
             )
-        if summary["dataset"]["name"] == "nyu-completion":
-            rows += [
-                [
-                    f"{p.method} (DepthFM, Table 5{': ' + p.note if p.note else ''})",
-                    "paper",
-                    "–",
-                    f"{p.scores['rmse']:.3f}",
-                    *"–––––",
-                ]
-                for p in published_on("nyu-completion")
-            ]
+        notes = [f"scored on {'all of the ground truth' if summary['score'] == 'all' else 'hidden points'}"]
+        images = max((m["images"] for m in by_method.values()), default=0)
+        for p in published_on(summary["dataset"]["name"]):
+            found = completion_differences(p, summary, pattern, images)
+            rows.append([f"{p.method}{' ' + MARK if found else ''}", "paper", "–", f"{p.scores['rmse']:.3f}", *"–––––"])
+            notes += [f"{MARK} {p.method} ({p.source}): {'; '.join(found)}"] if found else [f"{p.method}: {p.source}"]
         title = f"{pattern} points" if pattern.isdigit() else pattern
         spoiled = f", {100 * summary['outliers']:.0f} % of them wrong" if summary["outliers"] else ""
         header = ["", "images", "RMSE/median ↓", "RMSE [m] ↓", "MAE [m] ↓", "REL ↓", "in 1σ", "in 2σ", "ms*"]
-        tables[f"{summary['dataset']['title']}: {title}{spoiled}"] = Table(header, rows)
+        tables[f"{summary['dataset']['title']}: {title}{spoiled}"] = Table(header, rows, notes)
     return tables

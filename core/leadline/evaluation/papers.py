@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from leadline.evaluation.boundaries import Holes
+
 
 @dataclass(frozen=True)
 class Published:
@@ -16,6 +18,11 @@ class Published:
         scores: Metric name → value in our unit (shares, not percent).
         source: Paper and table.
         note: What to know before comparing.
+        protocols: Those of ours whose fit the paper used; empty where nothing is fitted.
+        images: How many the mean is over, where that is known.
+        holes: How boundary F1 treats pixels without ground truth.
+        pattern: Which points a completion started from, as ``leadline eval completion --pattern`` calls them.
+        unstated: What the paper leaves open, so that no number of ours is made by the same rule for certain.
     """
 
     method: str
@@ -23,6 +30,11 @@ class Published:
     scores: dict[str, float]
     source: str
     note: str = ""
+    protocols: tuple[str, ...] = ()
+    images: int | None = None
+    holes: Holes | None = None
+    pattern: str = ""
+    unstated: tuple[str, ...] = ()
 
 
 _DEPTHFM = "DepthFM (Gui et al., arXiv 2403.13788)"
@@ -30,6 +42,13 @@ _FIFFDEPTH = "FiffDepth (Bai & Huang, arXiv 2412.00671)"
 _DEPTHMASTER = "DepthMaster (Song et al., arXiv 2501.02576)"
 
 _FIVE = ("nyu", "kitti", "eth3d", "scannet", "diode")
+#: Images of the five sets in Marigold's lists, which the three papers use (DepthMaster states the numbers).
+IMAGES = {"nyu": 654, "kitti": 652, "eth3d": 454, "scannet": 800, "diode": 771}
+
+#: Our protocol for a row of DepthFM's Table 2: its own maps are fitted in log depth, the generative ones in depth; the others
+#: came from papers that fit disparity where the model gives it.
+_FITS = {"DepthFM-I": "depthfm", "DepthFM-ID": "depthfm", "Marigold": "marigold", "GeoWizard": "marigold"}
+_FIT_UNSTATED = ("the paper does not say in which space this method was fitted",)
 
 # AbsRel and δ1 (%) on the five sets; "-" is not given.
 _DEPTHFM_TABLE_2 = """
@@ -62,16 +81,22 @@ DepthAnything-v2-L    4.5 97.9   7.4 94.6  13.1 86.5   4.2 97.8  26.2 75.4  97.1
 FiffDepth             4.4 97.8   7.3 93.5   7.1 97.2   4.2 97.9  23.9 78.1  97.1
 """
 
-# Boundary F1 on Sintel, Spring, iBims-1.
+# Boundary F1 on Sintel, Spring, iBims-1; boundary recall on AM-2k, P3M-10k, DIS-5K.
 _FIFFDEPTH_TABLE_2 = """
-Marigold             .068 .032 .149
-GeoWizard            .087 .038 .137
-DepthFM              .064 .030 .145
-DepthAnything-v1     .261 .045 .127
-DepthAnything-v2     .228 .056 .111
-Depth-Pro            .409 .079 .176
-FiffDepth            .423 .086 .189
+Marigold             .068 .032 .149 .064 .101 .049
+GeoWizard            .087 .038 .137 .070 .104 .052
+DepthFM              .064 .030 .145 .058 .97  .039
+DepthAnything-v1     .261 .045 .127 .058 .094 .023
+DepthAnything-v2     .228 .056 .111 .107 .131 .056
+Depth-Pro            .409 .079 .176 .173 .168 .077
+FiffDepth            .423 .086 .189 .176 .179 .091
 """
+
+# Seconds for a picture of 512×512 on a Titan RTX, mean of 100.
+FIFFDEPTH_SECONDS = {
+    "Marigold": 103.0, "Marigold (LCM)": 1.7, "GeoWizard": 19.0, "DepthFM": 0.39, "DepthAnything v2-L": 0.04,
+    "Depth Pro": 0.23, "FiffDepth": 0.09,
+}  # fmt: skip
 
 
 def _lines(table: str) -> Iterator[tuple[str, list[float | None]]]:
@@ -88,7 +113,16 @@ def _two_columns(table: str, source: str, abs_rel_unit: float) -> Iterator[Publi
         for number, dataset in enumerate(_FIVE):
             abs_rel, delta1 = cells[2 * number], cells[2 * number + 1]
             if abs_rel is not None and delta1 is not None:
-                yield Published(method, dataset, {"abs_rel": abs_rel * abs_rel_unit, "delta1": delta1 / 100}, source)
+                fit = _FITS.get(method, "fiffdepth" if method == "FiffDepth" else None)
+                yield Published(
+                    method,
+                    dataset,
+                    {"abs_rel": abs_rel * abs_rel_unit, "delta1": delta1 / 100},
+                    source,
+                    protocols=() if fit is None else ("marigold", "fiffdepth") if fit == "fiffdepth" else (fit,),
+                    images=IMAGES[dataset],
+                    unstated=_FIT_UNSTATED if fit is None else (),
+                )
 
 
 def _published() -> Iterator[Published]:
@@ -100,35 +134,53 @@ def _published() -> Iterator[Published]:
     for method, cells in _lines(_FIFFDEPTH_TABLE_1):
         yield Published(method, "da2k", {"pair_accuracy": (cells[-1] or 0.0) / 100}, f"{_FIFFDEPTH}, Table 1")
     for method, cells in _lines(_FIFFDEPTH_TABLE_2):
-        for dataset, f1 in zip(("sintel", "spring", "ibims"), cells, strict=True):
-            yield Published(method, dataset, {"boundary_f1": f1 or 0.0}, f"{_FIFFDEPTH}, Table 2")
+        f1, recall = cells[:3], cells[3:]
+        for dataset, value in zip(("sintel", "spring", "ibims"), f1, strict=True):
+            protocols = ("fiffdepth",) if method == "FiffDepth" else ()
+            unstated = () if protocols else _FIT_UNSTATED
+            yield Published(
+                method, dataset, {"boundary_f1": value or 0.0}, f"{_FIFFDEPTH}, Table 2",
+                protocols=protocols, holes=Holes.UNMASKED, unstated=unstated,
+            )  # fmt: skip
+        for dataset, value in zip(("am2k", "p3m10k", "dis5k"), recall, strict=True):
+            note = "printed so; the column's other values suggest 0.097" if value == 0.97 else ""
+            yield Published(
+                method, dataset, {"boundary_recall": value or 0.0}, f"{_FIFFDEPTH}, Table 2", note,
+                unstated=("the paper does not say how a relative map became depth where there is none to fit to",),
+            )  # fmt: skip
     for method, precision, recall in (
         ("Depth Anything", 0.2932, 0.2980),
         ("Depth Anything v2", 0.3167, 0.4025),
         ("DepthFM", 0.3354, 0.4931),
     ):
         scores = {"edge_precision": precision, "edge_recall": recall}
-        yield Published(
-            method, "middlebury", scores, f"{_DEPTHFM}, Table 4", "edge threshold and resolution not stated"
-        )
+        unstated = ("the paper states neither edge threshold nor resolution",)
+        yield Published(method, "middlebury", scores, f"{_DEPTHFM}, Table 4", unstated=unstated)
     yield Published(
-        "DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text", "threshold of 'high' not stated"
-    )
+        "DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text",
+        unstated=("the paper does not state above which threshold uncertainty is high",),
+    )  # fmt: skip
     yield Published(
         "DepthMaster",
         "kitti",
         {"abs_rel": 0.082},
         f"{_DEPTHMASTER}, text",
         "from '17.2 % better than Marigold', which has 0.099",
+        ("depthmaster",),
+        IMAGES["kitti"],
     )
-    for method, rmse, note in (
-        ("NLSPN", 0.092, "500 points"),
+    for method, rmse, pattern in (
+        ("NLSPN", 0.092, "500"),
         ("DSN", 0.102, ""),
         ("Struct-MDC", 0.245, ""),
-        ("CompletionFormer", 0.090, "500 points"),
-        ("DepthFM", 0.077, "2 % of the pixels, not 500 points"),
+        ("CompletionFormer", 0.090, "500"),
+        ("DepthFM", 0.077, "2%"),
     ):
-        yield Published(method, "nyu-completion", {"rmse": rmse}, f"{_DEPTHFM}, Table 5", note)
+        unstated = () if pattern else ("the paper does not say how many points this method started from",)
+        yield Published(
+            method, "nyu-completion", {"rmse": rmse}, f"{_DEPTHFM}, Table 5",
+            images=IMAGES["nyu"], pattern=pattern, unstated=unstated,
+        )  # fmt: skip
 
 
 PUBLISHED: tuple[Published, ...] = tuple(_published())
@@ -141,6 +193,6 @@ NFE_DELTA1 = {
 NOISE_DELTA1 = {100: 0.937, 200: 0.944, 400: 0.955, 600: 0.955, 800: 0.954}
 
 
-def published_on(dataset: str) -> list[Published]:
-    """The papers' rows for a data set."""
-    return [row for row in PUBLISHED if row.dataset == dataset]
+def published_on(dataset: str, source: str | None = None) -> list[Published]:
+    """The papers' rows for a data set; with ``source`` only those of one table."""
+    return [row for row in PUBLISHED if row.dataset == dataset and source in (None, row.source)]

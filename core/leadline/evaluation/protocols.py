@@ -72,6 +72,11 @@ class Rules:
     mask_alone: bool = False
 
 
+def described_rules(rules: Rules) -> dict[str, Any]:
+    """Plain values for a summary; no limit is ``None``."""
+    return {name: (value if value != float("inf") else None) for name, value in asdict(rules).items()}
+
+
 _MARIGOLD = "Marigold (Ke et al., CVPR 2024) and its public evaluation configuration"
 
 #: Rules by data set. The five zero-shot sets follow Marigold's public configuration, which DepthFM, DepthMaster and
@@ -124,7 +129,8 @@ class Protocol:
 
     def describe(self) -> dict[str, Any]:
         """For the summary: plain values only."""
-        return {**asdict(self), "space": self.space.value if self.space else "the prediction's own"}
+        space = self.space.value if self.space else "the prediction's own"
+        return {**asdict(self), "space": space, "holes": self.holes.value}
 
 
 PROTOCOLS: dict[str, Protocol] = {

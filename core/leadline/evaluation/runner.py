@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,9 +19,12 @@ from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.evaluation import cases, results
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.protocols import Protocol as EvalProtocol
+from leadline.evaluation.protocols import described_rules
 from leadline.evaluation.results import FAILED, SCORED, UNSCORED, Row
 from leadline.evaluation.scoring import ASSUMED_RANGE_M, score
 
+#: Sets with mattes instead of depth: the runner says in its summary which range of depth it assumed.
+MATTE_SETS = ("mattes", "am2k", "p3m10k", "dis5k")
 #: Models made for images smaller than this keep their own processing size under a paper's protocol.
 FULL_SIZE_PX = 512
 
@@ -212,10 +215,8 @@ def run(
             "left_out": dataset.left_out,
         },
         "protocol": protocol.describe(),
-        "rules": {
-            name: (value if value != float("inf") else None) for name, value in asdict(dataset.reader.rules).items()
-        },
-        "assumed_range_m": list(ASSUMED_RANGE_M) if dataset.name == "mattes" else None,
+        "rules": described_rules(dataset.reader.rules),
+        "assumed_range_m": list(ASSUMED_RANGE_M) if dataset.name in MATTE_SETS else None,
         "environment": environment(),
         "models": models,
     }
@@ -250,6 +251,7 @@ def _run_one(
         "space_differs": protocol.space is not None and protocol.aligned and protocol.space is not model.space,
     }
     identity = {**about, "dataset": dataset.name, "protocol": protocol.describe(), "leadline": _version("leadline")}
+    identity["rules"] = described_rules(dataset.reader.rules)
     del identity["devices"]
     folder.mkdir(parents=True, exist_ok=True)
     table, kept = folder / "images.csv", folder / "cases"

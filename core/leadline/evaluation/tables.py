@@ -12,6 +12,7 @@ import rich.table
 from rich.console import Console
 from rich.text import Text
 
+from leadline.evaluation.comparable import MARK, differences
 from leadline.evaluation.metrics import METRICS
 from leadline.evaluation.papers import published_on
 
@@ -75,13 +76,24 @@ def label(metric: str) -> str:
     return f"{about.label}{f' [{about.unit}]' if about.unit in ('m', '1/km') else ''}{direction}"
 
 
-def summary_table(summaries: Sequence[Mapping[str, Any]], papers: bool = False, names: Sequence[str] = ()) -> Table:
+def summary_table(
+    summaries: Sequence[Mapping[str, Any]],
+    papers: bool = False,
+    names: Sequence[str] = (),
+    source: str | None = None,
+    metrics: Sequence[str] = SHOWN,
+) -> Table:
     """One row per model of each summary; with ``papers``, the published rows of the same data sets below.
+
+    A published row that was made by another rule than any row above it carries :data:`~leadline.evaluation.comparable.MARK`,
+    and a note says which rule.
 
     Args:
         summaries: As :func:`leadline.evaluation.results.read_summary` gives them.
         papers: Add rows from :mod:`leadline.evaluation.papers`.
         names: What to call each summary, put before its models; empty for none.
+        source: Only this paper's table.
+        metrics: Columns, as far as anybody has them.
     """
     lines: list[tuple[str, str, Mapping[str, float], str]] = []
     for number, summary in enumerate(summaries):
@@ -90,22 +102,31 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], papers: bool = False, 
             images = f"{model['scored']}/{model['images']}"
             lines.append((f"{before}{name}", images, model["means"], _seconds(model)))
     sets = list(dict.fromkeys(summary["dataset"]["name"] for summary in summaries))
-    sources = []
-    if papers:
-        for dataset in sets:
-            for row in published_on(dataset):
-                if row.source not in sources:
-                    sources.append(row.source)
-                mark = f" [{sources.index(row.source) + 1}]"
-                lines.append((f"{row.method}{mark}{' *' if row.note else ''}", "paper", row.scores, "–"))
-    columns = [metric for metric in SHOWN if any(metric in scores for _, _, scores, _ in lines)]
+    sources: list[str] = []
+    reasons: dict[str, dict[str, list[str]]] = {}  # source → reason → methods
+    published = [row for dataset in sets for row in published_on(dataset, source)] if papers else []
+    published = [row for row in published if set(row.scores) & set(metrics)]
+    for row in published:
+        if row.source not in sources:
+            sources.append(row.source)
+        of_the_set = [summary for summary in summaries if summary["dataset"]["name"] == row.dataset]
+        found = {reason for s in of_the_set for model in s["models"].values() for reason in differences(row, s, model)}
+        for reason in sorted(found):
+            reasons.setdefault(row.source, {}).setdefault(reason, []).append(row.method)
+        mark = f" [{sources.index(row.source) + 1}]{' *' if row.note else ''}{' ' + MARK if found else ''}"
+        lines.append((f"{row.method}{mark}", "paper", row.scores, "–"))
+    columns = [metric for metric in metrics if any(metric in scores for _, _, scores, _ in lines)]
     rows = [
         [name, images, *(show(c, scores.get(c)) for c in columns), seconds] for name, images, scores, seconds in lines
     ]
     notes = [*_differences(summaries), *_warnings(summaries)]
-    notes += [f"[{i + 1}] {source}" for i, source in enumerate(sources)]
-    if papers:
-        notes += [f"* {row.method}: {row.note}" for dataset in sets for row in published_on(dataset) if row.note]
+    notes += [f"[{i + 1}] {name}" for i, name in enumerate(sources)]
+    notes += [f"* {row.method}: {row.note}" for row in published if row.note]
+    for i, name in enumerate(sources):
+        rows_of = [row.method for row in published if row.source == name]
+        for reason, methods in reasons.get(name, {}).items():
+            who = "" if len(methods) == len(rows_of) else f" ({', '.join(methods)})"
+            notes.append(f"{MARK} [{i + 1}]{who}: {reason}")
     return Table(["", "images", *(label(c) for c in columns), "s/image"], rows, notes)
 
 
@@ -131,6 +152,8 @@ def _differences(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 def _warnings(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = []
     for summary in summaries:
+        if summary["dataset"].get("left_out"):
+            notes.append(f"{summary['dataset']['left_out']} images without ground truth in the data set are left out")
         for name, model in summary["models"].items():
             if model.get("space_differs"):
                 notes.append(
