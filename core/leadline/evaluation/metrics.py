@@ -96,14 +96,17 @@ def depth_metrics(
     """
     if predicted_m.shape != measured_m.shape:
         raise InputError(f"prediction {predicted_m.shape} and ground truth {measured_m.shape} differ in size")
-    flat = (predicted_m.reshape(-1), measured_m.reshape(-1), None if valid is None else valid.reshape(-1))
+    all_p, all_g, all_valid = (
+        predicted_m.reshape(-1),
+        measured_m.reshape(-1),
+        None if valid is None else valid.reshape(-1),
+    )
     sums = np.zeros(11)
     pixels, spread, middle = 0, 0.0, 0.0  # of the log ratios: Σ (x - middle)² over the pixels so far
-    for start in range(0, flat[0].size, BLOCK_PIXELS):
-        predicted, measured, chosen = (None if a is None else a[start : start + BLOCK_PIXELS] for a in flat)
-        assert predicted is not None
-        assert measured is not None
-        mask = valid_pixels(predicted, measured, chosen)
+    for start in range(0, all_p.size, BLOCK_PIXELS):
+        block = slice(start, start + BLOCK_PIXELS)
+        predicted, measured = all_p[block], all_g[block]
+        mask = valid_pixels(predicted, measured, None if all_valid is None else all_valid[block])
         p, g = np.maximum(predicted[mask].astype(np.float64), min_depth_m), measured[mask].astype(np.float64)
         if not p.size:
             continue

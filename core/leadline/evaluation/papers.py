@@ -37,11 +37,11 @@ class Published:
     unstated: tuple[str, ...] = ()
 
 
-_DEPTHFM = "DepthFM (Gui et al., arXiv 2403.13788)"
-_FIFFDEPTH = "FiffDepth (Bai & Huang, arXiv 2412.00671)"
-_DEPTHMASTER = "DepthMaster (Song et al., arXiv 2501.02576)"
+DEPTHFM = "DepthFM (Gui et al., arXiv 2403.13788)"
+FIFFDEPTH = "FiffDepth (Bai & Huang, arXiv 2412.00671)"
+DEPTHMASTER = "DepthMaster (Song et al., arXiv 2501.02576)"
 
-_FIVE = ("nyu", "kitti", "eth3d", "scannet", "diode")
+FIVE = ("nyu", "kitti", "eth3d", "scannet", "diode")
 #: Images of the five sets in Marigold's lists, which the three papers use (DepthMaster states the numbers).
 IMAGES = {"nyu": 654, "kitti": 652, "eth3d": 454, "scannet": 800, "diode": 771}
 
@@ -110,7 +110,7 @@ def _lines(table: str) -> Iterator[tuple[str, list[float | None]]]:
 
 def _two_columns(table: str, source: str, abs_rel_unit: float) -> Iterator[Published]:
     for method, cells in _lines(table):
-        for number, dataset in enumerate(_FIVE):
+        for number, dataset in enumerate(FIVE):
             abs_rel, delta1 = cells[2 * number], cells[2 * number + 1]
             if abs_rel is not None and delta1 is not None:
                 fit = _FITS.get(method, "fiffdepth" if method == "FiffDepth" else None)
@@ -126,26 +126,26 @@ def _two_columns(table: str, source: str, abs_rel_unit: float) -> Iterator[Publi
 
 
 def _published() -> Iterator[Published]:
-    for row in _two_columns(_DEPTHFM_TABLE_2, f"{_DEPTHFM}, Table 2", 1.0):
+    for row in _two_columns(_DEPTHFM_TABLE_2, f"{DEPTHFM}, Table 2", 1.0):
         # These two rows have four pairs for five sets, and the text does not say whose the last pair is.
         if not (row.dataset == "diode" and row.method.startswith("Depth Anything")):
             yield row
-    yield from _two_columns(_FIFFDEPTH_TABLE_1, f"{_FIFFDEPTH}, Table 1", 0.01)
+    yield from _two_columns(_FIFFDEPTH_TABLE_1, f"{FIFFDEPTH}, Table 1", 0.01)
     for method, cells in _lines(_FIFFDEPTH_TABLE_1):
-        yield Published(method, "da2k", {"pair_accuracy": (cells[-1] or 0.0) / 100}, f"{_FIFFDEPTH}, Table 1")
+        yield Published(method, "da2k", {"pair_accuracy": (cells[-1] or 0.0) / 100}, f"{FIFFDEPTH}, Table 1")
     for method, cells in _lines(_FIFFDEPTH_TABLE_2):
-        f1, recall = cells[:3], cells[3:]
-        for dataset, value in zip(("sintel", "spring", "ibims"), f1, strict=True):
+        f1_scores, recalls = cells[:3], cells[3:]
+        for dataset, value in zip(("sintel", "spring", "ibims"), f1_scores, strict=True):
             protocols = ("fiffdepth",) if method == "FiffDepth" else ()
             unstated = () if protocols else _FIT_UNSTATED
             yield Published(
-                method, dataset, {"boundary_f1": value or 0.0}, f"{_FIFFDEPTH}, Table 2",
+                method, dataset, {"boundary_f1": value or 0.0}, f"{FIFFDEPTH}, Table 2",
                 protocols=protocols, holes=Holes.UNMASKED, unstated=unstated,
             )  # fmt: skip
-        for dataset, value in zip(("am2k", "p3m10k", "dis5k"), recall, strict=True):
+        for dataset, value in zip(("am2k", "p3m10k", "dis5k"), recalls, strict=True):
             note = "printed so; the column's other values suggest 0.097" if value == 0.97 else ""
             yield Published(
-                method, dataset, {"boundary_recall": value or 0.0}, f"{_FIFFDEPTH}, Table 2", note,
+                method, dataset, {"boundary_recall": value or 0.0}, f"{FIFFDEPTH}, Table 2", note,
                 unstated=("the paper does not say how a relative map became depth where there is none to fit to",),
             )  # fmt: skip
     for method, precision, recall in (
@@ -155,16 +155,16 @@ def _published() -> Iterator[Published]:
     ):
         scores = {"edge_precision": precision, "edge_recall": recall}
         unstated = ("the paper states neither edge threshold nor resolution",)
-        yield Published(method, "middlebury", scores, f"{_DEPTHFM}, Table 4", unstated=unstated)
+        yield Published(method, "middlebury", scores, f"{DEPTHFM}, Table 4", unstated=unstated)
     yield Published(
-        "DepthFM", "middlebury", {"error_ratio": 3.21}, f"{_DEPTHFM}, text",
+        "DepthFM", "middlebury", {"error_ratio": 3.21}, f"{DEPTHFM}, text",
         unstated=("the paper does not state above which threshold uncertainty is high",),
     )  # fmt: skip
     yield Published(
         "DepthMaster",
         "kitti",
         {"abs_rel": 0.082},
-        f"{_DEPTHMASTER}, text",
+        f"{DEPTHMASTER}, text",
         "from '17.2 % better than Marigold', which has 0.099",
         ("depthmaster",),
         IMAGES["kitti"],
@@ -178,7 +178,7 @@ def _published() -> Iterator[Published]:
     ):
         unstated = () if pattern else ("the paper does not say how many points this method started from",)
         yield Published(
-            method, "nyu-completion", {"rmse": rmse}, f"{_DEPTHFM}, Table 5",
+            method, "nyu-completion", {"rmse": rmse}, f"{DEPTHFM}, Table 5",
             images=IMAGES["nyu"], pattern=pattern, unstated=unstated,
         )  # fmt: skip
 

@@ -102,11 +102,12 @@ def _score_depth(
     fit = None
     if protocol.aligned:
         space = protocol.space or prediction.space
-        columns = fit_columns(*depth_m.shape[::-1], rules.fit_max_side if protocol.downscale_fit else None)
+        height, width = depth_m.shape
+        columns = fit_columns(width, height, rules.fit_max_side if protocol.downscale_fit else None)
         fitted_on = valid & (prediction.values > 0) if protocol.fits_positive else valid
         fit = align(prediction.values, depth_m, space, fitted_on, protocol.robust, columns)
         predicted = np.empty(depth_m.shape)
-        for rows in row_blocks(*depth_m.shape):
+        for rows in row_blocks(height, width):
             predicted[rows] = fit.apply(prediction.values[rows], rules.min_depth_m, cap)
         sigma = None
         if prediction.uncertainty is not None:
