@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 from launch import LaunchContext
@@ -40,14 +41,19 @@ def common_arguments(params: str, image: str = "image") -> list[DeclareLaunchArg
     )
 
 
-def points_arguments(points: str = "points") -> list[DeclareLaunchArgument]:
+def points_arguments(points: str = "points", sparse_depth: str = "sparse_depth") -> list[DeclareLaunchArgument]:
     """Arguments of the launch files that read measured depth."""
     return _declared(
         {
             "points": (points, "Topic of the point clouds."),
-            "sparse_depth": ("sparse_depth", "Topic of sparse depth images."),
+            "sparse_depth": (sparse_depth, "Topic of sparse depth images."),
         }
     )
+
+
+def cameras_arguments() -> list[DeclareLaunchArgument]:
+    """Arguments of the launch file for several cameras."""
+    return _declared({"cameras": ("front,left,rear,right", "Names of the cameras, with commas between.")})
 
 
 def depth_node(context: LaunchContext) -> list[Any]:
@@ -61,8 +67,11 @@ def depth_node(context: LaunchContext) -> list[Any]:
     parameters |= {name: value[name] for name in ("model", "device") if value[name]}
     if value["camera_height_m"]:
         parameters["camera_height_m"] = float(value["camera_height_m"])
-    topics = ("image", "camera_info", "points", "sparse_depth")
-    remappings = [(name, value[name]) for name in topics if value.get(name) not in (None, "", name)]
+    cameras = [name.strip() for name in value.get("cameras", "").split(",") if name.strip()]
+    if cameras:
+        parameters["cameras"] = cameras
+    of_cameras = [_remappings(value, ("image", "camera_info", "sparse_depth"), camera) for camera in cameras or [""]]
+    remappings = [*chain.from_iterable(of_cameras), *_remappings(value, ("points",))]
     return [
         Node(
             package="leadline",
@@ -77,6 +86,13 @@ def depth_node(context: LaunchContext) -> list[Any]:
             emulate_tty=True,
         )
     ]
+
+
+def _remappings(value: dict[str, str], topics: tuple[str, ...], camera: str = "") -> list[tuple[str, str]]:
+    """What is read from where the arguments say; `{camera}` in them is the camera's name, below which its topics stand."""
+    names = {topic: f"{camera}/{topic}" if camera else topic for topic in topics}
+    targets = {topic: value.get(topic, "").replace("{camera}", camera) for topic in topics}
+    return [(names[topic], targets[topic]) for topic in topics if targets[topic] not in ("", topic, names[topic])]
 
 
 def truth(name: str, text: str) -> bool:

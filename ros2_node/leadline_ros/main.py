@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
 
     threads.prepare()
-    keep_large_blocks()
+    keep_large_blocks(arenas=1)  # the frames of several cameras are worked on side by side
     use_large_image_profile()
     end_now(_run(stop, None if arguments is None else list(arguments)))
 

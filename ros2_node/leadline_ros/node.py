@@ -14,15 +14,16 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from leadline.errors import InputError, LeadlineError, first_line
+from leadline.sensors.transforms import TransformTree
 from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.settings import MODEL_FIELDS, StreamSettings
 from leadline.streaming.worker import StreamWorker
 from leadline_ros.diagnostics import DiagnosticsReporter, Statuses
 from leadline_ros.engine import Engine
-from leadline_ros.inputs import ImageJob, Inputs
-from leadline_ros.outputs import Outputs
-from leadline_ros.parameters import NodeSettings, changes_from, declare
+from leadline_ros.inputs import ImageJob, RobotInputs
+from leadline_ros.parameters import NodeSettings, changes_from, declare, declare_own, own_changes_from
 from leadline_ros.situation import Situation
+from leadline_ros.stream import CameraStream
 
 RCLError = rclpy_implementation.RCLError
 
@@ -30,7 +31,7 @@ _HOUSEKEEPING_PERIOD_S = 0.2
 
 
 class DepthNode(LifecycleNode):
-    """Image topics in; metric or relative depth, uncertainty, points and previews out.
+    """Image topics of one or more cameras in; metric or relative depth, uncertainty, points and previews out.
 
     unconfigured → configure loads the model and warms it up → inactive → activate reads and publishes → active.
 
@@ -47,10 +48,22 @@ class DepthNode(LifecycleNode):
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
             stop=stop or threading.Event(),
         )
-        self.inputs = Inputs(
-            self, self._offer, self.situation.note_problem, self._forget_time, on_more=self._look_again
-        )
-        self.outputs: Outputs | None = None
+        transforms = TransformTree()
+        self.cameras = {
+            name: CameraStream(
+                self,
+                name,
+                self.situation,
+                transforms,
+                declare_own(self, name) if name else {},
+                on_image=self._offer,
+                on_more=self._look_again,
+            )
+            for name in self.situation.node.camera_names
+        }
+        for camera in self.cameras.values():
+            camera.settings()  # complains now about what does not fit together
+        self.robot = RobotInputs(self, [one.surroundings for one in self.cameras.values()], self._look_again)
         self.engine: Engine | None = None
         self.worker: StreamWorker[ImageJob, DepthPipeline] | None = None
         self._autostart_pending = False
@@ -123,11 +136,10 @@ class DepthNode(LifecycleNode):
             LeadlineError: cv_bridge is asked for and cannot be used.
         """
         self.engine = Engine(
-            self.situation,
-            self.inputs.surroundings,
-            outputs=lambda: self.outputs,
-            is_stopping=lambda: self.worker is None or self.worker.stopping,
+            self.situation, self.cameras, is_stopping=lambda: self.worker is None or self.worker.stopping
         )
+        for camera in self.cameras.values():
+            camera.inputs.look_for_calibration()  # comes while the model is loaded, which is then warmed up at that size
         self.worker = StreamWorker(self.engine.process, self._frame_failed, self._load_failed, lacks=self._lacks)
         self.situation.load_error = ""
         self.worker.min_period_s = _period(self.situation.node)
@@ -158,7 +170,9 @@ class DepthNode(LifecycleNode):
         if self.worker is None or self.worker.model is None or self.situation.stop.is_set():
             self._release()
             return TransitionCallbackReturn.FAILURE
-        self.outputs = Outputs(self)
+        for camera in self.cameras.values():
+            camera.inputs.close()  # the calibration was enough until now
+            camera.advertise()
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -166,8 +180,9 @@ class DepthNode(LifecycleNode):
         result = super().on_activate(state)
         self.situation.active = True
         self._follow_demand()
-        topic = self.inputs.image_topic(self.situation.node.image_transport)
-        self.get_logger().info(f"active: {self.situation.stream.model} on {topic}")
+        transport = self.situation.node.image_transport
+        topics = ", ".join(camera.inputs.image_topic(transport) for camera in self.cameras.values())
+        self.get_logger().info(f"active: {self.situation.stream.model} on {topics}")
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -195,7 +210,9 @@ class DepthNode(LifecycleNode):
 
     def _stop_reading(self) -> None:
         self.situation.active = False
-        self.inputs.close()
+        for camera in self.cameras.values():
+            camera.inputs.close()
+        self.robot.close()
         if self.worker is not None:
             self.worker.clear()
 
@@ -203,9 +220,11 @@ class DepthNode(LifecycleNode):
         """Drop worker, model and publishers; False if the model would not let go in time."""
         patience_s = 0.3 if self.situation.stop.is_set() else 10.0
         ended = self.worker is None or self.worker.stop(patience_s)
-        if self.outputs is not None:
-            self.outputs.destroy()
-        self.worker = self.engine = self.outputs = None
+        for camera in self.cameras.values():
+            camera.withdraw()
+        if self.engine is not None:
+            self.engine.close()
+        self.worker = self.engine = None
         return ended
 
     def close(self) -> bool:
@@ -216,12 +235,14 @@ class DepthNode(LifecycleNode):
     # Frames
 
     def _offer(self, job: ImageJob) -> None:
-        if self.situation.active and self.worker is not None and self.outputs is not None and self.outputs.any_wanted():
-            self.worker.put(job, self.situation.stream.max_wait_s)
+        camera = self.cameras[job.camera]
+        if self.situation.active and self.worker is not None and camera.any_wanted():
+            self.worker.put(job, camera.settings().max_wait_s, camera.name)
 
     def _lacks(self, job: ImageJob) -> str:
         """What of an image's time is still to come."""
-        return self.inputs.surroundings.awaits(job.message.header, self.situation.stream)
+        camera = self.cameras[job.camera]
+        return camera.surroundings.awaits(job.message.header, camera.settings())
 
     def _look_again(self) -> None:
         if self.worker is not None:
@@ -229,21 +250,29 @@ class DepthNode(LifecycleNode):
 
     def _follow_demand(self) -> None:
         """Subscribe while somebody listens, unsubscribe when nobody does."""
-        if not self.situation.active or self.outputs is None:
+        if not self.situation.active:
             return
-        wanted = not self.situation.node.lazy or self.outputs.any_wanted()
-        if wanted and not self.inputs.is_open:
-            self._open_inputs()
-        elif not wanted and self.inputs.is_open:
-            self.inputs.close()
+        for camera in self.cameras.values():
+            wanted = not self.situation.node.lazy or camera.any_wanted()
+            if wanted and not camera.inputs.is_open:
+                camera.inputs.open(self.situation.node.image_transport)
+            elif not wanted and camera.inputs.is_open:
+                camera.inputs.close()
+                if self.worker is not None:
+                    self.worker.clear(camera.name)
+        reading = any(camera.inputs.is_open for camera in self.cameras.values())
+        if reading and not self.robot.is_open:
+            self.robot.open(self._uses_imu())
+        elif not reading:
+            self.robot.close()
 
-    def _open_inputs(self) -> None:
-        self.inputs.open(self.situation.node.image_transport, self.situation.stream.use_imu)
+    def _uses_imu(self) -> bool:
+        return any(camera.settings().use_imu for camera in self.cameras.values())
 
-    def _frame_failed(self, error: Exception) -> None:
-        if self.engine is not None:
-            self.engine.note_failure(error)
-        self.situation.note_problem("frame", error)
+    def _frame_failed(self, job: ImageJob, error: Exception) -> None:
+        camera = self.cameras[job.camera]
+        camera.tally.note_failure(error)
+        camera.note_problem("frame", error)
 
     def _load_failed(self, error: Exception) -> None:
         self.situation.load_error = first_line(error)
@@ -252,19 +281,14 @@ class DepthNode(LifecycleNode):
         self.get_logger().error(f"cannot load {self.situation.stream.model!r}: {self.situation.load_error} ({what})")
         self._restore_model_parameters = kept
 
-    def _forget_time(self) -> None:
-        """Image time jumped: what was remembered belongs to another time."""
-        self.inputs.surroundings.forget_time()
-        if self.engine is not None:
-            self.engine.request_reset()
-
     # Services and parameters
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.engine is None:
             response.success, response.message = False, "nothing to reset: the node is not configured"
             return response
-        self._forget_time()
+        for camera in self.cameras.values():
+            camera.forget_time()
         response.success, response.message = True, "temporal state is forgotten"
         return response
 
@@ -274,6 +298,9 @@ class DepthNode(LifecycleNode):
             changes = changes_from(parameters)
             stream = self.situation.stream.changed(changes)
             node = self.situation.node.changed(changes)
+            own = self._own(parameters)
+            for settings in own.values():
+                stream.changed(settings)
             model = self.worker.model if self.worker is not None else None
             same_model = all(getattr(stream, name) == getattr(self.situation.stream, name) for name in MODEL_FIELDS)
             if model is not None and same_model and stream.steps > 1 and not model.estimator.stochastic:
@@ -281,17 +308,27 @@ class DepthNode(LifecycleNode):
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if not self._has_post_callback:
-            self._apply(stream, node)
+            self._apply(stream, node, own)
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, parameters: Sequence[Parameter]) -> None:
         changes = changes_from(parameters)
-        if changes:
-            self._apply(self.situation.stream.changed(changes), self.situation.node.changed(changes))
+        stream, node = self.situation.stream.changed(changes), self.situation.node.changed(changes)
+        self._apply(stream, node, self._own(parameters))
 
-    def _apply(self, stream: StreamSettings, node: NodeSettings) -> None:
+    def _own(self, parameters: Sequence[Parameter]) -> dict[str, dict[str, Any]]:
+        """What each camera has for itself once these parameters are set."""
+        return {
+            name: {k: v for k, v in (camera.own | own_changes_from(parameters, name)).items() if v is not None}
+            for name, camera in self.cameras.items()
+            if name
+        }
+
+    def _apply(self, stream: StreamSettings, node: NodeSettings, own: dict[str, dict[str, Any]]) -> None:
         old_stream, self.situation.stream = self.situation.stream, stream
         old_node, self.situation.node = self.situation.node, node
+        for name, settings in own.items():
+            self.cameras[name].own = settings
         model_changed = any(getattr(stream, name) != getattr(old_stream, name) for name in MODEL_FIELDS)
         if self.worker is not None and self.engine is not None:
             self.worker.min_period_s = _period(node)
@@ -299,9 +336,12 @@ class DepthNode(LifecycleNode):
                 self.worker.load(self.engine.loader(stream))
         elif model_changed and node.auto_activate and self.situation.load_error:
             self.autostart()
-        other_topics = node.image_transport != old_node.image_transport or stream.use_imu != old_stream.use_imu
-        if self.inputs.is_open and other_topics:
-            self._open_inputs()
+        if node.image_transport != old_node.image_transport:
+            for camera in self.cameras.values():
+                if camera.inputs.is_open:
+                    camera.inputs.open(node.image_transport)
+        if self.robot.is_open and self.robot.reads_imu != self._uses_imu():
+            self.robot.open(self._uses_imu())
 
     def _housekeeping(self) -> None:
         self._follow_demand()

@@ -50,13 +50,18 @@ class Published:
 
 
 class Outputs:
-    """The publishers of a configured node.
+    """The publishers of one camera of a configured node.
 
     Reliable by default, so that RViz and best-effort readers both match; `qos_overrides` parameters change it.
+
+    Args:
+        node: Owner.
+        camera: Name, which the topics stand below; empty for a node with one camera.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, camera: str = "") -> None:
         self._node = node
+        self._below = f"{camera}/" if camera else ""
         self._rays = RayCache()
         self._publishers = {
             name: node.create_lifecycle_publisher(
@@ -70,6 +75,7 @@ class Outputs:
 
     def _topic(self, topic: str) -> str:
         """Compressed forms follow a remapped base topic, as image_transport does it."""
+        topic = self._below + topic
         base, _, transport = topic.rpartition("/")
         return f"{self._node.resolve_topic_name(base)}/{transport}" if transport.startswith("compressed") else topic
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any
@@ -12,13 +13,20 @@ from rclpy.parameter import Parameter
 
 from leadline.errors import InputError
 from leadline.streaming.ros.clouds import CloudFilter
-from leadline.streaming.settings import StreamSettings, check_options, option
+from leadline.streaming.settings import COMMON_FIELDS, StreamSettings, check_options, option
+
+_CAMERA_NAME = "[A-Za-z][A-Za-z0-9_]*"
 
 
 @dataclass(frozen=True)
 class NodeSettings:
     """What only a live node has; :class:`StreamSettings` holds the rest."""
 
+    cameras: tuple[str, ...] = option(
+        ("",),
+        "Names of cameras that share the node's model, and whose topics stand below them; empty: one camera.",
+        read_only=True,
+    )
     auto_activate: bool = option(
         True, "Configure and activate at start; False: wait for a lifecycle manager.", read_only=True
     )
@@ -54,6 +62,14 @@ class NodeSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        for name in self.cameras:
+            if not re.fullmatch(_CAMERA_NAME, name) or self.cameras.count(name) > 1:
+                raise InputError(f"cameras has {name!r}; each needs a name of its own of letters, digits and _")
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Of all cameras; one empty name where there is but one."""
+        return self.cameras or ("",)
 
     @property
     def cloud_filter(self) -> CloudFilter:
@@ -82,6 +98,32 @@ def declare(node: Node, table: type[StreamSettings] | type[NodeSettings]) -> dic
     return {one.name: _coerced(one, _declare(node, one)) for one in fields(table)}
 
 
+def declare_own(node: Node, camera: str) -> dict[str, Any]:
+    """Declare the parameters that a camera may have for itself, `CAMERA.NAME`; the values given, which may be none.
+
+    Raises:
+        InputError: A given value has the wrong type.
+    """
+    given = {one.name: _declare(node, one, f"{camera}.") for one in _own_fields()}
+    return {one.name: _coerced(one, given[one.name]) for one in _own_fields() if given[one.name] is not None}
+
+
+def own_changes_from(parameters: Iterable[Parameter], camera: str) -> dict[str, Any]:
+    """As :func:`changes_from` for the parameters of one camera; None where it is to have none of its own any more."""
+    known = {f"{camera}.{one.name}": one for one in _own_fields()}
+    return {
+        known[parameter.name].name: None
+        if parameter.value is None
+        else _coerced(known[parameter.name], parameter.value)
+        for parameter in parameters
+        if parameter.name in known
+    }
+
+
+def _own_fields() -> list[Field[Any]]:
+    return [one for one in fields(StreamSettings) if one.name not in COMMON_FIELDS]
+
+
 def changes_from(parameters: Iterable[Parameter]) -> dict[str, Any]:
     """Parameters that are ours, by name, with whole numbers turned into floats where floats are meant.
 
@@ -96,12 +138,15 @@ def changes_from(parameters: Iterable[Parameter]) -> dict[str, Any]:
     }
 
 
-def _declare(node: Node, one: Field[Any]) -> Any:
+def _declare(node: Node, one: Field[Any], prefix: str = "") -> Any:
+    """The value given; with a prefix None by default, for then the parameter without it counts."""
     meta = one.metadata
     default = _default_of(one)
     # Dynamic typing, so that `-p max_depth_m:=12` means 12.0 instead of ending the node.
     descriptor = ParameterDescriptor(
-        description=meta["description"], read_only=meta["read_only"], dynamic_typing=isinstance(default, float | tuple)
+        description=meta["description"],
+        read_only=meta["read_only"],
+        dynamic_typing=bool(prefix) or isinstance(default, float | tuple),
     )
     if meta["choices"]:
         descriptor.additional_constraints = "one of: " + ", ".join(meta["choices"])
@@ -112,8 +157,8 @@ def _declare(node: Node, one: Field[Any]) -> Any:
     elif meta["low"] is not None:
         descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]), step=1)]
     value = list(default) or [0.0] if isinstance(default, tuple) else default
-    node.declare_parameter(one.name, value, descriptor)
-    return node.get_parameter(one.name).value
+    node.declare_parameter(prefix + one.name, None if prefix else value, descriptor)
+    return node.get_parameter(prefix + one.name).value
 
 
 def _default_of(one: Field[Any]) -> Any:
@@ -127,9 +172,13 @@ def _coerced(one: Field[Any], value: Any) -> Any:
         return float(value)
     if isinstance(default, tuple):
         listed = None if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-        if listed is not None and all(isinstance(entry, int | float) for entry in listed):
+        if default and listed is not None and all(isinstance(entry, str) for entry in listed):
+            return tuple(entry for entry in listed if entry)
+        if not default and listed is not None and all(isinstance(entry, int | float) for entry in listed):
             return () if listed == [0.0] else tuple(float(entry) for entry in listed)
     elif type(value) is type(default):
         return value
-    wanted = "a list of numbers" if isinstance(default, tuple) else f"of type {type(default).__name__}"
+    wanted = f"of type {type(default).__name__}"
+    if isinstance(default, tuple):
+        wanted = "a list of names" if default else "a list of numbers"
     raise InputError(f"{one.name} is {value!r}; it must be {wanted}")

@@ -78,6 +78,18 @@ def test_the_demo_hears_what_its_source_says() -> None:
     assert dict(node.remappings) == {"image": "/camera/image_raw", "points": "/lidar/points"}
 
 
+def test_several_cameras_are_one_node() -> None:
+    (node,) = nodes(
+        "depth_cameras.launch.py", cameras="front, rear", points="/lidar/points", camera_info="/{camera}/calibration"
+    )
+    assert node.parameters[1]["cameras"] == ["front", "rear"]
+    assert dict(node.remappings) == {
+        "points": "/lidar/points",
+        "front/image": "/front/image_raw", "front/camera_info": "/front/calibration",
+        "rear/image": "/rear/image_raw", "rear/camera_info": "/rear/calibration",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "meant"), [("True", True), ("1", True), ("yes", True), ("False", False), ("0", False)]
 )

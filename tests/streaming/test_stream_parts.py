@@ -7,12 +7,15 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation, Slerp
 
 from leadline.errors import CheckpointError, InputError
 from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrinsics
-from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, StampedBuffer, WaitingFrames
+from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, StampedBuffer
+from leadline.streaming.lanes import Lanes
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.waiting import WaitingFrames
 from leadline.streaming.worker import StreamWorker
 
 SECOND = 1_000_000_000
@@ -137,13 +140,13 @@ def test_the_newest_frame_is_taken_and_the_rest_are_counted() -> None:
     frames: WaitingFrames[int] = WaitingFrames()
     for number in range(5):
         frames.put(number)
-    assert (frames.take(0.0), frames.dropped) == (4, 4)
-    assert frames.take(0.0) is None
+    assert (frames.take(0.0), frames.dropped) == ([4], 4)
+    assert frames.take(0.0) == []
     for number in range(3):
         frames.put(number)
-    assert [frames.take(0.0, in_order=True) for _ in range(4)] == [0, 1, 2, None]
+    assert [frames.take(0.0, in_order=True) for _ in range(4)] == [[0], [1], [2], []]
     threading.Timer(0.05, frames.close).start()
-    assert frames.take(30.0) is None
+    assert frames.take(30.0) == []
 
 
 def test_a_frame_waits_for_what_it_lacks_but_not_for_ever_and_holds_up_no_newer_one() -> None:
@@ -152,18 +155,60 @@ def test_a_frame_waits_for_what_it_lacks_but_not_for_ever_and_holds_up_no_newer_
     for number in (1, 2, 3):
         frames.put(number, patience_s=0.3)
     started = time.monotonic()
-    assert frames.take(0.02) is None
+    assert frames.take(0.02) == []
     lacking.discard(2)
-    assert (frames.take(1.0), frames.dropped) == (2, 1)  # the newest that lacks nothing; 1 had to go
-    assert frames.take(2.0) == 3
+    assert (frames.take(1.0), frames.dropped) == ([2], 1)  # the newest that lacks nothing; 1 had to go
+    assert frames.take(2.0) == [3]
     assert 0.2 < time.monotonic() - started < 1.5
     lacking.add(4)
     frames.put(4, patience_s=5.0)
     threading.Timer(0.05, lambda: (lacking.discard(4), frames.look_again())).start()
-    assert frames.take(5.0) == 4
+    assert frames.take(5.0) == [4]
     for number in range(30):
         frames.put(number)
     assert len(frames) <= 24
+
+
+def test_every_stream_gives_its_newest_frame_and_none_waits_for_another() -> None:
+    lacking = {"left 2"}
+    frames: WaitingFrames[str] = WaitingFrames(lambda frame: frame in lacking)
+    for number in range(3):
+        for name in ("front", "left", "rear"):
+            frames.put(f"{name} {number}", patience_s=30.0, stream=name)
+    assert sorted(frames.take(0.0)) == ["front 2", "left 1", "rear 2"]
+    assert frames.dropped == 5
+    frames.put("front 3", stream="front")
+    assert frames.take(0.0) == ["front 3"]  # one camera alone is answered, too
+    frames.put("front 4", stream="front")
+    frames.clear("left")
+    lacking.clear()
+    assert frames.take(0.0) == ["front 4"]
+
+
+def test_lanes_keep_the_order_share_the_cores_and_raise_when_all_are_done() -> None:
+    lanes, done = Lanes(4), []
+    started = threading.Barrier(2, timeout=20.0)
+
+    def work(number: int) -> int:
+        if number < 2:
+            started.wait()  # two are under way at once
+        if number == 2:
+            raise ValueError("two")
+        done.append(number)
+        return 10 * number
+
+    torch_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert lanes.map(work, [0, 1, 3]) == [0, 10, 30]
+        with pytest.raises(ValueError, match="two"):
+            lanes.map(work, [2, 4, 5])
+        assert sorted(done) == [0, 1, 3, 4, 5]
+        assert lanes.map(lambda _: torch.get_num_threads(), [0, 1]) == [1, 1]
+        assert lanes.map(lambda _: torch.get_num_threads(), [0]) == [2]  # alone: in this thread, with all cores
+    finally:
+        lanes.close()
+        torch.set_num_threads(torch_threads)
 
 
 def test_whether_a_nearer_sweep_is_to_come_is_told_by_the_rhythm() -> None:
@@ -254,13 +299,17 @@ def test_worker_drops_old_frames_keeps_the_old_model_and_reloads_a_broken_one() 
     load_failures: list[Exception] = []
     gate = threading.Event()
 
-    def process(model: str, frame: int) -> None:
+    def process(model: str, frames: list[int]) -> list:
+        (frame,) = frames
         gate.wait(5.0)
         if frame < 0:
             raise RuntimeError("the device is gone")
         seen.append((model, frame))
+        return []
 
-    worker: StreamWorker[str, int] = StreamWorker(process, failures.append, load_failures.append)
+    worker: StreamWorker[str, int] = StreamWorker(
+        process, lambda _, error: failures.append(error), load_failures.append
+    )
     worker.start()
     worker.load(lambda: "first")
     assert worker.wait_loaded(5.0)

@@ -1,106 +1,17 @@
-"""Waiting frames, stamped buffers, rates and losses: the small machinery of a stream."""
+"""Stamped buffers, rates and losses: the small machinery of a stream."""
 
 from __future__ import annotations
 
 import threading
 from bisect import insort
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T")
-
-
-@dataclass
-class _Waiting(Generic[T]):
-    item: T
-    until_s: float
-
-
-class WaitingFrames(Generic[T]):
-    """A few frames between two threads. Each may wait a while for what belongs to it; a newer one never waits for an older.
-
-    ``put`` never blocks. ``dropped`` counts frames that had to go.
-
-    Args:
-        lacks: Whether a frame still lacks something that is to come; asked again whenever :meth:`look_again` is called.
-        capacity: Frames kept at most; the oldest goes.
-    """
-
-    def __init__(self, lacks: Callable[[T], Any] = lambda _: False, capacity: int = 24) -> None:
-        self._lacks = lacks
-        self._condition = threading.Condition()
-        self._waiting: deque[_Waiting[T]] = deque()
-        self._capacity = capacity
-        self._closed = False
-        self.dropped = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def put(self, item: T, patience_s: float = 0.0) -> None:
-        """Offer a frame that may wait for so long at most."""
-        with self._condition:
-            self._waiting.append(_Waiting(item, monotonic() + patience_s))
-            if len(self._waiting) > self._capacity:
-                self._waiting.popleft()
-                self.dropped += 1
-            self._condition.notify()
-
-    def look_again(self) -> None:
-        """Something has come that a frame may have waited for."""
-        with self._condition:
-            self._condition.notify()
-
-    def take(self, timeout_s: float, in_order: bool = False) -> T | None:
-        """The next frame to work on, as soon as there is one; None when closed or after ``timeout_s``.
-
-        Args:
-            timeout_s: Longest time to wait.
-            in_order: The taker keeps up with the frames: give them one by one. Else the newest that lacks nothing, or has
-                waited long enough; those before it are dropped.
-        """
-        end_s = monotonic() + timeout_s
-        with self._condition:
-            while not self._closed:
-                now_s = monotonic()
-                chosen = self._choose(now_s, in_order)
-                if chosen is not None:
-                    for _ in range(chosen):
-                        self._waiting.popleft()
-                        self.dropped += 1
-                    return self._waiting.popleft().item
-                next_s = min((one.until_s for one in self._waiting), default=end_s)
-                if now_s >= end_s:
-                    return None
-                self._condition.wait(max(1e-3, min(next_s, end_s) - now_s))
-            return None
-
-    def _choose(self, now_s: float, in_order: bool) -> int | None:
-        candidates = range(len(self._waiting)) if in_order else reversed(range(len(self._waiting)))
-        for index in candidates:
-            one = self._waiting[index]
-            if now_s >= one.until_s or not self._lacks(one.item):
-                return index
-            if in_order:
-                return None
-        return None
-
-    def clear(self) -> None:
-        """Forget the waiting frames without counting them as dropped."""
-        with self._condition:
-            self._waiting.clear()
-
-    def close(self) -> None:
-        """Wake every taker for the last time."""
-        with self._condition:
-            self._closed = True
-            self._condition.notify_all()
 
 
 class StampedBuffer(Generic[T]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,22 @@ from leadline.depth.prediction import DepthPrediction, Validity
 from leadline.streaming.frames import NOT_SHOWN, Frame, StreamResult
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
-from leadline.types import BoolMap, FloatMap
+from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
     from leadline.inference.estimator import DepthEstimator
+    from leadline.streaming.evidence import ScaleSource
 
 OnProgress = Callable[[str, float], None]
 
 
 class DepthPipeline:
-    """A loaded model with the memory of one stream."""
+    """A loaded model with the memory of the streams that share it."""
 
     def __init__(self, estimator: DepthEstimator, settings: StreamSettings) -> None:
-        from leadline.streaming.evidence import ScaleSource  # noqa: PLC0415  (torch)
-
         self.estimator = estimator
         self.settings = settings  # those it was loaded with
-        self._scale = ScaleSource(estimator.devices[0])
+        self._scales: dict[str, ScaleSource] = {}
 
     @classmethod
     def load(cls, settings: StreamSettings) -> DepthPipeline:
@@ -50,23 +49,52 @@ class DepthPipeline:
         )
         return cls(estimator, settings)
 
-    def warm_up(self, settings: StreamSettings) -> None:
-        """Run on grey, so that the first real frame is not the slow one; compiled as often as CUDA graphs need."""
-        grey = np.full((480, 640, 3), 128, np.uint8)
-        for _ in range(1 if settings.compile == "off" else 3):
-            self.estimator.predict(grey, **_predict_options(settings))
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the network runs on the cores that everything else runs on, too."""
+        return self.estimator.devices[0].type == "cpu"
 
-    def process(self, frame: Frame, settings: StreamSettings, on_progress: OnProgress | None = None) -> StreamResult:
-        """Depth of one frame.
+    def warm_up(self, settings: StreamSettings, sizes: Sequence[tuple[int, int]] = ()) -> None:
+        """Run on nothing, so that the first real frame is not the slow one; compiled as often as CUDA graphs need.
+
+        Args:
+            settings: Of the frames to come.
+            sizes: (width, height) of each camera's images; one of 640×480 if none is known.
+        """
+        images = [np.zeros((height, width, 3), np.uint8) for width, height in sizes or [(640, 480)]]
+        if self.on_cpu:  # where batches are not used, and only the shape matters
+            batches = [[image] for image in {image.shape: image for image in images}.values()]
+        else:
+            batches = [images[:count] for count in range(1, len(images) + 1)]
+        for batch in batches:
+            for _ in range(1 if settings.compile == "off" else 3):
+                self.predict(batch, settings)
+
+    def predict(
+        self, images: Sequence[RgbImage], settings: StreamSettings, on_progress: OnProgress | None = None
+    ) -> list[DepthPrediction]:
+        """The model's maps of images, in one batch.
 
         Raises:
-            InputError: The image or the settings cannot be used.
+            InputError: An image or the settings cannot be used.
             Cancelled: ``on_progress`` asked for it.
         """
-        started = monotonic()
-        raw = self.estimator.predict(frame.rgb, **_predict_options(settings), on_progress=on_progress)
+        return self.estimator.predict(list(images), **_predict_options(settings), on_progress=on_progress)
+
+    def finish(
+        self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, stream: str = "", model_s: float = 0.0
+    ) -> StreamResult:
+        """Depth of one frame from the model's map of it.
+
+        Args:
+            frame: In the order of time within its stream.
+            raw: What :meth:`predict` gave for its image.
+            settings: Of this stream.
+            stream: Whose memory to use. Streams may be finished side by side, but not the frames of one.
+            model_s: What the prediction took, for the result.
+        """
         predicted = monotonic()
-        metric = self._scale.metric(frame, raw, settings)
+        metric = self._scale(stream).metric(frame, raw, settings)
         ended = monotonic()
         depth_m = sigma_m = validity = None
         if metric.prediction is not None:
@@ -81,13 +109,32 @@ class DepthPipeline:
             reason=metric.reason,
             warnings=metric.warnings,
             camera=frame.camera,
-            model_s=predicted - started,
+            model_s=model_s,
             completion_s=ended - predicted,
         )
 
-    def reset(self) -> None:
-        """Forget what was learnt from earlier frames."""
-        self._scale.reset()
+    def process(self, frame: Frame, settings: StreamSettings, on_progress: OnProgress | None = None) -> StreamResult:
+        """Depth of one frame of the only stream.
+
+        Raises:
+            InputError: The image or the settings cannot be used.
+            Cancelled: ``on_progress`` asked for it.
+        """
+        started = monotonic()
+        (raw,) = self.predict([frame.rgb], settings, on_progress)
+        return self.finish(frame, raw, settings, model_s=monotonic() - started)
+
+    def reset(self, stream: str = "") -> None:
+        """Forget what was learnt from earlier frames of a stream."""
+        if stream in self._scales:
+            self._scales[stream].reset()
+
+    def _scale(self, stream: str) -> ScaleSource:
+        from leadline.streaming.evidence import ScaleSource  # noqa: PLC0415  (torch)
+
+        if stream not in self._scales:
+            self._scales[stream] = ScaleSource(self.estimator.devices[0])
+        return self._scales[stream]
 
 
 def _predict_options(settings: StreamSettings) -> dict[str, Any]:

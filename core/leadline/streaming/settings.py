@@ -14,6 +14,8 @@ from leadline.sensors.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
 MODEL_FIELDS = ("model", "device", "precision", "decoder", "compile")
+#: Cameras that share a model share these; the rest each may have its own of.
+COMMON_FIELDS = (*MODEL_FIELDS, "steps", "ensemble", "size", "seed")
 
 
 def option(

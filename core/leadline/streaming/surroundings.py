@@ -46,9 +46,12 @@ class Surroundings:
     Args:
         on_problem: Told about everything that cannot be used; the stream goes on without it.
         can_read_tf: Whether transforms can arrive at all; only for the words of a complaint.
+        transforms: A tree that several cameras of a robot share; by default one of its own.
     """
 
-    def __init__(self, on_problem: OnProblem, can_read_tf: bool = True) -> None:
+    def __init__(
+        self, on_problem: OnProblem, can_read_tf: bool = True, transforms: TransformTree | None = None
+    ) -> None:
         self._on_problem = on_problem
         self._can_read_tf = can_read_tf
         self._cameras = CameraCache()
@@ -56,7 +59,7 @@ class Surroundings:
         self.info: Any = None
         self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16)
         self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16)
-        self.transforms = TransformTree()
+        self.transforms = transforms or TransformTree()
         self._gravity: tuple[str, int, Matrix] | None = None  # frame, stamp, mean acceleration
         self.extrinsics = ""  # where the last LiDAR-to-camera motion came from, in words
         self.images_without_points = 0

@@ -1,14 +1,15 @@
-"""The thread that owns the model: loads it, feeds it the newest frame, survives its failures."""
+"""The thread that owns the model: loads it, feeds it the newest frames, survives its failures."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from leadline.errors import Cancelled, LeadlineError
-from leadline.streaming.buffers import RateMeter, WaitingFrames
+from leadline.streaming.buffers import RateMeter
+from leadline.streaming.waiting import WaitingFrames
 
 F = TypeVar("F")
 M = TypeVar("M")
@@ -21,7 +22,7 @@ _KEEPS_UP = 0.8
 
 
 class StreamWorker(Generic[F, M]):
-    """Runs ``process(model, frame)`` on the newest frame in its own thread.
+    """Runs ``process(model, frames)`` in its own thread on the newest frames, one of each stream that has one.
 
     ``put`` never blocks: while the model works, a newer frame replaces the one that waits, so that no queue grows.
     Loading happens in the same thread, so a model is never swapped under a frame; frames go on with the old model
@@ -31,16 +32,16 @@ class StreamWorker(Generic[F, M]):
     else the newest that lacks nothing.
 
     Args:
-        process: Handles one frame; what it raises goes to ``on_failure``.
-        on_failure: Told every exception of ``process`` but :class:`~leadline.errors.Cancelled`.
+        process: Handles frames, and returns which of them failed and why; what it raises all of them failed of.
+        on_failure: Told of every frame that failed, except by :class:`~leadline.errors.Cancelled`.
         on_load_failure: Told every exception of a loader.
         lacks: Whether a frame still lacks something that is to come.
     """
 
     def __init__(
         self,
-        process: Callable[[M, F], None],
-        on_failure: Callable[[Exception], None],
+        process: Callable[[M, list[F]], Sequence[tuple[F, Exception]]],
+        on_failure: Callable[[F, Exception], None],
         on_load_failure: Callable[[Exception], None],
         lacks: Callable[[F], Any] = lambda _: False,
     ) -> None:
@@ -48,8 +49,8 @@ class StreamWorker(Generic[F, M]):
         self._on_failure = on_failure
         self._on_load_failure = on_load_failure
         self._frames: WaitingFrames[F] = WaitingFrames(lacks)
-        self._arrivals = RateMeter()
-        self._busy_s = 0.0  # time per frame, smoothed
+        self._arrivals: dict[str, RateMeter] = {}
+        self._busy_s = 0.0  # time for one frame of each stream, smoothed
         self._loader: Callable[[], M] | None = None
         self._wanted: Callable[[], M] | None = None
         self._settled = threading.Event()
@@ -81,18 +82,18 @@ class StreamWorker(Generic[F, M]):
         """Whether long work should give up."""
         return self._stopping.is_set()
 
-    def put(self, frame: F, patience_s: float = 0.0) -> None:
-        """Offer a frame that may wait for so long at most; returns at once."""
-        self._arrivals.tick()
-        self._frames.put(frame, patience_s)
+    def put(self, frame: F, patience_s: float = 0.0, stream: str = "") -> None:
+        """Offer a frame of a stream that may wait for so long at most; returns at once."""
+        self._arrivals.setdefault(stream, RateMeter()).tick()
+        self._frames.put(frame, patience_s, stream)
 
     def look_again(self) -> None:
         """Something has come that a frame may have waited for."""
         self._frames.look_again()
 
-    def clear(self) -> None:
-        """Forget the frames that wait."""
-        self._frames.clear()
+    def clear(self, stream: str | None = None) -> None:
+        """Forget the frames that wait, of all streams or of one."""
+        self._frames.clear(stream)
 
     def load(self, loader: Callable[[], M]) -> None:
         """Ask for another model; returns at once, see :meth:`wait_loaded`."""
@@ -122,35 +123,38 @@ class StreamWorker(Generic[F, M]):
             if wait_s > 0:  # rate limit: frames go on replacing each other meanwhile
                 self._stopping.wait(min(wait_s, 0.1))
                 continue
-            frame = self._frames.take(0.1, in_order=self._keeps_up())
-            if frame is None or self.model is None or self.stopping:
+            frames = self._frames.take(0.1, in_order=self._keeps_up())
+            if not frames or self.model is None or self.stopping:
                 continue
             started_s = monotonic()
             self._next_start = started_s + self.min_period_s
-            self._handle(self.model, frame)
+            self._handle(self.model, frames)
             spent_s = max(monotonic() - started_s, self.min_period_s)
             self._busy_s = spent_s if self._busy_s == 0 else 0.8 * self._busy_s + 0.2 * spent_s
 
     def _keeps_up(self) -> bool:
         """Whether frames are handled faster than they come."""
-        rate_hz = self._arrivals.rate_hz()
+        rate_hz = max((arrivals.rate_hz() for arrivals in list(self._arrivals.values())), default=0.0)
         return self._busy_s > 0 and self._busy_s * rate_hz < _KEEPS_UP
 
-    def _handle(self, model: M, frame: F) -> None:
+    def _handle(self, model: M, frames: list[F]) -> None:
         try:
-            self._process(model, frame)
+            failed: Sequence[tuple[F, Exception]] = self._process(model, frames)
         except Cancelled:
             return
         except Exception as error:  # a model may raise anything; the stream goes on
-            self._on_failure(error)
-            # A LeadlineError is about this frame or these settings; anything else may have broken the model.
-            self._failures += not isinstance(error, LeadlineError)
+            failed = [(frame, error) for frame in frames]
+        for frame, reason in failed:
+            self._on_failure(frame, reason)
+        if len(failed) < len(frames):
+            self._failures = 0
+            self._pause_s = 1.0
+        # A LeadlineError is about this frame or these settings; anything else may have broken the model.
+        elif not all(isinstance(reason, LeadlineError) for _, reason in failed):
+            self._failures += 1
             if self._failures >= FAILURES_BEFORE_RELOAD and self._retry_at is None:
                 self._retry_at = monotonic() + self._pause_s
                 self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        else:
-            self._failures = 0
-            self._pause_s = 1.0
 
     def _load_if_asked(self) -> None:
         if self._retry_at is not None and monotonic() >= self._retry_at and self._loader is not None:
