@@ -39,7 +39,7 @@ def test_cross_attention_alone(tokens, heads):
     model = build(spec, torch.randn(1, tokens, 16)).model
     attention = model.unet.net.mid_block.attentions[0].transformer_blocks[0].attn2
     x = torch.randn(2, 10, attention.to_q.in_features)
-    expected = attention(x, encoder_hidden_states=model.prompt.expand(2, -1, -1))
+    expected = attention(x, model.prompt.expand(2, -1, -1))
     torch.testing.assert_close(folded_cross_attention(attention, model.prompt)(x), expected, **EXACT)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from tiny import CODEC, tiny_bundle, tiny_estimator, tiny_spec
 
 from leadline.checkpoints.bundle import build
 from leadline.models import Codec
-from leadline.models.attention import DotProductAttention
 from leadline.models.fourier import FourierEnhancement
 from leadline.models.samplers import noised
 from leadline.models.unet import DepthUNet
@@ -46,6 +45,24 @@ class TestUNetAgainstDiffusers:
 
 @pytest.mark.usefixtures("inference_mode")
 class TestCodec:
+    @pytest.mark.parametrize("layers", [1, 2])
+    @pytest.mark.parametrize("attends", [False, True])
+    @pytest.mark.parametrize("quantised", [False, True])
+    def test_same_numbers_as_diffusers(self, layers, attends, quantised):
+        torch.manual_seed(layers)
+        config = {
+            **CODEC, "layers_per_block": layers, "mid_block_add_attention": attends, "use_quant_conv": quantised,
+            "use_post_quant_conv": quantised,
+        }  # fmt: skip
+        codec = Codec(config).eval()
+        theirs = AutoencoderKL.from_config(config).eval()
+        theirs.load_state_dict(codec.vae.state_dict())
+        rgb, latents = torch.rand(2, 3, 37, 50) * 2 - 1, torch.randn(2, 4, 6, 5)
+        posterior = theirs.encode(rgb).latent_dist.mean
+        torch.testing.assert_close(codec.encode(rgb), posterior * codec.latent_scale, atol=1e-5, rtol=1e-4)
+        decoded = theirs.decode(latents / codec.latent_scale).sample
+        torch.testing.assert_close(codec.decode_rgb(latents), decoded, atol=1e-4, rtol=1e-4)
+
     def test_grey_is_the_mean_of_three_channels(self):
         torch.manual_seed(0)
         codec = Codec(CODEC).eval()
@@ -65,14 +82,15 @@ class TestAttentionScaling:
     def test_token_count_changes_self_attention_only(self):
         """64 tokens: logits times sqrt(ln 64 / ln 256) = 0.866."""
         torch.manual_seed(0)
-        attention = DepthUNet(tiny_spec("fiffdepth").unet).net.mid_block.attentions[0].transformer_blocks[0].attn1
-        tokens = torch.randn(1, 64, attention.to_q.in_features)
-        context = torch.randn(1, 64, attention.to_k.in_features)
-        plain, scaled = DotProductAttention(False), DotProductAttention(True)
-        assert torch.equal(plain(attention, tokens, context), scaled(attention, tokens, context))
-        by_hand = scaled(attention, tokens)
-        attention.to_q.weight.data *= np.sqrt(np.log(64) / np.log(256))
-        torch.testing.assert_close(plain(attention, tokens), by_hand, atol=1e-5, rtol=1e-4)
+        unets = [DepthUNet(tiny_spec("fiffdepth").unet, token_count_scaling=scaled) for scaled in (False, True)]
+        plain, scaled = (unet.net.mid_block.attentions[0].transformer_blocks[0].attn1 for unet in unets)
+        scaled.load_state_dict(plain.state_dict())
+        tokens = torch.randn(1, 64, plain.to_q.in_features)
+        context = torch.randn(1, 64, plain.to_k.in_features)
+        assert torch.equal(plain(tokens, context), scaled(tokens, context))
+        by_hand = scaled(tokens)
+        plain.to_q.weight.data *= np.sqrt(np.log(64) / np.log(256))
+        torch.testing.assert_close(plain(tokens), by_hand, atol=1e-5, rtol=1e-4)
 
 
 class TestFourierEnhancement:

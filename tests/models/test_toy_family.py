@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from tiny import CODEC, tiny_spec
 
 from leadline import Space, load
@@ -37,8 +38,11 @@ def test_one_entry_is_a_model(checkpoint: Path) -> None:
     model = load(checkpoint, device="cpu")
     prediction = model.predict(image, size=0)
 
-    untouched = load_model(checkpoint)  # the plain diffusers modules, nothing folded
-    network, vae, scale = untouched.model.unet.net, untouched.codec.vae, untouched.spec.latent_scale
+    untouched = load_model(checkpoint)
+    network = UNet2DConditionModel.from_config(untouched.spec.unet).eval()
+    network.load_state_dict(untouched.model.unet.net.state_dict())
+    vae, scale = AutoencoderKL.from_config(untouched.spec.codec).eval(), untouched.spec.latent_scale
+    vae.load_state_dict(untouched.codec.vae.state_dict())
     with torch.inference_mode():
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1.0
         z = vae.encode(pixels).latent_dist.mean * scale

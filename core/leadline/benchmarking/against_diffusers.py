@@ -61,9 +61,9 @@ def full_size_marigold() -> ModelBundle:
 
 def diffusers_pipeline(bundle: ModelBundle) -> Any:
     """diffusers' pipeline on the same weights, on the CPU, in float32."""
-    from diffusers import DDIMScheduler, MarigoldDepthPipeline  # noqa: PLC0415 (slow to import)
+    import diffusers  # noqa: PLC0415 (slow to import)
 
-    scheduler = DDIMScheduler(
+    scheduler = diffusers.DDIMScheduler(
         beta_start=_SCHEDULE.beta_start,
         beta_end=_SCHEDULE.beta_end,
         beta_schedule="scaled_linear",
@@ -74,10 +74,15 @@ def diffusers_pipeline(bundle: ModelBundle) -> Any:
         timestep_spacing=_SCHEDULE.spacing,
         rescale_betas_zero_snr=True,
     )
-    unet = sharing_copy(bundle.model.unet.net)
-    unet.set_default_attn_processor()
-    pipeline: Any = MarigoldDepthPipeline(
-        unet, sharing_copy(bundle.codec.vae), scheduler, None, None, scale_invariant=True, shift_invariant=True
+    ours = {diffusers.UNet2DConditionModel: bundle.model.unet.net, diffusers.AutoencoderKL: bundle.codec.vae}
+    parts = []
+    for kind, module in ours.items():
+        with torch.device("meta"):
+            part = kind.from_config(module.config)
+        part.load_state_dict(sharing_copy(module).state_dict(), assign=True)
+        parts.append(part.eval().requires_grad_(False))
+    pipeline: Any = diffusers.MarigoldDepthPipeline(
+        *parts, scheduler, None, None, scale_invariant=True, shift_invariant=True
     )
     pipeline.empty_text_embedding = bundle.model.prompt
     pipeline.set_progress_bar_config(disable=True)

@@ -62,8 +62,10 @@ _UNET_DEFAULTS: dict[str, Any] = {
     "time_cond_proj_dim": None, "time_embedding_type": "positional", "time_embedding_act_fn": None,
     "timestep_post_act": None, "cross_attention_norm": None, "attention_type": "default", "act_fn": "silu",
     "resnet_time_scale_shift": "default", "resnet_skip_time_act": False, "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "resnet_out_scale_factor": 1.0, "mid_block_scale_factor": 1, "conv_in_kernel": 3, "conv_out_kernel": 3, "downsample_padding": 1,
+    "time_embedding_dim": None, "num_attention_heads": None, "reverse_transformer_layers_per_block": None,
 }  # fmt: skip
-_VAE_DEFAULTS: dict[str, Any] = {"latents_mean": None, "latents_std": None, "shift_factor": None}
+_VAE_DEFAULTS: dict[str, Any] = {"latents_mean": None, "latents_std": None, "shift_factor": None, "act_fn": "silu"}
 
 _BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 _SCHEDULER_DEFAULTS: dict[str, Any] = {"clip_sample": False, "thresholding": False, "trained_betas": None}

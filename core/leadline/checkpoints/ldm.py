@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from torch import Tensor
 
 from leadline.checkpoints.files import read_pickle
@@ -26,6 +25,8 @@ def read_ldm(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Tensor, int
         raise CheckpointError(
             f"{path} is not a DepthFM checkpoint ({', '.join(sorted(missing))} missing in it); check the file"
         )
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint  # noqa: PLC0415 (slow to import)
+
     config = ldm_unet_config(raw["ldm_hparams"])
     # diffusers' converter finds the network by this prefix and returns nothing without it
     prefixed = {f"model.diffusion_model.{name}": tensor for name, tensor in raw["state_dict"].items()}

@@ -10,7 +10,6 @@ import click
 from leadline import threads
 from leadline.cli.options import EXIT_BAD_INPUT
 from leadline.errors import Cancelled, LeadlineError
-from leadline.extras import missing
 
 #: Command → one line for `leadline --help`. The command lives in `leadline/cli/<name>.py` as `command`.
 COMMANDS = {
@@ -82,6 +81,8 @@ def main() -> None:
         click.echo("leadline: stopped", err=True)
         sys.exit(130)
     except ModuleNotFoundError as error:
+        from leadline.extras import missing
+
         advice = missing(error.name or "")
         if advice is None:
             raise

@@ -19,6 +19,7 @@ from leadline.cli.options import (
     out_option,
     sampled,
 )
+from leadline.cli.progress import Lines, progress
 from leadline.cli.scene import camera_options, chosen_camera, metric_options, with_metres
 from leadline.errors import InputError, LeadlineError
 
@@ -160,22 +161,22 @@ def command(
         run.video_format = "exr"
     run.refuse_misfits(plan.jobs)
     failures = 0
-    with _Progress(len(plan.jobs), quiet=quiet or as_json) as progress:
+    with progress(len(plan.jobs), quiet=quiet or as_json) as told:
         for job in plan.jobs:
-            progress.begin(job.source.name)
+            told.begin(job.source.name)
             try:
-                report = run.one(job, progress)
+                report = run.one(job, told)
             except LeadlineError as error:
                 failures += 1
                 report = {"input": str(job.source), "error": str(error)}
-                progress.say(f"leadline: {error}")
+                told.say(f"leadline: {error}")
             except KeyboardInterrupt:
-                progress.stop()
+                told.stop()
                 _say_what_was_kept(job, plan.jobs)
                 raise
             if as_json:
                 click.echo(json.dumps(report, default=str))
-            progress.end()
+            told.end()
     if sheet:
         _write_sheet(plan.jobs, out)
     if not (quiet or as_json):
@@ -231,7 +232,7 @@ class _Run:
         if (self.settings.references or self.settings.lengths) and len(jobs) > 1:
             raise click.UsageError("--reference and --reference-length are pixels of one photograph; name one")
 
-    def one(self, job: Job, progress: _Progress) -> dict[str, Any]:
+    def one(self, job: Job, told: Lines) -> dict[str, Any]:
         """Do one file, or find that it is done."""
         from leadline.files import journal
 
@@ -244,19 +245,19 @@ class _Run:
         if record is not None:
             self.skipped += 1
             if self.show and not job.is_video:
-                _show_stored(job, progress)
+                _show_stored(job, told)
             return {"input": str(job.source), "output": f"{job.stem}.json", "skipped": "already done"}
         if job.is_video:
             from leadline.video.predict import write_video_depth
 
             done = write_video_depth(
                 self.estimator, job.source, job.stem, plain, steady=self.steady, video_format=self.video_format,
-                overwrite=self.overwrite, on_frames=progress.frames, on_warning=progress.warn,
+                overwrite=self.overwrite, on_frames=told.frames, on_warning=told.warn,
             )  # fmt: skip
             return {**done.record, "output": f"{job.stem}.json"}
-        return self._photograph(job, plain, progress)
+        return self._photograph(job, plain, told)
 
-    def _photograph(self, job: Job, plain: dict[str, Any], progress: _Progress) -> dict[str, Any]:
+    def _photograph(self, job: Job, plain: dict[str, Any], told: Lines) -> dict[str, Any]:
         from leadline.files import journal
         from leadline.files.image import count_frames
 
@@ -264,7 +265,7 @@ class _Run:
         if not self.overwrite:
             journal.refuse_other(job.stem, source)
         if (frames := count_frames(job.source)) > 1:
-            progress.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
+            told.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
         options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing", "detail")}
         prediction = self.estimator.predict(image, **options)
         if self.settings.wants_metres:
@@ -284,7 +285,7 @@ class _Run:
             pictures = [image, depth_picture(prediction, self.settings.colours)]
             if prediction.uncertainty is not None:
                 pictures.append(uncertainty_preview(prediction.uncertainty))
-            progress.show(*pictures)
+            told.show(*pictures)
         return {**record, "output": f"{job.stem}.json"}
 
 
@@ -378,11 +379,11 @@ def _write_sheet(jobs: Any, out: Path) -> None:
         write_bytes(out / "results.csv", pictures.table(records, out))
 
 
-def _show_stored(job: Job, progress: _Progress) -> None:
+def _show_stored(job: Job, told: Lines) -> None:
     from leadline.files.image import read_image
 
     stored = [job.stem.with_name(f"{job.stem.name}.{what}.png") for what in ("preview", "uncertainty")]
-    progress.show(read_image(job.source), *(read_image(path) for path in stored if path.exists()))
+    told.show(read_image(job.source), *(read_image(path) for path in stored if path.exists()))
 
 
 def _say_what_was_kept(job: Job, jobs: Any) -> None:
@@ -393,79 +394,3 @@ def _say_what_was_kept(job: Job, jobs: Any) -> None:
     click.echo(
         f"leadline: stopped; {jobs.index(job)} of {len(jobs)} files are done{part}; run it again to go on", err=True
     )
-
-
-class _Progress:
-    """A bar with ETA on standard error, frames per second for videos; silent for scripts."""
-
-    def __init__(self, total: int, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(file=sys.stderr, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,  # pictures stand by themselves
-            disable=quiet or not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task("predicting", total=total, speed="")
-        self._film: Any = None
-        self._quiet = quiet
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def begin(self, name: str) -> None:
-        """A file's turn."""
-        self._bar.update(self._task, description=name)
-
-    def frames(self, done: int, total: int) -> None:
-        """Frames of the video in hand."""
-        import time
-
-        if self._film is None:
-            self._film = self._bar.add_task("frames", total=total or None, speed=""), done, time.monotonic()
-        task, first, began = self._film
-        seconds = time.monotonic() - began
-        speed = f"{(done - first) / seconds:.2f} fps" if done > first and seconds > 0 else ""
-        self._bar.update(task, completed=done, speed=speed)
-
-    def end(self) -> None:
-        """The file is done."""
-        if self._film is not None:
-            self._bar.remove_task(self._film[0])
-            self._film = None
-        self._bar.update(self._task, advance=1)
-
-    def warn(self, line: str) -> None:
-        """What is not as it should be."""
-        if not self._quiet:
-            self.say(f"leadline: {line}")
-
-    def say(self, line: str) -> None:
-        """One line above the bar."""
-        if self._bar.disable:
-            click.echo(line, err=True)
-        else:
-            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
-
-    def show(self, *pictures: Any) -> None:
-        """Pictures in the terminal, the bar out of their way."""
-        from leadline.cli.terminal import show
-
-        self.stop()
-        show(self.console, *pictures)
-        self._bar.start()
-
-    def stop(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()
-
-    def __exit__(self, *unused: object) -> None:
-        self._bar.stop()

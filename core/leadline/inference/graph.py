@@ -6,10 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, silu
+from torch.nn.functional import silu
 
 from leadline.checkpoints.bundle import ModelBundle
-from leadline.models.blocks import Enlargement, replace_modules
 from leadline.models.folding import fold, sharing_copy
 from leadline.models.fourier import FourierEnhancement
 
@@ -35,8 +34,6 @@ class DepthGraph(nn.Module):
                 halvings = len(bundle.spec.unet["block_out_channels"]) - 1
                 grid = (-(-side // 2**halvings) for side in cells)
                 self.model.unet.fftblock = MatrixFourier(middle, *grid)
-            for module in (self.model, self.codec):
-                replace_modules(module, lambda child: _Enlarged(child) if Enlargement.can_replace(child) else None)
             example = torch.zeros(1, self.codec.latent_channels, *cells)
             self.model.solve(example, steps, example if self.model.stochastic else None)  # fills the step tables
 
@@ -111,18 +108,6 @@ def _exact_sine(angle: Tensor) -> Tensor:
     """Sines that are exactly 0 at half and whole turns: there a real spectrum must stay real."""
     sine = torch.sin(angle)
     return torch.where(sine.abs() < 1e-12, torch.zeros_like(sine), sine)
-
-
-class _Enlarged(nn.Module):
-    """A diffusers ``Upsample2D`` without its branches on the batch size, which graphs cannot have."""
-
-    def __init__(self, plain: nn.Module) -> None:
-        super().__init__()
-        self.conv = plain.conv
-
-    def forward(self, x: Tensor, output_size: tuple[int, int] | None = None) -> Tensor:
-        size = output_size or (2 * x.shape[-2], 2 * x.shape[-1])
-        return self.conv(interpolate(x, size=tuple(size), mode="nearest"))  # type: ignore[operator]
 
 
 def _angle(real: Tensor, imaginary: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from leadline.errors import InputError
 from leadline.models import Codec, DepthModel
 
-#: Python, PyTorch, diffusers and OpenCV loaded, Winograd's tiles, and what the allocator keeps: resident bytes beyond
+#: Python, PyTorch and OpenCV loaded, Winograd's tiles, and what the allocator keeps: resident bytes beyond
 #: weights and activations, measured on Linux and rounded up.
 LIBRARIES_BYTES = 600_000_000
 #: The same on a GPU: the driver's context and the workspace of its convolutions. Estimated, not measured.
@@ -56,7 +56,7 @@ class MemoryBudget:
     @classmethod
     def of(cls, total_bytes: int, model: DepthModel, codec: Codec, *others: nn.Module) -> MemoryBudget:
         """For a model in its final precision; ``others`` are modules whose weights stay in memory, too."""
-        first, second = (codec.vae.config.block_out_channels * 2)[:2]
+        first, second = (list(codec.vae.config["block_out_channels"]) * 2)[:2]
         network = 25 * model.spec.unet["block_out_channels"][0] / codec.factor**2
         itemsize = model.prompt.element_size()
         on_cpu = model.prompt.device.type == "cpu"

@@ -1,28 +1,27 @@
-"""Diffusers' building blocks rewritten for inference: the same functions with fewer passes over memory and fewer products."""
+"""Layers rewritten for inference: the same functions with fewer passes over memory and fewer products."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from diffusers.models.resnet import ResnetBlock2D
-from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from leadline.models.group_norm import SteadyGroupNorm
+from leadline.models.layers import Doubling, ResidualBlock
 from leadline.models.winograd import Winograd, suits
 
 
 class Residual(nn.Module):
-    """A ``ResnetBlock2D`` that works in place and does not divide by one.
+    """A :class:`~leadline.models.layers.ResidualBlock` that works in place.
 
     Args:
         block: The block after folding: its timestep projection is None or a step table.
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
         self.norm1, self.conv1 = block.norm1, block.conv1
         self.norm2, self.conv2 = block.norm2, block.conv2
@@ -39,31 +38,18 @@ class Residual(nn.Module):
 
 
 class Enlargement(nn.Module):
-    """An ``Upsample2D`` with its convolution on the low-resolution grid; odd target sizes go the plain way."""
+    """A :class:`~leadline.models.layers.Doubling` with its convolution on the low-resolution grid; odd target sizes go the plain way."""
 
-    def __init__(self, plain: Any) -> None:
+    def __init__(self, plain: Doubling) -> None:
         super().__init__()
         self.plain = plain
         self.fast = Winograd(plain.conv, enlarge=True)
 
-    @staticmethod
-    def can_replace(block: nn.Module) -> bool:
-        """Whether ``block`` is an ``Upsample2D`` that only enlarges and convolves."""
-        inside: Any = block
-        return (
-            isinstance(block, Upsample2D)
-            and inside.norm is None
-            and inside.interpolate
-            and not inside.use_conv_transpose
-            and inside.use_conv
-            and inside.name == "conv"
-        )
-
-    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        """(N, C, h, w) → (N, out, 2h, 2w), or of ``output_size``."""
-        if output_size is None or tuple(output_size) == (2 * x.shape[-2], 2 * x.shape[-1]):
-            return self.fast(x)
-        return self.plain(x, output_size)
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(N, C, h, w) → (N, out, 2h, 2w), or of ``size``."""
+        fits = size is None or size == (2 * x.shape[-2], 2 * x.shape[-1])
+        out: Tensor = self.fast(x) if fits else self.plain(x, size)
+        return out
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -87,28 +73,20 @@ def streamline(module: nn.Module, exact_cpu: bool) -> None:
         exact_cpu: Whether it runs in float32 on a CPU: there 3×3 convolutions go through
             :class:`~leadline.models.winograd.Winograd`, and normalisations keep the digits that PyTorch's kernel loses.
     """
-    replace_modules(module, lambda child: Residual(child) if _is_plain_residual(child) else None)
+    replace_modules(module, _in_place)
     if exact_cpu:
         replace_modules(module, lambda child: SteadyGroupNorm(child) if SteadyGroupNorm.can_replace(child) else None)  # type: ignore[arg-type]
-        replace_modules(module, lambda child: Enlargement(child) if _deserves_enlargement(child) else None)
+        replace_modules(module, _enlargement)
         replace_modules(module, lambda child: Winograd(child) if suits(child) else None)  # type: ignore[arg-type]
 
 
-def _is_plain_residual(block: nn.Module) -> bool:
-    return (
-        isinstance(block, ResnetBlock2D)
-        and (block.time_embedding_norm == "default" or block.time_emb_proj is None)  # "group" without time is the same
-        and block.time_embedding_norm in ("default", "group")
-        and block.output_scale_factor == 1.0
-        and block.upsample is None
-        and block.downsample is None
-        and isinstance(block.nonlinearity, nn.SiLU)
-        and (block.time_emb_proj is None or block.skip_time_act)
-    )
+def _in_place(block: nn.Module) -> nn.Module | None:
+    folded = isinstance(block, ResidualBlock) and (block.time_emb_proj is None or block.skip_time_act)
+    return Residual(block) if folded else None  # type: ignore[arg-type]
 
 
-def _deserves_enlargement(block: nn.Module) -> bool:
-    return Enlargement.can_replace(block) and suits(block.conv, enlarge=True)  # type: ignore[arg-type]
+def _enlargement(block: nn.Module) -> nn.Module | None:
+    return Enlargement(block) if isinstance(block, Doubling) and suits(block.conv, enlarge=True) else None
 
 
 def replace_modules(root: nn.Module, choose: Callable[[nn.Module], nn.Module | None]) -> None:

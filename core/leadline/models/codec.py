@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leadline.models.autoencoder import Autoencoder
 from leadline.models.spec import SD_LATENT_SCALE
 
 
 class Codec(nn.Module):
-    """A diffusers ``AutoencoderKL`` as the papers use it: fixed latent scale, grey depth.
+    """Stable Diffusion's autoencoder as the papers use it: fixed latent scale, grey depth.
 
     Args:
-        config: Config of the ``AutoencoderKL``.
+        config: Config of the ``AutoencoderKL``, as published.
         latent_scale: Latents are the posterior mean times this.
     """
 
     def __init__(self, config: Mapping[str, Any], latent_scale: float = SD_LATENT_SCALE) -> None:
         super().__init__()
-        self.vae = AutoencoderKL.from_config(dict(config))
+        self.vae = Autoencoder(config)
         self.latent_scale = latent_scale
 
     @property
     def factor(self) -> int:
         """Pixels per latent cell along each side (8 for Stable Diffusion's)."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return int(2 ** (len(self.vae.config["block_out_channels"]) - 1))
 
     @property
     def latent_channels(self) -> int:
         """Channels of a latent (4 for Stable Diffusion's)."""
-        return int(self.vae.config.latent_channels)
+        return int(self.vae.config["latent_channels"])
 
     def encode(self, rgb: Tensor, noise: Tensor | None = None) -> Tensor:
         """Pixels (N, 3, H, W) in [-1, 1] to latents (N, C, H / factor, W / factor), sides rounded down.
@@ -61,22 +61,19 @@ class Codec(nn.Module):
         """
         head = self.vae.decoder.conv_out
         features = self._decoder_features(latents).float()
-        weight = head.weight.float().mean(0, keepdim=True)
-        return functional.conv2d(features, weight, head.bias.float().mean(0, keepdim=True), padding=head.padding)
+        assert head.bias is not None
+        weight, bias = (part.float().mean(0, keepdim=True) for part in (head.weight, head.bias))
+        return functional.conv2d(features, weight, bias, padding=1)
 
     def decode_rgb(self, latents: Tensor) -> Tensor:
         """Latents (N, C, h, w) to float32 pixels (N, 3, h * factor, w * factor), about [-1, 1]."""
         head = self.vae.decoder.conv_out
         features = self._decoder_features(latents).float()
-        return functional.conv2d(features, head.weight.float(), head.bias.float(), padding=head.padding)
+        assert head.bias is not None
+        return functional.conv2d(features, head.weight.float(), head.bias.float(), padding=1)
 
     def _decoder_features(self, latents: Tensor) -> Tensor:
-        decoder = self.vae.decoder
         x = latents / self.latent_scale
         if self.vae.post_quant_conv is not None:
             x = self.vae.post_quant_conv(x)
-        x = decoder.mid_block(decoder.conv_in(x))
-        for block in decoder.up_blocks:
-            x = block(x)
-        features: Tensor = decoder.conv_act(decoder.conv_norm_out(x))
-        return features
+        return self.vae.decoder.features(x)

@@ -16,12 +16,11 @@ import copy
 from typing import Any, TypeVar
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.models.base import DepthModel
+from leadline.models.layers import ResidualBlock, TransformerBlock
 from leadline.models.steps import StepTables
 
 M = TypeVar("M", bound=nn.Module)
@@ -43,10 +42,9 @@ def sharing_copy(module: M) -> M:
 @torch.no_grad()
 def fold(model: DepthModel) -> None:
     """Rewrite ``model`` in place for inference with its own prompt; its state no longer has the published names."""
-    for block in _modules(model, BasicTransformerBlock):
-        if block.attn2 is not None:
-            block.attn2 = folded_cross_attention(block.attn2, model.prompt)
-    residual_blocks = _modules(model, ResnetBlock2D)
+    for block in _modules(model, TransformerBlock):
+        block.attn2 = folded_cross_attention(block.attn2, model.prompt)
+    residual_blocks = _modules(model, ResidualBlock)
     if model.traits.one_step:
         embedding = model.unet.time_embedding(model.traits.timestep, batch=1)
         for block in residual_blocks:

@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
-from leadline.models.attention import DotProductAttention
+from leadline.models.network import Level, UNet
 from leadline.models.steps import StepTables
 
 
 class DepthUNet(nn.Module):
-    """A diffusers ``UNet2DConditionModel`` reduced to what depth needs.
+    """Stable Diffusion's UNet (:class:`~leadline.models.network.UNet`) with what depth needs beside it.
 
     Args:
-        config: Config of the ``UNet2DConditionModel``.
+        config: Config of the ``UNet2DConditionModel``, as published.
         middle: Replaces the middle block's output (DepthMaster's Fourier Enhancement), or None.
-        token_count_scaling: See :class:`leadline.models.attention.DotProductAttention`.
+        token_count_scaling: See :class:`leadline.models.attention.Attention`.
         class_vector: What the network's class embedding takes, always the same; None for a network without one.
     """
 
@@ -31,8 +30,7 @@ class DepthUNet(nn.Module):
         class_vector: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.net = UNet2DConditionModel.from_config(dict(config))
-        self.net.set_attn_processor(DotProductAttention(token_count_scaling))
+        self.net = UNet(config, token_count_scaling)
         self.fftblock = middle
         self.class_vector = class_vector
         self.timed = True  # False once a fixed timestep is folded into the biases
@@ -41,7 +39,7 @@ class DepthUNet(nn.Module):
     @property
     def in_channels(self) -> int:
         """Channels of the input latents, conditions included."""
-        return int(self.net.config.in_channels)
+        return int(self.net.conv_in.in_channels)
 
     def time_embedding(self, timestep: float | Tensor, batch: int) -> Tensor:
         """Embedding (batch, D) of raw timesteps, and of the class: one number for all, or one for each of the batch."""
@@ -75,13 +73,12 @@ class DepthUNet(nn.Module):
         net = self.net
         context = context.expand(features.shape[0], -1, -1)
         for block in net.up_blocks:
-            own = skips[-len(block.resnets) :]
-            skips = skips[: -len(block.resnets)]
-            size = skips[-1].shape[2:] if skips else None  # halving an odd side rounds up: go back to what it was
-            if getattr(block, "has_cross_attention", False):
-                x = block(x, own, temb=embedding, encoder_hidden_states=context, upsample_size=size)
-            else:
-                x = block(x, own, temb=embedding, upsample_size=size)
+            assert isinstance(block, Level)
+            own, skips = skips[-block.layers :], skips[: -block.layers]
+            size = (
+                (skips[-1].shape[2], skips[-1].shape[3]) if skips else None
+            )  # halving an odd side rounds up: go back to what it was
+            x = block.ascend(x, own, embedding, context, size)
         out: Tensor = net.conv_out(net.conv_act(net.conv_norm_out(x)))
         return out
 
@@ -93,14 +90,8 @@ class DepthUNet(nn.Module):
     def _down(self, features: Tensor, embedding: Tensor | None, context: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         net = self.net
         context = context.expand(features.shape[0], -1, -1)
-        x = features
-        skips: tuple[Tensor, ...] = (x,)
+        skips: tuple[Tensor, ...] = (features,)
         for block in net.down_blocks:
-            if getattr(block, "has_cross_attention", False):
-                x, new = block(x, embedding, encoder_hidden_states=context)
-            else:
-                x, new = block(x, embedding)
-            skips += tuple(new)
-        if net.mid_block is not None:
-            x = net.mid_block(x, embedding, encoder_hidden_states=context)
-        return x, skips
+            assert isinstance(block, Level)
+            skips += block.descend(skips[-1], embedding, context)
+        return net.mid_block(skips[-1], embedding, context), skips

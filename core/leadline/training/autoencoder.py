@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -105,8 +104,7 @@ class AutoencoderRecipe(Recipe):
 
 def save_codec_file(codec: Codec, path: Path) -> None:
     """Write a codec with its config, in float32 (training form; the shipped form is made by ``checkpoints.native``)."""
-    config: dict[str, Any] = {k: v for k, v in codec.vae.config.items() if not k.startswith("_")}
-    header = {"config": json.dumps(config), "latent_scale": repr(codec.latent_scale)}
+    header = {"config": json.dumps(codec.vae.config), "latent_scale": repr(codec.latent_scale)}
     tensors = {name: tensor.detach().float().contiguous() for name, tensor in codec.vae.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=header)

@@ -182,7 +182,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
         family=family,
         space=trained_space(config),
         unet=unet,
-        codec={k: v for k, v in codec.vae.config.items() if not k.startswith("_")},
+        codec=dict(codec.vae.config),
         latent_scale=codec.latent_scale,
         default_steps=section["default_steps"],
         default_size=section["default_size"],

@@ -71,7 +71,8 @@ def keep_time(unet: DepthUNet, before: float, after: float) -> None:
     """
     embedding = unet.net.time_embedding.linear_1
     then, now = unet.net.time_proj(torch.tensor([before, after], device=embedding.weight.device)).to(embedding.weight)
-    embedding.bias += embedding.weight @ (then - now)
+    assert embedding.bias is not None
+    embedding.bias.add_(embedding.weight @ (then - now))
 
 
 def _layers(config: Mapping[str, Any], level: int) -> int:

@@ -78,7 +78,7 @@ class CodecFeatures(nn.Module):
     def __init__(self, codec: Codec) -> None:
         super().__init__()
         self.codec = codec
-        self.channels = int(codec.vae.config.block_out_channels[-1])
+        self.channels = int(codec.vae.config["block_out_channels"][-1])
 
     @torch.no_grad()
     def forward(self, rgb: Tensor | None, latents: Tensor) -> Tensor:
