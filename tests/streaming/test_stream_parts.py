@@ -141,10 +141,15 @@ def test_the_newest_frame_is_taken_and_the_rest_are_counted() -> None:
     for number in range(5):
         frames.put(number)
     assert (frames.take(0.0), frames.dropped) == ([4], 4)
-    assert frames.take(0.0) == []
+    assert frames.take(0.0, in_order=True) == []  # from now on the taker keeps up
     for number in range(3):
         frames.put(number)
     assert [frames.take(0.0, in_order=True) for _ in range(4)] == [[0], [1], [2], []]
+    frames.take(0.0)
+    for number in range(3):
+        frames.put(number)
+    assert (len(frames), frames.dropped) == (1, 6)  # what will not be taken is not kept
+    frames.clear()
     threading.Timer(0.05, frames.close).start()
     assert frames.take(30.0) == []
 
