@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import bpy
 
+from .host import present
 from .install import Installation
 from .link import ServerSettings
 
+if TYPE_CHECKING:  # preferences.py draws with what needs this module
+    from .preferences import LeadlinePreferences
 
-def preferences(context: bpy.types.Context) -> bpy.types.AddonPreferences:
-    return context.preferences.addons[__package__].preferences
+
+def preferences(context: bpy.types.Context) -> LeadlinePreferences:
+    return cast("LeadlinePreferences", present(context.preferences).addons[__package__].preferences)
 
 
 def installation() -> Installation:

@@ -37,9 +37,9 @@ def check(depth: Depth, size: tuple[int, int]) -> Depth:
     return depth
 
 
-def at_most(values: np.ndarray | None, long_edge: int) -> np.ndarray | None:
+def at_most(values: np.ndarray, long_edge: int) -> np.ndarray:
     """A map (H, W) of no more than ``long_edge`` pixels on a side, by nearest pixels: edges stay where they are."""
-    if values is None or max(values.shape) <= long_edge:
+    if max(values.shape) <= long_edge:
         return values
     height, width = values.shape
     shrink = long_edge / max(values.shape)

@@ -7,29 +7,33 @@ import bpy
 from bpy.props import StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from .host import Outcome, present
+from .properties import settings_of
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".hdr")
 
 
-class LEADLINE_OT_import_image(bpy.types.Operator, ImportHelper):
+class LEADLINE_OT_import_image(bpy.types.Operator, ImportHelper):  # type: ignore[misc]  # both have `check`
     """Turn an image file into a mesh by its depth, with the settings of the Leadline panel"""
 
     bl_idname = "leadline.import_image"
     bl_label = "Image as Depth Mesh"
     bl_options = {"INTERNAL"}
 
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})  # type: ignore[valid-type]
     filter_glob: StringProperty(default=";".join(f"*{s}" for s in SUFFIXES), options={"HIDDEN"})  # type: ignore[valid-type]
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:  # type: ignore[override]
         if self.filepath:  # dropped
             return self.execute(context)
-        context.window_manager.fileselect_add(self)
+        present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.leadline
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        settings = settings_of(context)
         settings.source, settings.filepath = "FILE", self.filepath
         call = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
-        bpy.ops.leadline.generate(call, filepath=self.filepath)
+        bpy.ops.leadline.generate(call, filepath=self.filepath)  # type: ignore[attr-defined]  # our own operator
         return {"FINISHED"}
 
 
@@ -45,7 +49,7 @@ class LEADLINE_FH_image(bpy.types.FileHandler):
 
 
 def draw_import_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
-    self.layout.operator(LEADLINE_OT_import_image.bl_idname, text="Image as Depth Mesh (Leadline)")
+    present(self.layout).operator(LEADLINE_OT_import_image.bl_idname, text="Image as Depth Mesh (Leadline)")
 
 
 CLASSES = (LEADLINE_OT_import_image, LEADLINE_FH_image)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 import numpy as np
 from bpy.props import StringProperty
@@ -14,9 +16,10 @@ from leadline.serving.client.client import Client, Progress, Refused, ServerUnre
 from . import effort, photos, results, runtime, sight
 from .chosen import server_settings
 from .depth import Depth, at_most
-from .properties import MeshOptions
+from .host import Outcome, mesh_of, present
+from .properties import MeshOptions, settings_of
 from .running import TaskOperator
-from .task import Report, Task, Work
+from .task import Report, Task
 
 #: The server's stages in words for somebody who wants a picture.
 STAGES = {
@@ -30,10 +33,13 @@ STAGES = {
 
 
 def ask_for_depth(
-    context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None, **extra: object
-) -> Work:
-    """The work of one prediction, with everything it needs taken from Blender beforehand."""
-    settings = context.scene.leadline
+    context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None
+) -> Callable[..., Depth]:
+    """The work of one prediction, with everything it needs taken from Blender beforehand.
+
+    It is called with a Report and, if there is no ``photo``, an image: uint8 (H, W, 3) or encoded bytes.
+    """
+    settings = settings_of(context)
     connection, model, seed = server_settings(context), settings.model.strip(), settings.seed
     quality, custom = settings.quality, settings.custom_effort()
     link = runtime.link
@@ -65,7 +71,6 @@ def ask_for_depth(
                 sparse=sparse_m,
                 on_progress=heard,
                 cancel=report.stop,
-                **extra,
             )
         except Refused as error:
             raise InputError(f"{photo.name if photo is not None else 'a frame'}: {error}") from error
@@ -76,14 +81,14 @@ def ask_for_depth(
             Space(prediction.space),
             prediction.metric,
             prediction.model,
-            at_most(prediction.uncertainty, working_edge),
+            None if prediction.uncertainty is None else at_most(prediction.uncertainty, working_edge),
             str(prediction.meta.get("device", "")),
         )
 
     return work
 
 
-class Snapshot:
+class Snapshot(MeshOptions):
     """The mesh options at the moment of the click, whatever happens to the scene while the model works."""
 
     def __init__(self, options: MeshOptions) -> None:
@@ -114,8 +119,8 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
 
     def begin(self, context: bpy.types.Context) -> Task:
         self._photo = photos.photo_from_file(self.filepath) if self.filepath else photos.photo_from_settings(context)
-        self._options = Snapshot(context.scene.leadline)
-        self._update = context.scene.leadline.update_existing
+        self._options = Snapshot(settings_of(context))
+        self._update = settings_of(context).update_existing
         return Task(ask_for_depth(context, self._photo), self._photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
@@ -127,7 +132,7 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         where = {"": "", "cpu": ", computed on the processor"}.get(
             task.result.device, f", computed on {task.result.device}"
         )
-        return f"{thing.name}: {len(thing.data.vertices):,} vertices{where}"
+        return f"{thing.name}: {len(mesh_of(thing).vertices):,} vertices{where}"
 
 
 class LEADLINE_OT_cancel(bpy.types.Operator):
@@ -140,8 +145,8 @@ class LEADLINE_OT_cancel(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return runtime.busy()
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        runtime.task.cancel()
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        present(runtime.task).cancel()
         return {"FINISHED"}
 
 

@@ -11,6 +11,7 @@ from leadline.errors import LeadlineError
 
 from . import runtime
 from .chosen import installation, preferences
+from .host import Outcome, present
 from .install import DISK_BYTES, SPARE_BYTES, Plan, bundled_wheel, chosen_by_environment
 from .running import TaskOperator
 from .task import Report, Task
@@ -66,10 +67,10 @@ class LEADLINE_OT_remove_server(TaskOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return not runtime.busy() and installation().started
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
         if bpy.app.background or context.window is None:
             return self.execute(context)
-        return context.window_manager.invoke_confirm(self, event)
+        return present(context.window_manager).invoke_confirm(self, event)
 
     def begin(self, context: bpy.types.Context) -> Task:
         place, link = installation(), runtime.link
@@ -96,7 +97,7 @@ class LEADLINE_OT_open_log(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return installation().log.is_file()
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Outcome:
         bpy.ops.wm.path_open(filepath=str(installation().log))
         return {"FINISHED"}
 

@@ -10,6 +10,7 @@ from leadline.geometry import directions_from_lines
 from leadline.geometry.camera import FULL_FRAME_WIDTH_MM
 
 from . import photos, runtime
+from .properties import settings_of
 from .running import TaskOperator
 from .task import Report, Task
 
@@ -45,7 +46,7 @@ class LEADLINE_OT_lens_from_lines(TaskOperator, bpy.types.Operator):
         return Task(work, "Lens")
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
-        settings = context.scene.leadline
+        settings = settings_of(context)
         settings.focal_from, settings.lens_mm = "LENS", task.result
         return f"About {task.result:.0f} mm (full frame); press Update Mesh"
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import bpy
 
+from .host import present
 from .photos import has_alpha
 
 _PHOTO_NODE = "Leadline Photograph"
@@ -15,8 +18,8 @@ def photo_material(photo: bpy.types.Image, shading: str, existing: bpy.types.Mat
     """A material that shows the photograph through the UVs. An existing one of ours is rewired, nothing else."""
     material = existing or bpy.data.materials.new(photo.name)
     material.use_nodes = True
-    tree = material.node_tree
-    node = tree.nodes.get(_PHOTO_NODE)
+    tree = present(material.node_tree)
+    node: Any = tree.nodes.get(_PHOTO_NODE)
     if node is None:
         tree.nodes.clear()
         node = tree.nodes.new("ShaderNodeTexImage")
@@ -33,7 +36,8 @@ def photo_material(photo: bpy.types.Image, shading: str, existing: bpy.types.Mat
         shader = tree.nodes.new(wanted)
         shader.location = (0, 300)
     if wanted == "ShaderNodeBsdfPrincipled":
-        shader.inputs["Roughness"].default_value = 0.8
+        roughness: Any = shader.inputs["Roughness"]
+        roughness.default_value = 0.8
     surface = shader.outputs[0]
     if has_alpha(photo):
         if wanted == "ShaderNodeBsdfPrincipled":
@@ -69,11 +73,15 @@ def is_ours(material: bpy.types.Material | None) -> bool:
 
 def picture_of(material: bpy.types.Material | None) -> bpy.types.Image | None:
     """The picture that a material of ours shows."""
-    return material.node_tree.nodes[_PHOTO_NODE].image if is_ours(material) else None
+    return _photo_node(material).image if material is not None and is_ours(material) else None
+
+
+def _photo_node(material: bpy.types.Material) -> bpy.types.ShaderNodeTexImage:
+    return cast(bpy.types.ShaderNodeTexImage, present(material.node_tree).nodes[_PHOTO_NODE])
 
 
 def play_sequence(material: bpy.types.Material, frames: int, start: int, offset: int) -> None:
     """Let the material's photograph run as an image sequence or movie."""
-    user = material.node_tree.nodes[_PHOTO_NODE].image_user
+    user = _photo_node(material).image_user
     user.frame_duration, user.frame_start, user.frame_offset = frames, start, offset
     user.use_auto_refresh = True

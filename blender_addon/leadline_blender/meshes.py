@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
 
 from leadline.geometry import Mesh, stored_uv
+
+from .host import mesh_of
 
 UV_NAME = "UVMap"
 
@@ -22,17 +26,18 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bp
     data.loops.add(mesh.faces.size)
     data.polygons.add(len(mesh.faces))
     positions = mesh.vertices if units_per_m == 1.0 else mesh.vertices * np.float32(units_per_m)
-    data.attributes["position"].data.foreach_set("vector", positions.ravel())
+    attributes: Any = data.attributes  # each kind has `data`; the stub knows only what all share
+    attributes["position"].data.foreach_set("vector", positions.ravel())
     data.polygons.foreach_set("loop_start", np.arange(0, mesh.faces.size, corners, dtype=np.int32))
-    data.attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
+    attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
     uv = data.uv_layers.new(name=UV_NAME, do_init=False)
     uv.uv.foreach_set("vector", np.take(stored_uv(mesh.uv, orientation), mesh.faces.ravel(), axis=0).ravel())
-    if mesh.edges is None:
+    if mesh.edges is None or mesh.face_edges is None:
         data.update(calc_edges=True)
     else:
         data.edges.add(len(mesh.edges))
-        data.attributes[".edge_verts"].data.foreach_set("value", mesh.edges.ravel())
-        data.attributes[".corner_edge"].data.foreach_set("value", mesh.face_edges.ravel())
+        attributes[".edge_verts"].data.foreach_set("value", mesh.edges.ravel())
+        attributes[".corner_edge"].data.foreach_set("value", mesh.face_edges.ravel())
         data.update()
     _attribute(data, "depth", mesh.depth)
     if mesh.uncertainty is not None:
@@ -41,12 +46,13 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bp
 
 
 def _attribute(data: bpy.types.Mesh, name: str, values: np.ndarray) -> None:
-    data.attributes.new(name, "FLOAT", "POINT").data.foreach_set("value", np.ascontiguousarray(values, np.float32))
+    attribute: Any = data.attributes.new(name, "FLOAT", "POINT")
+    attribute.data.foreach_set("value", np.ascontiguousarray(values, np.float32))
 
 
 def exchange_mesh(thing: bpy.types.Object, data: bpy.types.Mesh) -> None:
     """Give an object its new mesh; the materials stay, the old mesh goes if nobody else uses it."""
-    old = thing.data
+    old = mesh_of(thing)
     for material in old.materials:
         data.materials.append(material)
     name = old.name

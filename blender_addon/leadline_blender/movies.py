@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import Any
 
 import bpy
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from leadline.errors import InputError
 
 from . import photos
+from .host import item, present
 
 
 class Movie:
@@ -29,7 +31,7 @@ class Movie:
         scene = bpy.data.scenes.new("Leadline Movie")
         self._scene_name = scene.name
         editor = scene.sequence_editor_create()
-        strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+        strips: Any = editor.strips if hasattr(editor, "strips") else editor.sequences  # Blender 4.4 renamed them
         try:
             strip = strips.new_movie("film", path, 1, 1)
             self.frames = int(strip.frame_duration)
@@ -47,11 +49,11 @@ class Movie:
         render.image_settings.color_mode = "RGB"
         render.image_settings.compression = 0
         render.use_sequencer, render.use_compositing = True, False
-        scene.view_settings.view_transform = "Standard"
+        present(scene.view_settings).view_transform = "Standard"  # type: ignore[assignment]
 
     def frame(self, index: int) -> np.ndarray:
         """uint8 (H, W, 3) of frame ``index`` (from 0)."""
-        scene = bpy.data.scenes.get(self._scene_name)
+        scene = item(bpy.data.scenes, self._scene_name)
         if scene is None:
             raise InputError("the movie was closed by an undo; start again to go on")
         path = os.path.join(self._folder, "frame.png")
@@ -66,7 +68,7 @@ class Movie:
             os.remove(path)
 
     def close(self) -> None:
-        scene = bpy.data.scenes.get(self._scene_name)
+        scene = item(bpy.data.scenes, self._scene_name)
         if scene is not None:
             bpy.data.scenes.remove(scene)
         if os.path.isdir(self._folder):

@@ -12,6 +12,8 @@ from leadline.errors import InputError, LeadlineError
 
 from . import photos, results, sight
 from .depth import Depth, at_most
+from .host import Outcome
+from .properties import settings_of
 
 #: What the numbers of an image mean → the space they are affine in, whether they are metres, and a sign.
 MEANINGS = {
@@ -41,10 +43,10 @@ class LEADLINE_OT_use_depth(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return context.mode == "OBJECT" and context.scene.leadline.own_depth is not None
+        return context.mode == "OBJECT" and settings_of(context).own_depth is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        settings = context.scene.leadline
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        settings = settings_of(context)
         try:
             image = photos.photo_from_settings(context).data_block(settings.update_existing)
             depth = depth_from_image(settings.own_depth, self.meaning)

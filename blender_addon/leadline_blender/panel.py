@@ -8,13 +8,15 @@ import textwrap
 import bpy
 
 from . import runtime
+from .host import PanelPart, present
 from .install_ops import draw_install, needs_server
+from .properties import memory_of, settings_of
 from .rebuild import draw_mesh_options
 from .shot import MOVES
 from .straighten_ops import SURFACES
 
 
-class _Panel:
+class _Panel(PanelPart):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Leadline"
@@ -25,10 +27,10 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
     bl_label = "Leadline"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = context.scene.leadline
+        settings = settings_of(context)
         layout.row().prop(settings, "source", expand=False)
         if settings.source == "FILE":
             layout.prop(settings, "filepath", text="")
@@ -50,7 +52,8 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
             column.prop(settings, "seed")
         if runtime.busy():
             row = layout.row(align=True)
-            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.text.capitalize())
+            task = present(runtime.task)
+            row.progress(factor=task.fraction, type="BAR", text=task.text.capitalize())
             row.operator("leadline.cancel", text="", icon="CANCEL")
         elif needs_server(context):
             draw_install(layout.box(), context)
@@ -67,13 +70,13 @@ class LEADLINE_PT_mesh(_Panel, bpy.types.Panel):
     bl_label = "Mesh"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
         thing = context.active_object
-        metric = thing is not None and thing.leadline.photo is not None and thing.leadline.metric
-        draw_mesh_options(layout, context.scene.leadline, metric)
-        layout.prop(context.scene.leadline, "update_existing")
+        metric = thing is not None and memory_of(thing).photo is not None and memory_of(thing).metric
+        draw_mesh_options(layout, settings_of(context), metric)
+        layout.prop(settings_of(context), "update_existing")
         layout.operator("leadline.rebuild", icon="FILE_REFRESH")
 
 
@@ -84,7 +87,7 @@ class LEADLINE_PT_shot(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        row = self.layout.row(align=True)
+        row = present(self.layout).row(align=True)
         for move in MOVES:
             row.operator("leadline.camera_move", text=move.capitalize()).move = move
 
@@ -96,8 +99,8 @@ class LEADLINE_PT_own_depth(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
-        layout.template_ID(context.scene.leadline, "own_depth", open="image.open")
+        layout = present(self.layout)
+        layout.template_ID(settings_of(context), "own_depth", open="image.open")
         layout.operator_menu_enum("leadline.use_depth", "meaning", icon="IMAGE_ZDEPTH")
 
 
@@ -108,10 +111,10 @@ class LEADLINE_PT_surfaces(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        row = self.layout.row(align=True)
+        row = present(self.layout).row(align=True)
         for kind, name, _ in SURFACES:
             row.operator("leadline.mark_surface", text=name).surface = kind
-        self.layout.operator("leadline.straighten", icon="MOD_SOLIDIFY")
+        present(self.layout).operator("leadline.straighten", icon="MOD_SOLIDIFY")
 
 
 class LEADLINE_PT_references(_Panel, bpy.types.Panel):
@@ -121,21 +124,21 @@ class LEADLINE_PT_references(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.prop(context.scene.leadline, "reference_m")
+        layout.prop(settings_of(context), "reference_m")
         adding = layout.operator("leadline.add_reference", icon="EMPTY_AXIS")
-        adding.distance_m = context.scene.leadline.reference_m
+        adding.distance_m = settings_of(context).reference_m
         layout.separator()
-        layout.prop(context.scene.leadline, "length_m")
-        layout.operator("leadline.measure_length", icon="DRIVER_DISTANCE").length_m = context.scene.leadline.length_m
+        layout.prop(settings_of(context), "length_m")
+        layout.operator("leadline.measure_length", icon="DRIVER_DISTANCE").length_m = settings_of(context).length_m
         thing = context.active_object
         if thing is not None and thing.type == "EMPTY":
             column = layout.column(align=True)
-            column.prop(thing.leadline, "reference_m")
-            column.prop(thing.leadline, "length_to")
-            column.prop(thing.leadline, "length_m")
+            column.prop(memory_of(thing), "reference_m")
+            column.prop(memory_of(thing), "length_to")
+            column.prop(memory_of(thing), "length_m")
         layout.operator("leadline.scale_to_references", icon="FIXED_SIZE")
 
 
@@ -146,10 +149,10 @@ class LEADLINE_PT_film(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.use_property_decorate = False
-        settings = context.scene.leadline
+        settings = settings_of(context)
         layout.prop(settings, "sequence_path")
         layout.prop(settings, "sequence_folder")
         layout.prop(settings, "sequence_frames")
@@ -162,7 +165,7 @@ def _draw_message(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     if not text:
         return
     # About 7 pixels for a letter at Blender's default size.
-    width = max(20, int(context.region.width / (7.5 * context.preferences.system.ui_scale)) - 6)
+    width = max(20, int(present(context.region).width / (7.5 * present(context.preferences).system.ui_scale)) - 6)
     box = layout.box().column(align=True)
     for number, line in enumerate(textwrap.wrap(text, width)):
         box.label(text=line, icon="NONE" if number else ("ERROR" if kind == "ERROR" else "INFO"))

@@ -21,6 +21,10 @@ from leadline.geometry import Camera, as_stored, focal_px_from_photo, upright
 from leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
 from leadline.serving.protocol.messages import Limits
 
+from . import host
+from .host import present
+from .properties import settings_of
+
 #: Long edge of the pixels and maps that the add-on works with; a model sees fewer.
 WORKING_EDGE = 2048
 RENDER_NAME = "Leadline Render"
@@ -47,7 +51,7 @@ class Photo:
 
         ``update``: whether a render takes the place of the one before.
         """
-        image = bpy.data.images.get(self.image) if self.image else None
+        image = host.item(bpy.data.images, self.image) if self.image else None
         if image is not None:
             return image
         if self.filepath and os.path.exists(self.filepath):
@@ -55,14 +59,14 @@ class Photo:
                 return bpy.data.images.load(self.filepath, check_existing=True)
             except RuntimeError as error:
                 raise InputError(f"Blender cannot read {self.name} as an image") from error
-        image = bpy.data.images.get(self.name) if update else None
+        image = host.item(bpy.data.images, self.name) if update else None
         if isinstance(self.sent, bytes):
             return _from_encoded(self.sent, self.name, image)
         height, width = self.sent.shape[:2]
         image = bpy.data.images.new(self.name, width, height)
         flat = np.ones((height, width, 4), np.float32)
         flat[..., :3] = self.sent[::-1] / np.float32(255)
-        image.pixels.foreach_set(flat.ravel())
+        host.pixels(image).foreach_set(flat.ravel())
         image.pack()
         return image
 
@@ -73,7 +77,7 @@ def photo_from_settings(context: bpy.types.Context) -> Photo:
     Raises:
         InputError: There is none, with what to do.
     """
-    settings = context.scene.leadline
+    settings = settings_of(context)
     if settings.source == "FILE":
         return photo_from_file(settings.filepath)
     if settings.source == "IMAGE":
@@ -114,10 +118,10 @@ def photo_from_image(image: bpy.types.Image) -> Photo:
 
 def photo_from_render() -> Photo:
     """The last render, by way of a file: Blender gives no access to the pixels of a render result."""
-    render = bpy.data.images.get("Render Result")
+    render = host.item(bpy.data.images, "Render Result")
     if render is None:
         raise InputError("nothing has been rendered yet; render the scene (F12) first")
-    settings = bpy.context.scene.render.image_settings
+    settings = present(bpy.context.scene).render.image_settings
     kept = settings.file_format, settings.color_mode
     with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
         path = Path(folder) / "render.png"
@@ -136,7 +140,7 @@ def orientation_of(image: bpy.types.Image) -> int:
     if image.source not in ("FILE", "SEQUENCE"):
         return 1
     if image.packed_file:
-        return orientation_from_bytes(image.packed_file.data)
+        return orientation_from_bytes(image.packed_file.data)  # type: ignore[arg-type]  # bytes, not str
     return orientation_from_bytes(read_head(bpy.path.abspath(image.filepath)))
 
 
@@ -154,14 +158,14 @@ def pixels_of(image: bpy.types.Image) -> np.ndarray:
     if not width or not height:
         raise InputError(f"the image {image.name} has no pixels; is its file missing?")
     raw = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(raw)
+    host.pixels(image).foreach_get(raw)
     given = raw.reshape(height, width, image.channels)[::-1]
     colours = np.ones((height, width, 4), np.float32)
     if image.channels >= 3:
         colours[..., : image.channels] = given
     else:
         colours[..., :3] = given[..., :1]
-    if image.is_float and image.colorspace_settings.name != "sRGB":
+    if image.is_float and present(image.colorspace_settings).name != "sRGB":  # type: ignore[comparison-overlap]
         colours[..., :3] = _linear_to_srgb(colours[..., :3])
     return (np.clip(colours, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
@@ -223,10 +227,10 @@ def _from_encoded(content: bytes, name: str, image: bpy.types.Image | None) -> b
 
 
 def _background_image(context: bpy.types.Context) -> bpy.types.Image:
-    camera = context.scene.camera
+    camera = present(context.scene).camera
     if camera is None:
         raise InputError("the scene has no active camera")
-    for background in camera.data.background_images:
+    for background in host.camera_of(camera).background_images:
         if background.source == "IMAGE" and background.image is not None:
             return background.image
     raise InputError(f"the camera {camera.name} has no background image")
@@ -263,7 +267,7 @@ def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, o
         image.scale(width, height)
     flat = np.ones((height, width, 4), np.float32)
     flat[..., :3] = stored[::-1, :, None]
-    image.pixels.foreach_set(flat.ravel())
+    host.pixels(image).foreach_set(flat.ravel())
     image.update()
     image.pack()
     return image
@@ -279,7 +283,7 @@ def write_colours(colours: np.ndarray, name: str, existing: bpy.types.Image | No
         image.scale(width, height)
     flat = np.ones((height, width, 4), np.float32)
     flat[..., :3] = colours[::-1] / np.float32(255)
-    image.pixels.foreach_set(flat.ravel())
+    host.pixels(image).foreach_set(flat.ravel())
     image.update()
     image.pack()
     return image
@@ -289,5 +293,5 @@ def read_map(image: bpy.types.Image, orientation: int = 1) -> np.ndarray:
     """The first channel of an image as float32 (H, W), row 0 at the top, upright."""
     width, height = image.size
     raw = np.empty(width * height * image.channels, np.float32)
-    image.pixels.foreach_get(raw)
+    host.pixels(image).foreach_get(raw)
     return np.ascontiguousarray(upright(raw.reshape(height, width, image.channels)[::-1, :, 0], orientation))

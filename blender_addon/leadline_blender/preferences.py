@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from . import runtime
+from .host import present
 from .install_ops import draw_install
 
 
@@ -61,12 +64,13 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         layout.use_property_split = True
         layout.row().prop(self, "place", expand=True)
         if self.place == "LOCAL":
             draw_install(layout, context)
-            header, body = layout.panel("leadline_advanced", default_closed=True)
+            panel: Any = layout.panel  # the stub does not say that it returns two layouts
+            header, body = panel("leadline_advanced", default_closed=True)
             header.label(text="Advanced")
             if body is not None:
                 body.prop(self, "wheels")
@@ -83,7 +87,8 @@ class LeadlinePreferences(bpy.types.AddonPreferences):
         row.operator("leadline.stop_server", icon="X")
         if runtime.busy():
             row = layout.row(align=True)
-            row.progress(factor=runtime.task.fraction, type="BAR", text=runtime.task.text)
+            task = present(runtime.task)
+            row.progress(factor=task.fraction, type="BAR", text=task.text)
             row.operator("leadline.cancel", text="", icon="CANCEL")
         elif runtime.message.text:
             layout.label(text=runtime.message.text, icon="ERROR" if runtime.message.kind == "ERROR" else "INFO")

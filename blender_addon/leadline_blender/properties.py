@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -14,6 +16,7 @@ from bpy.props import (
 )
 
 from .effort import Effort
+from .host import present
 
 #: The most accurate of the models that come with Leadline.
 DEFAULT_MODEL = "fiffdepth-mini"
@@ -225,22 +228,22 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         ],
         default="BALANCED",
     )
-    steps: IntProperty(
+    steps: IntProperty(  # type: ignore[valid-type]
         name="Steps", description="Network evaluations for each look. 0: the model's default", default=0, min=0, max=64
-    )  # type: ignore[valid-type]
-    ensemble: IntProperty(
+    )
+    ensemble: IntProperty(  # type: ignore[valid-type]
         name="Looks", description="Predictions averaged; 2 or more tell how sure the model is", default=4, min=1, max=64
-    )  # type: ignore[valid-type]
-    size: IntProperty(
+    )
+    size: IntProperty(  # type: ignore[valid-type]
         name="Size",
         description="Long edge in pixels that the model sees. 0: the model's default",
         default=0,
         min=0,
         max=4096,
-    )  # type: ignore[valid-type]
-    seed: IntProperty(
+    )
+    seed: IntProperty(  # type: ignore[valid-type]
         name="Seed", description="Start of the random numbers; the same seed gives the same depth", default=0, min=0
-    )  # type: ignore[valid-type]
+    )
     update_existing: BoolProperty(  # type: ignore[valid-type]
         name="Update Existing",
         description="Change the object that this photograph already has in the scene. Off: add another one",
@@ -299,6 +302,16 @@ class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
     length_m: FloatProperty(name="Length", description="Measured length between the two points", min=0.0, unit="LENGTH")  # type: ignore[valid-type]
 
 
+def settings_of(context: bpy.types.Context) -> LeadlineSettings:
+    """The panel's settings of the scene."""
+    return cast(LeadlineSettings, present(context.scene).leadline)  # type: ignore[attr-defined]  # put there by `attach`
+
+
+def memory_of(thing: bpy.types.Object) -> LeadlineObject:
+    """What an object remembers; empty for one that Leadline did not make."""
+    return cast(LeadlineObject, thing.leadline)  # type: ignore[attr-defined]  # put there by `attach`
+
+
 def copy_options(source: MeshOptions, target: MeshOptions) -> None:
     for name in OPTION_NAMES:
         setattr(target, name, getattr(source, name))
@@ -308,10 +321,10 @@ CLASSES = (LeadlineSettings, LeadlineObject)
 
 
 def attach() -> None:
-    bpy.types.Scene.leadline = PointerProperty(type=LeadlineSettings)
-    bpy.types.Object.leadline = PointerProperty(type=LeadlineObject)
+    bpy.types.Scene.leadline = PointerProperty(type=LeadlineSettings)  # type: ignore[attr-defined,func-returns-value]
+    bpy.types.Object.leadline = PointerProperty(type=LeadlineObject)  # type: ignore[attr-defined,func-returns-value]
 
 
 def detach() -> None:
-    del bpy.types.Object.leadline
-    del bpy.types.Scene.leadline
+    del bpy.types.Object.leadline  # type: ignore[attr-defined]
+    del bpy.types.Scene.leadline  # type: ignore[attr-defined]

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from leadline.errors import LeadlineError
 
 from . import results
-from .properties import OPTION_NAMES, MeshOptions, copy_options
+from .host import Outcome, present
+from .properties import OPTION_NAMES, MeshOptions, copy_options, memory_of, settings_of
 
 
 def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
@@ -58,7 +61,8 @@ def _draw_scene_options(layout: bpy.types.UILayout, options: MeshOptions, metric
 
 def _switched(layout: bpy.types.UILayout, options: MeshOptions, switch: str, value: str) -> None:
     """A number that counts only while its switch is on."""
-    row = layout.row(heading=options.bl_rna.properties[switch].name)
+    rna: Any = options  # a property group or an operator: both know their properties
+    row = layout.row(heading=rna.bl_rna.properties[switch].name)
     row.prop(options, switch, text="")
     sub = row.row()
     sub.active = getattr(options, switch)
@@ -75,31 +79,32 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         thing = context.active_object
-        if thing is None or thing.leadline.photo is None or context.mode != "OBJECT":
+        if thing is None or memory_of(thing).photo is None or context.mode != "OBJECT":
             cls.poll_message_set("Select an object that Leadline made")
             return False
         return True
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        copy_options(context.scene.leadline, self)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
+        copy_options(settings_of(context), self)
         return self.execute(context)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = context.active_object
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        thing = present(context.active_object)
         for name in OPTION_NAMES:  # a script names what it wants changed; the rest stays as the object has it
             if not self.properties.is_property_set(name):
-                setattr(self, name, getattr(thing.leadline, name))
+                setattr(self, name, getattr(memory_of(thing), name))
         try:
-            results.build(context, thing.leadline.photo, results.stored_depth(thing), self, thing)
+            results.build(context, memory_of(thing).photo, results.stored_depth(thing), self, thing)
         except (LeadlineError, ValueError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        self.layout.use_property_split = True
-        self.layout.prop(self, "result")
-        draw_mesh_options(self.layout, self, context.active_object.leadline.metric)
+        layout = present(self.layout)
+        layout.use_property_split = True
+        layout.prop(self, "result")
+        draw_mesh_options(layout, self, memory_of(present(context.active_object)).metric)
 
 
 CLASSES = (LEADLINE_OT_rebuild,)

@@ -15,7 +15,9 @@ from leadline.geometry import Camera, scale_from_length, scale_to_points
 from . import photos, results, runtime
 from .depth import Depth
 from .generate import ask_for_depth
+from .host import Outcome, item, present
 from .picking import PickOperator
+from .properties import memory_of
 from .running import TaskOperator
 from .task import Task
 
@@ -42,15 +44,15 @@ class LEADLINE_OT_add_reference(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return scene_object(context) is not None
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = scene_object(context)
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        thing = present(scene_object(context))
         point = bpy.data.objects.new("Reference", None)
         point.empty_display_type, point.empty_display_size = "SPHERE", 0.05
-        point.leadline.reference_m = self.distance_m
-        context.collection.objects.link(point)
+        memory_of(point).reference_m = self.distance_m
+        present(context.collection).objects.link(point)
         point.parent = thing
         point.matrix_parent_inverse = thing.matrix_world.inverted()
-        point.location = context.scene.cursor.location
+        point.location = present(context.scene).cursor.location
         return {"FINISHED"}
 
 
@@ -76,18 +78,18 @@ class LEADLINE_OT_measure_length(PickOperator, bpy.types.Operator):
     def take(self, points: list[Vector]) -> None:
         self.first, self.second = points
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = scene_object(context)
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        thing = present(scene_object(context))
         ends = []
         for name, place in (("Length", self.first), ("Length end", self.second)):
             end = bpy.data.objects.new(name, None)
             end.empty_display_type, end.empty_display_size = "SPHERE", 0.05
-            context.collection.objects.link(end)
+            present(context.collection).objects.link(end)
             end.parent = thing
             end.location = thing.matrix_world.inverted() @ Vector(place)
             ends.append(end)
-        ends[0].leadline.length_to, ends[0].leadline.length_m = ends[1], self.length_m
-        context.view_layer.update()
+        memory_of(ends[0]).length_to, memory_of(ends[0]).length_m = ends[1], self.length_m
+        present(context.view_layer).update()
         return {"FINISHED"}
 
 
@@ -103,8 +105,8 @@ class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
         return not runtime.busy() and scene_object(context) is not None
 
     def begin(self, context: bpy.types.Context) -> Task:
-        thing = scene_object(context)
-        photo = photos.photo_from_image(thing.leadline.photo)
+        thing = present(scene_object(context))
+        photo = photos.photo_from_image(memory_of(thing).photo)
         self._name = thing.name
         # The server reads whole files at their own size, arrays at the size they are sent.
         size = photo.sent.shape[:2] if isinstance(photo.sent, np.ndarray) else None
@@ -112,19 +114,19 @@ class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
         if np.count_nonzero(sparse_m) >= ENOUGH_TO_RESHAPE:
             return Task(ask_for_depth(context, photo, sparse_m), photo.name)
         now = results.stored_depth(thing)
-        metres = photos.read_map(thing.leadline.depth, thing.leadline.orientation)
+        metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
         scale = scale_to_points(metres, sparse_m)
         scaled = Depth((metres * scale).astype(np.float32), Space.DEPTH, True, now.model)
         return Task(lambda report: scaled, photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
-        thing = bpy.data.objects.get(self._name)
+        thing = item(bpy.data.objects, self._name)
         if thing is None:
             raise InputError("the object is gone; generate it again")
         depth = task.result
         if not depth.metric:
             raise InputError("the server could not find a scale from these points; check their distances")
-        results.build(context, thing.leadline.photo, depth, thing.leadline, thing)
+        results.build(context, memory_of(thing).photo, depth, memory_of(thing), thing)
         low, high = np.percentile(depth.values, [1, 99])
         return f"{thing.name} is in metres: {low:.2f} m to {high:.2f} m"
 
@@ -139,13 +141,13 @@ def sparse_from_references(
     Distances are measured in a straight line from the camera. A known length between two points scales what the
     scene has now; it gives two pixels.
     """
-    memory = thing.leadline
+    memory = memory_of(thing)
     photo_height, photo_width = photos.upright_size(memory.photo, memory.orientation)
     height, width = size or (photo_height, photo_width)
     camera = Camera(width, height, memory.focal_px * width / photo_width)
     sparse_m = np.zeros((height, width), np.float32)
     to_camera = thing.matrix_world.inverted()
-    units_m = context.scene.unit_settings.scale_length
+    units_m = present(context.scene).unit_settings.scale_length
 
     def seen(point: bpy.types.Object) -> tuple[int, int, np.ndarray]:
         local = np.array(to_camera @ point.matrix_world.translation, np.float64) * units_m
@@ -154,8 +156,8 @@ def sparse_from_references(
             raise InputError(f"{point.name} lies outside the photograph; move it onto the surface")
         return int(y_px), int(x_px), local
 
-    for point in context.scene.objects:
-        mark = point.leadline
+    for point in present(context.scene).objects:
+        mark = memory_of(point)
         if mark.reference_m > 0:
             row, column, local = seen(point)
             sparse_m[row, column] = mark.reference_m * -local[2] / np.linalg.norm(local)
@@ -177,7 +179,7 @@ def scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
     thing = context.active_object
     if thing is not None and thing.type == "EMPTY" and thing.parent is not None:
         thing = thing.parent
-    if thing is None or thing.leadline.photo is None or thing.leadline.result != "PERSPECTIVE":
+    if thing is None or memory_of(thing).photo is None or memory_of(thing).result != "PERSPECTIVE":
         return None
     return thing
 

@@ -63,7 +63,7 @@ def unregister() -> None:
     translations.unregister()
 
 
-@bpy.app.handlers.persistent
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
 def _before_load(*_: object) -> None:
     """Another file is about to be opened: what runs belongs to this one."""
     runtime.stop_job()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -27,7 +27,8 @@ from leadline.geometry import (
 
 from . import materials, meshes, photos, sight
 from .depth import Depth, check
-from .properties import MeshOptions, copy_options
+from .host import camera_of, mesh_of, present
+from .properties import MeshOptions, copy_options, memory_of
 
 _MODIFIER = "Leadline Displacement"
 #: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
@@ -53,9 +54,9 @@ def build(
     check(depth, size)
     camera = photos.camera_of(image, size, options)
     shape = _geometry(image, orientation, depth, camera, options)
-    units_per_m = 1.0 / context.scene.unit_settings.scale_length
+    units_per_m = 1.0 / present(context.scene).unit_settings.scale_length
     thing = place(context, target, shape, image.name, units_per_m, orientation)
-    memory = thing.leadline
+    memory = memory_of(thing)
     copy_options(options, memory)
     memory.photo, memory.space, memory.metric, memory.model = image, depth.space.value, depth.metric, depth.model
     memory.focal_px, memory.orientation = camera.focal_px, orientation
@@ -78,23 +79,23 @@ def build(
 
 def find_object(context: bpy.types.Context, image: bpy.types.Image) -> bpy.types.Object | None:
     """The Leadline object of a photograph: the active one if it is of this photograph, else any in the scene."""
-    active = context.view_layer.objects.active
-    for thing in [active, *context.scene.objects]:
-        if thing is not None and thing.type == "MESH" and thing.leadline.photo == image:
+    active = present(context.view_layer).objects.active
+    for thing in [active, *present(context.scene).objects]:
+        if thing is not None and thing.type == "MESH" and memory_of(thing).photo == image:
             return thing
     return None
 
 
 def own(thing: bpy.types.Object, name: str) -> bpy.types.Image | None:
     """The map ``name`` of an object, if no other object has it, too: a copy of an object must not change the original."""
-    image = getattr(thing.leadline, name)
-    shared = any(other != thing and getattr(other.leadline, name) == image for other in bpy.data.objects)
+    image = getattr(memory_of(thing), name)
+    shared = any(other != thing and getattr(memory_of(other), name) == image for other in bpy.data.objects)
     return None if shared else image
 
 
 def _forget_uncertainty(thing: bpy.types.Object) -> None:
     """A depth that came without uncertainty must not be seen beside an older one's."""
-    image, thing.leadline.uncertainty = own(thing, "uncertainty"), None
+    image, memory_of(thing).uncertainty = own(thing, "uncertainty"), None
     if image is not None and image.users == 0:
         bpy.data.images.remove(image)
 
@@ -104,7 +105,7 @@ def stored_depth(thing: bpy.types.Object) -> Depth:
 
     The image holds metres, assumed or measured; in the model's space they are an affine copy of its numbers.
     """
-    memory = thing.leadline
+    memory = memory_of(thing)
     if memory.depth is None or memory.photo is None:
         raise InputError(f"{thing.name} has lost its depth image; generate it again")
     space = Space(memory.space)
@@ -126,9 +127,10 @@ def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Ca
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
+    rows, columns = depth.values.shape
     if options.result == "DISPLACEMENT":
-        return grid_mesh(*depth.values.shape, options.width_m, options.long_edge, edges=True)
-    removed = _removed(image, orientation, rise, depth.values.shape, options)
+        return grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True)
+    removed = _removed(image, orientation, rise, (rows, columns), options)
     common: dict[str, Any] = {
         "uncertainty": depth.uncertainty,
         "removed": removed,
@@ -141,7 +143,7 @@ def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Ca
     if options.result == "RELIEF":
         if options.use_base or not options.cut_relief:
             common["cut"] = 1.0
-        relief = relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
+        relief = relief_mesh(present(rise), options.width_m, options.height_m, depth=metres, **common)
         return solid(relief, options.base_m) if options.use_base else relief
     steepest = math.degrees(options.steepest)
     return perspective_mesh(metres, camera, steepest=steepest, keep_planes=options.keep_planes, **common)
@@ -157,7 +159,7 @@ def _removed(
     pixels = photos.working_pixels(image, shape, orientation)
     removed = pixels[..., 3] < _OPAQUE
     if options.remove_sky:
-        removed |= sky_mask(1 - rise, pixels[..., :3], options.sky_from)
+        removed |= sky_mask(1 - present(rise), pixels[..., :3], options.sky_from)
     return removed
 
 
@@ -176,18 +178,18 @@ def place(
         return target
     thing = bpy.data.objects.new(name, data)
     thing.rotation_euler = _UPRIGHT
-    thing.location = context.scene.cursor.location
-    context.collection.objects.link(thing)
+    thing.location = present(context.scene).cursor.location
+    present(context.collection).objects.link(thing)
     for other in context.selected_objects:
         other.select_set(False)
     thing.select_set(True)
-    context.view_layer.objects.active = thing
+    present(context.view_layer).objects.active = thing
     return thing
 
 
 def dress(thing: bpy.types.Object, image: bpy.types.Image, options: MeshOptions) -> None:
     """Our material in the first slot; a material that the artist put there is left alone."""
-    slots = thing.data.materials
+    slots = mesh_of(thing).materials
     current = slots[0] if len(slots) else None
     if current is not None and not materials.is_ours(current):
         return
@@ -204,32 +206,36 @@ def _displace(
     context: bpy.types.Context, thing: bpy.types.Object, depth: Depth, options: MeshOptions, name: str
 ) -> None:
     """The modifier of a displacement; none for the other results."""
-    modifier = thing.modifiers.get(_MODIFIER)
+    modifier = _modifier(thing)
     if options.result != "DISPLACEMENT":
         if modifier is not None:
             thing.modifiers.remove(modifier)
         return
     if modifier is not None and modifier.texture is not None and modifier.texture.users > 1:
         modifier.texture = None  # a copy of the object has it, too
-    texture = modifier.texture if modifier is not None else None
+    texture = cast("bpy.types.ImageTexture | None", modifier.texture) if modifier is not None else None
     old_image = texture.image if texture is not None else None
     rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
-    image = photos.write_map(rise, f"{name} nearness", old_image, thing.leadline.orientation)
-    set_displacement(thing, image, options.height_m / context.scene.unit_settings.scale_length)
+    image = photos.write_map(rise, f"{name} nearness", old_image, memory_of(thing).orientation)
+    set_displacement(thing, image, options.height_m / present(context.scene).unit_settings.scale_length)
 
 
-def set_displacement(thing: bpy.types.Object, image: bpy.types.Image, strength: float) -> bpy.types.Texture:
+def _modifier(thing: bpy.types.Object) -> bpy.types.DisplaceModifier | None:
+    return cast("bpy.types.DisplaceModifier | None", thing.modifiers.get(_MODIFIER))
+
+
+def set_displacement(thing: bpy.types.Object, image: bpy.types.Image, strength: float) -> bpy.types.ImageTexture:
     """Raise a grid by an image of nearness (1 is nearest) through a Displace modifier. Returns its texture."""
-    modifier = thing.modifiers.get(_MODIFIER)
+    modifier = _modifier(thing)
     if modifier is None:
-        modifier = thing.modifiers.new(_MODIFIER, "DISPLACE")
+        modifier = cast(bpy.types.DisplaceModifier, thing.modifiers.new(_MODIFIER, "DISPLACE"))
         modifier.mid_level = 0.0
         modifier.texture_coords = "UV"
         modifier.uv_layer = meshes.UV_NAME
         modifier.direction = "Z"
     if modifier.texture is None:
         modifier.texture = bpy.data.textures.new(image.name, "IMAGE")
-    texture = modifier.texture
+    texture = cast(bpy.types.ImageTexture, modifier.texture)
     texture.image = image
     texture.extension = "EXTEND"
     texture.use_clamp = False
@@ -246,7 +252,7 @@ def _behind(
     options: MeshOptions,
 ) -> None:
     """The surface behind the silhouettes, as a child of its own; none if it is not wanted, or nothing is covered."""
-    holder = thing.leadline.behind
+    holder = memory_of(thing).behind
     if holder is not None and holder.parent != thing:  # a copy's original has it
         holder = None
     wanted = options.result == "PERSPECTIVE" and options.use_cut and options.fill_behind
@@ -254,23 +260,23 @@ def _behind(
         background(metres, camera, options.cut, math.degrees(options.steepest), options.keep_planes) if wanted else None
     )
     if layer is None:
-        thing.leadline.behind = None
+        memory_of(thing).behind = None
         if holder is not None:
             bpy.data.objects.remove(holder)
         return
     name = f"{thing.name} behind"
-    units = 1.0 / context.scene.unit_settings.scale_length
+    units = 1.0 / present(context.scene).unit_settings.scale_length
     data = meshes.mesh_data(layer.mesh(camera, options.long_edge, edges=True), name, units, 1)
     if holder is None:
         holder = bpy.data.objects.new(name, data)
         for collection in thing.users_collection:
             collection.objects.link(holder)
         holder.parent = thing
-        thing.leadline.behind = holder
+        memory_of(thing).behind = holder
     else:
         meshes.exchange_mesh(holder, data)
-    seen = photos.working_pixels(image, metres.shape, thing.leadline.orientation)[..., :3]
-    slots = holder.data.materials
+    seen = photos.working_pixels(image, metres.shape, memory_of(thing).orientation)[..., :3]
+    slots = mesh_of(holder).materials
     current = slots[0] if len(slots) else None
     painted = photos.write_colours(layer.colours(seen), name, materials.picture_of(current))
     material = materials.photo_material(painted, options.shading, current if materials.is_ours(current) else None)
@@ -284,37 +290,37 @@ def _camera(
     context: bpy.types.Context, thing: bpy.types.Object, camera: Camera, metres: np.ndarray, options: MeshOptions
 ) -> None:
     """A camera with the photograph's view, tied to the object so that the two stay together."""
-    memory = thing.leadline
+    memory = memory_of(thing)
     holder = memory.camera
-    if holder is None or holder.parent != thing or holder.name not in context.scene.objects:
+    if holder is None or holder.parent != thing or holder.name not in present(context.scene).objects:
         holder = bpy.data.objects.new(f"{thing.name} camera", bpy.data.cameras.new(f"{thing.name} camera"))
         for collection in thing.users_collection:
             collection.objects.link(holder)
         holder.parent = thing
         memory.camera = holder
-    units = 1.0 / context.scene.unit_settings.scale_length
-    lens = holder.data
+    units = 1.0 / present(context.scene).unit_settings.scale_length
+    lens = camera_of(holder)
     lens.type, lens.sensor_fit, lens.sensor_width = "PERSP", "HORIZONTAL", _SENSOR_MM
     lens.lens = camera.lens_mm(_SENSOR_MM)
     lens.shift_x = lens.shift_y = 0.0
     lens.display_size = 0.25 * float(metres.min()) * units
     lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
     lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
-    if context.scene.camera is None:
-        context.scene.camera = holder
+    if present(context.scene).camera is None:
+        present(context.scene).camera = holder
     if options.match_render:
-        render = context.scene.render
+        render = present(context.scene).render
         render.resolution_x, render.resolution_y = camera.width, camera.height
         render.pixel_aspect_x = render.pixel_aspect_y = 1.0
-        context.scene.camera = holder
+        present(context.scene).camera = holder
         if options.shading == "EMISSION":
-            _show_colours_as_they_are(context.scene)
+            _show_colours_as_they_are(present(context.scene))
 
 
 def _show_colours_as_they_are(scene: bpy.types.Scene) -> None:
     """A view transform that changes no colour of the photograph: Blender's default, AgX, would."""
-    view = scene.view_settings
+    view = present(scene.view_settings)
     with contextlib.suppress(TypeError):  # a colour management configuration of the studio's own has other names
-        view.view_transform = "Standard"
-        view.look = "None"
+        view.view_transform = "Standard"  # type: ignore[assignment]
+        view.look = "None"  # type: ignore[assignment]
     view.exposure, view.gamma, view.use_curve_mapping = 0.0, 1.0, False

@@ -10,12 +10,13 @@ import bpy
 from leadline.errors import LeadlineError
 
 from . import runtime
+from .host import OperatorPart, Outcome, present
 from .task import State, Task
 
 _logger = logging.getLogger(__name__)
 
 
-class TaskOperator:
+class TaskOperator(OperatorPart):
     """Mix-in for operators: `begin` starts a task, `finish` uses its result in the main thread.
 
     In a window the operator is modal: the thread works, a timer asks 20 times a second, Esc stops it. In background
@@ -33,18 +34,18 @@ class TaskOperator:
     def step(self, context: bpy.types.Context, task: Task) -> None:
         """Called after each tick while the task runs."""
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
         if bpy.app.background or context.window is None:
             return self.execute(context)
         task = self._start(context)
         if task is None:
             return {"CANCELLED"}
         runtime.add_timer(context)
-        context.window_manager.modal_handler_add(self)
+        present(context.window_manager).modal_handler_add(self)
         runtime.show_status(f"{task.line}  |  Esc: stop")
         return {"RUNNING_MODAL"}
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
         task = runtime.task
         if task is None or task is not self._task:
             return self._leave({"CANCELLED"})
@@ -59,7 +60,7 @@ class TaskOperator:
             return {"PASS_THROUGH"}
         return self._leave(self._end(context, task))
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Outcome:
         task = self._start(context)
         if task is None:
             return {"CANCELLED"}
@@ -90,7 +91,7 @@ class TaskOperator:
             self._fail(str(error))
         return self._task
 
-    def _end(self, context: bpy.types.Context, task: Task) -> set[str]:
+    def _end(self, context: bpy.types.Context, task: Task) -> Outcome:
         if task.state is State.CANCELLED:
             runtime.say("INFO", "Stopped")
             self.report({"INFO"}, "Stopped")
@@ -108,7 +109,7 @@ class TaskOperator:
         self.report({"INFO"}, text)
         return {"FINISHED"}
 
-    def _fail(self, text: str, fix: str = "") -> set[str]:
+    def _fail(self, text: str, fix: str = "") -> Outcome:
         if text.split(" ", maxsplit=1)[0].isalpha():  # not an address or a file name
             text = text[:1].upper() + text[1:]
         runtime.say("ERROR", text, fix)
@@ -116,7 +117,7 @@ class TaskOperator:
         self.report({"ERROR"}, text)
         return {"CANCELLED"}
 
-    def _leave(self, outcome: set[str]) -> set[str]:
+    def _leave(self, outcome: Outcome) -> Outcome:
         runtime.remove_timer()
         runtime.show_status(None)
         runtime.redraw()

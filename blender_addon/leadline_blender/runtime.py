@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import bpy
 
 from .catalogue import Choice
+from .host import present
 from .link import Link
 from .task import State, Task
 
@@ -53,7 +54,7 @@ def say(kind: str, text: str, fix: str = "") -> None:
 def add_timer(context: bpy.types.Context) -> None:
     global _timer
     remove_timer()
-    _timer = context.window_manager.event_timer_add(0.05, window=context.window)
+    _timer = present(context.window_manager).event_timer_add(0.05, window=context.window)
 
 
 def remove_timer() -> None:
@@ -61,7 +62,7 @@ def remove_timer() -> None:
     if _timer is not None:
         # If the window that it belonged to is gone, so is the timer.
         with contextlib.suppress(ReferenceError, RuntimeError, ValueError):
-            bpy.context.window_manager.event_timer_remove(_timer)
+            present(bpy.context.window_manager).event_timer_remove(_timer)
         _timer = None
 
 

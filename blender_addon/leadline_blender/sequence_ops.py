@@ -14,8 +14,9 @@ from leadline.geometry import grid_mesh, orientation_from_photo, upright
 from . import film, materials, photos, results, runtime
 from .depth import Depth
 from .generate import Snapshot, ask_for_depth
+from .host import Outcome, mesh_of, present
 from .movies import Movie
-from .properties import copy_options
+from .properties import copy_options, memory_of, settings_of
 from .running import TaskOperator
 from .task import Report, Task
 
@@ -32,7 +33,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         return not runtime.busy() and context.mode == "OBJECT"
 
     def begin(self, context: bpy.types.Context) -> Task:
-        settings = context.scene.leadline
+        settings = settings_of(context)
         if not settings.sequence_path:
             raise InputError("choose a movie, or the first image of a sequence, in the Leadline panel first")
         path = Path(bpy.path.abspath(settings.sequence_path))
@@ -50,8 +51,10 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             frames = min(frames, limit) if isinstance(frames, int) else frames[:limit]
         self._frames = frames
         self._orientation = 1 if isinstance(frames, int) else orientation_from_photo(frames[0])
-        numbers = (settings.steps, settings.ensemble, settings.size) if settings.quality == "CUSTOM" else (0, 0, 0)
-        job = film.Job(str(path), settings.model.strip(), settings.quality, *numbers, settings.seed)
+        steps, ensemble, size = 0, 0, 0
+        if settings.quality == "CUSTOM":
+            steps, ensemble, size = settings.steps, settings.ensemble, settings.size
+        job = film.Job(str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed)
         ask, folder, orientation = ask_for_depth(context, None), self._folder, self._orientation
 
         def infer(report: Report, image: object) -> Depth:
@@ -66,7 +69,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             wanted = task.partials.pop(0)
             if self._movie is not None:
                 pixels = self._movie.frame(wanted.index)
-            else:
+            elif isinstance(self._frames, list):
                 image = bpy.data.images.load(str(self._frames[wanted.index]))
                 pixels = upright(photos.pixels_of(image)[..., :3], self._orientation)
                 bpy.data.images.remove(image)
@@ -80,7 +83,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         super().cancel(context)
         self._close()
 
-    def _end(self, context: bpy.types.Context, task: Task) -> set[str]:
+    def _end(self, context: bpy.types.Context, task: Task) -> Outcome:
         self._close()
         return super()._end(context, task)
 
@@ -90,11 +93,12 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             self._movie = None
 
 
-class _Quiet:
+class _Quiet(Report):
     """A report that says nothing but still stops."""
 
     def __init__(self, report: Report) -> None:
-        self.stop, self.check = report.stop, report.check
+        super().__init__()
+        self.stop = report.stop
 
     def progress(self, stage: str, fraction: float) -> None:
         """Nothing."""
@@ -113,20 +117,20 @@ def film_object(
         nearness, orientation
     )  # before it is a sequence, whose size is known only once it has been drawn
     nearness.source = "SEQUENCE" if frames > 1 else "FILE"
-    nearness.colorspace_settings.name = "Non-Color"
-    units = 1.0 / context.scene.unit_settings.scale_length
+    present(nearness.colorspace_settings).name = "Non-Color"  # type: ignore[assignment]
+    units = 1.0 / present(context.scene).unit_settings.scale_length
     target = results.find_object(context, photo)
     shape = grid_mesh(height, width, options.width_m, options.long_edge, edges=True)
     thing = results.place(context, target, shape, photo.name, units, orientation)
-    copy_options(options, thing.leadline)
-    thing.leadline.photo, thing.leadline.orientation = photo, orientation
+    copy_options(options, memory_of(thing))
+    memory_of(thing).photo, memory_of(thing).orientation = photo, orientation
     results.dress(thing, photo, options)
     texture = results.set_displacement(thing, nearness, options.height_m * units)
-    start = context.scene.frame_start
-    user = texture.image_user
+    start = present(context.scene).frame_start
+    user = present(texture.image_user)
     user.frame_duration, user.frame_start, user.frame_offset, user.use_auto_refresh = frames, start, 0, True
-    material = thing.data.materials[0]
-    if materials.is_ours(material):
+    material = mesh_of(thing).materials[0]
+    if material is not None and materials.is_ours(material):
         first = 0 if film.is_movie(path) else _first_number(path) - 1
         materials.play_sequence(material, frames, start, first)
     return thing

@@ -13,6 +13,8 @@ from leadline.serving.client.client import ServerInfo
 
 from . import catalogue, runtime
 from .chosen import server_settings
+from .host import Outcome, present
+from .properties import settings_of
 from .running import TaskOperator
 from .task import Report, Task
 
@@ -49,8 +51,8 @@ class LEADLINE_OT_choose_model(bpy.types.Operator):
 
     name: StringProperty()  # type: ignore[valid-type]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        context.scene.leadline.model = self.name
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        settings_of(context).model = self.name
         return {"FINISHED"}
 
 
@@ -83,7 +85,7 @@ class LEADLINE_OT_download_model(TaskOperator, bpy.types.Operator):
         runtime.models[:] = [
             replace(choice, present=True) if choice.name == task.result else choice for choice in runtime.models
         ]
-        context.scene.leadline.model = task.result
+        settings_of(context).model = task.result
         return f"{task.result} is here"
 
 
@@ -92,7 +94,7 @@ class LEADLINE_MT_models(bpy.types.Menu):
     bl_label = "Models"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout = self.layout
+        layout = present(self.layout)
         for choice in runtime.models:
             if choice.present:
                 layout.operator("leadline.choose_model", text=choice.line, translate=False).name = choice.name
@@ -139,7 +141,7 @@ class LEADLINE_OT_stop_server(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         return runtime.link.server_running and not runtime.busy()
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> Outcome:
         runtime.link.stop()
         runtime.say("INFO", "The server has stopped")
         return {"FINISHED"}

@@ -12,6 +12,8 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty
 from mathutils import Vector
 
 from . import photos
+from .host import Outcome, present
+from .properties import memory_of
 
 #: Keyframes along a move.
 _KEYS = 9
@@ -53,13 +55,13 @@ class LEADLINE_OT_camera_move(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         thing = context.active_object
-        if thing is None or thing.leadline.camera is None or thing.leadline.depth is None:
+        if thing is None or memory_of(thing).camera is None or memory_of(thing).depth is None:
             cls.poll_message_set("Select a Scene that Leadline made")
             return False
         return context.mode == "OBJECT"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        add_move(context, context.active_object, self.move, self.strength, self.frames)
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        add_move(context, present(context.active_object), self.move, self.strength, self.frames)
         return {"FINISHED"}
 
 
@@ -67,9 +69,9 @@ def add_move(
     context: bpy.types.Context, thing: bpy.types.Object, move: str, strength: float, frames: int
 ) -> bpy.types.Object:
     """The camera, which becomes the scene's; the scene's frame range becomes the move's."""
-    matched = thing.leadline.camera
-    units = 1.0 / context.scene.unit_settings.scale_length
-    near, middle = np.percentile(photos.read_map(thing.leadline.depth), [5, 50]) * units
+    matched = memory_of(thing).camera
+    units = 1.0 / present(context.scene).unit_settings.scale_length
+    near, middle = np.percentile(photos.read_map(memory_of(thing).depth), [5, 50]) * units
     camera = matched.copy()
     camera.data = matched.data.copy()
     camera.animation_data_clear()
@@ -79,7 +81,7 @@ def add_move(
     start, size = matched.location.copy(), float(near) * _NEAR_SHARE * strength
     focus = start + Vector((0.0, 0.0, -float(middle)))
     camera.rotation_mode = "QUATERNION"
-    first = context.scene.frame_start
+    first = present(context.scene).frame_start
     for key in range(_KEYS):
         part = key / (_KEYS - 1)
         camera.location = start + size * Vector(MOVES[move](part))
@@ -88,8 +90,8 @@ def add_move(
         frame = first + round(part * (frames - 1))
         camera.keyframe_insert("location", frame=frame)
         camera.keyframe_insert("rotation_quaternion", frame=frame)
-    context.scene.frame_end = first + frames - 1
-    context.scene.camera = camera
+    present(context.scene).frame_end = first + frames - 1
+    present(context.scene).camera = camera
     return camera
 
 

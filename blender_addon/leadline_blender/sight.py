@@ -8,6 +8,9 @@ import math
 import bpy
 from mathutils import Euler, Vector
 
+from .host import present
+from .properties import memory_of
+
 #: How far the view is turned from the camera's, degrees: enough to see that it is no flat picture.
 _LOOK_FROM = (-6.0, 14.0)
 _ROOM = 1.15
@@ -15,7 +18,7 @@ _ROOM = 1.15
 
 def make_room(context: bpy.types.Context, thing: bpy.types.Object) -> None:
     """Move a new object, and the camera at its origin, beside what is there already (Blender's cube, another scene)."""
-    context.view_layer.update()
+    present(context.view_layer).update()
     own = {thing, *thing.children_recursive}
     low, high = _bounds([thing], origin=True)
     others = [o for o in context.visible_objects if o.type == "MESH" and o not in own and not o.hide_render]
@@ -29,22 +32,22 @@ def show(context: bpy.types.Context, thing: bpy.types.Object) -> None:
     """Turn every 3D viewport of the screen to the object; show the photograph where only grey would be seen."""
     if context.window is None or context.screen is None:
         return
-    context.view_layer.update()
+    present(context.view_layer).update()
     for area in context.screen.areas:
-        if area.type != "VIEW_3D":
-            continue
         space = area.spaces.active
+        if not isinstance(space, bpy.types.SpaceView3D):
+            continue
         shading = space.shading
         if shading.type == "SOLID" and shading.color_type == "MATERIAL":
             shading.color_type = "TEXTURE"
-            shading.light = "FLAT" if thing.leadline.result == "PERSPECTIVE" else "STUDIO"
+            shading.light = "FLAT" if memory_of(thing).result == "PERSPECTIVE" else "STUDIO"
         _frame(space, area, thing)
 
 
 def _frame(space: bpy.types.SpaceView3D, area: bpy.types.Area, thing: bpy.types.Object) -> None:
     low, high = _bounds([thing])
     centre, radius = (low + high) / 2, (high - low).length / 2
-    view = space.region_3d
+    view = present(space.region_3d)
     view.view_perspective = "PERSP"
     turn = Euler((math.radians(_LOOK_FROM[0]), math.radians(_LOOK_FROM[1]), 0)).to_matrix()
     view.view_rotation = (thing.matrix_world.to_3x3().normalized() @ turn).to_quaternion()
@@ -58,7 +61,9 @@ def _frame(space: bpy.types.SpaceView3D, area: bpy.types.Area, thing: bpy.types.
 def _bounds(things: list[bpy.types.Object], origin: bool = False) -> tuple[Vector, Vector]:
     corners = [o.matrix_world @ Vector(corner) for o in things for corner in o.bound_box]
     corners += [o.matrix_world.translation for o in things] if origin else []
-    return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
+    return Vector([min(c[axis] for c in corners) for axis in range(3)]), Vector(
+        [max(c[axis] for c in corners) for axis in range(3)]
+    )
 
 
 def _overlap(one: tuple[Vector, Vector], other: tuple[Vector, Vector]) -> bool:

@@ -13,7 +13,9 @@ from leadline.geometry import Camera, Flat, Straightened, flat_around, straighte
 
 from . import photos, results, runtime
 from .depth import at_most
+from .host import Outcome, item, present
 from .picking import PickOperator
+from .properties import memory_of, settings_of
 from .references import scene_object
 from .running import TaskOperator
 from .task import Report, Task
@@ -47,12 +49,12 @@ class LEADLINE_OT_mark_surface(PickOperator, bpy.types.Operator):
     def take(self, points: list[Vector]) -> None:
         self.point = points[0]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        thing = scene_object(context)
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        thing = present(scene_object(context))
         mark = bpy.data.objects.new(self.surface.capitalize(), None)
         mark.empty_display_type, mark.empty_display_size = "SPHERE", 0.05
-        mark.leadline.surface = self.surface
-        context.collection.objects.link(mark)
+        memory_of(mark).surface = self.surface
+        present(context.collection).objects.link(mark)
         mark.parent = thing
         mark.location = thing.matrix_world.inverted() @ Vector(self.point)
         return {"FINISHED"}
@@ -70,24 +72,24 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
         return not runtime.busy() and scene_object(context) is not None
 
     def begin(self, context: bpy.types.Context) -> Task:
-        thing = scene_object(context)
-        memory = thing.leadline
+        thing = present(scene_object(context))
+        memory = memory_of(thing)
         if memory.metric:
             raise InputError("this scene is in measured metres already; generate it again to straighten it")
         self._name = thing.name
-        self._marks = [child for child in thing.children if child.leadline.surface]
-        if len(self._marks) < 2:
+        marks = [child for child in thing.children if memory_of(child).surface]
+        if len(marks) < 2:
             raise InputError("mark two surfaces at least, such as a floor and a wall")
         kinds = [kind for kind, *_ in SURFACES]
-        self._axes = [kinds.index(mark.leadline.surface) for mark in self._marks]
-        self._marks = [mark.name for mark in self._marks]
+        self._axes = [kinds.index(memory_of(mark).surface) for mark in marks]
+        self._marks = [mark.name for mark in marks]
         depth = results.stored_depth(thing)
         values = at_most(depth.values, _WORKING_EDGE)
         height, width = values.shape
         photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
         camera = Camera(width, height, memory.focal_px * width / photo_width)
         metres = at_most(photos.read_map(memory.depth, memory.orientation), _WORKING_EDGE)
-        units_m = context.scene.unit_settings.scale_length
+        units_m = present(context.scene).unit_settings.scale_length
         pixels = [_pixel(camera, bpy.data.objects[name], units_m) for name in self._marks]
         names, axes, space = list(self._marks), self._axes, depth.space
 
@@ -105,14 +107,14 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
         return Task(work, thing.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
-        thing = bpy.data.objects.get(self._name)
+        thing = item(bpy.data.objects, self._name)
         if thing is None:
             raise InputError("the object is gone; generate it again")
         found: Straightened = task.result
-        memory = thing.leadline
+        memory = memory_of(thing)
         before = results.stored_depth(thing)
         memory.far_m = memory.near_m * found.ratio
-        context.scene.leadline.near_m, context.scene.leadline.far_m = memory.near_m, memory.far_m
+        settings_of(context).near_m, settings_of(context).far_m = memory.near_m, memory.far_m
         results.build(context, memory.photo, before, memory, thing)
         self._seat(context, thing)
         if 0 in self._axes:
@@ -121,13 +123,13 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
 
     def _seat(self, context: bpy.types.Context, thing: bpy.types.Object) -> None:
         """Put the marks onto the surface that has moved under them."""
-        metres = photos.read_map(thing.leadline.depth, thing.leadline.orientation)
-        photo_width = photos.upright_size(thing.leadline.photo, thing.leadline.orientation)[1]
+        metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
+        photo_width = photos.upright_size(memory_of(thing).photo, memory_of(thing).orientation)[1]
         height, width = metres.shape
-        camera = Camera(width, height, thing.leadline.focal_px * width / photo_width)
-        units_m = context.scene.unit_settings.scale_length
+        camera = Camera(width, height, memory_of(thing).focal_px * width / photo_width)
+        units_m = present(context.scene).unit_settings.scale_length
         for name in self._marks:
-            mark = bpy.data.objects.get(name)
+            mark = item(bpy.data.objects, name)
             if mark is not None:
                 row, column = _pixel(camera, mark, units_m)
                 mark.location *= metres[row, column] / units_m / -mark.location.z
