@@ -57,6 +57,34 @@ def test_density_is_matched_and_noise_is_within_the_quantiles():
     assert noisy[wrong].max() <= np.percentile(half, 90)
 
 
+def test_a_picture_without_keypoints_gets_random_points_as_many_as_each_code_draws():
+    """Fewer than 20 keypoints, wherever they lie: 1000 matched to the density for OMNI-DC, 2000 for PriorDA."""
+    half = np.where(np.arange(640)[None] < 320, np.full((480, 1), 4, np.float32), 0).astype(np.float32)
+    blank = Measured(half, np.zeros((480, 640, 3), np.uint8), None)
+    assert np.count_nonzero(draw("omnidc:SIFT", blank)) == 500
+    assert np.count_nonzero(draw("priorda:orb", blank)) == 2000
+    texture = np.random.default_rng(0).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    few = np.zeros_like(half)
+    few[240, 300:310] = 4  # keypoints in plenty, of which hardly any was measured: these it is
+    assert np.count_nonzero(draw("omnidc:ORB", Measured(few, texture, None))) <= 10
+
+
+def test_lines_of_a_sweep_are_taken_from_the_sets_own_points():
+    rows = np.repeat(np.arange(20, 84), WIDTH).reshape(64, WIDTH)
+    sweep = np.zeros_like(DEPTH)
+    sweep[20:84] = DEPTH[20:84]
+    on = Measured(DEPTH, RGB, INTRINSICS, sweep)
+    np.testing.assert_array_equal(draw("given", on), sweep)
+    kept = draw("omnidc:KITTI_16", on)
+    assert set(np.flatnonzero(kept.any(axis=1))) <= set(rows.ravel())
+    points = np.stack([(np.indices(DEPTH.shape)[1] - 63.5) / 100, (np.indices(DEPTH.shape)[0] - 47.5) / 100], -1)
+    pitch = np.arcsin(points[..., 1] / np.linalg.norm(np.dstack([points, np.ones_like(DEPTH)]), axis=2))[sweep > 0]
+    label = np.round((pitch - pitch.min()) / ((pitch.max() - pitch.min()) / 64))
+    np.testing.assert_array_equal((kept > 0)[sweep > 0], label % 4 == 0)
+    with pytest.raises(InputError, match="brings no points"):
+        draw("given", ON)
+
+
 def test_low_resolution_is_read_with_aligned_corners():
     ramp = np.tile(np.arange(1, 65, dtype=np.float32), (32, 1))
     kept = downscaled(ramp, 8)

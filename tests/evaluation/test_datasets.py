@@ -35,7 +35,7 @@ def test_reads_what_was_written(case: str, packed: bool, tmp_path: Path) -> None
 
 
 def test_every_reader_is_tested() -> None:
-    assert {name for _, name, *_ in LAYOUTS.values()} | {"da2k", "mattes", *MATTES} == set(READERS)
+    assert {name for _, name, *_ in LAYOUTS.values()} | {"da2k", "mattes", "omnidc", *MATTES} == set(READERS)
 
 
 def test_da2k_pairs_put_the_nearer_point_first(tmp_path: Path) -> None:

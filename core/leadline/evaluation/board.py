@@ -163,7 +163,7 @@ def run_frame(
             continue
         cell: Row = {"name": one.name, "pattern": pattern, "fault": fault}
         try:
-            kept = draw(pattern, Measured(truth_m, one.image, one.intrinsics), seed)
+            kept = draw(pattern, Measured(truth_m, one.image, one.intrinsics, one.sparse_m), seed)
             sparse = spoil_points(fault, kept, one.intrinsics, seed)
             image = spoil_picture(fault, one.image, truth_m, seed)
             scored = (truth_m > 0) & (kept == 0) if score == "hidden" else truth_m > 0
@@ -338,7 +338,7 @@ def _pictures(
     made = method.predict(one, one.image) if method.predict else None
     for pattern in dict.fromkeys(pattern for pattern, _ in wanted):
         try:
-            sparse = draw(pattern, Measured(truth, one.image, one.intrinsics), seed)
+            sparse = draw(pattern, Measured(truth, one.image, one.intrinsics, one.sparse_m), seed)
             result = method.run(one.image, made, sparse)
         except (LeadlineError, ValueError, RuntimeError):
             continue

@@ -32,11 +32,13 @@ _CORNERS = 1000
 
 
 class Measured(NamedTuple):
-    """What a pattern chooses from: float32 (H, W) metres, 0 where not measured; uint8 (H, W, 3); (fx, fy, cx, cy) or None."""
+    """What a pattern chooses from: float32 (H, W) metres, 0 where not measured; uint8 (H, W, 3); (fx, fy, cx, cy) or None;
+    the data set's own points, if it brings them."""
 
     depth_m: FloatMap
     rgb: npt.NDArray[np.uint8]
     intrinsics: Intrinsics | None
+    given_m: FloatMap | None = None
 
 
 def at(depth_m: FloatMap, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> FloatMap:
@@ -48,8 +50,8 @@ def at(depth_m: FloatMap, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.i
     return kept
 
 
-def keypoints(measured: Measured, detector: str, stand_in: int, seed: int) -> FloatMap:
-    """Measured depth at SIFT, ORB or Harris keypoints; random points if there are hardly any."""
+def keypoints(measured: Measured, detector: str, stand_in: Callable[[], FloatMap]) -> FloatMap:
+    """Measured depth at SIFT, ORB or Harris keypoints; other points if the picture has hardly any keypoints."""
     grey = cv2.cvtColor(measured.rgb, cv2.COLOR_RGB2GRAY)
     if detector == "harris":
         found = cv2.goodFeaturesToTrack(grey, _CORNERS, 0.001, 3, useHarrisDetector=True)
@@ -59,9 +61,10 @@ def keypoints(measured: Measured, detector: str, stand_in: int, seed: int) -> Fl
             cv2.SIFT.create() if detector == "sift" else cv2.ORB.create(nfeatures=100_000, scoreType=cv2.ORB_FAST_SCORE)
         )
         places = np.array([point.pt for point in made.detect(grey, None)]).reshape(-1, 2)
+    if len(places) < FEWEST_KEYPOINTS:
+        return stand_in()
     columns, rows = np.rint(places).astype(np.int64).T
-    kept = at(measured.depth_m, rows, columns)
-    return kept if np.count_nonzero(kept) >= FEWEST_KEYPOINTS else keep_points(measured.depth_m, stand_in, seed)
+    return at(measured.depth_m, rows, columns)
 
 
 def virtual_lines(depth_m: FloatMap, lines: int) -> FloatMap:
@@ -154,7 +157,7 @@ def _holes(depth_m: FloatMap, rng: np.random.Generator) -> FloatMap:
 
 
 def _sfm(measured: Measured, rng: np.random.Generator, seed: int) -> FloatMap:
-    kept = keep_points(keypoints(measured, "sift", OMNIDC_STAND_IN, seed), SFM_POINTS, seed)
+    kept = keep_points(keypoints(measured, "sift", _random(measured, OMNIDC_STAND_IN, seed)), SFM_POINTS, seed)
     noisy = kept * np.exp(SFM_NOISE * rng.normal(0, 1, kept.shape))
     low, high = np.quantile(kept[kept > 0], [0.02, 0.98])
     wrong = (kept > 0) & (rng.random(kept.shape) < SFM_WRONG)
@@ -169,8 +172,9 @@ Drawn = Callable[[re.Match[str], Measured, int], FloatMap]
 
 #: Names, as regular expressions, and what they keep given the match, what was measured and a seed.
 _NAMES: dict[str, Drawn] = {
-    "(?:priorda:)?(sift|orb)": lambda name, on, seed: keypoints(on, name[1], PRIORDA_STAND_IN, seed),
-    "harris": lambda _, on, seed: keypoints(on, "harris", PRIORDA_STAND_IN, seed),
+    "given": lambda name, on, _: _own_points(on, name[0]),
+    "(?:priorda:)?(sift|orb)": lambda name, on, seed: keypoints(on, name[1], _random(on, PRIORDA_STAND_IN, seed)),
+    "harris": lambda _, on, seed: keypoints(on, "harris", _random(on, PRIORDA_STAND_IN, seed)),
     "sfm": lambda _, on, seed: _sfm(on, np.random.default_rng(seed), seed),
     r"grid-(\d+)": lambda name, on, _: _grid(on.depth_m, int(name[1])),
     r"nearest-(\d+)%": lambda name, on, seed: _nearest(on.depth_m, int(name[1]) / 100, seed),
@@ -179,9 +183,13 @@ _NAMES: dict[str, Drawn] = {
     "rgbd": lambda _, on, seed: rgbd_camera(on, np.random.default_rng(seed)),
     r"omnidc:(\d+)": lambda name, on, seed: omnidc_random(on.depth_m, int(name[1]), seed),
     r"omnidc:noise_(\d*\.?\d+)": lambda name, on, seed: omnidc_noise(on.depth_m, float(name[1]), seed),
-    "omnidc:(SIFT|ORB)": lambda name, on, seed: keypoints(on, name[1].lower(), OMNIDC_STAND_IN, seed),
+    "omnidc:(SIFT|ORB)": lambda name, on, seed: keypoints(
+        on, name[1].lower(), lambda: omnidc_random(on.depth_m, OMNIDC_STAND_IN, seed)
+    ),
     r"(?:omnidc|priorda):LiDAR_(\d+)": lambda name, on, _: virtual_lines(on.depth_m, int(name[1])),
-    "omnidc:KITTI_(8|16|32|64)": lambda name, on, _: scanner_lines(on.depth_m, _camera(on, name[0]), int(name[1])),
+    "omnidc:KITTI_(8|16|32|64)": lambda name, on, _: scanner_lines(
+        on.depth_m if on.given_m is None else on.given_m, _camera(on, name[0]), int(name[1])
+    ),
     r"priorda:(\d+)": lambda name, on, seed: _priorda_random(on.depth_m, int(name[1]), seed),
     r"priorda:downscale_(\d+)": lambda name, on, _: downscaled(on.depth_m, int(name[1])),
     r"priorda:cubic_(\d+)(\+cover)?": lambda name, on, seed: _anchored(
@@ -197,6 +205,16 @@ def _camera(on: Measured, pattern: str) -> Intrinsics:
     if on.intrinsics is None:
         raise InputError(f"{pattern} needs the camera's intrinsics, and this picture has none")
     return on.intrinsics
+
+
+def _own_points(on: Measured, pattern: str) -> FloatMap:
+    if on.given_m is None:
+        raise InputError(f"{pattern}: this data set brings no points of its own; choose another pattern")
+    return on.given_m
+
+
+def _random(on: Measured, points: int, seed: int) -> Callable[[], FloatMap]:
+    return lambda: keep_points(on.depth_m, points, seed)
 
 
 def _grid(depth_m: FloatMap, step: int) -> FloatMap:
@@ -229,7 +247,7 @@ def draw(pattern: str, on: Measured, seed: int = 0) -> FloatMap:
     """Keep points by a pattern's name: :func:`leadline.evaluation.sparse.sample`'s, or one of
 
     ``sift``, ``orb``, ``harris``, ``sfm`` (keypoints with wrong ones among them), ``grid-8``, ``nearest-50%`` (a range cut-off),
-    ``left-half``, ``holes``, ``rgbd``; ``omnidc:2150``, ``omnidc:noise_0.05``, ``omnidc:SIFT``, ``omnidc:ORB``,
+    ``left-half``, ``holes``, ``rgbd``, ``given`` (the data set's own points); ``omnidc:2150``, ``omnidc:noise_0.05``, ``omnidc:SIFT``, ``omnidc:ORB``,
     ``omnidc:LiDAR_16``, ``omnidc:KITTI_16``; ``priorda:2000``, ``priorda:sift``, ``priorda:orb``, ``priorda:LiDAR_16``,
     ``priorda:downscale_8``, ``priorda:cubic_160``, ``priorda:distance_1_5``, the last two also with ``+cover`` (keep
     all that the hole or the range leaves).

@@ -91,6 +91,7 @@ RULES: dict[str, Rules] = {
     "vkitti2": Rules(1e-5, 80.0, "eigen"),
     "kitti-completion": Rules(1e-4),
     "nyu-completion": Rules(1e-4),
+    "omnidc": Rules(1e-4),
     "ibims": Rules(1e-3, 50.0),
 }
 

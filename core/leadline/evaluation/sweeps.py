@@ -11,9 +11,10 @@ from typing import Any
 
 from leadline.errors import InputError
 from leadline.evaluation import results
+from leadline.evaluation.comparable import MARK
 from leadline.evaluation.datasets import Dataset
-from leadline.evaluation.papers import NFE_DELTA1, NOISE_DELTA1
-from leadline.evaluation.protocols import Protocol
+from leadline.evaluation.papers import DEPTHFM, IMAGES, NFE_DELTA1, NOISE_DELTA1
+from leadline.evaluation.protocols import RULES, Protocol
 from leadline.evaluation.report import new_figure
 from leadline.evaluation.results import Row
 from leadline.evaluation.runner import Entry, Predictor, Sampling, run
@@ -122,8 +123,11 @@ def sweep(
     return report
 
 
-def sweep_table(report: Mapping[str, Any]) -> Table:
-    """One row per point; the paper's own rows below where it swept the same knob on the same data."""
+def sweep_table(report: Mapping[str, Any], source: str | None = None) -> Table:
+    """One row per point; the paper's own rows below where it swept the same knob on the same data, marked like any others.
+
+    ``source`` leaves out the rows of other tables.
+    """
     points = report["points"]
     knobs = [knob for knob in KNOBS if any(knob in point for point in points)]
     columns = [metric for metric in SHOWN if any(metric in point["means"] for point in points)]
@@ -137,11 +141,31 @@ def sweep_table(report: Mapping[str, Any]) -> Table:
         for point in points
     ]
     notes = []
-    if report["dataset"]["name"] == "nyu":
-        for method, by_steps in NFE_DELTA1.items():
-            notes.append(f"{method}, δ1 at ensemble 10 by NFE (DepthFM, Table 3): " + _listing(by_steps))
-        notes.append("DepthFM, δ1 by noise level (DepthFM, Table 9): " + _listing(NOISE_DELTA1))
+    swept = [(f"{DEPTHFM}, Table 3", method, "NFE", values) for method, values in NFE_DELTA1.items()]
+    swept.append((f"{DEPTHFM}, Table 9", "DepthFM", "noise level", NOISE_DELTA1))
+    for table, method, knob, values in swept if report["dataset"]["name"] == "nyu" else ():
+        if source in (None, table):
+            found = _differences(report, method, knob)
+            mark = f"; {MARK} {'; '.join(found)}" if found else ""
+            notes.append(f"{method}, δ1 by {knob} ({table}): {_listing(values)}{mark}")
     return Table(["", *knobs, *(label(c) for c in columns), "s/image"], rows, notes)
+
+
+def _differences(report: Mapping[str, Any], method: str, knob: str) -> list[str]:
+    """How the paper's sweep on NYU was made differently from this one."""
+    fit, reasons = "marigold" if method == "Marigold" else "depthfm", []
+    if report["protocol"]["name"] != fit:
+        reasons.append(f"ours is by protocol {report['protocol']['name']}, the paper's by {fit}")
+    images = {point["scored"] for point in report["points"]}
+    if images != {IMAGES["nyu"]}:
+        reasons.append(f"ours is over {', '.join(map(str, sorted(images)))} images, the paper's over {IMAGES['nyu']}")
+    if knob == "NFE" and {point["sampling"]["ensemble"] for point in report["points"]} != {10}:
+        reasons.append("the paper's ensemble is 10")
+    if any(point["sampling"]["size"] != RULES["nyu"].size for point in report["points"]):
+        reasons.append("ours is not processed at native resolution")
+    if knob == "noise level":
+        reasons.append("the paper states neither steps nor ensemble")
+    return reasons
 
 
 def _listing(values: Mapping[int, float]) -> str:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from leadline.errors import InputError
-from leadline.evaluation.datasets import captured, folders, rendered, zero_shot
+from leadline.evaluation.datasets import captured, folders, omnidc, rendered, zero_shot
 from leadline.evaluation.datasets.base import Dataset, Frame, Reader, Sample, apply_split
 from leadline.evaluation.datasets.store import open_store
 from leadline.evaluation.protocols import CROPS
 
 READERS: dict[str, Reader] = {
-    reader.name: reader for module in (zero_shot, captured, rendered, folders) for reader in module.READERS
+    reader.name: reader for module in (zero_shot, captured, rendered, folders, omnidc) for reader in module.READERS
 }
 
 __all__ = ["READERS", "Dataset", "Frame", "Reader", "Sample", "open_dataset"]
