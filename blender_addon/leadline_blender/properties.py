@@ -88,8 +88,9 @@ class MeshOptions:
     )
     keep_planes: BoolProperty(  # type: ignore[valid-type]
         name="Keep Floors",
-        description="Do not cut floors, walls and roads, however flat the angle under which they are seen",
-        default=True,
+        description="Do not cut floors, walls and roads, however flat the angle under which they are seen. Off: no surface is steeper than "
+        "the limit",
+        default=False,
     )
     cut_relief: BoolProperty(  # type: ignore[valid-type]
         name="Cut Silhouettes", description="Open the relief where one thing covers another, too", default=False

@@ -22,6 +22,11 @@ from leadline.types import BoolMap, FloatMap
 RAMP_SHARE = 0.004
 #: Within a ramp, steps at least this share of the mean step belong to it.
 RAMP_STEP = 0.5
+#: The same for wide ramps, which only count from this angle on (degrees, as below): gentle ones are folds and cushions.
+WIDE_SHARES = (0.012, 0.025, 0.04)
+WIDE_DEGREES = 60.0
+#: A wide ramp is no edge if a narrower one lies within so many of its half widths.
+_EXPLAINED = 3
 #: Angle between a surface's normal and the line of sight, degrees, beyond which it counts as a ramp.
 STEEPEST_DEGREES = 78.0
 #: A plane goes on linearly over these shares of the lattice's long edge, a ramp over none of them.
@@ -52,10 +57,9 @@ def silhouette_cells(
     if threshold >= 1:
         return cells
     disparity = (1.0 / depth).astype(np.float32)
-    reach = max(1, round(RAMP_SHARE * max(rows, columns)))
-    across = _cut_edges(disparity, 1, reach, threshold)
+    across = _cut_along(disparity, 1, threshold, focal)
     cells |= across[:-1] | across[1:]
-    down = _cut_edges(disparity, 0, reach, threshold)
+    down = _cut_along(disparity, 0, threshold, focal)
     cells |= down[:, :-1] | down[:, 1:]
     if focal is not None:
         cells |= _ramps(disparity, focal, steepest, keep_planes)
@@ -91,22 +95,67 @@ def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool
     return ramps
 
 
-def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float) -> BoolMap:
-    """Edges between neighbours along ``axis`` (one fewer than vertices there) that belong to a jump."""
+def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | None) -> BoolMap:
+    """Edges between neighbours along ``axis`` that belong to a jump: sharp, or, if ``focal`` is known, drawn wide."""
+    long_edge = max(disparity.shape)
+    cut = _cut_edges(disparity, axis, max(1, round(RAMP_SHARE * long_edge)), threshold)
+    if focal is None:
+        return cut
+    count = disparity.shape[axis]
+    before, after = np.take(disparity, range(count - 1), axis), np.take(disparity, range(1, count), axis)
+    steep = np.abs(after - before) * np.float32(2 * focal / math.tan(math.radians(WIDE_DEGREES))) > before + after
+    for share in WIDE_SHARES:
+        reach = round(share * long_edge)
+        if reach > 1:
+            cut |= _cut_edges(disparity, axis, reach, threshold, steep) & ~_within(cut, axis, _EXPLAINED * reach)
+    return cut
+
+
+def _within(edges: BoolMap, axis: int, reach: int) -> BoolMap:
+    """Where an edge lies no farther than ``reach`` away along ``axis``."""
+    count = edges.shape[axis]
+    before = np.cumsum(edges, axis=axis, dtype=np.int32)
+    at = np.arange(count)
+    upto = np.take(before, np.minimum(at + reach, count - 1), axis)
+    left = at - reach - 1
+    earlier = np.take(before, np.maximum(left, 0), axis)
+    earlier *= (left >= 0).reshape((-1, 1) if axis == 0 else (1, -1))
+    return np.asarray(upto > earlier)
+
+
+def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float, among: BoolMap | None = None) -> BoolMap:
+    """Edges between neighbours along ``axis`` (one fewer than vertices there) that belong to a jump.
+
+    ``among``: the edges that are looked at; None: all.
+    """
     count = disparity.shape[axis]
     at = np.arange(count - 1)
     start, end = np.maximum(at - reach, 0), np.minimum(at + 1 + reach, count - 1)
     before, after = np.maximum(start - reach, 0), np.minimum(end + reach, count - 1)
-    shape = (-1, 1) if axis == 0 else (1, -1)
+    if among is None:
+        shape = (-1, 1) if axis == 0 else (1, -1)
 
-    def along(numbers: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-        return numbers.astype(np.float32).reshape(shape)
+        def value(vertices: npt.NDArray[np.intp]) -> FloatMap:
+            return np.take(disparity, vertices, axis)
 
-    near_side, far_side = np.take(disparity, start, axis), np.take(disparity, end, axis)
+        def along(numbers: npt.NDArray[np.intp]) -> FloatMap:
+            return numbers.astype(np.float32).reshape(shape)
+
+    else:
+        rows, columns = np.nonzero(among)
+        index = rows if axis == 0 else columns
+
+        def value(vertices: npt.NDArray[np.intp]) -> FloatMap:
+            return disparity[vertices[index], columns] if axis == 0 else disparity[rows, vertices[index]]
+
+        def along(numbers: npt.NDArray[np.intp]) -> FloatMap:
+            return numbers[index].astype(np.float32)
+
+    near_side, far_side = value(start), value(end)
     change = far_side - near_side
     steps = along(end - start)
-    lead_in = (near_side - np.take(disparity, before, axis)) / along(np.maximum(start - before, 1))
-    lead_out = (np.take(disparity, after, axis) - far_side) / along(np.maximum(after - end, 1))
+    lead_in = (near_side - value(before)) / along(np.maximum(start - before, 1))
+    lead_out = (value(after) - far_side) / along(np.maximum(after - end, 1))
     # At the border of the picture one side has no run-up; the other side speaks for both.
     lead_in = np.where(along(start - before) > 0, lead_in, lead_out)
     lead_out = np.where(along(after - end) > 0, lead_out, lead_in)
@@ -114,6 +163,10 @@ def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float) -> 
     expected = np.clip(change, np.minimum(lead_in, lead_out) * steps, np.maximum(lead_in, lead_out) * steps)
     excess = change - expected
     jumps = np.abs(excess) > threshold * np.maximum(near_side, far_side)
-    own_step = np.diff(disparity, axis=axis) - expected / steps
+    own_step = value(at + 1) - value(at) - expected / steps
     cut: BoolMap = jumps & (own_step * np.sign(excess) >= RAMP_STEP * np.abs(excess) / steps)
-    return cut
+    if among is None:
+        return cut
+    found = np.zeros_like(among)
+    found[rows, columns] = cut
+    return found

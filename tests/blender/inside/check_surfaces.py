@@ -96,3 +96,24 @@ def test_two_clicks_and_a_length_set_the_scale(scene_of_a_room):
     assert bpy.ops.leadline.scale_to_references() == {"FINISHED"}
     assert thing.leadline.metric
     assert np.median(attribute(thing, "depth") / -before[:, 2]) == pytest.approx(2.5, rel=0.05)
+
+
+def test_no_face_is_steeper_than_the_limit_unless_floors_are_kept(settings):
+    y = np.maximum(np.arange(HEIGHT) + 0.5 - HEIGHT / 2, 1.5) / (1.2 * WIDTH)
+    floor = np.broadcast_to((1.6 / y)[:, None], (HEIGHT, WIDTH)).astype(np.float32)
+    settings.own_depth, settings.result, settings.long_edge = depth_image(floor), "PERSPECTIVE", 0
+    settings.focal_from, settings.lens_mm = "LENS", 36 * 1.2
+    assert bpy.ops.leadline.use_depth(meaning="METRES") == {"FINISHED"}
+    thing = bpy.context.active_object
+
+    def steepest() -> float:
+        where = positions(thing)
+        faces = np.array([polygon.vertices for polygon in thing.data.polygons])
+        a, b, c = (where[faces[:, i]].astype(float) for i in range(3))
+        normals, sight = np.cross(b - a, c - a), -(a + b + c)
+        cosine = (normals * sight).sum(axis=1) / np.linalg.norm(normals, axis=1) / np.linalg.norm(sight, axis=1)
+        return float(np.degrees(np.arccos(cosine.min())))
+
+    assert steepest() < 80
+    assert bpy.ops.leadline.rebuild(keep_planes=True) == {"FINISHED"}
+    assert steepest() > 85
