@@ -9,6 +9,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.evaluation import board
+from leadline.evaluation.board_table import board_table, misses
 from leadline.evaluation.datasets import open_dataset
 from leadline.evaluation.faults import POINT_FAULTS, spoil_picture, spoil_points
 from leadline.evaluation.patterns import Measured, downscaled, draw, omnidc_noise, virtual_lines
@@ -174,6 +175,67 @@ def test_the_board_resumes_and_draws_a_page(pairs, tmp_path):
     assert "outliers-30%" in html
     with pytest.raises(InputError, match="other settings"):
         board.run_board(sources, complete, data, out, **settings, seed=1)
+
+
+def test_another_engine_fills_the_same_board_and_the_table_says_what_is_missed(pairs, tmp_path):
+    root, maps = pairs
+    data, sources = open_dataset("pairs", root), {"other": board.of_maps(maps, "disparity")}
+    settings = {"patterns": ("500", "16-line"), "faults": ("none", "outliers-30%"), "faulted": ("500",)}
+    plain = board.run_board(sources, complete, data, tmp_path / "a", **settings)
+
+    def backwards(dataset, cells):
+        methods = board.methods_of(sources, complete)
+        return (row for index in (1, 0) for row in board.frame_rows(dataset, index, methods, cells))
+
+    shared = board.run_board(sources, complete, data, tmp_path / "b", **settings, engine=backwards)
+
+    def known(rows):
+        return sorted(tuple(sorted((k, v) for k, v in row.items() if k != "seconds")) for row in rows)
+
+    assert known(shared) == known(plain)
+    table = board_table(board.means(plain), "other: completion")
+    assert [row[:3] for row in table.rows] == [
+        ["500", "none", "2"],
+        ["16-line", "none", "2"],
+        ["500", "outliers-30%", "2"],
+    ]
+    assert "below linear interpolation: 1 of 1 (100 %, wanted 80 %)" in table.notes[-1]
+    assert "| 500 | outliers-30% | 2 |" in (tmp_path / "a/board.md").read_text(encoding="utf-8")
+
+
+def test_what_a_cell_misses():
+    good = {
+        "rmse_share": 0.1,
+        "abs_rel": 0.02,
+        "coverage_1s": 0.7,
+        "coverage_2s": 0.95,
+        "nll": -2.0,
+        "nll_constant": -1.0,
+    }
+    good |= {f"coverage_1s_{part}": 0.7 for part in ("near", "middle", "far")}
+    others = {"linear": {"rmse_share": 0.2, "abs_rel": 0.03}, "nearest": {"rmse_share": 0.2, "abs_rel": 0.03}}
+    assert misses("none", good, others) == []
+    bad = good | {"abs_rel": 0.03, "coverage_1s": 0.77, "coverage_2s": 0.89, "coverage_1s_far": 0.5, "nll": -0.5}
+    assert misses("none", bad, others) == [
+        "REL over linear", "REL over nearest", "1σ 77 %", "2σ 89 %", "1σ far 50 %", "NLL over constant",
+    ]  # fmt: skip
+    assert misses("fog", bad, others) == ["REL over linear"]
+
+
+@pytest.mark.slow
+def test_ray_fills_the_same_board(pairs, tmp_path):
+    from leadline.evaluation.ray_engine import ray_board
+
+    pytest.importorskip("ray")
+    root, maps = pairs
+    data, sources = open_dataset("pairs", root), {"other": board.of_maps(maps, "disparity")}
+    settings = {"patterns": ("500",), "faults": ("none",)}
+    plain = board.run_board(sources, complete, data, tmp_path / "a", **settings)
+    engine = ray_board(lambda: board.methods_of(sources, complete), workers=2)
+    shared = board.run_board(sources, complete, data, tmp_path / "b", **settings, engine=engine)
+    assert sorted((r["name"], r["method"], r["rmse"]) for r in shared) == sorted(
+        (r["name"], r["method"], r["rmse"]) for r in plain
+    )
 
 
 @pytest.mark.parametrize(

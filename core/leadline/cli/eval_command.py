@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -408,13 +409,24 @@ def sweep_command(
 @click.option(
     "--space", default="disparity", show_default=True, help="--board: what the values of --maps are affine in."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="--board: ray shares the frames out over a cluster.",
+)
+@click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]")
+@click.option(
+    "--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]"
+)
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def completion_command(
     models: tuple[str, ...], vae: str | None, device: str, precision: str, dataset: str, root: Path, split: Path | None,
     limit: int | None, patterns: tuple[str, ...], outliers: float, seed: int, ensemble: int, size: int | None,
     out: Path | None, board: bool, faults: tuple[str, ...], score: str | None, maps: Path | None, space: str, markdown: bool,
-    quiet: bool,
+    quiet: bool, engine: str, ray_address: str | None, workers: int | None,
 ) -> None:  # fmt: skip
     """Keep some of the measured points, complete, score on the hidden ones or on all.
 
@@ -428,15 +440,15 @@ def completion_command(
     data = open_dataset(dataset, root, split, limit)
     options = {"ensemble": ensemble, "size": size, "seed": seed}
     if board:
-        loaded = (
-            [_load(name, device, precision, vae) for name in _names(models, baselines=False)]
-            if models or not maps
-            else []
-        )
+        names = _names(models, baselines=False) if models or not maps else []
+        sources = _BoardSources(tuple(names), device, precision, vae, options, maps, space)
+        shared = (engine == "ray", workers, ray_address)
         _board(
-            data, loaded, options, out or Path("eval") / f"board-{dataset}", patterns, faults, score, maps, space, quiet
+            data, sources, out or Path("eval") / f"board-{dataset}", patterns, faults, score, quiet, markdown, shared
         )
         return
+    if engine == "ray":
+        raise InputError("--engine ray is for --board")
     if faults or maps:
         raise InputError("--fault and --maps are for --board")
     patterns = patterns or DEFAULT_PATTERNS
@@ -463,31 +475,64 @@ def completion_command(
     click.echo(f"numbers: {out / 'completion.json'}", err=True)
 
 
+@dataclass(frozen=True)
+class _BoardSources:
+    """What the board's maps come from; every worker of a cluster makes them anew."""
+
+    names: tuple[str, ...]
+    device: str
+    precision: str
+    vae: str | None
+    options: dict[str, Any]
+    maps: Path | None
+    space: str
+
+    def __call__(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Name → maps, and what decides them, for the board's settings."""
+        from leadline.evaluation import board
+
+        loaded = [_load(name, self.device, self.precision, self.vae) for name in self.names]
+        made = {one.name: board.of_model(one, self.options) for one in loaded}
+        about = {**self.options, "models": {one.name: getattr(one, "weights_hash", "") for one in loaded}}
+        if self.maps is not None:
+            made[self.maps.name] = board.of_maps(self.maps, self.space)
+            about |= {"maps": str(self.maps), "space": self.space}
+        return made, about
+
+    def methods(self) -> dict[str, Any]:
+        """Rows of the board."""
+        from leadline.completion import complete
+        from leadline.evaluation import board
+
+        return board.methods_of(self()[0], complete)
+
+
 def _board(
     data: Any,
-    loaded: list[Any],
-    options: dict[str, Any],
+    sources: _BoardSources,
     out: Path,
     patterns: tuple[str, ...],
     faults: tuple[str, ...],
     score: str | None,
-    maps: Path | None,
-    space: str,
     quiet: bool,
+    as_markdown: bool,
+    shared: tuple[bool, int | None, str | None],
 ) -> None:
     from leadline.completion import complete
     from leadline.evaluation import board
+    from leadline.evaluation.board_table import board_table
     from leadline.evaluation.completion import Result
 
-    sources = {one.name: board.of_model(one, options) for one in loaded}
-    about = {**options, "models": {one.name: getattr(one, "weights_hash", "") for one in loaded}}
-    if maps is not None:
-        sources[maps.name] = board.of_maps(maps, space)
-        about |= {"maps": str(maps), "space": space}
+    made, about = sources()
+    engine = None
+    if shared[0]:
+        from leadline.evaluation.ray_engine import ray_board
+
+        engine = ray_board(sources.methods, *shared[1:])
     wanted_faults = faults or board.FAULTS
     faulted = patterns or board.FAULTED
     cells = board.cells(patterns or board.PATTERNS, wanted_faults, faulted)
-    with _progress(len(data) * len(cells) * (3 + 2 * len(sources)), quiet) as advance:
+    with _progress(len(data) * len(cells) * (3 + 2 * len(made)), quiet) as advance:
         count = 0
 
         def step(row: Any) -> None:
@@ -497,11 +542,14 @@ def _board(
                 "board", count, 0, Result(row["name"], row["pattern"], row["method"], message=row.get("message", ""))
             )
 
-        board.run_board(
-            sources, complete, data, out, patterns=patterns or board.PATTERNS, faults=wanted_faults, faulted=faulted,
-            score=score, seed=options["seed"], about=about, on_row=step,
+        rows = board.run_board(
+            made, complete, data, out, patterns=patterns or board.PATTERNS, faults=wanted_faults, faulted=faulted,
+            score=score, seed=sources.options["seed"], about=about, on_row=step, engine=engine,
         )  # fmt: skip
-    click.echo(f"page: {out / 'board.html'}\nnumbers: {out / 'board.csv'}", err=True)
+    for name in made:
+        table = board_table(board.means(rows), f"{name}: completion")
+        click.echo(f"\n{name}: completion\n{table.markdown() if as_markdown else table.text()}")
+    click.echo(f"page: {out / 'board.html'}\ntable: {out / 'board.md'}\nnumbers: {out / 'board.csv'}", err=True)
 
 
 @command.command("flicker")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError, LeadlineError
+from leadline.evaluation.board_table import markdown
 from leadline.evaluation.completion import Complete, affine, scored_where
 from leadline.evaluation.datasets import Dataset, Sample
 from leadline.evaluation.faults import NO_FAULT, PICTURE_FAULTS, POINT_FAULTS, spoil_picture, spoil_points
@@ -188,6 +189,28 @@ def run_frame(
             yield row
 
 
+class Cells(NamedTuple):
+    """What a board fills: (pattern, fault) pairs, where to score, the seed, and the cells that are done, by :data:`KEYS`."""
+
+    wanted: Sequence[tuple[str, str]]
+    score: str
+    seed: int
+    done: set[tuple[str, ...]]
+
+
+#: Gives the rows of all frames of a data set, in any order.
+BoardEngine = Callable[[Dataset, Cells], Iterator[Row]]
+
+
+def frame_rows(dataset: Dataset, index: int, methods: Mapping[str, Method], cells: Cells) -> Iterator[Row]:
+    """The cells of one frame of a data set that are not done yet; none if its truth is not in metres."""
+    one = dataset.load(index)
+    if one.depth_m is None or not one.metric:
+        return
+    truth = np.where(scored_region(one, dataset.reader.rules), one.depth_m, 0.0).astype(np.float32)
+    yield from run_frame(one, truth, methods, cells.wanted, cells.score, cells.seed, cells.done)
+
+
 def run_board(
     maps: Mapping[str, Predict],
     complete: Complete,
@@ -201,8 +224,9 @@ def run_board(
     seed: int = 0,
     about: Mapping[str, Any] | None = None,
     on_row: Callable[[Row], None] | None = None,
+    engine: BoardEngine | None = None,
 ) -> list[Row]:
-    """Fill ``out``/board.csv, then draw ``out``/board.html.
+    """Fill ``out``/board.csv, then write ``out``/board.md and draw ``out``/board.html.
 
     Args:
         maps: Name → function of (sample, image as it is shown, which a fault may have changed) → relative map.
@@ -217,6 +241,7 @@ def run_board(
         seed: Of patterns and faults.
         about: What else decides the numbers (weights, ensemble ...); a folder of other settings is refused.
         on_row: Called after every cell.
+        engine: Who fills the cells; ``None`` is this process (see :func:`leadline.evaluation.ray_engine.ray_board`).
 
     Returns:
         All rows, old and new.
@@ -231,23 +256,26 @@ def run_board(
     rows = read_board(out / "board.csv")
     done = {tuple(row[key] for key in KEYS) for row in rows}
     methods, wanted = methods_of(maps, complete), cells(patterns, faults, faulted)
+    todo = Cells(wanted, score, seed, done)
+    filled = (
+        engine(dataset, todo)
+        if engine
+        else (row for index in range(len(dataset)) for row in frame_rows(dataset, index, methods, todo))
+    )
     with open(out / "board.csv", "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if not rows:
             writer.writeheader()
-        for index in range(len(dataset.frames)):
-            one = dataset.load(index)
-            if one.depth_m is None or not one.metric:
-                continue
-            truth = np.where(scored_region(one, dataset.reader.rules), one.depth_m, 0.0).astype(np.float32)
-            for row in run_frame(one, truth, methods, wanted, score, seed, done):
-                writer.writerow(row)
-                file.flush()
-                rows.append(row)
-                if on_row:
-                    on_row(row)
+        for row in filled:
+            writer.writerow(row)
+            file.flush()
+            rows.append(row)
+            if on_row:
+                on_row(row)
     if not rows:
         raise InputError(f"{dataset.name} has no frame with metric depth")
+    completions = [name for name in methods if name.endswith(": completion")]
+    (out / "board.md").write_text(markdown(means(rows), settings, completions), encoding="utf-8")
     (out / "board.html").write_text(page(rows, settings, _pictures(dataset, methods, wanted, seed)), encoding="utf-8")
     return rows
 
