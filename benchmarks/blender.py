@@ -45,10 +45,10 @@ def scene_values() -> np.ndarray:
 
 def geometry() -> dict[str, list[float]]:
     """The geometry alone, in this Python."""
-    from leadline.geometry import Camera, perspective_mesh, relief_mesh, sky_mask
+    from leadline.geometry import Pinhole, perspective_mesh, relief_mesh, sky_mask
 
     depth = np.exp(scene_values())
-    camera = Camera.default(VERTICES, VERTICES)
+    camera = Pinhole.default(VERTICES, VERTICES)
     rise = depth / depth.max()
     mesh = perspective_mesh(depth, camera)
     photo = np.zeros((VERTICES, VERTICES, 3), np.uint8)

@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 import torch
 
-from leadline.completion import Camera, complete, project_points
+from leadline.completion import CalibratedCamera, complete, project_points
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
+from leadline.sensors.pinhole import Pinhole
 
 HEIGHT, WIDTH, POINTS, CLOUD = 720, 1280, 20_000, 120_000
 
@@ -62,9 +63,13 @@ def main() -> None:
     motion = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
     points = cloud(rng)
     cameras = {
-        "pinhole": Camera.pinhole(WIDTH, HEIGHT, 720.0),
-        "plumb_bob": Camera(
-            WIDTH, HEIGHT, Camera.pinhole(WIDTH, HEIGHT, 720.0).matrix, "plumb_bob", np.array([-0.1, 0.01, 0, 0, 0])
+        "pinhole": CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, 720.0)),
+        "plumb_bob": CalibratedCamera(
+            WIDTH,
+            HEIGHT,
+            CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, 720.0)).matrix,
+            "plumb_bob",
+            np.array([-0.1, 0.01, 0, 0, 0]),
         ),
     }
     figures: dict[str, object] = {

@@ -24,7 +24,7 @@ FARTHEST_M, ASIDE_M = 40.0, 16.0
 
 
 def main() -> None:
-    from leadline.sensors.camera import Camera
+    from leadline.sensors.camera import CalibratedCamera
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="depthfm-mini")
@@ -35,7 +35,7 @@ def main() -> None:
     rgb, matrix = street.window(1.0, rng)
     motion = np.eye(4)
     motion[:3, :3] = LIDAR_TO_CAMERA
-    frame = Frame(0, rgb, Camera(WIDTH, HEIGHT, matrix), Sweep(street.sweep(rng), motion, stamp_ns=0))
+    frame = Frame(0, rgb, CalibratedCamera(WIDTH, HEIGHT, matrix), Sweep(street.sweep(rng), motion, stamp_ns=0))
     settings = StreamSettings(model=given.model, max_depth_m=60.0)
     result = DepthPipeline.load(settings).process(frame, settings)
     points, _ = measured_points(frame, settings)

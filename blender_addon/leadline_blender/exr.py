@@ -6,12 +6,13 @@ Format: https://openexr.com/en/latest/OpenEXRFileLayout.html; single part, scan 
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+
+from leadline.files.whole import write_bytes
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _VERSION = 2
@@ -46,9 +47,7 @@ def write_exr(path: Path, values: np.ndarray) -> None:
     ]
     sizes = np.array([0, *map(len, blocks[:-1])], np.uint64)
     offsets = np.cumsum(sizes) + np.uint64(len(header) + 8 * len(blocks))
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    unfinished.write_bytes(b"".join([header, offsets.astype("<u8").tobytes(), *blocks]))
-    os.replace(unfinished, path)
+    write_bytes(path, b"".join([header, offsets.astype("<u8").tobytes(), *blocks]))
 
 
 def _pack(lines: np.ndarray) -> bytes:

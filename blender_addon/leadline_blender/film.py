@@ -7,7 +7,6 @@ No `bpy` here. Frames that only Blender can read (movies, formats other than JPE
 from __future__ import annotations
 
 import json
-import os
 import queue
 import re
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from leadline.errors import InputError
+from leadline.files.whole import whole_file, write_bytes
 from leadline.geometry import as_stored
 from leadline.video.aligner import TemporalAligner
 
@@ -153,10 +153,6 @@ def _resume(folder: Path, job: Job) -> tuple[Progress, TemporalAligner]:
 def _note(folder: Path, job: Job, done: Progress, aligner: TemporalAligner) -> None:
     if aligner.memory is None:
         return
-    unfinished = folder / f"{MEMORY_FILE}.tmp"
-    with unfinished.open("wb") as file:
+    with whole_file(folder / MEMORY_FILE) as unfinished, unfinished.path.open("wb") as file:
         np.save(file, aligner.memory, allow_pickle=False)
-    os.replace(unfinished, folder / MEMORY_FILE)
-    unfinished = folder / f"{STATE_FILE}.tmp"
-    unfinished.write_text(json.dumps({"job": asdict(job), **asdict(done)}))
-    os.replace(unfinished, folder / STATE_FILE)
+    write_bytes(folder / STATE_FILE, json.dumps({"job": asdict(job), **asdict(done)}).encode())

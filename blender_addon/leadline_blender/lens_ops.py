@@ -7,7 +7,7 @@ import bpy
 
 from leadline.errors import InputError
 from leadline.geometry import directions_from_lines
-from leadline.geometry.camera import FULL_FRAME_WIDTH_MM
+from leadline.sensors.pinhole import FULL_FRAME_WIDTH_MM
 
 from . import photos, runtime
 from .properties import settings_of

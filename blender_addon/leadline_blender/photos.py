@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.geometry import Camera, as_stored, focal_px_from_photo, upright
+from leadline.geometry import Pinhole, as_stored, focal_px_from_photo, upright
 from leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
 from leadline.serving.protocol.messages import Limits
 
@@ -241,16 +241,16 @@ def _linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def camera_of(image: bpy.types.Image, size: tuple[int, int], options: Any) -> Camera:
+def camera_of(image: bpy.types.Image, size: tuple[int, int], options: Any) -> Pinhole:
     """The camera that the options ask for, of a photograph of (height, width)."""
     height, width = size
     if options.focal_from == "LENS":
-        return Camera.from_lens(width, height, options.lens_mm)
+        return Pinhole.from_lens(width, height, options.lens_mm)
     if options.focal_from == "FOV":
-        return Camera.from_fov(width, height, float(np.degrees(options.fov)))
+        return Pinhole.from_fov(width, height, float(np.degrees(options.fov)))
     path = bpy.path.abspath(image.filepath) if image.source in ("FILE", "SEQUENCE") and image.filepath else ""
     focal_px = focal_px_from_photo(path, width, height) if path else None
-    return Camera(width, height, focal_px) if focal_px else Camera.default(width, height)
+    return Pinhole(width, height, focal_px) if focal_px else Pinhole.default(width, height)
 
 
 def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, orientation: int) -> bpy.types.Image:

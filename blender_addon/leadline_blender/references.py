@@ -10,7 +10,7 @@ from mathutils import Vector
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.geometry import Camera, scale_from_length, scale_to_points
+from leadline.geometry import Pinhole, scale_from_length, scale_to_points
 
 from . import photos, results, runtime
 from .depth import Depth
@@ -144,7 +144,7 @@ def sparse_from_references(
     memory = memory_of(thing)
     photo_height, photo_width = photos.upright_size(memory.photo, memory.orientation)
     height, width = size or (photo_height, photo_width)
-    camera = Camera(width, height, memory.focal_px * width / photo_width)
+    camera = Pinhole(width, height, memory.focal_px * width / photo_width)
     sparse_m = np.zeros((height, width), np.float32)
     to_camera = thing.matrix_world.inverted()
     units_m = present(context.scene).unit_settings.scale_length

@@ -14,8 +14,8 @@ from leadline.depth.nearness import nearness
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.geometry import (
-    Camera,
     Mesh,
+    Pinhole,
     assumed_depth,
     background,
     grid_mesh,
@@ -123,7 +123,7 @@ def _metres(depth: Depth, options: MeshOptions) -> np.ndarray:
     return assumed_depth(depth.values, depth.space, options.near_m, options.far_m)
 
 
-def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Camera, options: MeshOptions) -> Mesh:
+def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Pinhole, options: MeshOptions) -> Mesh:
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
@@ -248,7 +248,7 @@ def _behind(
     thing: bpy.types.Object,
     image: bpy.types.Image,
     metres: np.ndarray,
-    camera: Camera,
+    camera: Pinhole,
     options: MeshOptions,
 ) -> None:
     """The surface behind the silhouettes, as a child of its own; none if it is not wanted, or nothing is covered."""
@@ -287,7 +287,7 @@ def _behind(
 
 
 def _camera(
-    context: bpy.types.Context, thing: bpy.types.Object, camera: Camera, metres: np.ndarray, options: MeshOptions
+    context: bpy.types.Context, thing: bpy.types.Object, camera: Pinhole, metres: np.ndarray, options: MeshOptions
 ) -> None:
     """A camera with the photograph's view, tied to the object so that the two stay together."""
     memory = memory_of(thing)

@@ -9,7 +9,7 @@ from bpy.props import EnumProperty, FloatVectorProperty
 from mathutils import Vector
 
 from leadline.errors import InputError
-from leadline.geometry import Camera, Flat, Straightened, flat_around, straighten
+from leadline.geometry import Flat, Pinhole, Straightened, flat_around, straighten
 
 from . import photos, results, runtime
 from .depth import at_most
@@ -87,7 +87,7 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
         values = at_most(depth.values, _WORKING_EDGE)
         height, width = values.shape
         photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
-        camera = Camera(width, height, memory.focal_px * width / photo_width)
+        camera = Pinhole(width, height, memory.focal_px * width / photo_width)
         metres = at_most(photos.read_map(memory.depth, memory.orientation), _WORKING_EDGE)
         units_m = present(context.scene).unit_settings.scale_length
         pixels = [_pixel(camera, bpy.data.objects[name], units_m) for name in self._marks]
@@ -126,7 +126,7 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
         metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
         photo_width = photos.upright_size(memory_of(thing).photo, memory_of(thing).orientation)[1]
         height, width = metres.shape
-        camera = Camera(width, height, memory_of(thing).focal_px * width / photo_width)
+        camera = Pinhole(width, height, memory_of(thing).focal_px * width / photo_width)
         units_m = present(context.scene).unit_settings.scale_length
         for name in self._marks:
             mark = item(bpy.data.objects, name)
@@ -135,7 +135,7 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
                 mark.location *= metres[row, column] / units_m / -mark.location.z
 
 
-def _pixel(camera: Camera, mark: bpy.types.Object, units_m: float) -> tuple[int, int]:
+def _pixel(camera: Pinhole, mark: bpy.types.Object, units_m: float) -> tuple[int, int]:
     """Row and column where a child of a scene is seen from its camera."""
     x_px, y_px, depth = camera.project(np.array(mark.location, np.float64) * units_m)
     if not depth > 0 or not (0 <= x_px < camera.width and 0 <= y_px < camera.height):

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from leadline.errors import Cancelled, CheckpointError, InputError, LeadlineError, NotMetricError
+from leadline.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from leadline.completion import complete
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from leadline.sensors.lidar import project_points
     from leadline.sensors.sparse import SparseDepth
     from leadline.serving.client.client import Client
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Cancelled",

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from leadline.files.output import millimetres
 from leadline.files.pictures import colourise
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.streaming.cameras import RayCache
 from leadline.streaming.frames import Frame, Matrix, StreamResult
 from leadline.streaming.ros.clouds import cloud_from_depth, filtered_cloud, moved_cloud
@@ -202,7 +202,7 @@ def _status(header: Header, result: StreamResult) -> DiagnosticArray:
     return DiagnosticArray(header=header, status=[one])
 
 
-def pinhole_info(header: Header, camera: Camera) -> CameraInfo:
+def pinhole_info(header: Header, camera: CalibratedCamera) -> CameraInfo:
     """A calibration without distortion."""
     k = camera.matrix
     return CameraInfo(

@@ -8,9 +8,10 @@ from completion_scene import keep, room
 from tiny import tiny_estimator
 
 from leadline.cli.complete import command
-from leadline.completion import Camera, read_points
+from leadline.completion import CalibratedCamera, read_points
 from leadline.errors import InputError
 from leadline.files.metric import codes, read_sparse
+from leadline.sensors.pinhole import Pinhole
 
 IMAGE, DEPTH = room(96, 128)
 
@@ -20,7 +21,7 @@ def files(tmp_path, monkeypatch):
     """A photograph, its points, calibration and sparse depth on disk; a tiny random network stands for the model."""
     monkeypatch.setattr("leadline.inference.estimator.load", lambda *args, **kwargs: tiny_estimator("depthfm"))
     cv2.imwrite(str(tmp_path / "photo.png"), IMAGE[:, :, ::-1])
-    camera = Camera.pinhole(128, 96, 110.0)
+    camera = CalibratedCamera.from_pinhole(Pinhole(128, 96, 110.0))
     sparse = keep(DEPTH, 600)
     v, u = np.nonzero(sparse)
     np.save(tmp_path / "cloud.npy", camera.unproject(np.stack([u, v], 1), sparse[v, u]))

@@ -7,12 +7,13 @@ from completion_scene import HEIGHT, WIDTH, keep, model_map, rmse, room
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline.completion import Camera, FusionOptions, SparseDepth, complete
+from leadline.completion import CalibratedCamera, FusionOptions, SparseDepth, complete
 from leadline.completion.fit import fit_scale_and_shift
 from leadline.depth.spaces import Space
 from leadline.errors import InputError, NotMetricError
 from leadline.evaluation.completion import with_outliers
 from leadline.evaluation.sparse import fill_linear, fill_nearest
+from leadline.sensors.pinhole import Pinhole
 
 IMAGE, DEPTH = room()
 SPACES = list(Space)
@@ -209,7 +210,7 @@ def test_bad_sparse_depth_is_refused(sparse, words):
 def test_sizes_and_methods_are_checked():
     model, sparse = model_map(DEPTH, Space.LOG_DEPTH), keep(DEPTH, 10)
     with pytest.raises(InputError, match="calibration"):
-        complete(IMAGE, model, sparse, Camera.pinhole(80, 60, 50.0))
+        complete(IMAGE, model, sparse, CalibratedCamera.from_pinhole(Pinhole(80, 60, 50.0)))
     with pytest.raises(InputError, match="prediction"):
         complete(IMAGE[:-1], model, sparse)
     with pytest.raises(InputError, match="method"):

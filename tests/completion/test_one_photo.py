@@ -9,10 +9,11 @@ from leadline.completion.one_photo import Length, Reference, metric_from_one_pho
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
+from leadline.sensors.pinhole import Pinhole
 
 WIDTH, HEIGHT, FOCAL = 160, 120, 150.0
-CAMERA = Camera.pinhole(WIDTH, HEIGHT, FOCAL)
+CAMERA = CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, FOCAL))
 PHOTO = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from leadline.depth.nearness import nearness
 from leadline.geometry import (
-    Camera,
     Lattice,
+    Pinhole,
     affine_to_range,
     as_stored,
     background,
@@ -39,7 +39,7 @@ def hills(height: int, width: int) -> np.ndarray:
     return (4 + np.sin(x / 9) + 0.7 * np.cos(y / 7)).astype(np.float32)
 
 
-def floor_depth(camera: Camera, eye_height_m: float = 1.6) -> np.ndarray:
+def floor_depth(camera: Pinhole, eye_height_m: float = 1.6) -> np.ndarray:
     """A floor seen by a level camera, from just under the horizon; above it a wall at its far end."""
     y = np.arange(camera.height) + 0.5
     down = np.maximum(y - 0.5 * camera.height, 4.0) / camera.focal_px
@@ -65,7 +65,7 @@ def uv_areas(mesh) -> np.ndarray:
     target=st.sampled_from([0, 50, 1000]),
 )
 def test_every_vertex_projects_onto_its_own_point_of_the_photograph(width, height, focal, long_edge, target):
-    camera = Camera(width, height, focal * width)
+    camera = Pinhole(width, height, focal * width)
     mesh = perspective_mesh(hills(height, width), camera, cut=1.0, long_edge=long_edge, target_faces=target)
     x_px, y_px, depth = camera.project(mesh.vertices.astype(np.float64))
     np.testing.assert_allclose(x_px, mesh.uv[:, 0] * width, atol=1e-3)
@@ -79,7 +79,7 @@ def test_every_vertex_projects_onto_its_own_point_of_the_photograph(width, heigh
 def test_adaptive_mesh_is_closed_spends_its_budget_and_keeps_the_shape():
     depth = hills(240, 320)
     depth[60:120, 80:200] = 1.5
-    camera = Camera.default(320, 240)
+    camera = Pinhole.default(320, 240)
     mesh = perspective_mesh(depth, camera, steepest=90, target_faces=20_000)
     assert 15_000 < len(mesh.faces) <= 20_000
     _, uses = edges_of(mesh.triangles())
@@ -99,7 +99,7 @@ def test_adaptive_beats_a_coarse_grid_of_as_many_faces():
     depth = np.full((256, 256), 5.0, np.float32)
     y, x = np.mgrid[0:256, 0:256]
     depth -= 2.0 * np.exp(-((x - 70) ** 2 + (y - 90) ** 2) / 300)
-    camera = Camera.default(256, 256)
+    camera = Pinhole.default(256, 256)
 
     def error(mesh) -> float:
         a, b, c = (mesh.vertices[mesh.triangles()[:, i]].astype(np.float64) for i in range(3))
@@ -133,7 +133,7 @@ def test_silhouettes_are_cut_sharp_or_blurred_and_nothing_else_is(ramp_px):
 
 
 def test_a_floor_towards_the_horizon_is_not_a_silhouette():
-    camera = Camera.default(400, 300)
+    camera = Pinhole.default(400, 300)
     depth = floor_depth(camera)
     ratio = depth[155] / depth[156]
     assert ratio.max() > 1.1, "the test is too easy: neighbouring rows hardly differ"
@@ -175,7 +175,7 @@ def test_flat_grid():
 
 
 def test_normals_of_a_ball_point_outwards():
-    camera = Camera(200, 200, 400.0)
+    camera = Pinhole(200, 200, 400.0)
     rays = camera.rays(np.arange(200) + 0.5, (np.arange(200) + 0.5)[:, None])
     centre = np.array([0, 0, -4.0])
     a, b, c = (rays**2).sum(-1), (rays * centre).sum(-1), (centre**2).sum() - 0.9**2
@@ -202,7 +202,7 @@ def test_sky_is_removed_and_trees_stay():
     assert mask[25:48, 84:].mean() > 0.99
     assert not mask[22:49, 71:79].any()
     assert not mask[55:].any()
-    mesh = perspective_mesh(10 - 8 * (1 - farness), Camera.default(160, 120), cut=1.0, removed=mask)
+    mesh = perspective_mesh(10 - 8 * (1 - farness), Pinhole.default(160, 120), cut=1.0, removed=mask)
     assert mesh.uv[:, 1].max() < 1 - 18 / 120
     assert len(np.unique(mesh.faces)) == len(mesh.vertices)
 
@@ -292,13 +292,13 @@ def test_damaged_exif_never_raises(data):
 
 
 def test_camera_conversions_and_limits():
-    assert Camera.from_lens(3000, 2000, 50).lens_mm() == pytest.approx(50)
-    assert Camera.from_fov(100, 50, 90).focal_px == pytest.approx(50)
+    assert Pinhole.from_lens(3000, 2000, 50).lens_mm() == pytest.approx(50)
+    assert Pinhole.from_fov(100, 50, 90).focal_px == pytest.approx(50)
     for bad in [(0, 5, 1.0), (5, 5, 0.0), (5, 5, float("nan"))]:
         with pytest.raises(ValueError, match="no camera"):
-            Camera(*bad)
+            Pinhole(*bad)
     with pytest.raises(ValueError, match="does not belong"):
-        perspective_mesh(np.ones((5, 6), np.float32), Camera.default(5, 6))
+        perspective_mesh(np.ones((5, 6), np.float32), Pinhole.default(5, 6))
 
 
 def test_geometry_imports_nothing_but_numpy():
@@ -313,7 +313,7 @@ def test_geometry_imports_nothing_but_numpy():
 def test_edges_belong_to_their_faces_also_around_holes():
     depth = hills(60, 80)
     depth[20:40, 20:50] = 1.0
-    mesh = perspective_mesh(depth, Camera.default(80, 60), edges=True)
+    mesh = perspective_mesh(depth, Pinhole.default(80, 60), edges=True)
     assert len(mesh.faces) < 59 * 79
     ends = mesh.edges[mesh.face_edges]
     corners = np.stack([mesh.faces, np.roll(mesh.faces, -1, axis=1)], axis=-1)
@@ -330,12 +330,12 @@ def test_the_adaptive_target_is_met_although_outlines_are_kept(target):
     depth = hills(480, 640)
     for row, column in rng.integers(0, [460, 620], (150, 2)):
         depth[row : row + 16, column : column + 16] = 1.5
-    mesh = perspective_mesh(depth, Camera.default(640, 480), steepest=90, target_faces=target)
+    mesh = perspective_mesh(depth, Pinhole.default(640, 480), steepest=90, target_faces=target)
     assert len(mesh.faces) == pytest.approx(target, rel=0.05)
 
 
 def test_a_depth_map_smaller_than_the_photograph_keeps_the_camera_exact():
-    camera = Camera.default(600, 401)
+    camera = Pinhole.default(600, 401)
     mesh = perspective_mesh(hills(134, 200), camera, cut=1.0, long_edge=77)
     x_px, y_px, _ = camera.project(mesh.vertices.astype(np.float64))
     np.testing.assert_allclose(x_px, mesh.uv[:, 0] * 600, atol=1e-2)
@@ -374,7 +374,7 @@ def test_orientation_of_files_without_one(tmp_path):
     assert orientation_from_bytes(jpeg_with_exif("<", [(0x0112, 3, struct.pack("<H", 9))])) == 1
 
 
-def room_depth(camera: Camera) -> np.ndarray:
+def room_depth(camera: Pinhole) -> np.ndarray:
     """Floor, ceiling, walls, a box on the floor, a board and a pole before the back wall."""
     y, x = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
     rays = camera.rays(x, y)
@@ -414,7 +414,7 @@ def test_blurred_silhouettes_are_cut_at_any_width(sigma_px):
     """Sigma as for a photograph of 1200 pixels; the lattice here has a third of them."""
     from scipy import ndimage
 
-    camera, sigma = Camera.default(400, 300), sigma_px / 3
+    camera, sigma = Pinhole.default(400, 300), sigma_px / 3
     sharp = room_depth(camera)
     true = silhouette_cells(sharp, 0.1)
     assert true.sum() > 1000
@@ -431,14 +431,14 @@ def test_blurred_silhouettes_are_cut_at_any_width(sigma_px):
 
 
 def test_planes_are_kept_however_steep_unless_asked():
-    camera = Camera.default(400, 300)
+    camera = Pinhole.default(400, 300)
     depth = floor_depth(camera)
     assert not silhouette_cells(depth, 0.1, camera.focal_px)[170:].any()
     assert silhouette_cells(depth, 0.1, camera.focal_px, keep_planes=False)[155:165].all()
     assert steep_share(perspective_mesh(depth, camera, keep_planes=False)) < 0.001
 
 
-def covered(meshes, camera: Camera, moved: np.ndarray) -> np.ndarray:
+def covered(meshes, camera: Pinhole, moved: np.ndarray) -> np.ndarray:
     """Pixels that a camera moved by (x, y, z) sees something in; float coordinates are rounded outwards by half a pixel."""
     from PIL import Image, ImageDraw
 
@@ -455,7 +455,7 @@ def covered(meshes, camera: Camera, moved: np.ndarray) -> np.ndarray:
 def test_with_a_background_a_moved_camera_sees_no_holes(sigma):
     from scipy import ndimage
 
-    camera = Camera.default(200, 150)
+    camera = Pinhole.default(200, 150)
     depth = ndimage.gaussian_filter(room_depth(camera), sigma).astype(np.float32) if sigma else room_depth(camera)
     front = perspective_mesh(depth, camera)
     behind = background(depth, camera)
@@ -470,11 +470,11 @@ def test_with_a_background_a_moved_camera_sees_no_holes(sigma):
     assert both <= 0.02
     # It never comes before what the photograph shows.
     assert (behind.depth[behind.hidden] >= depth[behind.hidden] * 0.999).all()
-    assert background(np.full((50, 60), 3.0), Camera.default(60, 50)) is None
+    assert background(np.full((50, 60), 3.0), Pinhole.default(60, 50)) is None
 
 
 def test_the_background_continues_the_far_side_and_paints_over_the_near_one():
-    camera = Camera.default(200, 150)
+    camera = Pinhole.default(200, 150)
     depth = np.full((150, 200), 5.0)
     depth[50:110, 70:120] = 2.0
     photo = np.full((150, 200, 3), (40, 80, 160), np.uint8)

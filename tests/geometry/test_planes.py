@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from leadline.depth.spaces import Space
-from leadline.geometry import Camera, Flat, assumed_depth, flat_around, straighten
+from leadline.geometry import Flat, Pinhole, assumed_depth, flat_around, straighten
 
 FLOOR, LEFT, BACK = 2, 0, 4
 
 
-def turned_room(camera: Camera, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def turned_room(camera: Pinhole, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inside a box, with the camera turned by so many radians: depth (H, W), the number of the wall that each pixel
     sees (twice its axis, plus one on the positive side), and the camera's rotation."""
     y, x = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
@@ -45,7 +45,7 @@ def test_floor_and_back_wall_are_straight_once_marked(space, focal, yaw, pitch, 
     """Bumps of half a percent and softened edges, as networks make them."""
     from scipy import ndimage
 
-    camera = Camera(400, 300, 400 * focal)
+    camera = Pinhole(400, 300, 400 * focal)
     depth, wall, turn = turned_room(camera, yaw, pitch)
     if bumps:
         noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=depth.shape), 8)
@@ -64,7 +64,7 @@ def test_floor_and_back_wall_are_straight_once_marked(space, focal, yaw, pitch, 
 
 
 def test_two_walls_that_are_parallel_say_it_too():
-    camera = Camera(400, 300, 240)
+    camera = Pinhole(400, 300, 240)
     depth, wall, _ = turned_room(camera, 0.2, -0.1)
     values = Space.DEPTH.from_depth(depth)
     assumed = assumed_depth(values, Space.DEPTH, 1.5, 6.0)
@@ -75,7 +75,7 @@ def test_two_walls_that_are_parallel_say_it_too():
 
 
 def test_what_is_no_surface_is_refused():
-    camera = Camera(100, 80, 100)
+    camera = Pinhole(100, 80, 100)
     rough = 2 + np.random.default_rng(0).random((80, 100))
     with pytest.raises(ValueError, match="no flat surface"):
         flat_around(rough, camera, 40, 50)

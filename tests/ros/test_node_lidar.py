@@ -163,13 +163,14 @@ def test_camera_height_over_flat_ground_gives_metres(tmp_path: Path) -> None:
     """The fit itself, on a map that is right: flat ground, a wall, and a model's affine map of both."""
     from leadline.depth.prediction import DepthPrediction
     from leadline.depth.spaces import Space
-    from leadline.sensors.camera import Camera
+    from leadline.sensors.camera import CalibratedCamera
     from leadline.sensors.ground import entered_ground
+    from leadline.sensors.pinhole import Pinhole
     from leadline.streaming.evidence import ScaleSource
     from leadline.streaming.frames import Frame
     from leadline.streaming.settings import StreamSettings
 
-    camera = Camera.pinhole(WIDTH, HEIGHT, 120.0)
+    camera = CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, 120.0))
     v, u = np.indices((HEIGHT, WIDTH))
     rays = camera.unproject(np.stack([u.ravel(), v.ravel()], 1), np.ones(u.size)).reshape(HEIGHT, WIDTH, 3)
     pitch = np.deg2rad(10.0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leadline.errors import InputError
 from leadline.scenes import LAYOUTS, render_scenes
-from leadline.scenes.camera import Camera
+from leadline.scenes.camera import Viewpoint
 from leadline.scenes.cast import Solids
 from leadline.scenes.materials import Material, Pattern, albedo
 from leadline.scenes.photo import photograph
@@ -29,7 +29,7 @@ RIGHT_ANGLE = math.pi / 2  # field of view for which the focal length is half th
 
 
 def _scene(**camera: float) -> Scene:
-    scene = Scene(camera=Camera((0.0, 0.0, 0.0), fov=RIGHT_ANGLE, **camera))
+    scene = Scene(camera=Viewpoint((0.0, 0.0, 0.0), fov=RIGHT_ANGLE, **camera))
     scene.materials.add(GREY)
     return scene
 
@@ -74,11 +74,11 @@ def test_tube_standing_upright_and_its_lid():
     scene = _scene()
     scene.world.tube((0, 4, -1), (0, 4, 1), 0.5, 0)
     assert _cast(scene).depth[32, 32] == pytest.approx(3.5, abs=1e-5)
-    above = Scene(camera=Camera((0.0, 4.0, 5.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
+    above = Scene(camera=Viewpoint((0.0, 4.0, 5.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
     above.materials.add(GREY)
     above.world.tube((0, 4, -1), (0, 4, 1), 0.5, 0)
     assert _cast(above).depth[32, 32] == pytest.approx(4.0, abs=1e-4)
-    cup = Scene(camera=Camera((0.0, 4.0, 5.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
+    cup = Scene(camera=Viewpoint((0.0, 4.0, 5.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
     cup.materials.add(GREY)
     cup.world.tube((0, 4, -1), (0, 4, 1), 0.5, 0, open_top=True)
     assert _cast(cup).depth[32, 32] == pytest.approx(6.0, abs=1e-4)  # its bottom
@@ -93,7 +93,7 @@ def test_cone_is_narrower_at_its_tip():
 
 
 def test_bowl_shows_its_inside():
-    scene = Scene(camera=Camera((0.0, 0.0, 3.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
+    scene = Scene(camera=Viewpoint((0.0, 0.0, 3.0), pitch=-math.pi / 2, fov=RIGHT_ANGLE))
     scene.materials.add(GREY)
     scene.world.ball((0, 0, 0), 1.0, 0, cut=0.0)
     assert _cast(scene).depth[32, 32] == pytest.approx(4.0, abs=1e-5)
@@ -128,7 +128,7 @@ def test_the_nearer_of_two_wins_and_a_yawed_camera_sees_what_lies_left():
 def test_unprojected_floor_lies_on_the_floor(
     yaw: float, pitch: float, roll: float, fov: float, eye: float, shift: float
 ):
-    scene = Scene(camera=Camera((0.4, -0.2, eye), yaw, pitch, roll, fov, (shift, -shift)))
+    scene = Scene(camera=Viewpoint((0.4, -0.2, eye), yaw, pitch, roll, fov, (shift, -shift)))
     scene.materials.add(GREY)
     scene.world.card((0, 0, 0), (400, 400), 0)
     hits = _cast(scene, 48, 80)

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadline.completion import Camera, extrinsic, read_calibration
+from leadline.completion import CalibratedCamera, extrinsic, read_calibration
 from leadline.errors import InputError
 
 K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
 CAMERAS = {
-    "pinhole": Camera(640, 480, K),
-    "plumb_bob": Camera(640, 480, K, "plumb_bob", np.array([-0.3, 0.1, 0.001, -0.002, 0.0])),
-    "rational": Camera(640, 480, K, "rational_polynomial", np.array([0.3, -0.1, 0.001, 0.0, 0.01, 0.5, -0.02, 0.01])),
-    "fisheye": Camera(640, 480, K, "equidistant", np.array([0.05, -0.01, 0.002, 0.0])),
-    "ideal fisheye": Camera(640, 480, K, "fisheye"),
+    "pinhole": CalibratedCamera(640, 480, K),
+    "plumb_bob": CalibratedCamera(640, 480, K, "plumb_bob", np.array([-0.3, 0.1, 0.001, -0.002, 0.0])),
+    "rational": CalibratedCamera(
+        640, 480, K, "rational_polynomial", np.array([0.3, -0.1, 0.001, 0.0, 0.01, 0.5, -0.02, 0.01])
+    ),
+    "fisheye": CalibratedCamera(640, 480, K, "equidistant", np.array([0.05, -0.01, 0.002, 0.0])),
+    "ideal fisheye": CalibratedCamera(640, 480, K, "fisheye"),
 }
 
 
@@ -48,7 +50,7 @@ def test_what_is_behind_or_not_finite_is_not_projected(name):
 
 
 def test_distortion_does_not_fold_far_points_into_the_image():
-    camera = Camera(640, 480, K, "plumb_bob", np.array([-0.3, 0.02, 0, 0, 0]))
+    camera = CalibratedCamera(640, 480, K, "plumb_bob", np.array([-0.3, 0.02, 0, 0, 0]))
     wide = np.array([[3.0, 0, 1.0]])  # far outside of the field of view, where the polynomial turns back
     folded, _ = cv2.projectPoints(wide, np.zeros(3), np.zeros(3), K, camera.distortion)
     assert 0 < folded[0, 0, 0] < 640  # OpenCV alone would put it into the image
@@ -97,7 +99,7 @@ def test_resized_camera_sees_the_same_scene():
 )
 def test_impossible_cameras_are_refused(matrix, model, distortion):
     with pytest.raises(InputError):
-        Camera(640, 480, matrix, model, np.array(distortion))
+        CalibratedCamera(640, 480, matrix, model, np.array(distortion))
 
 
 #: Attributes of a ROS 2 `sensor_msgs/CameraInfo`.
@@ -112,17 +114,17 @@ INFO = SimpleNamespace(
 
 
 def test_camera_info_raw_and_rectified():
-    raw = Camera.from_info(INFO)
+    raw = CalibratedCamera.from_info(INFO)
     assert raw.model == "plumb_bob"
     assert np.allclose(raw.matrix, K)
     assert raw.distortion.size == 5
-    rectified = Camera.from_info(INFO, rectified=True)
+    rectified = CalibratedCamera.from_info(INFO, rectified=True)
     assert rectified.matrix[0, 0] == 450
     assert not rectified.is_distorted
     ros1 = {"width": 640, "height": 480, "K": INFO.k, "D": INFO.d, "distortion_model": "plumb_bob"}
-    assert np.allclose(Camera.from_info(ros1).matrix, K)
+    assert np.allclose(CalibratedCamera.from_info(ros1).matrix, K)
     with pytest.raises(InputError, match="singular"):
-        Camera.from_info({"width": 640, "height": 480, "k": [0.0] * 9, "d": []})
+        CalibratedCamera.from_info({"width": 640, "height": 480, "k": [0.0] * 9, "d": []})
 
 
 def test_calibration_files(tmp_path):

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from leadline.completion import Camera, project_points, read_calibration, read_points
+from leadline.completion import CalibratedCamera, project_points, read_calibration, read_points
 from leadline.errors import InputError
+from leadline.sensors.pinhole import Pinhole
 
-CAMERA = Camera.pinhole(160, 120, 100.0)
+CAMERA = CalibratedCamera.from_pinhole(Pinhole(160, 120, 100.0))
 EVAL_DEV = Path(os.environ.get("LEADLINE_EVAL_DEV", Path(__file__).parents[2].parent / "shared" / "eval_dev"))
 
 
@@ -78,7 +79,9 @@ def test_what_is_no_cloud_is_refused(wrong):
     distorted=st.booleans(),
 )
 def test_any_numbers_give_valid_points(cloud, distorted):
-    camera = Camera(160, 120, CAMERA.matrix, "plumb_bob", np.array([-0.3, 0.1, 0, 0, 0])) if distorted else CAMERA
+    camera = (
+        CalibratedCamera(160, 120, CAMERA.matrix, "plumb_bob", np.array([-0.3, 0.1, 0, 0, 0])) if distorted else CAMERA
+    )
     sparse = project_points(cloud, camera)
     assert np.isfinite(sparse.depth_m).all()
     assert (sparse.depth_m > 0).all()

@@ -20,7 +20,7 @@ import zmq
 from stand_in import expected
 
 import leadline
-from leadline.serving.client.client import Busy, Camera, Client, Refused, ServerError, ServerUnreachable, TimedOut
+from leadline.serving.client.client import Busy, CameraInfo, Client, Refused, ServerError, ServerUnreachable, TimedOut
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import TAG, Limits
 from leadline.serving.server.server import Server
@@ -240,7 +240,7 @@ def test_sparse_depth_makes_it_metric(client: Client) -> None:
     v, u = np.nonzero(sparse)
     points = np.stack([(u - 31.5) / 50, (v - 23.5) / 50, np.ones(len(u))], 1) * depth_m[v, u, None]
     turned = points[:, [2, 0, 1]] * [1, -1, -1]  # x forward, y left, z up
-    camera = Camera(50, 50, 31.5, 23.5, points_to_camera=(0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0, 0, 0, 1))
+    camera = CameraInfo(50, 50, 31.5, 23.5, points_to_camera=(0, -1, 0, 0, 0, 0, -1, 0, 1, 0, 0, 0, 0, 0, 0, 1))
     from_points = client.predict(image, sparse=(turned, camera))
     assert from_points.metric
     assert from_points.meta["completion"]["points"] == len(points)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.serving.protocol import messages, pixels, wire
-from leadline.serving.protocol.messages import Camera, ImageInfo, Limits, Predict, SparseInfo, WireError
+from leadline.serving.protocol.messages import CameraInfo, ImageInfo, Limits, Predict, SparseInfo, WireError
 
 LIMITS = Limits()
 RAW = ImageInfo("raw", (4, 6, 3))
@@ -43,7 +43,7 @@ requests = st.one_of(
         session=st.none() | st.uuids().map(lambda u: u.hex),
         sparse=st.none()
         | st.just(SparseInfo("map", (4, 6)))
-        | st.just(SparseInfo("points", (5, 3), Camera(1.0, 2.0, 3.0, 4.0, "plumb_bob", (0.1, 0.2, 0.0, 0.0)))),
+        | st.just(SparseInfo("points", (5, 3), CameraInfo(1.0, 2.0, 3.0, 4.0, "plumb_bob", (0.1, 0.2, 0.0, 0.0)))),
         steps=st.none() | st.integers(1, 64),
         ensemble=st.integers(1, 64),
         size=st.none() | st.integers(0, 4096),

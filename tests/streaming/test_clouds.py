@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadline.errors import InputError
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
+from leadline.sensors.pinhole import Pinhole
 from leadline.streaming.ros.clouds import (
     CloudFilter,
     Field,
@@ -113,7 +114,7 @@ def test_a_cloud_for_a_costmap_is_cropped_gated_and_thinned() -> None:
     rng = np.random.default_rng(0)
     depth = rng.uniform(0.5, 8.0, (40, 60)).astype(np.float32)
     depth[:5] = np.nan
-    camera = Camera.pinhole(60, 40, 50.0)
+    camera = CalibratedCamera.from_pinhole(Pinhole(60, 40, 50.0))
     rays = camera.cloud(np.ones(depth.shape))[..., :2].astype(np.float32)
     sigma = (depth * rng.uniform(0.0, 0.4, depth.shape)).astype(np.float32)
     rgb = np.zeros((40, 60, 3), np.uint8)

@@ -13,14 +13,15 @@ from scipy.spatial.transform import Rotation
 from leadline.completion.ground import GroundFit, ground_fit
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.ground import entered_ground
+from leadline.sensors.pinhole import Pinhole
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.surroundings import Surroundings
 from leadline.streaming.tracks import TrackedPoints
 
 WIDTH, HEIGHT = 320, 240
-CAMERA = Camera.pinhole(WIDTH, HEIGHT, 260.0)
+CAMERA = CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, 260.0))
 
 
 def look_at_wall(pose: np.ndarray, texture: np.ndarray, distance_m: float = 4.0) -> np.ndarray:

@@ -11,7 +11,7 @@ from drive import header
 
 from leadline.depth.prediction import DepthPrediction, Validity
 from leadline.depth.spaces import Space
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.streaming.cameras import RectifiedView
 from leadline.streaming.frames import NOT_SHOWN
 from leadline.streaming.pipeline import published, published_validity
@@ -34,7 +34,7 @@ def info(model: str) -> SimpleNamespace:
 @pytest.mark.parametrize("model", DISTORTED)
 def test_a_rectified_image_is_what_a_pinhole_sees(model: str) -> None:
     """Against OpenCV: a point of the world lies at the same colour in both pictures."""
-    camera = Camera(WIDTH, HEIGHT, K, model, np.array(DISTORTED[model]))
+    camera = CalibratedCamera(WIDTH, HEIGHT, K, model, np.array(DISTORTED[model]))
     view = RectifiedView.of(camera)
     assert not view.camera.is_distorted
     v, u = np.indices((HEIGHT, WIDTH), dtype=np.float32)

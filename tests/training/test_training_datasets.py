@@ -30,7 +30,6 @@ from leadline.training.datasets import (
     RenderedShards,
     RgbdSample,
     VirtualKitti2,
-    ray_to_plane,
 )
 from leadline.training.latents import CachePlan, encode_views, read_cache, target_named, write_cache
 from leadline.training.normalisation import Normalisation, latent_mask
@@ -76,7 +75,6 @@ def test_hypersim_turns_ray_lengths_into_depth(hypersim: Path) -> None:
     # the ray through the corner: 886.81 / sqrt(((w - 1) / 2)^2 + ((h - 1) / 2)^2 + f^2) at 16 pixels width
     focal = 886.81 * 16 / 1024
     assert sample.depth_m[11, 15] == pytest.approx(2.0 * focal / np.sqrt(7.5**2 + 5.5**2 + focal**2), rel=1e-5)
-    assert ray_to_plane((3, 3))[1, 1] == 1.0
 
 
 def test_hypersim_takes_the_published_split_and_drops_what_is_too_far(hypersim: Path) -> None:

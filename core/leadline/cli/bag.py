@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +70,11 @@ def command(
 
         return DepthPipeline.load(wanted)
 
-    with _Bar() as bar:
-        report = run(job, out, settings, load, bar.show)
+    from leadline.cli.bar import progress_bar
+
+    with progress_bar() as bar:
+        task = bar.add_task("images", total=None)
+        report = run(job, out, settings, load, lambda done, total: bar.update(task, completed=done, total=total))
     for problem, count in report.problems.items():
         click.echo(f"leadline: {problem} ({count}×)", err=True)
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
@@ -101,25 +103,3 @@ def _parsed(change: str) -> tuple[str, Any]:
     if not isinstance(value, wanted):
         raise InputError(f"--set {name}: {text!r} is not of the type of {default!r}")
     return name, value
-
-
-class _Bar:
-    """Images done, with the time left, on standard error."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(file=sys.stderr))
-        self._task = self._bar.add_task("images", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def show(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *unused: object) -> None:
-        self._bar.stop()

@@ -661,12 +661,9 @@ def _label(name: str, model: Predictor, taken: list[str]) -> str:
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Callable[[str, int, int, Any], None]]:
     """A bar on standard error, with the image at work and what went wrong with others."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from leadline.cli.bar import progress_bar
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+    with progress_bar(quiet=quiet) as bar:
         task = bar.add_task("reading", total=total)
         finished: dict[str, int] = {}
 

@@ -64,21 +64,13 @@ class Bar(Lines):
     """A bar with ETA, frames per second for videos."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TextColumn
+
+        from leadline.cli.bar import progress_bar
 
         super().__init__()
-        self._console = Console(file=sys.stderr, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,  # pictures stand by themselves
-            disable=not self._console.is_terminal,
-        )
+        self._bar = progress_bar(TextColumn("{task.fields[speed]}"))
+        self._console = self._bar.console
         self._task = self._bar.add_task("predicting", total=total, speed="")
         self._film: Any = None
 

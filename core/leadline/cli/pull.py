@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 
@@ -17,12 +15,12 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     An interrupted download goes on where it stopped. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE are respected;
     LEADLINE_HOME names another folder.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import DownloadColumn
 
     from leadline.checkpoints import catalog, download
     from leadline.checkpoints.importing import import_entry
     from leadline.checkpoints.resolve import available
+    from leadline.cli.bar import progress_bar
 
     entry = catalog.entry(name)
     if name in available():
@@ -31,9 +29,7 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     click.echo(f"licence of {name}: {entry.licence}", err=True)
     if entry.non_commercial:
         click.echo(f"{name} is for non-commercial use only", err=True)
-    counted = MofNCompleteColumn() if entry.url is None else DownloadColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+    with progress_bar(counted=None if entry.url is None else DownloadColumn()) as bar:
         task = bar.add_task(f"fetching {name}", total=None)
         fetched = download.fetch(entry, lambda done, total: bar.update(task, completed=done, total=total))
     click.echo(f"importing {name} ...", err=True)

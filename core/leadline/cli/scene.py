@@ -13,7 +13,7 @@ from leadline.errors import InputError
 
 if TYPE_CHECKING:
     from leadline.depth.prediction import DepthPrediction
-    from leadline.geometry import Camera
+    from leadline.geometry import Pinhole
     from leadline.geometry.export import Scene
     from leadline.types import RgbImage
 
@@ -101,24 +101,24 @@ def range_options(function: F) -> F:
 
 def chosen_camera(
     image: Path, width: int, height: int, focal_px: float | None, lens_mm: float | None, fov: float | None
-) -> Camera:
+) -> Pinhole:
     """The camera of a photograph, by its options, else its EXIF, else a guess.
 
     Raises:
         InputError: The options contradict each other or are no camera's.
     """
-    from leadline.geometry import Camera, focal_px_from_photo
+    from leadline.geometry import Pinhole, focal_px_from_photo
 
     if sum(given is not None for given in (focal_px, lens_mm, fov)) > 1:
         raise InputError("--focal-px, --lens-mm and --fov say the same thing; give one of them")
     try:
         if lens_mm is not None:
-            return Camera.from_lens(width, height, lens_mm)
+            return Pinhole.from_lens(width, height, lens_mm)
         if fov is not None:
-            return Camera.from_fov(width, height, fov)
+            return Pinhole.from_fov(width, height, fov)
         if focal_px is None:
             focal_px = focal_px_from_photo(image, width, height)
-        return Camera.default(width, height) if focal_px is None else Camera(width, height, focal_px)
+        return Pinhole.default(width, height) if focal_px is None else Pinhole(width, height, focal_px)
     except ValueError as error:
         raise InputError(str(error)) from error
 
@@ -126,7 +126,7 @@ def chosen_camera(
 def with_metres(
     photo: RgbImage,
     prediction: DepthPrediction,
-    camera: Camera,
+    camera: Pinhole,
     references: Any,
     lengths: Any,
     camera_height_m: float | None,
@@ -136,12 +136,12 @@ def with_metres(
     if not references and not lengths and camera_height_m is None:
         return prediction
     from leadline.completion.one_photo import Length, Reference, metric_from_one_photo
-    from leadline.sensors.camera import Camera as SensorCamera
+    from leadline.sensors.camera import CalibratedCamera
 
     return metric_from_one_photo(
         photo,
         prediction,
-        SensorCamera.pinhole(camera.width, camera.height, camera.focal_px),
+        CalibratedCamera.from_pinhole(camera),
         references=[Reference(*one) for one in references],
         lengths=[Length(*one) for one in lengths],
         camera_height_m=camera_height_m,

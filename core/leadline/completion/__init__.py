@@ -12,14 +12,14 @@ from leadline.completion.options import FusionOptions
 from leadline.completion.temporal import TemporalFusion
 from leadline.files.calibration import Calibration, read_calibration
 from leadline.files.pointfiles import read_points
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import extrinsic
 
 __all__ = [
+    "CalibratedCamera",
     "Calibration",
-    "Camera",
     "FusionOptions",
     "SparseDepth",
     "TemporalFusion",

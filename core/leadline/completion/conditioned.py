@@ -18,7 +18,7 @@ from leadline.errors import InputError
 from leadline.files.image import ImageLike, read_image
 from leadline.inference.estimator import DepthEstimator
 from leadline.inference.framing import Framed
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth, points_of
 from leadline.types import FloatMap
 
@@ -33,7 +33,7 @@ def complete_with(
     estimator: DepthEstimator,
     image: ImageLike,
     sparse_depth_m: npt.NDArray[Any] | SparseDepth,
-    camera: Camera | None = None,
+    camera: CalibratedCamera | None = None,
     method: str = "fusion",
     *,
     options: FusionOptions | None = None,

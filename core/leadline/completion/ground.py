@@ -8,7 +8,7 @@ import numpy as np
 
 from leadline.completion.fit import Fit, fit_scale_and_shift
 from leadline.depth.prediction import DepthPrediction
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.ground import Ground, ground_points
 
 #: Ground beyond this many camera heights is nearly at the horizon and says little.
@@ -29,7 +29,7 @@ class GroundFit:
 
 
 def ground_fit(
-    prediction: DepthPrediction, camera: Camera, ground: Ground, max_depth_m: float = np.inf
+    prediction: DepthPrediction, camera: CalibratedCamera, ground: Ground, max_depth_m: float = np.inf
 ) -> GroundFit | str:
     """Scale and shift that lay the lower part of a relative map on flat ground, or in words why there are none.
 

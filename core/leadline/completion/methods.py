@@ -18,7 +18,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.files.image import ImageLike, read_image
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth, points_of
 
 #: What :func:`complete` knows.
@@ -29,7 +29,7 @@ def complete(
     image: ImageLike,
     prediction: DepthPrediction,
     sparse_depth_m: npt.NDArray[Any] | SparseDepth,
-    camera: Camera | None = None,
+    camera: CalibratedCamera | None = None,
     method: str = "fusion",
     *,
     fit: Fit | None = None,

@@ -13,7 +13,7 @@ from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.ground import entered_ground
 from leadline.sensors.sparse import SparseDepth
 from leadline.types import RgbImage
@@ -40,7 +40,7 @@ class Length(NamedTuple):
 def metric_from_one_photo(
     photo: RgbImage,
     prediction: DepthPrediction,
-    camera: Camera,
+    camera: CalibratedCamera,
     *,
     references: Sequence[Reference] = (),
     lengths: Sequence[Length] = (),
@@ -94,7 +94,7 @@ def _said(metric: DepthPrediction, evidence: str) -> DepthPrediction:
     return replace(metric, meta={**metric.meta, "completion": report})
 
 
-def _checked(one: Reference, camera: Camera) -> Reference:
+def _checked(one: Reference, camera: CalibratedCamera) -> Reference:
     inside = 0 <= one.x_px < camera.width and 0 <= one.y_px < camera.height
     if not inside or not 0 < one.depth_m < np.inf:
         place = f"{one.x_px:g},{one.y_px:g},{one.depth_m:g}"
@@ -102,7 +102,7 @@ def _checked(one: Reference, camera: Camera) -> Reference:
     return one
 
 
-def _ends(length: Length, prediction: DepthPrediction, camera: Camera) -> list[Reference]:
+def _ends(length: Length, prediction: DepthPrediction, camera: CalibratedCamera) -> list[Reference]:
     """The depths of both ends, if the map is right up to its scale."""
     first = _checked(Reference(length.x1_px, length.y1_px, 1.0), camera)
     second = _checked(Reference(length.x2_px, length.y2_px, 1.0), camera)

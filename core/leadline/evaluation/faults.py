@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.completion import with_outliers
-from leadline.evaluation.sparse import ASSUMED_FOV_DEG, Intrinsics
+from leadline.evaluation.sparse import Intrinsics, assumed_intrinsics
 from leadline.types import FloatMap
 
 Rgb = npt.NDArray[np.uint8]
@@ -52,10 +52,7 @@ def moved(
 ) -> FloatMap:
     """Points turned (rotation vector, radians) and shifted (metres) as if the sensor stood so; the nearest of a pixel stays."""
     height, width = sparse_m.shape
-    if intrinsics is None:
-        focal = height / 2 / np.tan(np.radians(ASSUMED_FOV_DEG / 2))
-        intrinsics = (focal, focal, (width - 1) / 2, (height - 1) / 2)
-    fx, fy, cx, cy = intrinsics
+    fx, fy, cx, cy = intrinsics or assumed_intrinsics(height, width)
     rows, columns = np.nonzero(sparse_m > 0)
     depth = sparse_m[rows, columns].astype(np.float64)
     points = np.stack([(columns - cx) / fx * depth, (rows - cy) / fy * depth, depth], 1)

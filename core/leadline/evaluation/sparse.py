@@ -11,6 +11,7 @@ from scipy.spatial import QhullError
 
 from leadline.errors import InputError
 from leadline.sensors import filling
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import FloatMap
 
 Intrinsics = tuple[float, float, float, float]
@@ -30,6 +31,12 @@ def keep_points(depth_m: FloatMap, points: int, seed: int) -> FloatMap:
     return sparse
 
 
+def assumed_intrinsics(height: int, width: int) -> Intrinsics:
+    """Of a camera about which nothing is known."""
+    matrix = Pinhole(width, height, height / 2 / np.tan(np.radians(ASSUMED_FOV_DEG / 2))).matrix
+    return float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
+
+
 def keep_lines(depth_m: FloatMap, lines: int, intrinsics: Intrinsics | None = None) -> FloatMap:
     """Keep what a scanner with ``lines`` beams in the camera's place would have hit; 0 elsewhere.
 
@@ -43,10 +50,7 @@ def keep_lines(depth_m: FloatMap, lines: int, intrinsics: Intrinsics | None = No
         intrinsics: (fx, fy, cx, cy) pixels; ``None`` assumes a vertical field of view of 55°.
     """
     height, width = depth_m.shape
-    if intrinsics is None:
-        focal = height / 2 / np.tan(np.radians(ASSUMED_FOV_DEG / 2))
-        intrinsics = (focal, focal, (width - 1) / 2, (height - 1) / 2)
-    fx, fy, cx, cy = intrinsics
+    fx, fy, cx, cy = intrinsics or assumed_intrinsics(height, width)
     left, right = np.arctan((np.array([0.0, width - 1.0]) - cx) / fx)
     top, bottom = np.arctan((np.array([0.0, height - 1.0]) - cy) / fy)
     step = np.radians(AZIMUTH_STEP_DEG.get(lines, 0.2))

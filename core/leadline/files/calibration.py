@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError, first_line
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.transforms import extrinsic
 
 Matrix = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ _EXTRINSIC_KEYS = ("lidar_to_camera", "T_lidar_to_cam2", "T_lidar_to_cam", "extr
 class Calibration:
     """Attributes: camera; lidar_to_camera: rigid 4×4 that takes LiDAR points into the camera's frame, or None."""
 
-    camera: Camera
+    camera: CalibratedCamera
     lidar_to_camera: Matrix | None = None
 
 
@@ -116,7 +116,7 @@ def _from_mapping(content: Mapping[str, Any], image_size: tuple[int, int] | None
         "d": _plain(distortion),
         "distortion_model": fields.get("distortion_model", fields.get("camera_model", "")),
     }
-    return Calibration(Camera.from_info(info), motion)
+    return Calibration(CalibratedCamera.from_info(info), motion)
 
 
 def _from_kitti(
@@ -127,7 +127,7 @@ def _from_kitti(
     if p.size != 12:
         raise InputError(f"{projection} needs 12 numbers")
     p = p.reshape(3, 4)
-    camera = Camera(size[0], size[1], p[:, :3] / p[2, 2] if p[2, 2] else p[:, :3])
+    camera = CalibratedCamera(size[0], size[1], p[:, :3] / p[2, 2] if p[2, 2] else p[:, :3])
     velodyne = next((key for key in ("Tr_velo_to_cam", "Tr_velo_cam", "Tr") if key in content), None)
     if motion is None and velodyne is not None:
         rectify = np.eye(4)

@@ -7,7 +7,6 @@ Axes of every vertex: x right, y up, z towards the viewer; a camera sits at the 
 origin at the lower left corner of the photograph.
 """
 
-from leadline.geometry.camera import Camera
 from leadline.geometry.exif import focal_px_from_photo, orientation_from_photo
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.layers import Background, background
@@ -19,13 +18,14 @@ from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 from leadline.geometry.solid import solid
 from leadline.geometry.vanishing import directions_from_lines
+from leadline.sensors.pinhole import Pinhole
 
 __all__ = [
     "Background",
-    "Camera",
     "Flat",
     "Lattice",
     "Mesh",
+    "Pinhole",
     "Straightened",
     "affine_to_range",
     "as_stored",

@@ -19,10 +19,10 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
 from leadline.extras import missing
 from leadline.files.whole import write_bytes
-from leadline.geometry.camera import Camera
 from leadline.geometry.mesh import Mesh, perspective_mesh, relief_mesh
 from leadline.geometry.ranges import assumed_depth
 from leadline.geometry.sky import sky_mask
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import FloatMap, RgbImage
 
 #: scene: surfaces where the camera saw them; relief: a raised picture; points: the scene's vertices.
@@ -51,14 +51,14 @@ class Scene:
     photo: RgbImage
     prediction: DepthPrediction
     depth_m: FloatMap
-    camera: Camera
+    camera: Pinhole
 
     @classmethod
     def of(
         cls,
         photo: RgbImage,
         prediction: DepthPrediction,
-        camera: Camera | None = None,
+        camera: Pinhole | None = None,
         range_m: tuple[float, float] = DEFAULT_RANGE_M,
     ) -> Scene:
         """The scene of a prediction; a relative one is laid out from ``range_m[0]`` to ``range_m[1]``.
@@ -71,7 +71,7 @@ class Scene:
             raise InputError(f"near {near_m:g} and far {far_m:g} are no range; near has to be smaller, and above 0")
         if photo.shape[:2] != prediction.shape:
             raise InputError(f"the photograph is {photo.shape[:2]} and its depth {prediction.shape}; use one size")
-        camera = camera or Camera.default(photo.shape[1], photo.shape[0])
+        camera = camera or Pinhole.default(photo.shape[1], photo.shape[0])
         if prediction.metric:
             return cls(photo, prediction, prediction.values, camera)
         return cls(photo, prediction, assumed_depth(prediction.values, prediction.space, near_m, far_m), camera)
@@ -82,7 +82,7 @@ def export_mesh(
     photo: RgbImage,
     prediction: DepthPrediction,
     *,
-    camera: Camera | None = None,
+    camera: Pinhole | None = None,
     kind: MeshKind = "scene",
     range_m: tuple[float, float] = DEFAULT_RANGE_M,
     vertices: int = DEFAULT_VERTICES,

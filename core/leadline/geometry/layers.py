@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.geometry.camera import Camera
 from leadline.geometry.fill import fill_holes
 from leadline.geometry.mesh import CUT_THRESHOLD, Mesh, perspective_mesh
 from leadline.geometry.silhouettes import STEEPEST_DEGREES, silhouette_cells
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -41,7 +41,7 @@ class Background:
     hidden: BoolMap
     extent: BoolMap
 
-    def mesh(self, camera: Camera, long_edge: int = 0, edges: bool = False) -> Mesh:
+    def mesh(self, camera: Pinhole, long_edge: int = 0, edges: bool = False) -> Mesh:
         """The surface, for the camera of the photograph; it goes on a little under what is visible."""
         shown = self.extent
         for _ in range(_OVERLAP):
@@ -56,7 +56,7 @@ class Background:
 
 def background(
     depth: FloatArray,
-    camera: Camera,
+    camera: Pinhole,
     cut: float = CUT_THRESHOLD,
     steepest: float = STEEPEST_DEGREES,
     keep_planes: bool = True,

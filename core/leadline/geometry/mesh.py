@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.geometry.adaptive import adaptive_faces
-from leadline.geometry.camera import Camera
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.silhouettes import STEEPEST_DEGREES, silhouette_cells
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap, FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -140,7 +140,7 @@ def relief_mesh(
 
 def perspective_mesh(
     depth: FloatArray,
-    camera: Camera,
+    camera: Pinhole,
     *,
     uncertainty: FloatArray | None = None,
     cut: float = CUT_THRESHOLD,

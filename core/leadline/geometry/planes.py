@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.geometry.camera import Camera
 from leadline.geometry.ranges import ValueSpace, assumed_depth
 from leadline.geometry.silhouettes import silhouette_cells
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap
 
 Floats = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ class Straightened:
     off_degrees: float
 
 
-def flat_around(depth: npt.NDArray[np.floating[Any]], camera: Camera, row: int, column: int) -> BoolMap:
+def flat_around(depth: npt.NDArray[np.floating[Any]], camera: Pinhole, row: int, column: int) -> BoolMap:
     """Pixels (H, W) around one that belong to the same smooth surface, as far as about a tenth of the picture.
 
     Args:
@@ -91,7 +91,7 @@ def flat_around(depth: npt.NDArray[np.floating[Any]], camera: Camera, row: int, 
 
 
 def straighten(
-    values: npt.NDArray[np.floating[Any]], space: ValueSpace, camera: Camera, flats: Sequence[Flat]
+    values: npt.NDArray[np.floating[Any]], space: ValueSpace, camera: Pinhole, flats: Sequence[Flat]
 ) -> Straightened:
     """The ratio of far to near for which flats are flat, parallel and at right angles as they should be.
 
@@ -152,7 +152,7 @@ def _plane(points: Floats) -> tuple[Floats, float]:
     return normal, float(np.sqrt(max(sizes[0], 0.0) / max(sizes[1], 1e-30)))
 
 
-def _normals(depth: npt.NDArray[np.floating[Any]], camera: Camera, reach: int) -> Floats:
+def _normals(depth: npt.NDArray[np.floating[Any]], camera: Pinhole, reach: int) -> Floats:
     """(H, W, 3) unit normals, from the points ``reach`` pixels away on either side."""
     height, width = depth.shape
     y, x = np.mgrid[0:height, 0:width] + 0.5

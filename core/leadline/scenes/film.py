@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leadline.errors import InputError
 
-from .camera import Camera
+from .camera import Viewpoint
 from .cast import Solids
 from .furniture import person
 from .layouts import LAYOUTS, draw
@@ -148,7 +148,7 @@ class _Stage:
         self.device = torch.device("cpu")
         self.seed = 0
 
-    def camera(self, t: float) -> Camera:
+    def camera(self, t: float) -> Viewpoint:
         offset, yaw, pitch = self.way(t)
         base = self.scene.camera
         eye = tuple(float(v) for v in np.asarray(base.eye) + base.pose() @ offset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .camera import Camera
+from .camera import Viewpoint
 from .materials import Materials
 from .world import World
 
@@ -50,7 +50,7 @@ class Scene:
 
     world: World = field(default_factory=World)
     materials: Materials = field(default_factory=Materials)
-    camera: Camera = field(default_factory=lambda: Camera((0.0, 0.0, 1.5)))
+    camera: Viewpoint = field(default_factory=lambda: Viewpoint((0.0, 0.0, 1.5)))
     light: Light = field(default_factory=Light)
     look: Look = field(default_factory=Look)
     near: float = 0.25  # metres: nothing may come closer than this, or the scene is drawn again

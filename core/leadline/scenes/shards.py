@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from leadline.files.whole import whole_file
 
 from .render import SceneBatch, render_scenes
 
@@ -39,21 +40,15 @@ class Job:
 
 def write_shard(batch: SceneBatch, path: Path) -> None:
     """Saves rgb (uint8), depth_m (float32), valid, intrinsics, layout; the file appears only when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                rgb=batch.rgb.cpu().numpy(),
-                depth_m=batch.depth_m.cpu().numpy(),
-                valid=batch.valid.cpu().numpy(),
-                intrinsics=batch.intrinsics.cpu().numpy(),
-                layout=np.array(batch.layout),
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.path.open("wb") as stream:
+        np.savez(
+            stream,
+            rgb=batch.rgb.cpu().numpy(),
+            depth_m=batch.depth_m.cpu().numpy(),
+            valid=batch.valid.cpu().numpy(),
+            intrinsics=batch.intrinsics.cpu().numpy(),
+            layout=np.array(batch.layout),
+        )
 
 
 def read_shard(path: Path) -> SceneBatch:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.sensors.pinhole import Pinhole, scaled_matrix
 
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[Any]
@@ -40,7 +41,7 @@ _CORNER_MARGIN = 1.1
 
 
 @dataclass(frozen=True)
-class Camera:
+class CalibratedCamera:
     """A calibrated camera.
 
     Attributes:
@@ -86,14 +87,12 @@ class Camera:
         object.__setattr__(self, "distortion", distortion if np.any(distortion) else np.zeros(0))
 
     @classmethod
-    def pinhole(cls, width: int, height: int, focal_px: float) -> Camera:
+    def from_pinhole(cls, pinhole: Pinhole) -> CalibratedCamera:
         """Without distortion, the axis through the middle of the image."""
-        return cls(
-            width, height, np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
-        )
+        return cls(pinhole.width, pinhole.height, pinhole.matrix)
 
     @classmethod
-    def from_info(cls, info: Any, rectified: bool = False) -> Camera:
+    def from_info(cls, info: Any, rectified: bool = False) -> CalibratedCamera:
         """From a `sensor_msgs/CameraInfo`, anything with its attributes, or a mapping with its keys (``k`` or ``K`` ...).
 
         Args:
@@ -115,7 +114,7 @@ class Camera:
         """Whether straight lines bend; a fisheye always does."""
         return self.distortion.size > 0 or self.model == "equidistant"
 
-    def resized(self, width: int, height: int) -> Camera:
+    def resized(self, width: int, height: int) -> CalibratedCamera:
         """The same camera with its images resized (not cropped) to another size; distortion is unaffected.
 
         Raises:
@@ -129,21 +128,14 @@ class Camera:
                 f"the calibration is for {self.width}x{self.height} images and this one is {width}x{height}: not the same "
                 "shape, so it was cropped or belongs to another camera"
             )
-        matrix = self.matrix.copy()
-        matrix[0, 2] += 0.5
-        matrix[1, 2] += 0.5
-        matrix[0] *= x
-        matrix[1] *= y
-        matrix[0, 2] -= 0.5
-        matrix[1, 2] -= 0.5
-        return replace(self, width=width, height=height, matrix=matrix)
+        return replace(self, width=width, height=height, matrix=scaled_matrix(self.matrix, x, y))
 
     def check_size(self, width: int, height: int) -> None:
         """Raise :class:`InputError` unless the camera describes images of this size."""
         if (width, height) != (self.width, self.height):
             raise InputError(
                 f"the calibration is for {self.width}x{self.height} images but the image is {width}x{height}; "
-                "resize the calibration with Camera.resized() if the image was resized, not cropped"
+                "resize the calibration with CalibratedCamera.resized() if the image was resized, not cropped"
             )
 
     def project(self, points_m: Floats) -> tuple[Floats, Floats]:
@@ -192,7 +184,7 @@ class Camera:
         v, u = np.indices(depth_m.shape)
         return self.unproject(np.stack([u.ravel(), v.ravel()], axis=1), depth_m.ravel()).reshape(*depth_m.shape, 3)
 
-    def rectified(self, keep_all: bool = False) -> Camera:
+    def rectified(self, keep_all: bool = False) -> CalibratedCamera:
         """The undistorted pinhole camera of the same size that :meth:`rectify` maps images to.
 
         Args:
@@ -208,11 +200,11 @@ class Camera:
             low, high = edge.min(axis=0), edge.max(axis=0)
             focal = (np.array([self.width, self.height]) - 1) / (high - low)
             focal[:] = focal.min()
-            centre = (np.array([self.width, self.height]) - 1) / 2 - focal * (low + high) / 2
-            matrix = np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
-        return Camera(self.width, self.height, matrix)
+            matrix = Pinhole(self.width, self.height, float(focal[0])).matrix
+            matrix[:2, 2] -= focal * (low + high) / 2
+        return CalibratedCamera(self.width, self.height, matrix)
 
-    def rectify(self, image: npt.NDArray[Any], to: Camera | None = None) -> npt.NDArray[Any]:
+    def rectify(self, image: npt.NDArray[Any], to: CalibratedCamera | None = None) -> npt.NDArray[Any]:
         """An image of this camera as ``to`` (``self.rectified()`` by default) would see it; black where nothing was seen.
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 
 #: Ground pixels looked at, along each side of the picture.
 _GRID = 48
@@ -45,7 +45,7 @@ def entered_ground(height_m: float, pitch_deg: float = 0.0) -> Ground:
 
 
 def ground_points(
-    camera: Camera, ground: Ground
+    camera: CalibratedCamera, ground: Ground
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Pixels where a robot sees the floor in front of it, and how deep flat ground would be there.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from leadline.depth.spaces import MAX_DEPTH_M
 from leadline.errors import InputError
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import extrinsic
 
@@ -23,7 +23,7 @@ OCCLUSION_WINDOW = 5 / 640
 
 def project_points(
     points_m: Floats,
-    camera: Camera,
+    camera: CalibratedCamera,
     lidar_to_camera: Any = None,
     *,
     size: tuple[int, int] | None = None,
@@ -113,7 +113,7 @@ def _nearest(flat: npt.NDArray[np.int64], depth: npt.NDArray[np.float32]) -> tup
 
 
 def _hidden(
-    u: npt.NDArray[np.int64], v: npt.NDArray[np.int64], depth: npt.NDArray[np.float32], camera: Camera
+    u: npt.NDArray[np.int64], v: npt.NDArray[np.int64], depth: npt.NDArray[np.float32], camera: CalibratedCamera
 ) -> npt.NDArray[np.bool_]:
     """Whether a much nearer point lies within the window: minima of cells a third of it wide, over 3 × 3 cells."""
     cell = max(1, round(OCCLUSION_WINDOW * camera.width / 3))

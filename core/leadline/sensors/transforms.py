@@ -1,4 +1,4 @@
-"""A tree of coordinate frames with time, as `/tf` and `/tf_static` describe it. NumPy only.
+"""A tree of coordinate frames with time, as `/tf` and `/tf_static` describe it.
 
 The ROS node fills it from live topics, ``leadline bag`` from recorded ones; tf2 is not needed.
 """
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from leadline.errors import InputError
 
@@ -30,17 +30,14 @@ def matrix_from(translation: Sequence[float], quaternion: Sequence[float]) -> Ma
     numbers = np.array([*translation, *quaternion], dtype=np.float64)
     if numbers.shape != (7,) or not np.isfinite(numbers).all():
         raise InputError("a transform is 3 finite numbers of translation and 4 of rotation (x, y, z, w)")
-    length = float(np.linalg.norm(numbers[3:]))
-    if length < 1e-6:
+    if np.linalg.norm(numbers[3:]) < 1e-6:
         raise InputError("the quaternion of a transform is zero; (0, 0, 0, 1) means no rotation")
-    x, y, z, w = numbers[3:] / length
+    return _rigid(Rotation.from_quat(numbers[3:]), numbers[:3])
+
+
+def _rigid(turn: Rotation, shift: Matrix) -> Matrix:
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = numbers[:3]
+    matrix[:3, :3], matrix[:3, 3] = turn.as_matrix(), shift
     return matrix
 
 
@@ -106,26 +103,12 @@ def rigid_inverse(matrix: Matrix) -> Matrix:
     return inverse
 
 
-def _slerp(a: Matrix, b: Matrix, fraction: float) -> Matrix:
-    """Quaternions (4,) on the shorter arc; normalised linear interpolation where they almost agree."""
-    dot = float(a @ b)
-    if dot < 0:
-        b, dot = -b, -dot
-    if dot > 0.9995:
-        blend = (1 - fraction) * a + fraction * b
-        return np.asarray(blend / np.linalg.norm(blend))
-    angle = np.arccos(dot)
-    return np.asarray((np.sin((1 - fraction) * angle) * a + np.sin(fraction * angle) * b) / np.sin(angle))
-
-
 def rigid_power(motion: Matrix, exponent: float) -> Matrix:
     """A rigid 4×4 done ``exponent`` times at constant velocity (exp(exponent · log(motion)) in SE(3))."""
-    turn = np.asarray(cv2.Rodrigues(motion[:3, :3])[0], np.float64).ravel()
-    result = np.eye(4)
-    result[:3, :3] = cv2.Rodrigues(exponent * turn)[0]
-    velocity = np.asarray(np.linalg.inv(_along_turn(turn)) @ motion[:3, 3])
-    result[:3, 3] = _along_turn(exponent * turn) @ (exponent * velocity)
-    return result
+    turn = Rotation.from_matrix(motion[:3, :3]).as_rotvec()
+    velocity = np.linalg.inv(_along_turn(turn)) @ motion[:3, 3]
+    shift = _along_turn(exponent * turn) @ (exponent * velocity)
+    return _rigid(Rotation.from_rotvec(exponent * turn), shift)
 
 
 def _along_turn(turn: Matrix) -> Matrix:
@@ -190,8 +173,9 @@ class _Edge:
         (t0, p0), (t1, p1) = self.history[after - 1], self.history[after]
         fraction = (stamp_ns - t0) / max(t1 - t0, 1)
         a, b = np.array(p0), np.array(p1)
-        turn = _slerp(a[3:] / np.linalg.norm(a[3:]), b[3:] / np.linalg.norm(b[3:]), fraction)
-        return matrix_from(list((1 - fraction) * a[:3] + fraction * b[:3]), list(turn)), 0
+        first, second = Rotation.from_quat([a[3:], b[3:]])
+        between = first * Rotation.from_rotvec(fraction * (first.inv() * second).as_rotvec())
+        return _rigid(between, (1 - fraction) * a[:3] + fraction * b[:3]), 0
 
     def _extrapolated(self, stamp_ns: int) -> Matrix:
         """Beyond the newest pose at the velocity of the last moments; standing still if there is but one."""

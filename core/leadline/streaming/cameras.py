@@ -12,7 +12,7 @@ from leadline.errors import InputError
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
-    from leadline.sensors.camera import Camera
+    from leadline.sensors.camera import CalibratedCamera
 
 
 def described_size(info: Any) -> tuple[int, int]:
@@ -21,7 +21,7 @@ def described_size(info: Any) -> tuple[int, int]:
     return int(width) // max(int(info.binning_x), 1), int(height) // max(int(info.binning_y), 1)
 
 
-def camera_of(info: Any, rectified: bool) -> Camera:
+def camera_of(info: Any, rectified: bool) -> CalibratedCamera:
     """The camera of the images that a CameraInfo describes.
 
     Args:
@@ -33,9 +33,9 @@ def camera_of(info: Any, rectified: bool) -> Camera:
     """
     if (info.p if rectified else info.k)[0] == 0:
         raise InputError("camera_info is not calibrated (its focal length is zero); calibrate the camera")
-    from leadline.sensors.camera import Camera  # noqa: PLC0415  (its package imports torch)
+    from leadline.sensors.camera import CalibratedCamera  # noqa: PLC0415  (its package imports torch)
 
-    camera = Camera.from_info(info, rectified)
+    camera = CalibratedCamera.from_info(info, rectified)
     if info.roi.width and info.roi.height:
         matrix = camera.matrix.copy()
         matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
@@ -48,9 +48,9 @@ class CameraCache:
 
     def __init__(self) -> None:
         self._key: tuple[Any, ...] = ()
-        self._camera: Camera | None = None
+        self._camera: CalibratedCamera | None = None
 
-    def camera(self, info: Any, rectified: bool) -> Camera:
+    def camera(self, info: Any, rectified: bool) -> CalibratedCamera:
         """As :func:`camera_of`; the same object as long as the numbers are the same."""
         roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         numbers = (tuple(info.k), tuple(info.d), tuple(info.p))
@@ -65,10 +65,10 @@ class RayCache:
     """The rays of the last camera."""
 
     def __init__(self) -> None:
-        self._camera: Camera | None = None
+        self._camera: CalibratedCamera | None = None
         self._rays: FloatMap = np.zeros((0, 0, 2), np.float32)
 
-    def rays(self, camera: Camera) -> FloatMap:
+    def rays(self, camera: CalibratedCamera) -> FloatMap:
         """float32 (H, W, 2): x/z and y/z of each pixel."""
         if camera is not self._camera:
             ones = np.ones((camera.height, camera.width))
@@ -86,13 +86,13 @@ class RectifiedView:
         outside: bool (H, W), what the distorted camera does not show.
     """
 
-    camera: Camera
+    camera: CalibratedCamera
     outside: BoolMap
     _maps: tuple[Any, Any]
     _nearest: tuple[Any, Any]  # row and column
 
     @classmethod
-    def of(cls, camera: Camera) -> RectifiedView:
+    def of(cls, camera: CalibratedCamera) -> RectifiedView:
         """For the images of ``camera``."""
         pinhole = camera.rectified()
         v, u = np.indices((pinhole.height, pinhole.width), dtype=np.float64)
@@ -121,10 +121,10 @@ class RectifiedCache:
     """The rectified view of the last camera."""
 
     def __init__(self) -> None:
-        self._camera: Camera | None = None
+        self._camera: CalibratedCamera | None = None
         self._view: RectifiedView | None = None
 
-    def view(self, camera: Camera) -> RectifiedView | None:
+    def view(self, camera: CalibratedCamera) -> RectifiedView | None:
         """None if the camera is a pinhole already."""
         if camera is not self._camera:
             self._view = RectifiedView.of(camera) if camera.is_distorted else None

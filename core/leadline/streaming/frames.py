@@ -12,7 +12,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
-    from leadline.sensors.camera import Camera
+    from leadline.sensors.camera import CalibratedCamera
     from leadline.sensors.ground import Ground
 
 Matrix = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ class Frame:
 
     stamp_ns: int
     rgb: RgbImage
-    camera: Camera | None = None
+    camera: CalibratedCamera | None = None
     sweep: Sweep | None = None
     sparse_depth_m: FloatMap | None = None
     pose: Matrix | None = None
@@ -110,6 +110,6 @@ class StreamResult:
     evidence: str
     reason: str
     warnings: tuple[str, ...]
-    camera: Camera | None
+    camera: CalibratedCamera | None
     model_s: float
     completion_s: float

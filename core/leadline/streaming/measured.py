@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
 from leadline.sensors.sparse import SparseDepth
 from leadline.streaming.frames import Frame, Sweep
@@ -35,7 +35,7 @@ def measured_points(frame: Frame, settings: StreamSettings) -> tuple[SparseDepth
     return found[0] if len(found) == 1 else _nearest_of(found), reason
 
 
-def seen_points(sweep: Sweep, camera: Camera, settings: StreamSettings) -> SparseDepth:
+def seen_points(sweep: Sweep, camera: CalibratedCamera, settings: StreamSettings) -> SparseDepth:
     """The points of a sweep that the camera sees, within the configured range."""
     return project_points(
         sweep.points,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import rigid_power
 from leadline.types import RgbImage
@@ -95,7 +95,7 @@ class VisualMotion:
         nearest = min((image[0] for image in self._images), key=lambda one: abs(one - stamp_ns))
         return nearest if abs(nearest - stamp_ns) <= tolerance_s * 1e9 else None
 
-    def since(self, sweep_ns: int, reference_ns: int, seen: SparseDepth, camera: Camera) -> SeenMotion | None:
+    def since(self, sweep_ns: int, reference_ns: int, seen: SparseDepth, camera: CalibratedCamera) -> SeenMotion | None:
         """The motion from a sweep's time to the newest image.
 
         Args:
@@ -125,7 +125,7 @@ class VisualMotion:
         return SeenMotion(rigid_power(found.motion, share), found.tracks, found.error_px)
 
     def _started(
-        self, sweep_ns: int, reference_ns: int, seen: SparseDepth, camera: Camera, small: Camera
+        self, sweep_ns: int, reference_ns: int, seen: SparseDepth, camera: CalibratedCamera, small: CalibratedCamera
     ) -> _Tracks | None:
         grey = next((image for stamp, image in self._images if stamp == reference_ns), None)
         if grey is None or len(seen) < _FEWEST:
@@ -194,7 +194,7 @@ def _corners(grey: Grey, places: Matrix) -> npt.NDArray[np.int64]:
     return np.array(chosen, dtype=np.int64)
 
 
-def _pose(tracks: _Tracks, camera: Camera) -> SeenMotion | None:
+def _pose(tracks: _Tracks, camera: CalibratedCamera) -> SeenMotion | None:
     """The motion that takes the points to where their features are now."""
     focal = float(camera.matrix[0, 0])
     rays = camera.unproject(tracks.pixels.astype(np.float64), np.ones(len(tracks.pixels)))[:, :2]

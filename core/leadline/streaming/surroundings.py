@@ -18,7 +18,7 @@ from leadline.streaming.settings import StreamSettings
 from leadline.types import RgbImage
 
 if TYPE_CHECKING:
-    from leadline.sensors.camera import Camera
+    from leadline.sensors.camera import CalibratedCamera
 
 #: Told (kind of input, what is wrong with it).
 OnProblem = Callable[[str, Exception], None]
@@ -188,7 +188,7 @@ class Surroundings:
             self._on_problem(source, error)
             return None
 
-    def _camera(self, info: Any, settings: StreamSettings) -> Camera | None:
+    def _camera(self, info: Any, settings: StreamSettings) -> CalibratedCamera | None:
         if info is None:
             return None
         try:

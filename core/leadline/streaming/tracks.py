@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import rigid_inverse
 from leadline.streaming.motion import Grey, follow, tracking_size
@@ -64,7 +64,7 @@ class TrackedPoints:
         self._rays = np.zeros(0, np.int64)
         self._wrong = np.zeros(0, np.int64)
 
-    def add(self, rgb: RgbImage, camera: Camera, pose: Matrix) -> None:
+    def add(self, rgb: RgbImage, camera: CalibratedCamera, pose: Matrix) -> None:
         """Follow the features to the next image.
 
         Args:
@@ -90,7 +90,7 @@ class TrackedPoints:
             self._look_for_more(grey)
             self._add_rays(small, pose)
 
-    def points(self, camera: Camera) -> SparseDepth:
+    def points(self, camera: CalibratedCamera) -> SparseDepth:
         """Where the features are as points of the newest image, with their sigma; only those that are known well enough."""
         nothing = SparseDepth(
             np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), (camera.height, camera.width)
@@ -170,7 +170,7 @@ class TrackedPoints:
         self._rays = np.concatenate([self._rays, np.zeros(count, np.int64)])
         self._wrong = np.concatenate([self._wrong, np.zeros(count, np.int64)])
 
-    def _add_rays(self, small: Camera, pose: Matrix) -> None:
+    def _add_rays(self, small: CalibratedCamera, pose: Matrix) -> None:
         rays = small.unproject(self._pixels.astype(np.float64), np.ones(len(self._pixels)))
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         directions = rays @ pose[:3, :3].T

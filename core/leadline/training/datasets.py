@@ -14,13 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.evaluation.datasets.rendered import ray_to_plane
 from leadline.files.image import IMAGE_SUFFIXES, read_image
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
-
-#: Focal length in pixels of every Hypersim camera at 1024 × 768 (the data set's published intrinsics).
-HYPERSIM_FOCAL_PX = 886.81
-HYPERSIM_SIZE = (768, 1024)
 
 #: DepthMaster's limits (facts of its published configuration): farther pixels are no ground truth.
 HYPERSIM_FAR_M = 65.0
@@ -133,19 +130,7 @@ class Hypersim:
         rgb_path, depth_path = self.pairs[index]
         with h5py.File(depth_path, "r") as file:
             distance_m = np.asarray(file["dataset"], dtype=np.float32)
-        return _checked(read_image(rgb_path), distance_m * ray_to_plane(distance_m.shape), depth_path, HYPERSIM_FAR_M)
-
-
-def ray_to_plane(shape: tuple[int, ...], focal_px: float = HYPERSIM_FOCAL_PX) -> npt.NDArray[np.float32]:
-    """z / ray length for every pixel of a Hypersim image (H, W): the cosine of the ray to the optical axis.
-
-    ``focal_px`` belongs to a width of 1024 pixels and is scaled with the width.
-    """
-    height, width = shape[:2]
-    focal = focal_px * width / HYPERSIM_SIZE[1]
-    x = np.arange(width) - (width - 1) / 2
-    y = np.arange(height) - (height - 1) / 2
-    return (focal / np.sqrt(x[None] ** 2 + y[:, None] ** 2 + focal**2)).astype(np.float32)
+        return _checked(read_image(rgb_path), ray_to_plane(distance_m), depth_path, HYPERSIM_FAR_M)
 
 
 class VirtualKitti2:

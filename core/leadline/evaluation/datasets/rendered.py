@@ -13,6 +13,7 @@ from leadline.evaluation.datasets.base import Frame, Reader, Sample, matching, w
 from leadline.evaluation.datasets.store import Store
 from leadline.evaluation.datasets.zero_shot import benchmark_crop
 from leadline.evaluation.protocols import RULES
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import FloatMap
 
 #: Hypersim's camera: focal length in pixels at a width of 1024.
@@ -33,11 +34,8 @@ def _hypersim_frames(store: Store) -> Iterator[Frame]:
 def ray_to_plane(distance_m: npt.NDArray[np.floating]) -> FloatMap:
     """Hypersim's distance from the optical centre, (H, W), to z along the optical axis."""
     height, width = distance_m.shape
-    focal = HYPERSIM_FOCAL_PX * width / HYPERSIM_WIDTH_PX
-    x = (np.arange(width) - (width - 1) / 2)[None, :]
-    y = (np.arange(height) - (height - 1) / 2)[:, None]
-    plane: FloatMap = (distance_m * focal / np.sqrt(x * x + y * y + focal * focal)).astype(np.float32)
-    return plane
+    camera = Pinhole(width, height, HYPERSIM_FOCAL_PX * width / HYPERSIM_WIDTH_PX)
+    return (distance_m * camera.cosines()).astype(np.float32)
 
 
 def _hypersim(store: Store, frame: Frame) -> Sample:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..scene import Scene
 from ..things import ON_FURNITURE, SMALL, carton, scatter
@@ -34,7 +34,7 @@ def alongside(rng: Rng, aspect: float) -> Scene:
     eye = (side * (w / 2 - away), float(rng.uniform(-0.8, 0.6)), float(np.clip(rng.normal(1.4, 0.25), 0.7, h - 0.3)))
     aim = side * w * float(rng.uniform(-0.25, 0.45))
     target = (aim, length * float(rng.uniform(0.7, 1.0)), float(np.clip(rng.normal(0.9, 0.3), 0.2, 1.7)))
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+    scene.camera = Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
     scene.near = 0.25
     return scene
 
@@ -119,7 +119,7 @@ def open_box(rng: Rng, aspect: float) -> Scene:
         max(0.06, middle + reach * np.sin(pitch)),
     )
     aim = (float(rng.normal(0, 0.25)) * w, 0.0, middle)
-    scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.05)), float(rng.uniform(0.75, 1.2)))
+    scene.camera = Viewpoint.looking_at(eye, aim, float(rng.normal(0, 0.05)), float(rng.uniform(0.75, 1.2)))
     scene.light = _desk_light(rng, 1.0)
     scene.near = 0.12
     return scene

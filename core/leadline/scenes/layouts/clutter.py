@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..scene import Scene
 from ..things import SMALL, carton, figure, scatter, turned
@@ -162,7 +162,7 @@ def still_life(rng: Rng, aspect: float) -> Scene:
             _large(world, palette, rng, half * float(rng.uniform(0.35, 1.1)))
     pitch = float(rng.uniform(-0.05, 0.45))
     height = 0.35 * half + base * 0.5 + reach * np.sin(pitch)
-    scene.camera = Camera.looking_at(
+    scene.camera = Viewpoint.looking_at(
         (float(rng.normal(0, 0.12)) * reach, -reach * np.cos(pitch), max(0.1, height)),
         (float(rng.normal(0, 0.05)) * reach, 0.0, half * float(rng.uniform(0.3, 0.7))),
         float(rng.normal(0, 0.03)),

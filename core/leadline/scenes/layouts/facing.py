@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..scene import Scene
 from ..things import ON_FURNITURE, SMALL, plant, scatter
@@ -36,7 +36,7 @@ def yard(rng: Rng, aspect: float) -> Scene:
     _behind(world, palette, rng, leaf)
     yaw = float(rng.normal(0, 0.3))
     eye = (0.0, 0.0, float(rng.uniform(1.2, 2.0)))
-    scene.camera = Camera(
+    scene.camera = Viewpoint(
         eye, yaw, float(rng.normal(0.0, 0.07)), float(rng.normal(0, 0.02)), float(rng.uniform(0.75, 1.35))
     )
     scene.light = daylight(rng, yaw)
@@ -220,7 +220,7 @@ def lounge(rng: Rng, aspect: float) -> Scene:
         with world.at(x, y, 0, float(rng.uniform(0, 6.3))):
             piece.build(world, palette, rng, *piece.draw(rng))
     target = (middle + float(rng.uniform(-0.2, 0.2)) * w, length, float(np.clip(rng.normal(0.8, 0.25), 0.2, 1.6)))
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.02)), float(rng.uniform(0.85, 1.2)))
+    scene.camera = Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.02)), float(rng.uniform(0.85, 1.2)))
     scene.light = _wall_light(rng, w, length, h, True)
     if rng.random() < 0.25:
         _sunlit(scene.light, rng, w, length, h)

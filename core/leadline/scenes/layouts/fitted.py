@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import fixtures
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..patterns import Pattern
 from ..scene import Scene
@@ -176,7 +176,7 @@ def workplace(rng: Rng, aspect: float) -> Scene:
         float(np.clip(tall + rng.uniform(0.25, 0.9), 0.9, h - 0.3)),
     )
     target = (middle + float(rng.normal(0, 0.3)), back - deep / 2, tall + float(rng.uniform(-0.15, 0.3)))
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.15)))
+    scene.camera = Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.15)))
     scene.light = _wall_light(rng, w, length, h, True)
     scene.look.aperture = float(rng.choice([0, 0, 0.004]))
     scene.near = 0.3

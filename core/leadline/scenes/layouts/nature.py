@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..furniture import person
 from ..palette import Palette
 from ..scene import Scene
@@ -79,7 +79,7 @@ def landscape(rng: Rng, aspect: float) -> Scene:
         for z in (0.5, 1.0):
             world.box((0, y, z), (30, 0.05, 0.12), material)
     yaw = float(rng.normal(0, 0.1))
-    scene.camera = Camera(
+    scene.camera = Viewpoint(
         (0.0, 0.0, float(rng.uniform(1.0, 3.0))),
         yaw,
         float(rng.normal(-0.03, 0.07)),
@@ -157,7 +157,7 @@ def lawn(rng: Rng, aspect: float) -> Scene:
         )
     eye = (0.0, 0.0, float(rng.uniform(0.15, 1.2)))
     aim = (float(rng.normal(0, 0.05)) * close, close, close * float(rng.uniform(0.08, 0.25)))
-    scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.03)), float(rng.uniform(0.5, 1.1)))
+    scene.camera = Viewpoint.looking_at(eye, aim, float(rng.normal(0, 0.03)), float(rng.uniform(0.5, 1.1)))
     scene.light = daylight(rng, 0.0)
     scene.look.aperture, scene.look.focus = float(rng.uniform(0, 0.035)), close
     scene.near = 0.2

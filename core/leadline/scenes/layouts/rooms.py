@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..scene import Light, Scene
 from ..things import ON_FURNITURE, SMALL, cable, scatter
@@ -270,7 +270,7 @@ def _standing(
     height: tuple[float, float, float],
     ahead: float,
     aim: float,
-) -> Camera:
+) -> Viewpoint:
     """At the near end of a room of ``size`` (width, length, height), looking along it or into a corner.
 
     ``behind``: range of y; ``height``: mean, deviation and least height of the eye; ``ahead``: the target's y is at least this
@@ -288,7 +288,7 @@ def _standing(
         length * float(rng.uniform(ahead, 1.0)),
         float(np.clip(rng.normal(aim, 0.35), 0.1, 2.0)),
     )
-    return Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+    return Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
 
 
 def _indoor(
@@ -399,7 +399,7 @@ def library(rng: Rng, aspect: float) -> Scene:
     target = (float(rng.uniform(-0.5, 0.5)) * w, length, float(rng.uniform(0.5, 1.5)))
     if rng.random() < 0.35:  # close to the shelf
         eye = (eye[0], max(length - deep - float(rng.uniform(0.9, 2.2)), eye[1]), eye[2])
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.9, 1.3)))
+    scene.camera = Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.9, 1.3)))
     scene.light = _wall_light(rng, w, length, h, rng.random() < 0.5)
     scene.near = 0.35
     return scene
@@ -429,7 +429,7 @@ def corridor(rng: Rng, aspect: float) -> Scene:
                     world.box((s * (w / 2 - 0.02), y, 1.0), (0.06, 0.88, 2.0), leaf)
     eye = (float(rng.uniform(-0.25, 0.25)) * w, float(rng.uniform(-1, 1)), float(rng.uniform(1.2, 1.8)))
     target = (float(rng.uniform(-0.15, 0.15)) * w, length, float(rng.uniform(0.6, 1.8)))
-    scene.camera = Camera.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
+    scene.camera = Viewpoint.looking_at(eye, target, float(rng.normal(0, 0.03)), float(rng.uniform(0.85, 1.3)))
     return scene
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..furniture import person
 from ..palette import Palette
 from ..scene import Scene
@@ -184,14 +184,14 @@ def _wires(world: World, palette: Palette, rng: Rng, reach: float) -> None:
         world.tube((-reach, float(y), float(z)), (reach, float(y) + skew, float(z)), 0.015, palette.dark())
 
 
-def _walker(rng: Rng, x: float, aspect: float) -> Camera:
+def _walker(rng: Rng, x: float, aspect: float) -> Viewpoint:
     """A car's or a walker's view along the street; now and then from above."""
     eye, yaw, pitch = (x, 0.0, float(rng.uniform(1.2, 2.1))), float(rng.normal(0, 0.12)), float(rng.normal(-0.03, 0.05))
     if aspect < 2 and rng.random() < 0.4:
         pitch, yaw = float(rng.normal(0.02, 0.1)), float(rng.normal(0, 0.35))
     if rng.random() < 0.08:  # from a bridge, a balcony, a drone
         eye, pitch = (x, 0.0, float(rng.uniform(3.5, 14))), -float(rng.uniform(0.1, 0.6))
-    return Camera(eye, yaw, pitch, float(rng.normal(0, 0.015)), float(rng.uniform(0.85, 1.5)))
+    return Viewpoint(eye, yaw, pitch, float(rng.normal(0, 0.015)), float(rng.uniform(0.85, 1.5)))
 
 
 def street(rng: Rng, aspect: float) -> Scene:
@@ -267,7 +267,7 @@ def facade(rng: Rng, aspect: float) -> Scene:
             else:
                 bench(world, palette, rng)
     yaw = float(rng.normal(0, 0.35))
-    scene.camera = Camera(
+    scene.camera = Viewpoint(
         (0.0, 0.0, float(rng.uniform(1.3, 1.9))),
         yaw,
         float(rng.normal(0.02, 0.07)),
@@ -325,7 +325,7 @@ def square(rng: Rng, aspect: float) -> Scene:
             else:
                 bench(world, palette, rng)
     yaw = float(rng.normal(0, 0.15))
-    scene.camera = Camera(
+    scene.camera = Viewpoint(
         (0.0, 0.0, float(rng.uniform(1.3, 2.2))),
         yaw,
         float(rng.uniform(-0.05, 0.2)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import furniture as f
-from ..camera import Camera
+from ..camera import Viewpoint
 from ..palette import Palette
 from ..scene import Light, Scene
 from ..things import SMALL, basket, bottle, carton, figure, scatter, turned
@@ -130,7 +130,7 @@ def table_above(rng: Rng, aspect: float) -> Scene:
     tilt = float(abs(rng.normal(0, 0.35)))
     aim = (float(rng.normal(0, 0.1)) * w, float(rng.normal(0, 0.1)) * d, 0.0)
     eye = (aim[0] + float(rng.normal(0, 0.05)), aim[1] - height * np.sin(tilt) - 1e-3, height * np.cos(tilt))
-    scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.05)), fov)
+    scene.camera = Viewpoint.looking_at(eye, aim, float(rng.normal(0, 0.05)), fov)
     if rng.random() < 0.4:
         scene.camera.yaw += float(rng.uniform(0, 6.3)) if tilt < 0.15 else 0.0
     scene.light = _desk_light(rng, max(height, 0.6))
@@ -165,7 +165,7 @@ def table_oblique(rng: Rng, aspect: float) -> Scene:
         aim[1] - reach * np.cos(pitch) * np.cos(swing),
         aim[2] + reach * np.sin(pitch),
     )
-    scene.camera = Camera.looking_at(eye, aim, float(rng.normal(0, 0.04)), float(rng.uniform(0.75, 1.2)))
+    scene.camera = Viewpoint.looking_at(eye, aim, float(rng.normal(0, 0.04)), float(rng.uniform(0.75, 1.2)))
     scene.light = _desk_light(rng, 1.2)
     scene.look.aperture = float(rng.choice([0, 0, 0.004, 0.01]))
     scene.near = 0.15
@@ -218,7 +218,7 @@ def closeup(rng: Rng, aspect: float) -> Scene:
         )
     pitch = float(rng.uniform(0.03, 0.7))
     eye = (float(rng.normal(0, 0.15)), -reach * np.cos(pitch), 0.12 + reach * np.sin(pitch))
-    scene.camera = Camera.looking_at(
+    scene.camera = Viewpoint.looking_at(
         eye,
         (float(rng.normal(0, 0.05)), 0.1, float(rng.uniform(0.05, 0.2))),
         float(rng.normal(0, 0.03)),
@@ -283,7 +283,7 @@ def shelf_bin(rng: Rng, aspect: float) -> Scene:
     middle = float(rng.uniform(0.3, 0.7)) * h * compartments
     swing = float(rng.normal(0, 0.3)) + yaw
     eye = (reach * np.sin(swing), -reach * np.cos(pitch) * np.cos(swing), max(0.05, middle + reach * np.sin(pitch)))
-    scene.camera = Camera.looking_at(
+    scene.camera = Viewpoint.looking_at(
         eye, (float(rng.normal(0, 0.03)), 0.0, middle), float(rng.normal(0, 0.08)), float(rng.uniform(0.8, 1.2))
     )
     scene.light = _desk_light(rng, 1.0)

@@ -42,12 +42,12 @@ from leadline.serving.protocol.failures import (
     ServingError,
     TimedOut,
 )
-from leadline.serving.protocol.messages import Camera, Progress
+from leadline.serving.protocol.messages import CameraInfo, Progress
 
 __all__ = [
     "AccessDenied",
     "Busy",
-    "Camera",
+    "CameraInfo",
     "Client",
     "Job",
     "ModelInfo",
@@ -63,7 +63,7 @@ __all__ = [
 #: uint8 (H, W, 3), (H, W, 4: alpha is dropped), (H, W, 1) or (H, W); JPEG or PNG bytes; the path of such a file.
 Image: TypeAlias = Any
 #: A map of metres (H, W) with 0 for "not measured"; or points (N, 3) in metres and the camera that sees them.
-Sparse: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], Camera]"
+Sparse: TypeAlias = "npt.NDArray[Any] | tuple[npt.NDArray[Any], CameraInfo]"
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5570"
 CANCEL_POLL_S = 0.03
@@ -232,7 +232,7 @@ class Client:
             seed: Start noise.
             reply: How the map travels: "float32"; "float16" (half the bytes, 3 digits); "uint16" (linear, 16 bits);
                 "png16" (the same, compressed, for slow networks).
-            sparse: Metres: a map (H, W) of the image's size, 0 where nothing was measured; or (points (N, 3), Camera).
+            sparse: Metres: a map (H, W) of the image's size, 0 where nothing was measured; or (points (N, 3), CameraInfo).
                 Makes the result metric.
             latest: A name for a stream of frames, of which only the newest waiting one matters: it takes the place
                 of older ones, whose jobs end with the code ``superseded``.
@@ -309,6 +309,6 @@ def _sparse(sparse: Sparse) -> tuple[messages.SparseInfo, Any]:
     numbers, camera = sparse if isinstance(sparse, tuple) else (sparse, None)
     numbers = np.ascontiguousarray(numbers, "<f4")
     if numbers.ndim != 2 or (camera is not None and numbers.shape[1] != 3):
-        raise InputError(f"sparse depth is a map (H, W), or points (N, 3) with a Camera; not {numbers.shape}")
+        raise InputError(f"sparse depth is a map (H, W), or points (N, 3) with a CameraInfo; not {numbers.shape}")
     rows, columns = numbers.shape
     return messages.SparseInfo("map" if camera is None else "points", (rows, columns), camera), numbers.data

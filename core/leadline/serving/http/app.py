@@ -16,7 +16,6 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-import leadline
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import LeadlineError
@@ -26,6 +25,7 @@ from leadline.serving.http.config import GatewayConfig
 from leadline.serving.http.front import FrontLine
 from leadline.serving.protocol import messages, pixels, wire
 from leadline.serving.protocol.addresses import client_by_address
+from leadline.version import __version__
 
 #: Time for a request's body to arrive.
 UPLOAD_S = 60.0
@@ -91,7 +91,7 @@ def make_app(config: GatewayConfig) -> FastAPI:
 
     app = FastAPI(
         title="Leadline",
-        version=leadline.__version__,
+        version=__version__,
         description="Depth from a photograph. With keys, send `Authorization: Bearer TOKEN`; the token is in the key file.",
         lifespan=life,
         docs_url=None,  # its page would load scripts from elsewhere

@@ -138,7 +138,7 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraInfo:
     """Pinhole or fisheye calibration in pixels, ROS conventions (z forward, x right, y down)."""
 
     fx: float
@@ -158,7 +158,7 @@ class SparseInfo:
 
     kind: str
     shape: tuple[int, int]
-    camera: Camera | None = None
+    camera: CameraInfo | None = None
 
 
 @dataclass(frozen=True)

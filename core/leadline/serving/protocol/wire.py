@@ -28,7 +28,7 @@ from leadline.serving.protocol.messages import (
     SPACES,
     SPARSE_KINDS,
     TAG,
-    Camera,
+    CameraInfo,
     Cancel,
     Failure,
     Frame,
@@ -183,17 +183,17 @@ def _sparse(f: Fields, limits: Limits) -> SparseInfo:
     return SparseInfo(kind, (rows, columns), camera)
 
 
-def _camera(f: Fields) -> Camera:
+def _camera(f: Fields) -> CameraInfo:
     fx, fy = f.number("fx", 1e-3, 1e6), f.number("fy", 1e-3, 1e6)
     cx, cy = f.number("cx", -1e6, 1e6), f.number("cy", -1e6, 1e6)
-    camera = Camera(
+    camera = CameraInfo(
         fx,
         fy,
         cx,
         cy,
         f.choice("model", CAMERA_MODELS, "pinhole"),
         f.numbers("distortion", range(15), ()),
-        f.numbers("points_to_camera", (16,), Camera.points_to_camera),
+        f.numbers("points_to_camera", (16,), CameraInfo.points_to_camera),
     )
     f.finish()
     return camera

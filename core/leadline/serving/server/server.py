@@ -21,7 +21,6 @@ from typing import Any
 
 import zmq
 
-import leadline
 from leadline.errors import InputError
 from leadline.serving.client.keys import Guest, KeyRing, new_pair
 from leadline.serving.folders import PrivateFolder
@@ -48,6 +47,7 @@ from leadline.serving.server.pictures import Pictures
 from leadline.serving.server.pool import Patience, Pool, Slot
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
+from leadline.version import __version__
 
 #: A client with a request in hand hears from the server at least this often.
 TICK_S = 1.0
@@ -481,7 +481,7 @@ class Server:
         self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
 
     def _inform(self, request: messages.Hello | messages.Status, to: Connection) -> None:
-        common = {"id": request.id, "server": f"leadline {leadline.__version__}", "protocol": messages.PROTOCOL}
+        common = {"id": request.id, "server": f"leadline {__version__}", "protocol": messages.PROTOCOL}
         loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
         if isinstance(request, messages.Hello):
             models = [{**self._about(name), "name": name, "loaded": name in loaded} for name in self.config.models]

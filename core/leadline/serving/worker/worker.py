@@ -329,7 +329,7 @@ def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], bod
         InputError: It does not belong to the image, or the calibration is impossible.
     """
     from leadline.completion.methods import complete  # noqa: PLC0415
-    from leadline.sensors.camera import Camera  # noqa: PLC0415
+    from leadline.sensors.camera import CalibratedCamera  # noqa: PLC0415
     from leadline.sensors.lidar import project_points  # noqa: PLC0415
 
     numbers = np.frombuffer(body, "<f4").reshape(sparse["shape"])
@@ -338,7 +338,7 @@ def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], bod
     height, width = rgb.shape[:2]
     wire = sparse["camera"]
     matrix = np.array([[wire["fx"], 0, wire["cx"]], [0, wire["fy"], wire["cy"]], [0, 0, 1.0]])
-    camera = Camera(width, height, matrix, wire["model"], np.array(wire["distortion"]))
+    camera = CalibratedCamera(width, height, matrix, wire["model"], np.array(wire["distortion"]))
     return complete(rgb, prediction, project_points(numbers, camera, wire["points_to_camera"]), camera)
 
 

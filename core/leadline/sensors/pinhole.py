@@ -1,4 +1,9 @@
-"""A pinhole camera without distortion, in pixels, with the conversions that photographers and Blender speak."""
+"""A pinhole camera without distortion, in pixels, with the conversions that photographers and Blender speak.
+
+Image points are counted in two ways. From the outer corner of the first pixel, as here: the middle is at half the size.
+From the centre of the first pixel, as OpenCV, ROS and every 3×3 matrix here do: :func:`at_centres` goes from the first
+to the second, and :func:`scaled_matrix` there and back.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +22,23 @@ FULL_FRAME_WIDTH_MM = 36.0
 DEFAULT_FOCAL_PER_LONG_EDGE = 1.2
 
 
+def at_centres(from_corner: float) -> float:
+    """A coordinate counted from the outer corner → from the centre of the first pixel."""
+    return from_corner - 0.5
+
+
+def scaled_matrix(matrix: npt.NDArray[np.float64], across: float, down: float) -> npt.NDArray[np.float64]:
+    """The intrinsics (3, 3) of the same picture, resized by these factors; pixel centres at whole numbers."""
+    scaled = matrix.copy()
+    scaled[:2, 2] += 0.5
+    scaled[0] *= across
+    scaled[1] *= down
+    scaled[:2, 2] -= 0.5
+    return scaled
+
+
 @dataclass(frozen=True)
-class Camera:
+class Pinhole:
     """A pinhole whose axis passes through the middle of the picture.
 
     Attributes:
@@ -37,21 +57,34 @@ class Camera:
             )
 
     @classmethod
-    def default(cls, width: int, height: int) -> Camera:
+    def default(cls, width: int, height: int) -> Pinhole:
         """The guess for a photograph of which nothing is known."""
         return cls(width, height, DEFAULT_FOCAL_PER_LONG_EDGE * max(width, height))
 
     @classmethod
-    def from_lens(cls, width: int, height: int, lens_mm: float, sensor_width_mm: float = FULL_FRAME_WIDTH_MM) -> Camera:
+    def from_lens(
+        cls, width: int, height: int, lens_mm: float, sensor_width_mm: float = FULL_FRAME_WIDTH_MM
+    ) -> Pinhole:
         """The camera of a lens whose sensor's ``sensor_width_mm`` spans the long edge of the picture."""
         return cls(width, height, lens_mm / sensor_width_mm * max(width, height))
 
     @classmethod
-    def from_fov(cls, width: int, height: int, horizontal_degrees: float) -> Camera:
+    def from_fov(cls, width: int, height: int, horizontal_degrees: float) -> Pinhole:
         """The camera that sees ``horizontal_degrees`` from the left edge to the right edge."""
         if not 0 < horizontal_degrees < 180:
             raise ValueError(f"a field of view lies between 0 and 180 degrees, not {horizontal_degrees}")
         return cls(width, height, 0.5 * width / math.tan(math.radians(horizontal_degrees) / 2))
+
+    @property
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """Intrinsics (3, 3) for pixels whose centres are at whole numbers."""
+        middle = at_centres(self.width / 2), at_centres(self.height / 2)
+        return np.array([[self.focal_px, 0, middle[0]], [0, self.focal_px, middle[1]], [0, 0, 1.0]])
+
+    def cosines(self) -> npt.NDArray[np.float64]:
+        """(H, W): of the angle between the axis and the ray through the centre of each pixel; z over distance."""
+        x, y = np.arange(self.width) + 0.5, np.arange(self.height) + 0.5
+        return np.asarray(1.0 / np.linalg.norm(self.rays(x[None], y[:, None]), axis=-1))
 
     def lens_mm(self, sensor_width_mm: float = FULL_FRAME_WIDTH_MM) -> float:
         """Focal length of a lens whose sensor's ``sensor_width_mm`` spans the picture's width."""
