@@ -28,8 +28,9 @@ $(VENV)/.lean: pyproject.toml
 	test -f $(STAMP) || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $(VENV)/.lean
 
+# Two files of tests at a time.
 test: setup lint types blender-envs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 quick: setup
 	$(BIN)/ruff check .

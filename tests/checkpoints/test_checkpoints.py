@@ -114,7 +114,7 @@ class TestNative:
         assert read_spec(VAE / "diffusion_pytorch_model.safetensors") is None
 
     @given(cut=st.floats(0.0, 0.999))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def test_truncated(self, cut, tmp_path_factory):
         path = tmp_path_factory.mktemp("cut") / "m.safetensors"
         save_model(tiny_bundle("fiffdepth"), path)

@@ -228,7 +228,7 @@ def test_negative_and_infinite_depth_is_dropped_with_a_warning():
     assert np.array_equal(result.values, clean.values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), points=st.integers(0, 40), space=st.sampled_from(SPACES), flat=st.booleans())
 def test_any_points_give_finite_depth(seed, points, space, flat):
     rng = np.random.default_rng(seed)

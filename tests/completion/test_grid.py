@@ -20,7 +20,7 @@ def test_dense_points_ask_for_a_fine_grid(size, points, stride, side):
     assert (made.stride, made.side) == (stride, side)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(GRIDS)
 def test_every_pixel_lies_in_its_tile(made):
     v, u = (axis.ravel() for axis in np.mgrid[: made.height, : made.width])
@@ -31,7 +31,7 @@ def test_every_pixel_lies_in_its_tile(made):
     assert np.abs(centres - np.stack([u, v], 1)).max() <= (made.tile_px - 1) / 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(GRIDS)
 def test_places_are_the_means_of_their_pixels(made):
     x = torch.arange(made.width, dtype=torch.float32).expand(made.height, made.width)
@@ -39,7 +39,7 @@ def test_places_are_the_means_of_their_pixels(made):
     torch.testing.assert_close(made.tiled(made.coarse(x))[whole], made.places(CPU)[0][whole])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(GRIDS)
 def test_a_ramp_comes_back_at_full_size(made):
     ramp = 2.0 * made.places(CPU)[0] - made.places(CPU)[1]

@@ -119,7 +119,7 @@ def test_the_floor_is_what_it_is_told_to_be(space: Space) -> None:
     assert fit.apply(near)[0] == pytest.approx(1e-3, rel=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e5, allow_nan=False)), min_size=1, max_size=40),
     st.sampled_from(list(Space)),

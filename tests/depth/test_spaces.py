@@ -14,12 +14,12 @@ DEPTHS = st.floats(0.05, 500.0)
 @pytest.mark.parametrize("space", list(Space))
 class TestSpace:
     @given(depth=DEPTHS)
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_there_and_back(self, space, depth):
         assert space.to_depth(space.from_depth(np.array([depth])))[0] == pytest.approx(depth, rel=1e-9)
 
     @given(near=DEPTHS, farther=st.floats(1.01, 10.0))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_direction(self, space, near, farther):
         low, high = space.from_depth(np.array([near, near * farther]))
         assert (low > high) == space.near_is_high

@@ -259,7 +259,7 @@ class TestComplaints:
             open_dataset("da2k", tmp_path).load(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([formats.npy, formats.pfm, formats.dpt, lambda d, n: formats.npz(d, n, "depth")]),
     st.sampled_from([b"", b"Pf\n2 2\n-1.0\n", b"\x93NUMPY\x01\x00", b"PK\x03\x04", np.float32(202021.25).tobytes()]),

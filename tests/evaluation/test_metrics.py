@@ -120,7 +120,7 @@ def test_agrees_with_torchmetrics(maps) -> None:
         assert ours[name] == pytest.approx(float(value), rel=1e-6), name
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(0.01, 1e3), st.floats(0.01, 1e3)), min_size=1, max_size=30))
 def test_bounds_on_any_depths(pairs: list[tuple[float, float]]) -> None:
     p, g = (np.array(column)[None] for column in zip(*pairs, strict=True))

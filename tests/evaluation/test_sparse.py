@@ -102,7 +102,7 @@ class TestFills:
         assert fill_morphological(sparse)[10, 10] < 4.0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.0, 0.9), st.integers(0, 5))
 def test_outliers_are_as_many_as_said(share: float, seed: int) -> None:
     sparse = sample("200", DEPTH, seed)

@@ -88,7 +88,7 @@ run_step = st.tuples(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.one_of(write_step, run_step), min_size=2, max_size=12))
 def test_never_anothers_depth(steps):
     with tempfile.TemporaryDirectory() as name:

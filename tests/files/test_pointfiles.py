@@ -76,7 +76,7 @@ def test_a_cut_off_file_is_refused(tmp_path, suffix):
         read_points(file)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=300), head=st.sampled_from([b"", b"ply\n", pcd_header("binary"), b"\x93NUMPY", b"PK\x03\x04"]),
        suffix=st.sampled_from([".npy", ".npz", ".pcd", ".ply"]))  # fmt: skip
 def test_any_bytes_are_refused_in_words(tmp_path_factory, content, head, suffix):

@@ -107,14 +107,14 @@ class TestRefusals:
             read_image(data)
 
     @given(cut=st.integers(1, 800))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_truncated_jpeg(self, cut):
         data = encoded(Image.fromarray(np.resize(RGB, (40, 40, 3))), "JPEG")
         with pytest.raises(InputError):
             read_image(data[: min(cut, len(data) - 30)])
 
     @given(data=st.binary(max_size=400))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_any_bytes_give_an_image_or_an_input_error(self, data):
         try:
             assert read_image(b"\x89PNG\r\n\x1a\n" + data).ndim == 3

@@ -56,7 +56,7 @@ def uv_areas(mesh) -> np.ndarray:
     return 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.integers(3, 90),
     height=st.integers(3, 90),
@@ -279,7 +279,7 @@ def test_focal_length_from_exif(order, tmp_path):
     assert focal_px_from_photo(tmp_path / "absent.jpg", 10, 10) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_exif_never_raises(data):
     good = bytearray(jpeg_with_exif("<", [(0xA405, 3, struct.pack("<H", 28)), (0x920A, 5, struct.pack("<II", 50, 1))]))

@@ -84,7 +84,7 @@ class TestPadded:
         size=st.integers(0, 120),
         multiple=st.sampled_from([8, 16, 64]),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_multiple_and_way_back(self, height, width, size, multiple):
         framed = frame_padded(np.zeros((height, width, 3), np.uint8), size, multiple)
         rows, columns = framed.pixels.shape[1:]

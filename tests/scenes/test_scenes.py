@@ -116,7 +116,7 @@ def test_the_nearer_of_two_wins_and_a_yawed_camera_sees_what_lies_left():
     assert hits.owner[32, 32] == 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.floats(-0.6, 0.6),
     st.floats(-0.5, 0.3),
@@ -142,7 +142,7 @@ def test_unprojected_floor_lies_on_the_floor(
     assert (world[2].abs() / z < 1e-4).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(list(Kind)), st.integers(0, 10_000))
 def test_tiling_and_culling_change_nothing(kind: Kind, seed: int):
     """A primitive alone in a small picture gives what a ray-by-ray look at its own equations gives."""
@@ -289,13 +289,13 @@ def test_the_command_renders_and_resumes(tmp_path: Path):
         "--out",
         str(tmp_path / "out"),
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert len(names) == 2
     before = [(tmp_path / "out" / n).stat().st_mtime_ns for n in names]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
     assert [(tmp_path / "out" / n).stat().st_mtime_ns for n in names] == before
     wrong = subprocess.run(
-        [*command[:-2], "--layout", "moon"], check=False, capture_output=True, text=True, timeout=120
+        [*command[:-2], "--layout", "moon"], check=False, capture_output=True, text=True, timeout=600
     )
     assert wrong.returncode == 2

@@ -159,7 +159,7 @@ def test_calibration_files(tmp_path):
     assert np.allclose(read_calibration(described).camera.matrix, K)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=200), suffix=st.sampled_from([".yaml", ".json", ".txt"]))
 def test_any_text_is_read_or_refused(tmp_path_factory, text, suffix):
     path = tmp_path_factory.mktemp("calib") / f"c{suffix}"

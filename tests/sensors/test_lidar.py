@@ -73,7 +73,7 @@ def test_what_is_no_cloud_is_refused(wrong):
         project_points(wrong, CAMERA)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     cloud=hnp.arrays(np.float32, st.tuples(st.integers(0, 40), st.integers(3, 5)), elements=st.floats(width=32)),
     distorted=st.booleans(),

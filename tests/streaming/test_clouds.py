@@ -72,7 +72,7 @@ def test_points_that_are_not_finite_are_dropped() -> None:
     assert decode_points(fields, 1, 0, 12, 0, b"").shape == (0, 3)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     fields=st.lists(
         st.builds(

@@ -71,7 +71,7 @@ def test_compressed_bomb_is_refused_by_its_header() -> None:
         decode_compressed(bytes(bomb))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     encoding=st.sampled_from([*IMAGE_ENCODINGS, "", "jpeg", "32FC7", "bayer_xxxx8"]),
     height=st.integers(0, 40) | st.sampled_from([2**31, 2**32 - 1]),
@@ -88,7 +88,7 @@ def test_any_image_message_is_an_image_or_an_input_error(encoding, height, width
     assert rgb.shape == (height, width, 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.binary(max_size=300), cut=st.integers(0, 900), flip=st.integers(0, 60))
 def test_any_compressed_bytes_are_an_image_or_an_input_error(data: bytes, cut: int, flip: int) -> None:
     _, jpeg = cv2.imencode(".jpg", SCENE)

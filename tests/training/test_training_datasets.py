@@ -207,7 +207,7 @@ def test_an_empty_depth_map_is_refused() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_fill_nearest_agrees_with_a_search(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.random((6, 7)).astype(np.float32)
@@ -231,7 +231,7 @@ def test_latent_mask_needs_every_pixel() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(9, 60), st.integers(9, 60))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_crops_stay_inside_and_keep_the_aspect(seed: int, height: int, width: int) -> None:
     top, left, h, w = random_crop((height, width), (8, 16), 0.5, np.random.default_rng(seed))
     assert 0 <= top <= top + h <= height
@@ -327,7 +327,7 @@ def test_sparse_condition_by_hand() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_thinned_depth_is_a_subset(seed: int) -> None:
     rng = np.random.default_rng(seed)
     depth_m = rng.uniform(1, 10, (40, 60)).astype(np.float32)
