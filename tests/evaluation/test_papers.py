@@ -16,7 +16,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.evaluation.datasets import READERS
-from leadline.evaluation.paper_tables import PLACES, TABLES, find, page, run_papers
+from leadline.evaluation.paper_tables import PLACES, TABLES, find, not_run, page, run_papers
 from leadline.evaluation.papers import PUBLISHED
 from leadline.evaluation.protocols import PROTOCOLS
 from leadline.evaluation.runner import Sampling
@@ -88,6 +88,11 @@ def test_every_table_that_the_data_allow(root: Path, tmp_path: Path) -> None:
     assert "no eth3d/eth3d.tar or eth3d/ below" in eth3d
     assert "github.com/prs-eth/Marigold" in eth3d
     assert any("leadline train" in words for words in missing.values())
+    lines = not_run(sections)
+    assert len(lines) == len(set(missing.values())) < len(missing)
+    assert any(
+        line.startswith("DepthFM, Table 2; DepthMaster, Table I; FiffDepth, Table 1: no eth3d/") for line in lines
+    )
     written = page(sections)
     assert written.count("## ") == sum(len(section.tables) for section in sections) + 1
     assert all(words in written for words in missing.values())

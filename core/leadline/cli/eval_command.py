@@ -276,7 +276,7 @@ def papers_command(
     from functools import lru_cache
 
     from leadline.completion import complete
-    from leadline.evaluation.paper_tables import page, run_papers
+    from leadline.evaluation.paper_tables import not_run, page, run_papers
     from leadline.evaluation.runner import Sampling
     from leadline.evaluation.sweeps import load_at_noise
     from leadline.files.whole import write_bytes
@@ -299,9 +299,8 @@ def papers_command(
             sections.append(section)
             for title, table in section.tables:
                 click.echo(f"\n{section.title}{' – ' + title if title else ''}\n{table.text()}")
-    for section in sections:
-        if section.missing:
-            click.echo(f"not run: {section.title}: {section.missing}", err=True)
+    for line in not_run(sections):
+        click.echo(f"not run: {line}", err=True)
     write_bytes(out / "papers.md", page(sections).encode())
     click.echo(f"tables: {out / 'papers.md'}", err=True)
     if not any(section.tables for section in sections):

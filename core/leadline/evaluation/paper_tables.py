@@ -218,13 +218,22 @@ def _run(
     return [("", summary_table([summary], papers=True, source=table.source, metrics=table.metrics))]
 
 
+def not_run(sections: Sequence[Section]) -> list[str]:
+    """One line for everything that is lacking: what it takes, and the tables that wait for it."""
+    waiting: dict[str, list[str]] = {}
+    for section in sections:
+        if section.missing:
+            paper, table = section.source.split(" (")[0], section.source.rsplit(", ", 1)[1]
+            waiting.setdefault(section.missing, []).append(f"{paper}, {table}")
+    return [f"{'; '.join(tables)}: {what}" for what, tables in waiting.items()]
+
+
 def page(sections: Sequence[Section]) -> str:
     """All sections as Markdown: the tables, then what is missing."""
     parts = ["# Ours beside the papers\n"]
     for section in sections:
         for title, table in section.tables:
             parts.append(f"## {section.title}\n\n{f'{title}{chr(10) * 2}' if title else ''}{table.markdown()}\n")
-    missing = [f"- {section.title}: {section.missing}" for section in sections if section.missing]
-    if missing:
-        parts.append("## Not run\n\n" + "\n".join(missing) + "\n")
+    if lines := not_run(sections):
+        parts.append("## Not run\n\n" + "\n".join(f"- {line}" for line in lines) + "\n")
     return "\n".join(parts)
