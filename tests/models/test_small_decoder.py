@@ -19,7 +19,7 @@ from leadline.checkpoints.small_codecs import (
 )
 from leadline.errors import CheckpointError
 from leadline.inference.estimator import DepthEstimator, load
-from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec
 from leadline.training.run import run
 
 DEMO = Path(__file__).parents[2] / "assets" / "demo"
@@ -66,9 +66,9 @@ def test_another_codec_is_refused(tmp_path: Path) -> None:
 
 def test_fingerprints_survive_half_precision() -> None:
     codec = tiny_bundle("fiffdepth").codec
-    fingerprint = codec_fingerprint(codec)
-    assert codec_fingerprint(codec.half().float()) in {fingerprint, codec_fingerprint(codec.half())}
-    assert codec_fingerprint(tiny_bundle("fiffdepth", seed=1).codec) != fingerprint
+    fingerprint = codec.fingerprint
+    assert codec.half().float().fingerprint in {fingerprint, codec.half().fingerprint}
+    assert tiny_bundle("fiffdepth", seed=1).codec.fingerprint != fingerprint
 
 
 @pytest.mark.parametrize("name", ["depthfm-mini", "depthmaster-mini", "fiffdepth-mini"])
@@ -86,7 +86,7 @@ def test_the_shipped_one_is_close_to_the_full_decoder(name: str) -> None:
 def test_the_shipped_one_is_small_and_of_the_shipped_codec() -> None:
     assert MINI_DECODER.stat().st_size < 1e6
     codec = load_model(MINI_FOLDER / "fiffdepth-mini.safetensors").codec
-    assert small_decoder_for(codec).codec == codec_fingerprint(codec)
+    assert small_decoder_for(codec).codec == codec.fingerprint
 
 
 def test_distillation_lowers_its_loss(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from leadline.checkpoints.small_codecs import load_small_encoder, save_small_enc
 from leadline.errors import CheckpointError
 from leadline.inference.estimator import DepthEstimator
 from leadline.inference.framing import frame_padded
-from leadline.models.small_decoder import codec_fingerprint
 from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 from leadline.training.run import run
 
@@ -73,7 +72,7 @@ def test_distillation_through_models_lowers_its_loss(tmp_path: Path, recipe: str
 def test_the_estimator_encodes_with_it_and_says_so(tmp_path: Path, photo: np.ndarray) -> None:
     bundle = tiny_bundle("fiffdepth")
     encoder = SmallEncoder(
-        SmallEncoderSpec(bundle.codec.latent_channels, bundle.codec.factor, 16, 8, 1), codec_fingerprint(bundle.codec)
+        SmallEncoderSpec(bundle.codec.latent_channels, bundle.codec.factor, 16, 8, 1), bundle.codec.fingerprint
     )
     save_small_encoder(encoder, tmp_path / "e.safetensors", torch.float32)
     full = DepthEstimator(bundle, precision="fp32").predict(photo, size=64)

@@ -172,3 +172,26 @@ def test_aligned_error_falls_by_descent() -> None:
         losses.aligned_abs_rel(values, depth_m, Space.SQRT_DISPARITY).backward()
         optimiser.step()
     assert losses.aligned_abs_rel(values, depth_m, Space.SQRT_DISPARITY).item() < 0.1 * first
+
+
+def test_a_map_is_fitted_in_scale_and_shift_where_it_counts() -> None:
+    values = torch.tensor([[[[0.0, 1.0, 2.0, 50.0]]]])
+    target = torch.tensor([[[[5.0, 7.0, 9.0, -1.0]]]])
+    inside = torch.tensor([[[[True, True, True, False]]]])
+    fitted = losses.scale_and_shift_to(values, target, inside)
+    torch.testing.assert_close(fitted[..., :3], target[..., :3])
+    flat = losses.scale_and_shift_to(torch.full_like(values, 3.0), target, inside)
+    torch.testing.assert_close(flat, torch.full_like(flat, 7.0))  # the mean of what counts
+
+
+def test_edges_are_compared_at_every_scale() -> None:
+    target = torch.zeros(1, 1, 3, 3)
+    ramp = torch.tensor([0.0, 1.0, 2.0]).expand(1, 1, 3, 3).contiguous()  # 1 a pixel along x, nothing along y
+    everywhere = torch.ones(1, 1, 3, 3, dtype=torch.bool)
+    assert float(losses.edge_error(ramp, target, everywhere, scales=1)) == pytest.approx(1.0)
+    assert float(losses.edge_error(ramp, target, everywhere, scales=2)) == pytest.approx(
+        1.0 + 2.0
+    )  # every second pixel: 2 apart
+    part = everywhere.clone()
+    part[..., 2] = False  # only the difference between columns 0 and 1 is left
+    assert float(losses.edge_error(ramp * ramp, target, part, scales=1)) == pytest.approx(1.0)

@@ -14,7 +14,7 @@ from leadline.checkpoints.native import load_model, save_model
 from leadline.checkpoints.small_codecs import save_small_decoder
 from leadline.errors import CheckpointError, InputError
 from leadline.models.samplers import noised
-from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec
 from leadline.training import build as factory
 from leadline.training.aligned import sampled
 from leadline.training.autoencoder import AutoencoderRecipe, load_codec_file, save_codec_file
@@ -304,7 +304,7 @@ def test_the_second_stage_of_depthmaster_decodes_once(codec_file: Path, monkeypa
 
 
 def test_a_reader_must_be_of_the_same_codec(codec_file: Path, tmp_path: Path) -> None:
-    for fingerprint, right in (("another", False), (codec_fingerprint(load_codec_file(codec_file)), True)):
+    for fingerprint, right in (("another", False), (load_codec_file(codec_file).fingerprint, True)):
         decoder = SmallDecoder(SmallDecoderSpec(4, 4, width=16, blocks=1), fingerprint)
         save_small_decoder(decoder, tmp_path / "reader.safetensors")
         loss = {"weight_aligned": 1.0, "reader": str(tmp_path / "reader.safetensors")}

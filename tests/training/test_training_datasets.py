@@ -26,13 +26,13 @@ from leadline.training.datasets import (
     VKITTI2_SCENES,
     Hypersim,
     PairFolder,
-    PictureFolder,
     RenderedShards,
     RgbdSample,
     VirtualKitti2,
 )
 from leadline.training.latents import CachePlan, encode_views, read_cache, target_named, write_cache
 from leadline.training.normalisation import Normalisation, latent_mask
+from leadline.training.pictures import PictureFolder
 from leadline.training.restyle import filtered
 from leadline.training.sources import PixelSource
 

@@ -29,7 +29,7 @@ class ModelBundle:
 def build(spec: ModelSpec, prompt: Tensor) -> ModelBundle:
     """A bundle with freshly initialised weights, in eval mode."""
     model = DepthModel(spec, prompt)
-    codec = Codec(spec.codec, spec.latent_scale)
+    codec = Codec(spec.codec, spec.latent_scale, spec.dropped_in("codec"), spec.small_decoder)
     return ModelBundle(model.eval().requires_grad_(False), codec.eval().requires_grad_(False))
 
 

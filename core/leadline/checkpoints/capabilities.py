@@ -147,7 +147,7 @@ def _capabilities(
         framings=family.framings,
         needs_sparse_depth=sparse,
         licence=licence,
-        non_commercial=known is not None and known.non_commercial,
+        non_commercial=known.non_commercial if known else _forbids_commerce(licence),
         present=path is not None,
         path=None if path is None else str(path),
         packaged=known is not None and known.packaged is not None,
@@ -155,3 +155,9 @@ def _capabilities(
         download_mb=known.size_mb if known else None,
         source=known.comes_from if known else source,
     )
+
+
+def _forbids_commerce(licence: str) -> bool:
+    """By the words of a licence; a student's is its teacher's."""
+    words = licence.lower()
+    return "non-commercial" in words or "noncommercial" in words or "-nc" in words

@@ -1,7 +1,7 @@
 """Leadline's own format: safetensors files whose header carries the model's description.
 
 A model is one file with tensors ``unet.*`` (diffusers' names, plus ``fftblock.*``), ``prompt`` and ``codec.*``
-(diffusers' ``AutoencoderKL`` names). Several models may share a codec: then the header names the codec's file, which lies in the
+(diffusers' ``AutoencoderKL`` names, and ``small_decoder.*`` in the place of a decoder). Several models may share a codec: then the header names the codec's file, which lies in the
 same folder. A model that was trained from another in part only may share the rest: then the header names the other
 model's file, and tensors of the network that are the same there are not stored again. Files may be packed
 (:mod:`leadline.checkpoints.packing`), as those that ship are.
@@ -32,11 +32,17 @@ _BASE_FILE_KEY = "leadline_base_file"
 _BASE_HASH_KEY = "leadline_base_hash"
 _CONTENT_KEY = "leadline_content"
 _NETWORK = "unet."
+_SMALL = "small_decoder."
 
 
 def unet_state(bundle: ModelBundle) -> dict[str, Tensor]:
     """The network's tensors by their published names: diffusers' own, and ``fftblock.*``."""
     return {name.removeprefix("net."): tensor for name, tensor in bundle.model.unet.state_dict().items()}
+
+
+def codec_state(bundle: ModelBundle) -> dict[str, Tensor]:
+    """The codec's tensors by their published names: diffusers' own, and ``small_decoder.*``."""
+    return {name.removeprefix("vae."): tensor for name, tensor in bundle.codec.state_dict().items()}
 
 
 def fill_unet(bundle: ModelBundle, tensors: dict[str, Tensor], what: str) -> None:
@@ -47,7 +53,7 @@ def fill_unet(bundle: ModelBundle, tensors: dict[str, Tensor], what: str) -> Non
 
 def save_codec(bundle: ModelBundle, path: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write the codec alone, for models that share it."""
-    tensors = {f"codec.{k}": _as_stored(v, dtype, None) for k, v in bundle.codec.vae.state_dict().items()}
+    tensors = {f"codec.{k}": _as_stored(v, dtype, None) for k, v in codec_state(bundle).items()}
     _save(tensors, path, {})
 
 
@@ -77,7 +83,7 @@ def save_model(
     tensors["prompt"] = bundle.model.prompt
     header = {SPEC_KEY: bundle.spec.to_json()}
     if codec_file is None:
-        tensors |= {f"codec.{k}": v for k, v in bundle.codec.vae.state_dict().items()}
+        tensors |= {f"codec.{k}": v for k, v in codec_state(bundle).items()}
     else:
         header[_CODEC_FILE_KEY] = codec_file
     stored = {name: _as_stored(tensor, dtype, mantissa_bits) for name, tensor in tensors.items()}
@@ -127,7 +133,8 @@ def load_model(path: Path, **settings: Any) -> ModelBundle:
         {k.removeprefix(_NETWORK): v for k, v in _network(tensors).items()},
         f"network in {path.name}",
     )
-    fill(bundle.codec.vae, codec, f"codec of {path.name}")
+    named = {name if name.startswith(_SMALL) else f"vae.{name}": tensor for name, tensor in codec.items()}
+    fill(bundle.codec, named, f"codec of {path.name}")
     bundle.weights_hash = hashlib.sha256("".join(digests).encode()).hexdigest()
     return bundle
 

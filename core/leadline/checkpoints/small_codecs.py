@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from leadline.checkpoints.catalog import MINI_FOLDER
 from leadline.errors import CheckpointError
 from leadline.models import Codec
-from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec
 from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 
 _HEADER = "leadline_small_{}"
@@ -62,7 +62,7 @@ def small_decoder_for(codec: Codec, path: str | Path = "small") -> SmallDecoder:
     """
     shipped = str(path) == "small"
     decoder = load_small_decoder(MINI_DECODER if shipped else Path(path))
-    if decoder.codec != codec_fingerprint(codec):
+    if decoder.codec != codec.fingerprint:
         if shipped:
             raise CheckpointError(
                 "the small decoder that ships is for the mini models; distil one for this model's codec with "
@@ -79,7 +79,7 @@ def small_encoder_for(codec: Codec, path: str | Path) -> SmallEncoder:
         CheckpointError: It was distilled from another codec, or there is none.
     """
     encoder = load_small_encoder(Path(path))
-    if encoder.codec != codec_fingerprint(codec):
+    if encoder.codec != codec.fingerprint:
         raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
     return encoder
 

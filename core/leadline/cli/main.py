@@ -20,6 +20,7 @@ COMMANDS = {
     "view": "Look at depth, points and uncertainty in the Rerun viewer.",
     "eval": "Score models on data sets, by each paper's protocol.",
     "train": "Train a model by one of the three papers' recipes.",
+    "distil": "Teach a small, fast model on your own pictures.",
     "serve": "Run the inference server.",
     "ui": "Depth from photographs in the browser.",
     "keys": "Create and list the keys of a server's clients.",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.errors import InputError
+from leadline.models.dropping import drop
 from leadline.models.families import DepthRange, Family, Sampler, Start, family_named
 from leadline.models.fourier import FourierEnhancement
 from leadline.models.samplers import Schedule, Step, flow_steps, noised
@@ -36,6 +37,7 @@ class DepthModel(nn.Module):
         self.traits: Family = family_named(spec.family)
         fourier = FourierEnhancement(spec.unet["block_out_channels"][-1]) if spec.fourier else None
         self.unet = DepthUNet(spec.unet, fourier, spec.token_count_scaling, self.traits.class_vector)
+        drop(self.unet.net, spec.dropped_in("unet"))
         self.register_buffer("prompt", prompt, persistent=False)
 
     @property

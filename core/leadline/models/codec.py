@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.models.autoencoder import Autoencoder
+from leadline.models.dropping import drop
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec
 from leadline.models.spec import SD_LATENT_SCALE
 
 
@@ -19,12 +22,36 @@ class Codec(nn.Module):
     Args:
         config: Config of the ``AutoencoderKL``, as published.
         latent_scale: Latents are the posterior mean times this.
+        dropped: Residual blocks that are left out, by their names in the ``AutoencoderKL``.
+        small_decoder: Shape and origin of a small decoder in the place of its own; empty for none.
     """
 
-    def __init__(self, config: Mapping[str, Any], latent_scale: float = SD_LATENT_SCALE) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        latent_scale: float = SD_LATENT_SCALE,
+        dropped: Sequence[str] = (),
+        small_decoder: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.vae = Autoencoder(config)
         self.latent_scale = latent_scale
+        drop(self.vae, dropped)
+        self.small_decoder: SmallDecoder | None = None
+        if small_decoder:
+            shape = dict(small_decoder)
+            origin = shape.pop("codec", "")
+            self.small_decoder = SmallDecoder(SmallDecoderSpec(**shape), origin)
+            del self.vae.decoder
+            self.vae.post_quant_conv = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A few hexadecimal digits that tell apart what latents mean, whatever precision codecs are stored in."""
+        if self.small_decoder is not None:
+            return self.small_decoder.codec
+        weight = self.vae.decoder.conv_in.weight.detach().float().cpu()
+        return hashlib.sha256(torch.round(weight * 256).to(torch.int16).numpy().tobytes()).hexdigest()[:16]
 
     @property
     def factor(self) -> int:
@@ -59,6 +86,8 @@ class Codec(nn.Module):
         The mean is folded into the last convolution (mean of its filters), which runs in float32 so that
         half-precision networks still give smooth maps.
         """
+        if self.small_decoder is not None:
+            return self.small_decoder.decode(latents)
         head = self.vae.decoder.conv_out
         features = self._decoder_features(latents).float()
         assert head.bias is not None
@@ -66,7 +95,12 @@ class Codec(nn.Module):
         return functional.conv2d(features, weight, bias, padding=1)
 
     def decode_rgb(self, latents: Tensor) -> Tensor:
-        """Latents (N, C, h, w) to float32 pixels (N, 3, h * factor, w * factor), about [-1, 1]."""
+        """Latents (N, C, h, w) to float32 pixels (N, 3, h * factor, w * factor), about [-1, 1].
+
+        A small decoder gives one grey map, three times.
+        """
+        if self.small_decoder is not None:
+            return self.small_decoder.decode(latents).expand(-1, 3, -1, -1)
         head = self.vae.decoder.conv_out
         features = self._decoder_features(latents).float()
         assert head.bias is not None

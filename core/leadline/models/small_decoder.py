@@ -9,11 +9,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from leadline.models.codec import Codec
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class SmallDecoder(nn.Module):
 
     Args:
         spec: Its shape.
-        codec: Fingerprint of the codec it was distilled from (:func:`codec_fingerprint`).
+        codec: Fingerprint of the codec it was distilled from (:attr:`leadline.models.codec.Codec.fingerprint`).
     """
 
     def __init__(self, spec: SmallDecoderSpec, codec: str = "") -> None:
@@ -97,9 +94,3 @@ def fingerprint_of(parts: Iterable[nn.Module], beside: str = "") -> str:
         for _, tensor in sorted(part.state_dict().items()):
             digest.update(tensor.float().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def codec_fingerprint(codec: Codec) -> str:
-    """A few hexadecimal digits that tell codecs apart, whatever precision they are stored in."""
-    weight = codec.vae.decoder.conv_in.weight.detach().float().cpu()
-    return hashlib.sha256(torch.round(weight * 256).to(torch.int16).numpy().tobytes()).hexdigest()[:16]

@@ -42,7 +42,7 @@ class SmallEncoder(nn.Module):
 
     Args:
         spec: Its shape.
-        codec: Fingerprint of the codec whose latents it makes (:func:`leadline.models.small_decoder.codec_fingerprint`).
+        codec: Fingerprint of the codec whose latents it makes (:attr:`leadline.models.codec.Codec.fingerprint`).
     """
 
     def __init__(self, spec: SmallEncoderSpec, codec: str = "") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -37,6 +37,10 @@ class ModelSpec:
         output: "depth" or "normals".
         schedule: Settings of the published scheduler (:class:`leadline.models.samplers.Schedule`), for diffusion models.
         samples_encoding: Whether the image latent is drawn from the VAE's posterior, from the seed, rather than its mean.
+        dropped: Residual blocks that are left out (:mod:`leadline.models.dropping`): names of the network ("unet.up_blocks.0.resnets.1")
+            or of the autoencoder ("codec.encoder.down_blocks.0.resnets.0").
+        small_decoder: Shape of the small decoder that stands in the place of the autoencoder's own
+            (:class:`leadline.models.small_decoder.SmallDecoderSpec`), and under "codec" whose latents it decodes; empty for none.
     """
 
     family: str
@@ -58,6 +62,12 @@ class ModelSpec:
     output: str = "depth"
     schedule: Mapping[str, Any] = field(default_factory=dict)
     samples_encoding: bool = False
+    dropped: Sequence[str] = ()
+    small_decoder: Mapping[str, Any] = field(default_factory=dict)
+
+    def dropped_in(self, part: str) -> list[str]:
+        """The blocks left out of "unet" or "codec", without that word before them."""
+        return [name.removeprefix(f"{part}.") for name in self.dropped if name.startswith(f"{part}.")]
 
     @property
     def takes_sparse_depth(self) -> bool:
@@ -107,6 +117,7 @@ class ModelSpec:
                     f"the model describes itself with unknown words ({', '.join(sorted(unknown))}); update Leadline"
                 )
             raw["space"] = None if raw["space"] is None else Space(raw["space"])
+            raw["dropped"] = tuple(raw.get("dropped", ()))
             return cls(**raw)
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(f"the model's description cannot be read ({error}); import it again") from error

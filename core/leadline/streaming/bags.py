@@ -11,11 +11,13 @@ import heapq
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from leadline.errors import InputError, first_line
 from leadline.files.output import millimetres
@@ -104,6 +106,44 @@ def open_bag(source: Path) -> Reader:
     except (ReaderError, OSError, ValueError, KeyError, AssertionError) as error:
         raise InputError(f"{source} is not a readable ROS 2 bag ({first_line(error)})") from error
     return reader
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path looks like a ROS 2 bag: its file, or its folder."""
+    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
+
+
+def read_pictures(source: Path, image: str = "", every: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
+    """Every so manieth image of a bag, RGB uint8 (H, W, 3), in the order in which they were recorded.
+
+    Args:
+        source: A `.mcap` or `.db3` file, or a bag's folder.
+        image: Topic of `Image` or `CompressedImage`; empty: the only one.
+        every: 2 gives the first, the third ...
+
+    Raises:
+        InputError: There is no such topic, or none was named and there are several; the bag is damaged.
+    """
+    with closing(open_bag(source)) as reader:
+        topics = sorted(c.topic for c in reader.connections if c.msgtype in (IMAGE, COMPRESSED))
+        if image not in topics and (image or len(topics) != 1):
+            what = f"no images on {image}" if image else "more than one topic of images" if topics else "no images"
+            raise InputError(f"{source} has {what}; its topics of images are: {', '.join(topics) or 'none'}")
+        wanted = [c for c in reader.connections if c.topic == (image or topics[0])]
+        store = _typestore()
+        for number, (connection, _, raw) in enumerate(reader.messages(connections=wanted)):
+            if number % every == 0:
+                try:
+                    yield rgb_of(store.deserialize_cdr(raw, connection.msgtype))
+                except InputError:
+                    continue  # a picture that cannot be read
+
+
+def count_pictures(source: Path, image: str = "") -> int:
+    """How many images of the topic a bag has; of all topics where none is named."""
+    with closing(open_bag(source)) as reader:
+        kinds = (IMAGE, COMPRESSED)
+        return sum(c.msgcount for c in reader.connections if c.msgtype in kinds and image in ("", c.topic))
 
 
 def run(

@@ -22,13 +22,14 @@ from leadline.training.autoencoder import AutoencoderRecipe, is_codec_file, load
 from leadline.training.base import DepthRecipe, warm_start
 from leadline.training.completion import CompletionRecipe
 from leadline.training.config import take
-from leadline.training.datasets import Hypersim, PairFolder, PictureFolder, RenderedShards, RgbdDataset, VirtualKitti2
+from leadline.training.datasets import Hypersim, PairFolder, RenderedShards, RgbdDataset, VirtualKitti2
 from leadline.training.depthfm import DepthFMRecipe
 from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2
 from leadline.training.fiffdepth import FiffDepthRecipe
 from leadline.training.growth import keep_time
 from leadline.training.latents import read_cache, target_named
 from leadline.training.normalisation import Normalisation
+from leadline.training.pictures import open_pictures
 from leadline.training.small_decoder import SmallDecoderRecipe
 from leadline.training.small_encoder import SmallEncoderRecipe
 from leadline.training.sources import BatchSource, PixelSource
@@ -290,7 +291,7 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
         [[(int(h), int(w)) for h, w in one.get("sizes", section["sizes"])] for one in section["sets"]],
         normalisations,
         Augmentation.of(section["augmentation"]),
-        None if section["unlabelled"] is None else PictureFolder(Path(section["unlabelled"])),
+        None if section["unlabelled"] is None else open_pictures(Path(section["unlabelled"])),
     )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.datasets.rendered import ray_to_plane
-from leadline.files.image import IMAGE_SUFFIXES, read_image
+from leadline.files.image import read_image
 
 Pixels = TypeVar("Pixels", bound=npt.NDArray[Any])
 
@@ -204,24 +204,6 @@ class RenderedShards:
         depth_m = self.depth_m[index].astype(np.float32)
         usable = valid & np.isfinite(depth_m) & (depth_m > 0)
         return RgbdSample(self.rgb[index], np.where(usable, depth_m, 0.0).astype(np.float32), usable, sky=~valid)
-
-
-class PictureFolder:
-    """Pictures without depth, for a teacher: every image below ``root``, by name.
-
-    Args:
-        root: A folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        _require(self.paths, root, "pictures")
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
-        return read_image(self.paths[index])
 
 
 def _lines(path: Path) -> list[str]:

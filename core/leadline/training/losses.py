@@ -134,3 +134,36 @@ def aligned_abs_rel(values: Tensor, depth_m: Tensor, space: Space) -> Tensor:
     ratio = space.to_depth(fitted) / depth_m
     error = torch.where(ratio <= 2.0, (ratio - 1.0).abs(), 1.0 + 2.0 * torch.log(ratio / 2.0))
     return mean(error)[known.any(dim=2).any(dim=1)].mean()
+
+
+def scale_and_shift_to(values: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """``values`` (N, 1, H, W) with each map's scale and shift by least squares to ``target`` where ``mask`` holds.
+
+    The gradient runs through the fit. A flat map keeps its scale.
+    """
+    weight = mask.float() / mask.float().sum(dim=(1, 2, 3), keepdim=True).clamp_min(1.0)
+
+    def mean(maps: Tensor) -> Tensor:
+        return (weight * maps).sum(dim=(1, 2, 3), keepdim=True)
+
+    values, target = values.float(), target.float()
+    off = values - mean(values)
+    scale = mean(off * (target - mean(target))) / mean(off**2).clamp_min(1e-6)
+    return scale * off + mean(target)
+
+
+def edge_error(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 3) -> Tensor:
+    """Mean absolute difference of the gradients of two maps (N, 1, H, W), at so many scales, each half of the one before.
+
+    A difference counts where both of its ends are in ``mask``; the scales' means are added (MiDaS' gradient term).
+    """
+    residual = prediction.float() - target.float()
+    total = residual.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        here, inside = residual[..., ::step, ::step], mask[..., ::step, ::step]
+        for axis in (-2, -1):
+            length = here.shape[axis] - 1
+            both = inside.narrow(axis, 0, length) & inside.narrow(axis, 1, length)
+            total = total + masked_mean(here.diff(dim=axis).abs(), both)
+    return total

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from leadline.checkpoints.small_codecs import save_small_decoder
 from leadline.models import Codec, DepthModel
-from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec, codec_fingerprint
+from leadline.models.small_decoder import SmallDecoder, SmallDecoderSpec
 from leadline.training.losses import absolute_error
 from leadline.training.small_encoder import drawn
 from leadline.training.sources import Batch
@@ -51,7 +51,7 @@ class SmallDecoderRecipe(Recipe):
         self.codec = codec.requires_grad_(False)
         self.models = nn.ModuleList(models).requires_grad_(False)
         spec = SmallDecoderSpec(codec.latent_channels, codec.factor, width, blocks, fine_blocks, narrowest)
-        self.decoder = (start_from or SmallDecoder(spec, codec_fingerprint(codec))).train().requires_grad_(True)
+        self.decoder = (start_from or SmallDecoder(spec, codec.fingerprint)).train().requires_grad_(True)
         self.gradient, self.noise = gradient, noise
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

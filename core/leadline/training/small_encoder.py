@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from leadline.checkpoints.small_codecs import save_small_encoder
 from leadline.models import Codec, DepthModel
-from leadline.models.small_decoder import codec_fingerprint
 from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 from leadline.training.losses import absolute_error
 from leadline.training.sources import Batch
@@ -48,7 +47,7 @@ class SmallEncoderRecipe(Recipe):
         self.codec = codec.requires_grad_(False)
         self.models = nn.ModuleList(models).requires_grad_(False)
         spec = SmallEncoderSpec(codec.latent_channels, codec.factor, width, fine_width, blocks, fine_blocks)
-        self.encoder = (start_from or SmallEncoder(spec, codec_fingerprint(codec))).train().requires_grad_(True)
+        self.encoder = (start_from or SmallEncoder(spec, codec.fingerprint)).train().requires_grad_(True)
         self.felt = felt
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from leadline.completion.conditioning import as_picture
 from leadline.training.augment import Augmentation, augment
-from leadline.training.datasets import PictureFolder, RgbdDataset
+from leadline.training.datasets import RgbdDataset
 from leadline.training.normalisation import Normalisation
+from leadline.training.pictures import Pictures
 
 Batch = dict[str, Tensor]
 
@@ -59,7 +60,7 @@ class PixelSource:
     sizes: Sequence[Sequence[tuple[int, int]]]
     normalisations: Sequence[Normalisation]
     augmentation: Augmentation
-    unlabelled: Sequence[npt.NDArray[np.uint8]] | PictureFolder | None = None
+    unlabelled: Pictures | None = None
 
     def sample(self, generator: torch.Generator, size: int) -> Batch:
         rng = numpy_generator(generator)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from leadline.files.whole import whole_file
 from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
 from leadline.training.sources import Batch, BatchSource
+from leadline.training.watching import Watch
 
 CHECKPOINT_NAME = "training.pt"
 
@@ -68,6 +70,10 @@ class TrainerConfig:
         precision: "no", "bf16" or "fp16".
         seed: Of everything random.
         save_every, log_every, preview_every: In steps; 0 for never.
+        evaluate_every: Steps between evaluations; 0: with every checkpoint.
+        watch: The score that is watched, lower is better; empty: the evaluation's first.
+        patience: Evaluations without a new best after which the training stops; 0: never.
+        export: "last" or "best": which weights are exported, those of the last step or of the best evaluation.
     """
 
     steps: int
@@ -86,6 +92,10 @@ class TrainerConfig:
     save_every: int = 500
     log_every: int = 20
     preview_every: int = 0
+    evaluate_every: int = 0
+    watch: str = ""
+    patience: int = 0
+    export: str = "last"
 
     def __post_init__(self) -> None:
         if self.precision not in ("no", "bf16", "fp16"):
@@ -94,6 +104,8 @@ class TrainerConfig:
             raise InputError(f"optimiser is 'adamw' or 'muon', not '{self.optimiser}'")
         if self.decay not in ("exponential", "cosine", "constant"):
             raise InputError(f"decay is 'exponential', 'cosine' or 'constant', not '{self.decay}'")
+        if self.export not in ("last", "best"):
+            raise InputError(f"export is 'last' or 'best', not '{self.export}'")
         if min(self.steps, self.batch_size, self.accumulate) < 1:
             raise InputError("steps, batch_size and accumulate are at least 1")
 
@@ -134,7 +146,8 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         config: How.
         folder: For checkpoint, TensorBoard logs and the exported weights.
         report: Gets a line of progress, with the time left, every ``log_every`` steps.
-        evaluate: Called with the step at every checkpoint, with the averaged weights in place; its numbers are logged.
+        evaluate: Called with the step every ``evaluate_every`` steps and at the end, with the averaged weights in place; its
+            numbers are logged, kept in ``history.jsonl``, and watched. Weights of the best are in ``best.pt``.
 
     Raises:
         CheckpointError: The checkpoint in ``folder`` belongs to another training.
@@ -142,6 +155,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / CHECKPOINT_NAME).exists():  # the same batch in every process, so that all start alike
         recipe.start(lambda: source.sample(step_generator(config.seed, 0, 0, 0), config.batch_size))
+    AcceleratorState._reset_state()  # the precision of a training before in this process
     accelerator = Accelerator(mixed_precision=config.precision)
     parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
     optimiser = _optimiser(recipe, config)
@@ -149,16 +163,19 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     ema = EMAModel(parameters, decay=config.ema) if config.ema > 0 else None
     first = min(_resume(folder, recipe, optimiser, ema, accelerator.scaler), config.steps)
+    watch = Watch(folder, config.watch, config.patience, first) if evaluate and accelerator.is_main_process else None
+    rhythm = config.evaluate_every or config.save_every
     writer = _writer(folder) if accelerator.is_main_process else None
 
     def draw(step: int) -> list[Batch]:
         return [source.sample(step_generator(config.seed, step, 0, 2 * part), config.batch_size) for part in parts]
 
     recipe.train()
+    done, stopped = first, False
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(draw, first)
-        for step in range(first, config.steps):
+        for step in range(first, first if is_finished(folder, config) else config.steps):
             batches = [_moved(batch, accelerator.device) for batch in upcoming.result()]
             upcoming = reader.submit(draw, min(step + 1, config.steps - 1))
             for group in optimiser.param_groups:
@@ -188,15 +205,24 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
                     _preview(writer, recipe, ema, batches[0], done)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
                 _save(accelerator, folder, done, recipe, optimiser, ema)
-                if writer is not None and evaluate is not None:
-                    _evaluate(writer, recipe, ema, evaluate, done, report)
-    _save(accelerator, folder, config.steps, recipe, optimiser, ema)
+            if (rhythm and done % rhythm == 0) or done == config.steps:
+                if watch is not None and evaluate is not None:
+                    _evaluate(writer, recipe, ema, evaluate, done, report, watch)
+                    if watch.wants_to_stop:
+                        accelerator.set_trigger()
+                if config.patience and accelerator.check_trigger():  # in all processes at once
+                    report(f"no better for {config.patience} evaluations: stopped at step {done}")
+                    stopped = True
+                    break
+    if done > first:
+        _save(accelerator, folder, done, recipe, optimiser, ema, stopped)
     recipe.eval()
     if ema is not None:
         ema.copy_to(parameters)
     if writer is not None:
-        if evaluate is not None:
-            _evaluate(writer, recipe, None, evaluate, config.steps, report)
+        best = watch.best_weights() if watch is not None and config.export == "best" else None
+        if best is not None:
+            _put(recipe, best)
         recipe.export(folder)
         writer.close()
     accelerator.wait_for_everyone()
@@ -215,7 +241,7 @@ def is_finished(folder: Path, config: TrainerConfig) -> bool:
     if not path.exists():
         return False
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return int(state["step"]) >= config.steps
+    return int(state["step"]) >= config.steps or (config.patience > 0 and bool(state.get("stopped")))
 
 
 def _writer(folder: Path) -> Any:
@@ -284,9 +310,11 @@ def _evaluate(
     evaluate: Callable[[int], dict[str, float]],
     step: int,
     report: Callable[[str], None],
+    watch: Watch,
 ) -> None:
     with _averaged(recipe, ema):
         scores = evaluate(step)
+        watch.add(step, scores, _trained_state(recipe))
     for name, value in scores.items():
         writer.add_scalar(f"evaluation/{name}", value, step)
     report(f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
@@ -303,12 +331,14 @@ def _save(
     recipe: Recipe,
     optimiser: torch.optim.Optimizer,
     ema: EMAModel | None,
+    stopped: bool = False,
 ) -> None:
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
     state = {
         "step": step,
+        "stopped": stopped,
         "parameters": _trained_state(recipe),
         "optimiser": optimiser.state_dict(),
         "ema": None if ema is None else ema.state_dict(),
@@ -328,9 +358,7 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
         raise CheckpointError(f"{path} belongs to another training; choose another folder or delete it")
     if _groups(optimiser.state_dict()) != _groups(state["optimiser"]):
         raise CheckpointError(f"{path} was trained with another optimiser; go on with that, or choose another folder")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(state["parameters"][name])
+    _put(recipe, state["parameters"])
     optimiser.load_state_dict(state["optimiser"])
     if ema is not None and state["ema"] is not None:
         kept = state["ema"]
@@ -341,6 +369,12 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     if scaler is not None and state["scaler"] is not None:
         scaler.load_state_dict(state["scaler"])
     return int(state["step"])
+
+
+@torch.no_grad()
+def _put(recipe: Recipe, weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in _trained_state(recipe).items():
+        tensor.copy_(weights[name])
 
 
 def _groups(state: dict[str, Any]) -> list[tuple[bool | None, int]]:
