@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Depth for every frame of a film, in a thread: aligned over time, written as EXR, taken up again where it stopped.
 
-No `bpy` here. Frames that only Blender can read (movies, formats other than JPEG and PNG) are asked of the main thread.
+No `bpy` here. Frames that only Blender can read (movies, formats other than JPEG and PNG) come from a second Blender.
 """
 
 from __future__ import annotations
 
 import json
-import queue
 import re
-from collections.abc import Callable
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from leadline.video.aligner import TemporalAligner
 
 from .depth import Depth
 from .exr import write_exr
+from .movies import decoding
 from .task import Report
 
 MOVIE_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv"})
@@ -32,9 +35,8 @@ MEMORY_FILE = "leadline-memory.npy"
 #: Frames between two notes of where it is; a crash costs at most so many.
 NOTE_EVERY = 10
 _RANGE_PERCENT = (0.5, 99.5)
-_ASK_POLL_S = 0.1
 
-Infer = Callable[[Report, "np.ndarray | bytes"], Depth]
+Infer = Callable[[Report, bytes], Depth]
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,6 @@ class Job:
     ensemble: int
     size: int
     seed: int
-
-
-@dataclass(frozen=True)
-class FrameWanted:
-    """Handed to the main thread: please put the pixels, uint8 (H, W, 3), of a frame into ``answer``."""
-
-    index: int
-    answer: queue.SimpleQueue[np.ndarray]
 
 
 @dataclass
@@ -89,50 +83,67 @@ def depth_file(folder: Path, index: int) -> Path:
     return folder / f"nearness_{index + 1:05d}.exr"
 
 
+#: Opened with the first index that is wanted; gives the content of a JPEG or PNG file for each index from there on.
+Source = Callable[[int], AbstractContextManager[Callable[[Report, int], bytes]]]
+
+
+@contextmanager
+def files_as_they_are(frames: list[Path], first: int) -> Iterator[Callable[[Report, int], bytes]]:
+    """Images that the server decodes itself."""
+    yield lambda report, index: frames[index].read_bytes()
+
+
+@contextmanager
+def decoded(
+    blender: list[str], frames: list[Path], count: int, orientation: int, first: int
+) -> Iterator[Callable[[Report, int], bytes]]:
+    """A movie, or images that only Blender reads; ``orientation`` is how these are stored."""
+    with decoding(blender, frames, is_movie(frames[0]), first, count) as decoder:
+        yield lambda report, index: turned_png(decoder.frame(report, index), orientation)
+
+
+def turned_png(png: bytes, orientation: int) -> bytes:
+    """A PNG file with an EXIF orientation, in a chunk of its own behind the first."""
+    if orientation == 1:
+        return png
+    chunk = b"eXIfII*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    head = 8 + 25  # signature and IHDR
+    return png[:head] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[head:]
+
+
 def measure_film(
-    report: Report, job: Job, frames: list[Path] | int, folder: Path, infer: Infer, orientation: int = 1
+    report: Report, job: Job, count: int, source: Source, folder: Path, infer: Infer, orientation: int = 1
 ) -> int:
     """Write the nearness of every frame into ``folder``, turned as the frames are stored; returns how many there are.
 
     Args:
-        frames: Image files, or the number of frames that the main thread can give.
-        infer: Depth of one frame, upright, given its pixels or its encoded bytes.
+        source: Where the frames come from.
+        infer: Depth of one frame, upright, given its encoded bytes.
         orientation: How the frames are stored (EXIF).
     """
     folder.mkdir(parents=True, exist_ok=True)
     done, aligner = _resume(folder, job)
-    count = frames if isinstance(frames, int) else len(frames)
+    if done.next >= count:
+        return count
     try:
-        for index in range(done.next, count):
-            report.check()
-            report.progress(f"frame {index + 1} of {count}", index / count)
-            depth = infer(report, _frame(report, frames, index))
-            towards_viewer = depth.values if depth.space.near_is_high else -depth.values
-            aligned = aligner.align(towards_viewer.astype(np.float32))
-            if index == 0:
-                done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
-            span = max(done.high - done.low, 1e-9)
-            nearness = (aligned - np.float32(done.low)) / np.float32(span)
-            write_exr(depth_file(folder, index), as_stored(nearness, orientation))
-            done.next = index + 1
-            if done.next % NOTE_EVERY == 0:
-                _note(folder, job, done, aligner)
+        with source(done.next) as frame:
+            for index in range(done.next, count):
+                report.check()
+                report.progress(f"frame {index + 1} of {count}", index / count)
+                depth = infer(report, frame(report, index))
+                towards_viewer = depth.values if depth.space.near_is_high else -depth.values
+                aligned = aligner.align(towards_viewer.astype(np.float32))
+                if index == 0:
+                    done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
+                span = max(done.high - done.low, 1e-9)
+                nearness = (aligned - np.float32(done.low)) / np.float32(span)
+                write_exr(depth_file(folder, index), as_stored(nearness, orientation))
+                done.next = index + 1
+                if done.next % NOTE_EVERY == 0:
+                    _note(folder, job, done, aligner)
     finally:
         _note(folder, job, done, aligner)
     return count
-
-
-def _frame(report: Report, frames: list[Path] | int, index: int) -> np.ndarray | bytes:
-    if not isinstance(frames, int) and frames[index].suffix.lower() in ENCODED_SUFFIXES:
-        return frames[index].read_bytes()
-    wanted = FrameWanted(index, queue.SimpleQueue())
-    report.partial(wanted)
-    while True:
-        report.check()
-        try:
-            return wanted.answer.get(timeout=_ASK_POLL_S)
-        except queue.Empty:
-            continue
 
 
 def _resume(folder: Path, job: Job) -> tuple[Progress, TemporalAligner]:

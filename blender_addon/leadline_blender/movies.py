@@ -1,75 +1,70 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single frames of a movie, by way of a scene of its own with the movie in its sequencer.
+"""Frames that only Blender can read (movies, image formats other than JPEG and PNG), decoded by a second Blender.
 
-Blender gives no access to the pixels of a movie's frames; rendering the sequencer does, in every version and in
-background mode.
+The thread that measures a film takes them as PNG files: the window of the first Blender never waits. No `bpy` here.
 """
 
 from __future__ import annotations
 
-import os
+import subprocess
 import tempfile
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import bpy
-import numpy as np
+from leadline.errors import LeadlineError
+from leadline.serving.client.local import python_environment
 
-from leadline.errors import InputError
+from .task import Report
 
-from . import photos
-from .host import item, present
+_SCRIPT = Path(__file__).with_name("decode.py")
+_POLL_S = 0.02
+_SILENCE_S = 120.0
 
 
-class Movie:
-    """Open until :meth:`close`. Main thread only.
+class Decoder:
+    """Gives frames in order, as the content of PNG files; see :func:`decoding`."""
 
-    Only the scene's name is kept: an undo during the run replaces all data-blocks, and with them any reference.
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, name: str) -> None:
+        self._process, self._folder, self._name = process, folder, name
+
+    def frame(self, report: Report, index: int) -> bytes:
+        """Frame ``index``, once it is there.
+
+        Raises:
+            LeadlineError: It will not come.
+        """
+        path, began = self._folder / f"{index}.png", time.monotonic()
+        while not path.exists():
+            report.check()
+            ended = self._process.poll() is not None
+            if (ended or time.monotonic() - began > _SILENCE_S) and not path.exists():
+                raise LeadlineError(f"Blender could not read frame {index + 1} of {self._name}")
+            time.sleep(_POLL_S)
+        content = path.read_bytes()
+        path.unlink()
+        return content
+
+
+@contextmanager
+def decoding(blender: list[str], files: list[Path], movie: bool, first: int, count: int) -> Iterator[Decoder]:
+    """A second Blender that decodes frames ``first`` to ``count - 1`` of a movie or of a sequence of images.
+
+    Args:
+        blender: The command that runs a script in Blender, up to the script.
+        files: The movie alone, or the images.
+        movie: Which of the two.
     """
-
-    def __init__(self, path: str) -> None:
-        self._folder = tempfile.mkdtemp(prefix="leadline-")
-        scene = bpy.data.scenes.new("Leadline Movie")
-        self._scene_name = scene.name
-        editor = scene.sequence_editor_create()
-        strips: Any = editor.strips if hasattr(editor, "strips") else editor.sequences  # Blender 4.4 renamed them
+    with tempfile.TemporaryDirectory(prefix="leadline-", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "files").write_text("\0".join(str(path) for path in files), encoding="utf-8")
+        process = subprocess.Popen(
+            [*blender, str(_SCRIPT), "--", folder, str(first), str(count), "movie" if movie else "images"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=folder, env=python_environment(True), creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )  # fmt: skip
         try:
-            strip = strips.new_movie("film", path, 1, 1)
-            self.frames = int(strip.frame_duration)
-            element = strip.elements[0]
-            self.width, self.height = int(element.orig_width), int(element.orig_height)
-        except (RuntimeError, IndexError) as error:
-            self.close()
-            raise InputError(f"Blender cannot read {os.path.basename(path)} as a movie") from error
-        if self.frames < 1 or self.width < 1 or self.height < 1:
-            self.close()
-            raise InputError(f"Blender finds no frames in {os.path.basename(path)}")
-        render = scene.render
-        render.resolution_x, render.resolution_y, render.resolution_percentage = self.width, self.height, 100
-        render.image_settings.file_format = "PNG"
-        render.image_settings.color_mode = "RGB"
-        render.image_settings.compression = 0
-        render.use_sequencer, render.use_compositing = True, False
-        present(scene.view_settings).view_transform = "Standard"  # type: ignore[assignment]
-
-    def frame(self, index: int) -> np.ndarray:
-        """uint8 (H, W, 3) of frame ``index`` (from 0)."""
-        scene = item(bpy.data.scenes, self._scene_name)
-        if scene is None:
-            raise InputError("the movie was closed by an undo; start again to go on")
-        path = os.path.join(self._folder, "frame.png")
-        scene.frame_set(index + 1)
-        scene.render.filepath = path
-        bpy.ops.render.render(write_still=True, scene=scene.name)
-        image = bpy.data.images.load(path)
-        try:
-            return np.ascontiguousarray(photos.pixels_of(image)[..., :3])
+            yield Decoder(process, Path(folder), files[0].name)
         finally:
-            bpy.data.images.remove(image)
-            os.remove(path)
-
-    def close(self) -> None:
-        scene = item(bpy.data.scenes, self._scene_name)
-        if scene is not None:
-            bpy.data.scenes.remove(scene)
-        if os.path.isdir(self._folder):
-            os.rmdir(self._folder)
+            process.kill()
+            process.wait()

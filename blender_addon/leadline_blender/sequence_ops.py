@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import bpy
-import numpy as np
 
 from leadline.errors import InputError
-from leadline.geometry import grid_mesh, orientation_from_photo, upright
+from leadline.geometry import grid_mesh, orientation_from_photo
 
-from . import film, materials, photos, results, runtime
+from . import decode, film, materials, photos, results, runtime
 from .depth import Depth
 from .generate import Snapshot, ask_for_depth
-from .host import Outcome, mesh_of, present
-from .movies import Movie
+from .host import mesh_of, present
 from .properties import copy_options, memory_of, settings_of
 from .running import TaskOperator
 from .task import Report, Task
@@ -44,53 +44,46 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         self._folder = Path(bpy.path.abspath(chosen)) if chosen else path.with_name(f"{path.stem} depth")
         self._options = Snapshot(settings)
         self._options.result = "DISPLACEMENT"
-        self._movie = Movie(str(path)) if film.is_movie(path) else None
-        frames = self._movie.frames if self._movie is not None else film.image_sequence(path)
-        if settings.sequence_frames:
-            limit = settings.sequence_frames
-            frames = min(frames, limit) if isinstance(frames, int) else frames[:limit]
-        self._frames = frames
-        self._orientation = 1 if isinstance(frames, int) else orientation_from_photo(frames[0])
+        files = [path] if film.is_movie(path) else film.image_sequence(path)
+        count = _frames_of_movie(path) if film.is_movie(path) else len(files)
+        count = min(count, settings.sequence_frames or count)
+        orientation = 1 if film.is_movie(path) else orientation_from_photo(path)
+        source: film.Source
+        if path.suffix.lower() in film.ENCODED_SUFFIXES:
+            source = partial(film.files_as_they_are, files)
+        else:
+            source = partial(film.decoded, _blender_command(), files, count, orientation)
         steps, ensemble, size = 0, 0, 0
         if settings.quality == "CUSTOM":
             steps, ensemble, size = settings.steps, settings.ensemble, settings.size
         job = film.Job(str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed)
-        ask, folder, orientation = ask_for_depth(context, None), self._folder, self._orientation
+        ask, folder = ask_for_depth(context, None), self._folder
 
         def infer(report: Report, image: object) -> Depth:
             # The film's own progress counts frames; what the model does within one is too short to show.
             return ask(_Quiet(report), image)
 
-        return Task(lambda report: film.measure_film(report, job, frames, folder, infer, orientation), path.name)
-
-    def step(self, context: bpy.types.Context, task: Task) -> None:
-        """Give the thread the frames that it asks for."""
-        while task.partials:
-            wanted = task.partials.pop(0)
-            if self._movie is not None:
-                pixels = self._movie.frame(wanted.index)
-            elif isinstance(self._frames, list):
-                image = bpy.data.images.load(str(self._frames[wanted.index]))
-                pixels = upright(photos.pixels_of(image)[..., :3], self._orientation)
-                bpy.data.images.remove(image)
-            wanted.answer.put(np.ascontiguousarray(pixels))
+        return Task(lambda report: film.measure_film(report, job, count, source, folder, infer, orientation), path.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)
         return f"{thing.name}: {task.result} frames"
 
-    def cancel(self, context: bpy.types.Context) -> None:
-        super().cancel(context)
-        self._close()
 
-    def _end(self, context: bpy.types.Context, task: Task) -> Outcome:
-        self._close()
-        return super()._end(context, task)
+def _frames_of_movie(path: Path) -> int:
+    try:
+        scene, frames = decode.movie_scene(str(path))
+    except RuntimeError as error:
+        raise InputError(str(error)) from error
+    bpy.data.scenes.remove(scene)
+    return frames
 
-    def _close(self) -> None:
-        if self._movie is not None:
-            self._movie.close()
-            self._movie = None
+
+def _blender_command() -> list[str]:
+    """The command that runs a script in a second Blender without a window."""
+    if bpy.app.binary_path:
+        return [bpy.app.binary_path, "--background", "--factory-startup", "--python-exit-code", "3", "--python"]
+    return [sys.executable]  # Blender as a Python module
 
 
 class _Quiet(Report):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 
 import bpy
 import numpy as np
@@ -121,9 +122,9 @@ def test_a_film_can_be_stopped_and_keeps_what_is_done(film_settings, frames, tmp
     film, folder = part("film"), tmp_path / "out"
     job = film.Job("film", "fiffdepth-mini", "FAST", 1, 1, 0, 0)
     ask = part("generate").ask_for_depth(bpy.context, None)
-    task = part("task").Task(
-        lambda report: film.measure_film(report, job, film.image_sequence(frames / "frame_0007.jpg") * 20, folder, ask)
-    )
+    images = film.image_sequence(frames / "frame_0007.jpg") * 20
+    source = partial(film.files_as_they_are, images)
+    task = part("task").Task(lambda report: film.measure_film(report, job, len(images), source, folder, ask))
     wait_until(lambda: (folder / "nearness_00003.exr").exists() and task.tick() is not None)
     task.cancel()
     assert task.join(10)
@@ -156,8 +157,38 @@ def test_a_movie(film_settings, frames, tmp_path):
     assert thing.modifiers[0].texture.image_user.frame_duration == FRAMES
 
 
+def test_the_window_has_no_part_in_decoding_a_movie(film_settings, frames, tmp_path):
+    """Nobody ticks: the thread and the second Blender do it all, and the second ends when the thread is stopped."""
+    film, command = part("film"), part("sequence_ops")._blender_command()
+    movie, folder = make_movie(frames, tmp_path / "clip.mp4"), tmp_path / "out"
+    job = film.Job("film", "fiffdepth-mini", "FAST", 1, 1, 0, 0)
+    ask = part("generate").ask_for_depth(bpy.context, None)
+    source = partial(film.decoded, command, [movie], FRAMES, 1)
+    task = part("task").Task(lambda report: film.measure_film(report, job, FRAMES, source, folder, ask))
+    assert task.join(120)
+    task.tick()
+    assert task.state is part("task").State.DONE, task.error
+    assert len(list(folder.glob("*.exr"))) == FRAMES
+    # Colours are the movie's: the first frame against the image that it was made of.
+    with part("movies").decoding(command, [movie], True, 0, FRAMES) as decoder:
+        png = decoder.frame(part("task").Report(), 0)
+        process = decoder._process
+    assert process.poll() is not None
+    (tmp_path / "first.png").write_bytes(png)
+    pixels_of, load = part("photos").pixels_of, bpy.data.images.load
+    seen, original = (
+        pixels_of(load(str(path)))[..., :3].astype(int) for path in (tmp_path / "first.png", frames / "frame_0007.jpg")
+    )
+    inner = seen[2:-2, 3:-3]  # the movie has a black border
+    assert inner.shape == original.shape
+    assert np.abs(inner.mean(axis=(0, 1)) - original.mean(axis=(0, 1))).max() < 8
+    turned = film.turned_png(png, 6)
+    assert part("leadline.geometry.exif").orientation_from_bytes(turned) == 6
+
+
 def make_movie(frames, path):
     scene = bpy.data.scenes.new("movie")
+    scene.view_settings.view_transform = "Standard"
     editor = scene.sequence_editor_create()
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     strip = strips.new_image("shot", str(frames / "frame_0007.jpg"), 1, 1)
