@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from leadline.files.inputs import Job
     from leadline.files.journal import Source
     from leadline.files.pictures import Colours
+    from leadline.files.stages import Done
     from leadline.inference.compiling import CompileMode
     from leadline.inference.estimator import DepthEstimator
     from leadline.types import RgbImage
@@ -148,40 +151,44 @@ def command(
 
     Run again, it skips what is done: the same data, settings and weights. A stopped run goes on where it was.
     """
+    from contextlib import closing
+
     from leadline.checkpoints.identity import weights_digest
     from leadline.files import inputs as naming
+    from leadline.files.stages import staged
 
     plan = naming.plan(inputs, out)
     for path in plan.skipped:
         click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
     options = sampled(model, options)
     settings = Settings(model, weights_digest(model, vae, decoder), precision=precision, decoder=decoder, **options)
-    run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, show)
-    if settings.exr and video_format == "png":
-        run.video_format = "exr"
-    run.refuse_misfits(plan.jobs)
     failures = 0
     with progress(len(plan.jobs), quiet=quiet or as_json) as told:
-        for job in plan.jobs:
-            told.begin(job.source.name)
-            try:
-                report = run.one(job, told)
-            except LeadlineError as error:
-                failures += 1
-                report = {"input": str(job.source), "error": str(error)}
-                told.say(f"leadline: {error}")
-            except KeyboardInterrupt:
-                told.stop()
-                _say_what_was_kept(job, plan.jobs)
-                raise
-            if as_json:
-                click.echo(json.dumps(report, default=str))
-            told.end()
+        run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, told)
+        run.refuse_misfits(plan.jobs)
+        try:
+            stages = staged(plan.jobs, run.read, run.work, alone=lambda job: job.is_video)
+            with closing(stages) as results:
+                for job, result in results:
+                    failed = isinstance(result, LeadlineError)
+                    if failed:
+                        failures += 1
+                        told.say(f"leadline: {result}")
+                    elif show and not job.is_video:
+                        _show_stored(job, told)
+                    if as_json:
+                        report = {"input": str(job.source), "error": str(result)} if failed else result
+                        click.echo(json.dumps(report, default=str))
+                    told.end()
+        except KeyboardInterrupt:
+            told.stop()
+            _say_what_was_kept(run, plan.jobs)
+            raise
     if sheet:
         _write_sheet(plan.jobs, out)
     if not (quiet or as_json):
         done = len(plan.jobs) - failures
-        before = f" ({run.skipped} of them earlier)" if run.skipped else ""
+        before = f" ({run.found} of them earlier)" if run.found else ""
         where = f", results in {out}/" if done else ""
         click.echo(f"{done} of {len(plan.jobs)} done{before}{where}", err=True)
     if failures:
@@ -193,17 +200,20 @@ class _Run:
 
     def __init__(
         self, settings: Settings, model: str, vae: str | None, device: str, memory_budget: str | None,
-        compiled: CompileMode, video_format: VideoFormat, steady: bool, overwrite: bool, show: bool,
+        compiled: CompileMode, video_format: VideoFormat, steady: bool, overwrite: bool, told: Lines,
     ) -> None:  # fmt: skip
-        self.settings, self.video_format, self.steady = settings, video_format, steady
-        self.overwrite, self.show = overwrite, show
+        self.settings, self.steady = settings, steady
+        self.video_format: VideoFormat = "exr" if settings.exr and video_format == "png" else video_format
+        self.overwrite, self.told = overwrite, told
         self._loading = {
             "device": device, "precision": settings.precision, "vae": vae, "decoder": settings.decoder,
             "memory_budget": memory_budget, "compiled": compiled,
         }  # fmt: skip
         self._model = model
         self._estimator: DepthEstimator | None = None
-        self.skipped = 0
+        self.found = 0  # finished earlier
+        self.made = 0  # finished now
+        self.film: Job | None = None  # in hand
 
     @property
     def estimator(self) -> DepthEstimator:
@@ -232,42 +242,48 @@ class _Run:
         if (self.settings.references or self.settings.lengths) and len(jobs) > 1:
             raise click.UsageError("--reference and --reference-length are pixels of one photograph; name one")
 
-    def one(self, job: Job, told: Lines) -> dict[str, Any]:
-        """Do one file, or find that it is done."""
-        from leadline.files import journal
-
-        plain = asdict(self.settings)
-        if job.is_video:
-            from leadline.video.predict import video_settings
-
-            plain = video_settings(plain, self.steady, self.video_format)
-        record = None if self.overwrite else journal.finished(job.stem, job.source, plain)
-        if record is not None:
-            self.skipped += 1
-            if self.show and not job.is_video:
-                _show_stored(job, told)
-            return {"input": str(job.source), "output": f"{job.stem}.json", "skipped": "already done"}
-        if job.is_video:
-            from leadline.video.predict import write_video_depth
-
-            done = write_video_depth(
-                self.estimator, job.source, job.stem, plain, steady=self.steady, video_format=self.video_format,
-                overwrite=self.overwrite, on_frames=told.frames, on_warning=told.warn,
-            )  # fmt: skip
-            return {**done.record, "output": f"{job.stem}.json"}
-        return self._photograph(job, plain, told)
-
-    def _photograph(self, job: Job, plain: dict[str, Any], told: Lines) -> dict[str, Any]:
+    def read(self, job: Job) -> _Photograph | Job | Done[dict[str, Any]]:
+        """What the network takes; a film is read later, a finished file needs nothing."""
         from leadline.files import journal
         from leadline.files.image import count_frames
+        from leadline.files.stages import Done
 
+        record = None if self.overwrite else journal.finished(job.stem, job.source, self._plain(job))
+        if record is not None:
+            self.found += 1
+            return Done({"input": str(job.source), "output": f"{job.stem}.json", "skipped": "already done"})
+        if job.is_video:
+            return job
         image, source = _read(job.source)
         if not self.overwrite:
             journal.refuse_other(job.stem, source)
-        if (frames := count_frames(job.source)) > 1:
-            told.warn(f"{job.source} has {frames} pictures; the first is used (make it a video for all)")
-        options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing", "detail")}
-        prediction = self.estimator.predict(image, **options)
+        return _Photograph(image, source, count_frames(job.source))
+
+    def work(self, job: Job, given: _Photograph | Job) -> Callable[[], dict[str, Any]] | Done[dict[str, Any]]:
+        """Depth of one file; writes a film's, gives the function that writes a photograph's."""
+        self.told.begin(job.source.name)
+        if isinstance(given, _Photograph):
+            if given.frames > 1:
+                self.told.warn(f"{job.source} has {given.frames} pictures; the first is used (make it a video for all)")
+            plain = self._plain(job)
+            options = {name: plain[name] for name in ("steps", "ensemble", "size", "seed", "framing", "detail")}
+            return partial(self._write, job, given, self.estimator.predict(given.image, **options))
+        from leadline.files.stages import Done
+        from leadline.video.predict import write_video_depth
+
+        self.film = job
+        done = write_video_depth(
+            self.estimator, job.source, job.stem, self._plain(job), steady=self.steady, video_format=self.video_format,
+            overwrite=self.overwrite, on_frames=self.told.frames, on_warning=self.told.warn,
+        )  # fmt: skip
+        self.film = None
+        self.made += 1
+        return Done({**done.record, "output": f"{job.stem}.json"})
+
+    def _write(self, job: Job, photograph: _Photograph, prediction: DepthPrediction) -> dict[str, Any]:
+        from leadline.files import journal
+
+        image = photograph.image
         if self.settings.wants_metres:
             chosen = self.settings
             height, width = image.shape[:2]
@@ -277,16 +293,27 @@ class _Run:
             )
         record, parts = result_of(prediction, self.settings, image)
         record = {"input": str(job.source), **record, "meta": dict(prediction.meta)}
-        record = journal.commit(job.stem, source, plain, record, parts, self.overwrite)
-        if self.show:
-            from leadline.files.output import uncertainty_preview
-            from leadline.files.pictures import depth_picture
-
-            pictures = [image, depth_picture(prediction, self.settings.colours)]
-            if prediction.uncertainty is not None:
-                pictures.append(uncertainty_preview(prediction.uncertainty))
-            told.show(*pictures)
+        record = journal.commit(job.stem, photograph.source, self._plain(job), record, parts, self.overwrite)
+        self.made += 1
         return {**record, "output": f"{job.stem}.json"}
+
+    def _plain(self, job: Job) -> dict[str, Any]:
+        """What decides a file's result."""
+        plain = asdict(self.settings)
+        if not job.is_video:
+            return plain
+        from leadline.video.predict import video_settings
+
+        return video_settings(plain, self.steady, self.video_format)
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    """A picture, the data that it was decoded from, and how many pictures there are in the file."""
+
+    image: RgbImage
+    source: Source
+    frames: int
 
 
 def _read(path: Path) -> tuple[RgbImage, Source]:
@@ -386,11 +413,12 @@ def _show_stored(job: Job, told: Lines) -> None:
     told.show(read_image(job.source), *(read_image(path) for path in stored if path.exists()))
 
 
-def _say_what_was_kept(job: Job, jobs: Any) -> None:
+def _say_what_was_kept(run: _Run, jobs: Any) -> None:
     from leadline.video.predict import kept_frames
 
-    frames = kept_frames(job.stem) if job.is_video else 0
-    part = f", and {frames} frames of {job.source.name}" if frames else ""
+    frames = 0 if run.film is None else kept_frames(run.film.stem)
+    part = f", and {frames} frames of {run.film.source.name}" if run.film is not None and frames else ""
     click.echo(
-        f"leadline: stopped; {jobs.index(job)} of {len(jobs)} files are done{part}; run it again to go on", err=True
+        f"leadline: stopped; {run.found + run.made} of {len(jobs)} files are done{part}; run it again to go on",
+        err=True,
     )

@@ -70,17 +70,30 @@ class Winograd(nn.Module):
         self.out_channels = conv.out_channels
         self.phases = 2 if enlarge else 1  # output pixels along each side for one input pixel
         span = WINDOW - enlarge  # products along each side
-        weight = conv.weight.detach().double().permute(2, 3, 1, 0)
-        filters = _phase_filters(weight) if enlarge else [weight]
-        spectra = []
-        for taps, (y, x) in zip(filters, self._phases(), strict=True):
-            spectrum = (torch.kron(G, G) @ taps.reshape(9, -1)).view(WINDOW, WINDOW, *weight.shape[2:])
-            spectra.append(spectrum[y : y + span, x : x + span].float())
-        self.register_buffer("weight", torch.stack(spectra))  # (phases², span, span, in, out)
+        self.register_buffer("weight", self._spectra(conv.weight.detach(), span, enlarge))
         self.register_buffer("bias", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
         self.register_buffer("inward", torch.kron(B_T, B_T).float())
         outward = [torch.kron(A_T[:, y : y + span], A_T[:, x : x + span]) for y, x in self._phases()]
         self.register_buffer("outward", torch.stack(outward).float())  # (phases², 16, span²)
+
+    def _spectra(self, weight: Tensor, span: int, enlarge: bool) -> Tensor:
+        """Filters (out, in, 3, 3) to (phases², span, span, in, out), computed in float64.
+
+        A few input channels at a time: what lies between stays in the processor's cache.
+        """
+        out, channels = weight.shape[:2]
+        spectra = weight.new_empty(self.phases**2, span, span, channels, out, dtype=torch.float32)
+        transform = torch.kron(G, G)
+        step = max(1, CHUNK_BYTES // (8 * WINDOW**2 * out))
+        for first in range(0, channels, step):
+            part = slice(first, first + step)
+            taps = weight[:, part].double().permute(2, 3, 1, 0)  # (3, 3, in, out)
+            for filters, (y, x), target in zip(
+                _phase_filters(taps) if enlarge else [taps], self._phases(), spectra, strict=True
+            ):
+                spectrum = (transform @ filters.reshape(9, -1)).view(WINDOW, WINDOW, -1, out)
+                target[:, :, part] = spectrum[y : y + span, x : x + span]
+        return spectra
 
     def _phases(self) -> list[tuple[int, int]]:
         return [(y, x) for y in range(self.phases) for x in range(self.phases)]
