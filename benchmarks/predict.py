@@ -62,18 +62,18 @@ def start_up(folder: Path, out: Path, model: str, repeat: int = 3) -> float:
     return min(seconds)
 
 
-def network_share(folder: Path, out: Path, model: str) -> tuple[int, float, float]:
+def network_share(folder: Path, out: Path, *options: str) -> tuple[int, float, float]:
     """Photographs, seconds in the network, seconds from its first call to the program's end."""
-    command = [sys.executable, "-c", TIMED, "predict", "--quiet", folder, "-o", out, "-m", model]
+    command = [sys.executable, "-c", TIMED, "predict", "--quiet", folder, "-o", out, *options]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     count, inside, whole = done.stdout.split()[-3:]
     return int(count), float(inside), float(whole)
 
 
-def finished(folder: Path, out: Path, model: str) -> float:
+def finished(folder: Path, out: Path, *options: str) -> float:
     """Seconds of the program on a folder whose results are all there."""
     started = time.perf_counter()
-    subprocess.run([*PROGRAM, folder, "-o", out, "-m", model], check=True)
+    subprocess.run([*PROGRAM, folder, "-o", out, *options], check=True)
     return time.perf_counter() - started
 
 
@@ -81,7 +81,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--finished", type=int, default=0, help="As many more, of 16×16 pixels; 0: leave that out.")
+    parser.add_argument(
+        "--finished", type=int, default=0, help="As many more, of 16×16 pixels, run at --size 64; 0: leave that out."
+    )
     parser.add_argument("-m", "--model", default="depthfm-mini")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -90,14 +92,15 @@ def main() -> None:
         print(
             f"start-up to the first map: {start_up(folder, Path(place) / 'one', options.model):.2f} CPU s", flush=True
         )
-        count, inside, whole = network_share(folder, Path(place) / "out", options.model)
+        count, inside, whole = network_share(folder, Path(place) / "out", "-m", options.model)
         print(f"{count} photographs of 320×240 in {whole:.1f} s, {inside / whole:.1%} of it in the network", flush=True)
-        print(f"the same folder again: {finished(folder, Path(place) / 'out', options.model):.2f} s", flush=True)
+        print(f"the same folder again: {finished(folder, Path(place) / 'out', '-m', options.model):.2f} s", flush=True)
         if options.finished:
+            small = ("-m", options.model, "--size", "64")
             many, out = Path(place) / "many", Path(place) / "manyout"
             photographs(many, options.finished, 16, 16)
-            network_share(many, out, options.model)
-            print(f"a finished folder of {options.finished}: {finished(many, out, options.model):.2f} s", flush=True)
+            network_share(many, out, *small)
+            print(f"a finished folder of {options.finished}: {finished(many, out, *small):.2f} s", flush=True)
 
 
 if __name__ == "__main__":

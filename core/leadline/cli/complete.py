@@ -111,7 +111,7 @@ def command(
         model, weights = f"{map_} ({space})", journal.identify(map_).digest
         result = complete(rgb, read_map(map_, space), measured, camera, method, options=fusion)
     else:
-        from leadline.inference.estimator import load
+        from leadline.cli.loading import load
 
         if method == "depthfm" and _unset("model"):
             model = "depthfm-mini-completion"

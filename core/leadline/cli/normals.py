@@ -36,7 +36,7 @@ def command(
     from leadline.files.image import read_image
     from leadline.files.inputs import plan
     from leadline.files.output import write_exr, write_json, write_npy, write_png
-    from leadline.inference.estimator import load
+    from leadline.cli.loading import load
 
     jobs = [job for job in plan(inputs, out).jobs if not job.is_video]
     if not jobs:

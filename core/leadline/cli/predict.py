@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.loading import load
 from leadline.cli.options import (
     EXIT_BAD_INPUT,
     compile_option,
@@ -219,10 +220,8 @@ class _Run:
     def estimator(self) -> DepthEstimator:
         """Loaded once; a model or option that cannot be used ends the run."""
         if self._estimator is None:
-            from leadline.inference.estimator import load
-
             try:
-                self._estimator = load(self._model, **self._loading)  # type: ignore[arg-type]
+                self._estimator = load(self._model, **self._loading)
                 chosen = self.settings
                 self._estimator.checked_steps(chosen.steps, chosen.ensemble, chosen.size)
             except LeadlineError as error:

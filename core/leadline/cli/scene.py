@@ -163,7 +163,7 @@ def reconstruct(
         raise InputError(f"--near {near:g} and --far {far:g} are no range; near has to be smaller, and above 0")
     network = sampled(model, {"quality": quality, "steps": steps, "ensemble": ensemble, "size": size, "seed": seed})
     from leadline.geometry.export import Scene
-    from leadline.inference.estimator import load
+    from leadline.cli.loading import load
 
     estimator = load(model, device=device, precision=precision, vae=vae)
     prediction = estimator.predict(photo, **network)

@@ -81,9 +81,8 @@ def read_image(image: ImageLike, max_megapixels: float = MAX_MEGAPIXELS) -> RgbI
 
 def count_frames(path: Path) -> int:
     """Pictures in an image file: more than 1 for an animation or a TIFF of several pages; 0 if it cannot be read."""
-    _understand_heic()
     try:
-        with Image.open(path) as opened:
+        with _opened(path) as opened:
             return int(getattr(opened, "n_frames", 1))
     except (OSError, SyntaxError, ValueError, EOFError):
         return 0
@@ -114,17 +113,26 @@ def _understand_heic() -> bool:
     return True
 
 
+def _opened(source: Path | io.BytesIO) -> Image.Image:
+    """An image, whose reader for HEIC is loaded only when no other knows it."""
+    try:
+        return Image.open(source)
+    except UnidentifiedImageError:
+        if not _understand_heic():
+            raise
+        return Image.open(source)
+
+
 def _is_channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4)
 
 
 def _read_encoded(source: Path | io.BytesIO, name: str, max_megapixels: float) -> RgbImage:
-    heic = _understand_heic()
     try:
-        with Image.open(source) as opened:
+        with _opened(source) as opened:
             return _from_pil(opened, name, max_megapixels)
     except UnidentifiedImageError as error:
-        if not heic and Path(name).suffix.lower() in (".heic", ".heif"):
+        if not _understand_heic() and Path(name).suffix.lower() in (".heic", ".heif"):
             raise InputError(f"{name}: reading HEIC needs pip install 'leadline[heic]'; or save it as JPEG") from error
         empty = isinstance(source, Path) and source.stat().st_size == 0
         reason = "is empty (0 bytes)" if empty else "is not an image that can be read"

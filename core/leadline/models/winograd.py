@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -82,17 +83,20 @@ class Winograd(nn.Module):
         A few input channels at a time: what lies between stays in the processor's cache.
         """
         out, channels = weight.shape[:2]
-        spectra = weight.new_empty(self.phases**2, span, span, channels, out, dtype=torch.float32)
+        spectra = _roomy(self.phases**2, span, span, channels, out)
         transform = torch.kron(G, G)
-        step = max(1, CHUNK_BYTES // (8 * WINDOW**2 * out))
+        step = min(channels, max(1, CHUNK_BYTES // (8 * WINDOW**2 * out)))
+        room = weight.new_empty(WINDOW**2, step * out, dtype=torch.float64)
         for first in range(0, channels, step):
-            part = slice(first, first + step)
+            part = slice(first, min(first + step, channels))
             taps = weight[:, part].double().permute(2, 3, 1, 0)  # (3, 3, in, out)
+            spectrum = room[:, : (part.stop - part.start) * out]
             for filters, (y, x), target in zip(
                 _phase_filters(taps) if enlarge else [taps], self._phases(), spectra, strict=True
             ):
-                spectrum = (transform @ filters.reshape(9, -1)).view(WINDOW, WINDOW, -1, out)
-                target[:, :, part] = spectrum[y : y + span, x : x + span]
+                torch.mm(transform, filters.reshape(9, -1), out=spectrum)
+                whole = spectrum.view(WINDOW, WINDOW, -1, out)
+                target[:, :, part] = whole[y : y + span, x : x + span]
         return spectra
 
     def _phases(self) -> list[tuple[int, int]]:
@@ -147,6 +151,11 @@ class Winograd(nn.Module):
                 torch.bmm(windows[y + i, x : x + span], weight[i], out=products[i])
             outputs = self.outward[index] @ products.view(span * span, -1)
             torch.add(outputs.view(TILE, TILE, *size, -1), self.bias, out=target[:, :, y, x])
+
+
+def _roomy(*shape: int) -> Tensor:
+    """Uninitialised float32 memory from NumPy, which asks Linux for large pages: gigabytes of small ones take seconds."""
+    return torch.from_numpy(np.empty(shape, np.float32))
 
 
 def suits(conv: nn.Module, enlarge: bool = False) -> bool:
