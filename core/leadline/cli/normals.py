@@ -33,10 +33,10 @@ def command(
     and NAME.normals.json.
     """
     from leadline.checkpoints.capabilities import all_capabilities
+    from leadline.cli.loading import load
     from leadline.files.image import read_image
     from leadline.files.inputs import plan
     from leadline.files.output import write_exr, write_json, write_npy, write_png
-    from leadline.cli.loading import load
 
     jobs = [job for job in plan(inputs, out).jobs if not job.is_video]
     if not jobs:

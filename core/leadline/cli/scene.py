@@ -162,8 +162,8 @@ def reconstruct(
     if not 0 < near < far:
         raise InputError(f"--near {near:g} and --far {far:g} are no range; near has to be smaller, and above 0")
     network = sampled(model, {"quality": quality, "steps": steps, "ensemble": ensemble, "size": size, "seed": seed})
-    from leadline.geometry.export import Scene
     from leadline.cli.loading import load
+    from leadline.geometry.export import Scene
 
     estimator = load(model, device=device, precision=precision, vae=vae)
     prediction = estimator.predict(photo, **network)
