@@ -63,10 +63,9 @@ def test_points_are_drawn_at_the_networks_size_not_resized():
 
 def test_metres_follow_from_the_conditions_own_scale(estimator):
     prediction = predict_with_sparse(estimator, IMAGE, SPARSE)
-    own = prediction.meta["condition"]
     raw = complete(IMAGE, prediction, SPARSE, method="depthfm", options=FusionOptions(through_points=False))
     at = SPARSE > 0
-    expected = np.exp(own["centre"] + own["half_range"] * prediction.values.astype(np.float64))
+    expected = np.exp(prediction.centre + prediction.half_range * prediction.values.astype(np.float64))
     bounds = SPARSE[at].min() / 4, SPARSE[at].max() * 4
     assert np.allclose(raw.depth_m, np.clip(expected, *bounds), rtol=1e-4)
     corrected = complete(IMAGE, prediction, SPARSE, method="depthfm")
@@ -78,7 +77,7 @@ def test_metres_follow_from_the_conditions_own_scale(estimator):
 
 def test_a_network_that_is_far_from_the_points_is_reported(estimator):
     prediction = predict_with_sparse(estimator, IMAGE, SPARSE)
-    good = replace(prediction, values=sparse_condition(DEPTH).dense, meta={"condition": prediction.meta["condition"]})
+    good = replace(prediction, values=sparse_condition(DEPTH).dense, meta={})
     bad = replace(good, values=-good.values)
     for made, warned in ((good, False), (bad, True)):
         report = complete(IMAGE, made, SPARSE, method="depthfm").meta["completion"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leadline.completion.conditioned_map import ConditionedMap
 from leadline.completion.conditioning import SparseCondition, sparse_condition
 from leadline.completion.methods import complete
 from leadline.completion.options import FusionOptions
@@ -53,7 +54,7 @@ def complete_with(
     """
     rgb = read_image(image)
     if method == "depthfm":
-        made = predict_with_sparse(estimator, rgb, sparse_depth_m, **prediction)
+        made: DepthPrediction = predict_with_sparse(estimator, rgb, sparse_depth_m, **prediction)
     elif takes_sparse_depth(estimator):
         raise InputError(
             f"{estimator.name} sees sparse depth itself: use method 'depthfm', or another model for {method!r}"
@@ -65,12 +66,12 @@ def complete_with(
 
 def predict_with_sparse(
     estimator: DepthEstimator, image: ImageLike, sparse_depth_m: npt.NDArray[Any] | SparseDepth, **prediction: Any
-) -> DepthPrediction:
+) -> ConditionedMap:
     """A completion model's map of an image and sparse depth.
 
     Returns:
-        Normalised log depth, not metric yet; ``meta["condition"]`` has the numbers ``centre`` and ``half_range`` with
-        which :func:`leadline.completion.complete` makes metres of it: ln z = centre + half_range · value.
+        Normalised log depth, not metric yet, with the numbers with which :func:`leadline.completion.complete` makes
+        metres of it.
 
     Raises:
         InputError: The model takes no sparse depth, there is no point, or sizes differ.
@@ -93,8 +94,8 @@ def predict_with_sparse(
         return made[0].pictures()
 
     result: DepthPrediction = estimator.predict(rgb, condition=condition, **prediction)
-    scale = {"centre": made[0].centre, "half_range": made[0].half_range}
-    return replace(result, meta={**result.meta, "condition": scale})
+    parts = {one.name: getattr(result, one.name) for one in fields(result)}
+    return ConditionedMap(**parts, centre=made[0].centre, half_range=made[0].half_range)
 
 
 def framed_condition(sparse: SparseDepth, framed: Framed) -> SparseCondition:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from leadline.completion.conditioned_map import ConditionedMap
 from leadline.completion.fit import Fit, fit_scale_and_shift, judged
 from leadline.completion.fusion import fuse, scaled
 from leadline.completion.options import FusionOptions
@@ -133,10 +134,9 @@ def fit_points(prediction: DepthPrediction, sparse: SparseDepth, seed: int = 0) 
 
 def _own_metres(prediction: DepthPrediction) -> Fit:
     """The scale and shift that a conditioned map brings along."""
-    own = prediction.meta.get("condition")
-    if own is None or prediction.space is not Space.LOG_DEPTH:
+    if not isinstance(prediction, ConditionedMap) or prediction.space is not Space.LOG_DEPTH:
         raise InputError(
             f"method 'depthfm' needs a map made with sparse depth, and this one of {prediction.model or 'another model'} was "
             "not; use complete_with() or predict_with_sparse() and a completion model"
         )
-    return Fit(float(own["half_range"]), float(own["centre"]), 0.0, "condition", 1.0)
+    return Fit(float(prediction.half_range), float(prediction.centre), 0.0, "condition", 1.0)

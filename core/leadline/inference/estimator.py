@@ -272,8 +272,11 @@ class DepthEstimator:
         if detail == "tiles" and condition is not None:
             raise InputError("detail 'tiles' cannot be used with sparse depth; use 'edges'")
 
-        def prediction(values: Any, spread: Any, meta: dict[str, Any]) -> DepthPrediction:
+        def prediction(values: Any, spread: Any, meta: dict[str, Any], edge: int) -> DepthPrediction:
             return DepthPrediction(values, space, spread, model=self.name, meta=meta)
+
+        def with_edge(values: Any, spread: Any, meta: dict[str, Any], edge: int) -> tuple[DepthPrediction, int]:
+            return prediction(values, spread, meta, edge), edge
 
         if detail == "off":
             return self._run(
@@ -281,27 +284,28 @@ class DepthEstimator:
             )
         images, many = _one_by_one(image)
         rgb = [read_image(one) for one in images]
-        rough = self._run(rgb, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, prediction)
+        rough = self._run(rgb, steps, ensemble, size, seed, noise, framing, out, condition, on_progress, with_edge)
         results = []
-        for i, picture in enumerate(rgb):
-            result = refine(rough[i], picture, detail, self._closer(rough[i], steps, framing, on_progress))
+        for i, (picture, (whole, edge)) in enumerate(zip(rgb, rough, strict=True)):
+            start = int(seed) if isinstance(seed, int | np.integer) else seed[i]
+            closer = self._closer(edge, start, steps, framing, on_progress)
+            result = refine(whole, picture, detail, edge, closer)
             if out is not None:
                 out[i][...] = result.values
             results.append(result if out is None else replace(result, values=out[i]))
         return results if many else results[0]
 
     def _closer(
-        self, whole: DepthPrediction, steps: int | None, framing: FramingMode, on_progress: OnProgress | None
+        self, edge: int, seed: int, steps: int | None, framing: FramingMode, on_progress: OnProgress | None
     ) -> PredictTiles:
-        """The same network for parts of a picture, at the size at which it saw the whole."""
+        """The same network for parts of a picture, at the size (long ``edge``) at which it saw the whole."""
 
         def cancellable(stage: str, fraction: float) -> None:
             if on_progress is not None:
                 on_progress(stage, 1.0)
 
         def predict(tiles: list[RgbImage]) -> list[FloatMap]:
-            size, seed = max(whole.meta["network_size"]), whole.meta["seed"]
-            maps = self.predict(tiles, steps=steps, size=size, seed=seed, framing=framing, on_progress=cancellable)
+            maps = self.predict(tiles, steps=steps, size=edge, seed=seed, framing=framing, on_progress=cancellable)
             return [one.values for one in maps]
 
         return predict
@@ -329,7 +333,7 @@ class DepthEstimator:
         if self.spec.output != "normals":
             raise InputError(f"{self.name} gives depth, not surface normals; use .predict() or another model")
 
-        def prediction(values: Any, spread: Any, meta: dict[str, Any]) -> NormalsPrediction:
+        def prediction(values: Any, spread: Any, meta: dict[str, Any], edge: int) -> NormalsPrediction:
             return NormalsPrediction(values, spread, self.name, meta)
 
         return self._run(image, steps, ensemble, size, seed, noise, framing, None, None, on_progress, prediction)
@@ -346,7 +350,7 @@ class DepthEstimator:
         out: Sequence[Any] | None,
         condition: Condition | None,
         on_progress: OnProgress | None,
-        prediction: Callable[[Any, Any, dict[str, Any]], Any],
+        prediction: Callable[[Any, Any, dict[str, Any], int], Any],
     ) -> Any:
         images, many = _one_by_one(image)
         rgb = [read_image(one) for one in images]
@@ -396,7 +400,7 @@ class DepthEstimator:
                     "weights": self.weights_hash[:12],
                     "seconds": round(seconds, 4),
                 }
-                results[i] = prediction(values, spread, meta)
+                results[i] = prediction(values, spread, meta, max(framed[i].pixels.shape[1:]))
 
         assigned = [(self._replicas[n % len(self._replicas)], part) for n, part in enumerate(jobs)]
         if len(self._replicas) == 1:

@@ -17,7 +17,11 @@ __all__ = ["Detail", "PredictTiles", "add_detail", "refine", "sharpen"]
 
 
 def refine(
-    prediction: DepthPrediction, rgb: RgbImage, detail: Detail, predict_tiles: PredictTiles | None = None
+    prediction: DepthPrediction,
+    rgb: RgbImage,
+    detail: Detail,
+    network_edge: int,
+    predict_tiles: PredictTiles | None = None,
 ) -> DepthPrediction:
     """``prediction`` with more detail; ``meta`` says what was done.
 
@@ -25,13 +29,14 @@ def refine(
         prediction: Of the whole picture.
         rgb: uint8 (H, W, 3), the picture.
         detail: What to do.
+        network_edge: Long edge in pixels at which the network saw it.
         predict_tiles: The network, for "tiles".
     """
     if detail == "off":
         return prediction
     used = 0
     if detail == "tiles" and predict_tiles is not None:
-        values, used = add_detail(prediction.values, rgb, max(prediction.meta["network_size"]), predict_tiles)
+        values, used = add_detail(prediction.values, rgb, network_edge, predict_tiles)
         prediction = replace(prediction, values=values)
     sharp = sharpen(prediction, rgb)
     return replace(sharp, meta={**sharp.meta, "detail": detail, "tiles": used})
