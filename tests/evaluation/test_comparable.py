@@ -61,7 +61,8 @@ def test_the_table_marks_rows_and_says_why() -> None:
     lines = {line.split(" [")[0]: line for line in text.splitlines() if "paper " in line}
     assert MARK not in lines["DepthFM-ID"]
     assert MARK in lines["FiffDepth"]
-    assert f"{MARK} [2] (Marigold, FiffDepth): ours is by protocol depthfm" in text.replace("marigold or fiffdepth", "")
+    assert f"{MARK} [2] (FiffDepth): ours is by protocol depthfm, the paper's by marigold or fiffdepth" in text
+    assert f"{MARK} [1] (Marigold, GeoWizard): ours is by protocol depthfm, the paper's by marigold" in text
     few = summary_table([summary("nyu", "depthfm", 2)], papers=True).text()
     assert f"{MARK} [1]: ours is over 2 images, the paper's over 654" in few
     assert "paper" in few
