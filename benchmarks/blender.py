@@ -62,6 +62,43 @@ def geometry() -> dict[str, list[float]]:
     }
 
 
+def large_photograph(module: str) -> dict[str, object]:
+    """A photograph of 24 megapixels: milliseconds of the main thread for each part, and the highest memory of it all."""
+    import resource
+    from importlib import import_module
+
+    import bpy
+
+    results, photos, depths = (import_module(f"{module}.{name}") for name in ("results", "photos", "depth"))
+    space = import_module(f"{module}.leadline.depth.spaces").Space.LOG_DEPTH
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    settings = bpy.context.scene.leadline
+    settings.source, settings.filepath = "FILE", os.environ["LEADLINE_PHOTO"]
+
+    def peak_mb() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+    figures: dict[str, object] = {"memory_before_mb": peak_mb()}
+    started = time.perf_counter()
+    photo = photos.photo_from_settings(bpy.context)
+    figures["begin_ms"] = round((time.perf_counter() - started) * 1e3, 1)
+    # What the server answers, and the thread makes smaller.
+    y, x = np.mgrid[0:4000, 0:6000].astype(np.float32)
+    values = 0.4 * np.sin(x / 500) + 0.4 * np.cos(y / 400)
+    del x, y
+    depth = depths.Depth(depths.at_most(values, photos.WORKING_EDGE), space, False, "none")
+    del values
+    started = time.perf_counter()
+    image = photo.data_block()
+    figures["photograph_ms"] = round((time.perf_counter() - started) * 1e3, 1)
+    started = time.perf_counter()
+    results.build(bpy.context, image, depth, settings, None)
+    bpy.context.view_layer.update()
+    figures["object_ms"] = round((time.perf_counter() - started) * 1e3, 1)
+    figures["memory_highest_mb"] = peak_mb()
+    return figures
+
+
 def inside(module: str) -> None:
     """Runs in Blender's Python: prints its figures as JSON on the last line."""
     from importlib import import_module
@@ -71,20 +108,20 @@ def inside(module: str) -> None:
     bpy.ops.extensions.package_install_files(
         filepath=os.environ["LEADLINE_ZIP"], repo="user_default", enable_on_install=True
     )
+    figures: dict[str, object] = {"24_megapixels": large_photograph(module)}
     results, photos, depths = (import_module(f"{module}.{name}") for name in ("results", "photos", "depth"))
     space = import_module(f"{module}.leadline.depth.spaces").Space.LOG_DEPTH
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     values = scene_values()
     pixels = np.random.default_rng(0).integers(0, 255, (VERTICES, VERTICES, 3), np.uint8)
-    photo = photos.Photo("benchmark", "", pixels)
-    photo.data_block()
+    image = photos.Photo("benchmark", pixels).data_block()
     depth = depths.Depth(values, space, False, "none", 0.1 * np.abs(values))
     settings = bpy.context.scene.leadline
     settings.long_edge = 0
-    figures: dict[str, object] = {"blender": bpy.app.version_string, "vertices": VERTICES**2}
+    figures |= {"blender": bpy.app.version_string, "vertices": VERTICES**2}
 
     def build() -> None:
-        results.build(bpy.context, photo, depth, settings, results.find_object(bpy.context, "benchmark"))
+        results.build(bpy.context, image, depth, settings, results.find_object(bpy.context, image))
         bpy.context.view_layer.update()
 
     for result in ("PERSPECTIVE", "RELIEF", "DISPLACEMENT"):
@@ -96,16 +133,21 @@ def inside(module: str) -> None:
 
 def main() -> None:
     sys.path.insert(0, str(ROOT / "blender_addon"))
+    from PIL import Image
+
     import build
 
     report: dict[str, object] = {"cpu_count": os.cpu_count(), "load": os.getloadavg()[0], "machine": platform.machine()}
     report["geometry"] = geometry()
     with tempfile.TemporaryDirectory() as folder:
-        archive = build.make_zip("cp311", Path(folder))
+        archives = {kind: build.make_zip(kind, Path(folder)) for kind in build.BUILDS}
+        noise = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)
+        Image.fromarray(noise).resize((6000, 4000)).save(f"{folder}/24.jpg")
         for python in sorted(ROOT.glob(".venv-bpy*/bin/python")):
             environment = os.environ | {
-                "LEADLINE_ZIP": str(archive),
+                "LEADLINE_ZIP": str(archives["abi3" if python.parts[-3].endswith("53") else "cp311"]),
                 "BLENDER_USER_RESOURCES": f"{folder}/{python.parts[-3]}",
+                "LEADLINE_PHOTO": f"{folder}/24.jpg",
             }
             run = subprocess.run(
                 [str(python), __file__, "--inside"], env=environment, capture_output=True, text=True, check=True
