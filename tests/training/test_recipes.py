@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from leadline.checkpoints.native import load_model, save_model
@@ -160,10 +161,62 @@ def test_a_teacher_and_its_pictures_come_together(codec_file: Path, tmp_path: Pa
     set_key(lonely, "data.unlabelled", str(tmp_path))
     with pytest.raises(InputError, match="name a teacher"):
         build_recipe(lonely)
-    set_key(lonely, "teacher", "depthmaster-mini")
-    set_key(lonely, "model.space", "depth")
-    with pytest.raises(InputError, match="sqrt_disparity, the student depth"):
-        build_recipe(lonely)
+
+
+def test_a_teacher_of_another_space_and_codec_gives_converted_maps(codec_file: Path, tmp_path: Path) -> None:
+    """A depth model of transformers, and a Leadline model of another space; both are asked on the unlabelled pictures."""
+    from leadline.training.map_teachers import MapLatents
+
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "a.png")
+    config = config_for("fiffdepth", codec_file, loss={"weight_keep": 0.0})
+    set_key(config, "data.unlabelled", str(tmp_path))
+    set_key(config, "teacher", str(depth_anything(tmp_path / "depth-anything")))
+    recipe = build_recipe(config)
+    assert isinstance(recipe, FiffDepthRecipe)
+    assert isinstance(recipe.teacher, MapLatents)
+    rgb = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    losses = recipe({**latent_batch(), "unlabelled_rgb": rgb}, torch.Generator())
+    assert float(losses["teacher"].detach()) > 0
+
+    set_key(config, "teacher", "depthmaster-mini")  # square root of disparity, another codec
+    teacher = build_recipe(config).teacher
+    assert isinstance(teacher, MapLatents)
+    assert teacher.space.value == "depth"
+    assert teacher.teacher.space.value == "sqrt_disparity"
+
+
+def test_depth_anything_is_disparity_and_its_metric_version_metres(tmp_path: Path) -> None:
+    from leadline.training.map_teachers import open_teacher
+
+    relative = open_teacher(depth_anything(tmp_path / "relative"))
+    assert (relative.space.value, relative.shift_known) == ("disparity", True)
+    assert relative.maps(np.full((30, 40, 3), 90, np.uint8)).shape == (30, 40)
+    assert open_teacher(depth_anything(tmp_path / "metric", depth_estimation_type="metric")).space.value == "depth"
+    with pytest.raises(InputError, match="ensemble of 1"):
+        open_teacher(tmp_path / "relative", ensemble=4)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="no depth model of transformers"):
+        open_teacher(tmp_path / "broken")
+
+
+def depth_anything(folder: Path, **settings: Any) -> Path:
+    """A tiny random Depth Anything in the hub's layout."""
+    transformers = pytest.importorskip("transformers")
+    backbone = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, image_size=28, patch_size=14, mlp_ratio=2,
+        out_indices=[1, 2, 3, 4], apply_layernorm=True, reshape_hidden_states=False,
+    )  # fmt: skip
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, reassemble_hidden_size=16, patch_size=14, neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8, head_hidden_size=4, **settings,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.DepthAnythingForDepthEstimation(config).save_pretrained(folder)
+    transformers.DPTImageProcessor(
+        size={"height": 28, "width": 28}, keep_aspect_ratio=True, ensure_multiple_of=14
+    ).save_pretrained(folder)
+    return folder
 
 
 def test_fiffdepth_teacher_supervises_the_step_beyond(codec_file: Path) -> None:
@@ -526,3 +579,28 @@ def test_the_autoencoder_learns_and_is_written(tmp_path: Path) -> None:
     codec = load_codec_file(tmp_path / "out" / "codec.safetensors")
     assert codec.latent_channels == 4
     assert codec.latent_scale != 1.0
+
+
+def test_recomputed_layers_give_the_same_gradients(codec_file: Path) -> None:
+    gradients = []
+    for recomputes in (False, True):
+        recipe = build_recipe(config_for("depthfm", codec_file)).train()
+        if recomputes:
+            recipe.recompute_layers()
+        recipe(latent_batch(), torch.Generator().manual_seed(3))["loss"].backward()
+        gradients.append([p.grad.clone() for p in recipe.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1]) > 0
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_the_released_kl_is_averaged_over_features_too(codec_file: Path) -> None:
+    losses = {}
+    for kl in ("paper", "released"):
+        recipe = build_recipe(config_for("depthmaster-stage1", codec_file, encoder="codec", loss={"kl": kl}))
+        assert isinstance(recipe, DepthMasterStage1)
+        losses[kl] = float(recipe(latent_batch(), torch.Generator())["alignment"].detach())
+        features = recipe.encoder.channels
+    assert losses["paper"] == pytest.approx(features * losses["released"], rel=1e-5)
+    with pytest.raises(InputError, match="'paper' or 'released'"):
+        build_recipe(config_for("depthmaster-stage1", codec_file, encoder="codec", loss={"kl": "mean"}))

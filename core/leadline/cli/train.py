@@ -9,17 +9,21 @@ import click
 
 RECIPE_NAMES = (
     "autoencoder", "depthmaster-stage1", "depthmaster-stage2", "depthfm", "fiffdepth", "completion", "small-decoder", "small-encoder",
-    "latents", "mini", "ablation-start", "ablation-trajectory", "ablation-fourier",
+    "latents", "check", "mini", "ablation-start", "ablation-trajectory", "ablation-fourier",
 )  # fmt: skip
 
 
 @click.command()
 @click.argument("recipe", type=click.Choice(RECIPE_NAMES))
+@click.argument("config_file", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="YAML file; `mini` and ablations need none."
 )
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for checkpoint, logs and weights."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for checkpoint, logs and weights; check: a contact sheet (.jpg).",
 )
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the configuration, e.g. trainer.steps=200."
@@ -31,12 +35,13 @@ RECIPE_NAMES = (
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="mini, ablations: processes of each stage.",
+    help="mini, ablations: processes of each stage; check: those that will train.",
 )
 def command(
     recipe: str,
+    config_file: Path | None,
     config_path: Path | None,
-    out: Path,
+    out: Path | None,
     changes: tuple[str, ...],
     threads: int | None,
     quick: bool,
@@ -46,13 +51,25 @@ def command(
 
     Several GPUs or machines: `accelerate launch -m leadline.cli.main train ...`. `mini` retrains all shipped weights;
     `latents` only encodes a data set for the other recipes; `ablation-...` repeats a paper's ablation in the folder of
-    a `mini` run.
+    a `mini` run. `check CONFIG` trains nothing: it counts pictures, says the global batch, memory and time, and names what differs
+    from the paper.
     """
     from leadline.errors import InputError
     from leadline.extras import require
 
+    config_path = config_path or config_file
     if config_path is None and recipe != "mini" and not recipe.startswith("ablation-"):
         raise InputError(f"--config is missing; start from one of the files in {_shipped()}")
+    if recipe == "check":
+        assert config_path is not None
+        from leadline.training.check import check
+        from leadline.training.config import load_config
+
+        for line in check(load_config(config_path, changes), out, processes).lines:
+            click.echo(line)
+        return
+    if out is None:
+        raise InputError("--out is missing; name a folder for checkpoint, logs and weights")
     require("accelerate")
     require("tensorboard")
     import torch

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from leadline.models.layers import Doubling, Halving, ResidualBlock, SinesAndCosines, Transformer, VectorEmbedding
 
@@ -116,6 +117,7 @@ class Level(nn.Module):
         if transformers:
             self.attentions = nn.ModuleList(transformers)
         self.attends = bool(transformers)
+        self.recomputes = False  # gradient checkpointing: layers are run again on the way back, not remembered
         self.resnets = nn.ModuleList(residuals)
         self.downsamplers = None if down is None else nn.ModuleList([down])
         self.upsamplers = None if up is None else nn.ModuleList([up])
@@ -151,6 +153,12 @@ class Level(nn.Module):
         return x
 
     def _layer(self, index: int, x: Tensor, embedding: Tensor | None, prompt: Tensor) -> Tensor:
+        if self.recomputes and self.training and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(self._run, index, x, embedding, prompt, use_reentrant=False)
+            return recomputed
+        return self._run(index, x, embedding, prompt)
+
+    def _run(self, index: int, x: Tensor, embedding: Tensor | None, prompt: Tensor) -> Tensor:
         x = self.resnets[index](x, embedding)
         if self.attends:
             x = self.attentions[index](x, prompt)

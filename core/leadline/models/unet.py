@@ -36,6 +36,12 @@ class DepthUNet(nn.Module):
         self.timed = True  # False once a fixed timestep is folded into the biases
         self.step_tables: StepTables | None = None  # once time is tabulated
 
+    def recompute_layers(self) -> None:
+        """Gradient checkpointing: in training, layers are run again on the way back instead of being remembered."""
+        for block in self.net.modules():
+            if isinstance(block, Level):
+                block.recomputes = True
+
     @property
     def in_channels(self) -> int:
         """Channels of the input latents, conditions included."""

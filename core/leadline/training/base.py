@@ -77,6 +77,10 @@ class DepthRecipe(Recipe):
         if not any(p.requires_grad for p in self.parameters()):
             raise InputError("model.frozen leaves nothing to train; name fewer parts")
 
+    def recompute_layers(self) -> None:
+        """Gradient checkpointing of the network."""
+        self.model.unet.recompute_layers()
+
     @property
     def spec(self) -> ModelSpec:
         """The model's description."""

@@ -28,6 +28,7 @@ from leadline.training.depthmaster import DepthMasterStage1, DepthMasterStage2
 from leadline.training.fiffdepth import FiffDepthRecipe
 from leadline.training.growth import keep_time
 from leadline.training.latents import read_cache, target_named
+from leadline.training.map_teachers import MapLatents, is_transformers_folder, open_teacher
 from leadline.training.normalisation import Normalisation
 from leadline.training.pictures import open_pictures
 from leadline.training.small_decoder import SmallDecoderRecipe
@@ -315,7 +316,10 @@ def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:
 
 
 def _teacher(config: Mapping[str, Any], student: ModelBundle) -> Teacher | None:
-    """The teacher of a configuration, once it is sure that it has pictures to teach on and speaks the student's space."""
+    """The teacher of a configuration, once it is sure that it has pictures to teach on.
+
+    One of the student's codec and space works on latents; all others give maps, which are converted.
+    """
     name, pictures = config.get("teacher"), config.get("data", {}).get("unlabelled")
     if name is None:
         if pictures is not None:
@@ -323,10 +327,13 @@ def _teacher(config: Mapping[str, Any], student: ModelBundle) -> Teacher | None:
         return None
     if pictures is None:
         raise InputError("teacher needs pictures without depth to teach on; give data.unlabelled, a folder of them")
-    teacher = resolve(name)
-    theirs, ours = ("normals" if one.spec.space is None else one.spec.space.value for one in (teacher, student))
-    if theirs != ours:
-        raise InputError(f"teacher '{name}' gives {theirs}, the student {ours}; take a teacher of the student's space")
-    if teacher.codec.latent_channels != student.codec.latent_channels:
-        raise InputError(f"teacher '{name}' has another codec than the student; its latents would mean something else")
-    return ModelTeacher(teacher.model)
+    space = student.spec.space
+    assert space is not None  # the recipes train depth
+    if not is_transformers_folder(name):
+        teacher = resolve(name)
+        if teacher.spec.space is None:
+            raise InputError(f"teacher '{name}' gives surface normals, not depth")
+        same = teacher.spec.space is space and teacher.codec.fingerprint == student.codec.fingerprint
+        if same and teacher.model.traits.one_step:
+            return ModelTeacher(teacher.model)
+    return MapLatents(open_teacher(name), student.codec, space)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leadline.checkpoints.bundle import ModelBundle
+from leadline.errors import InputError
 from leadline.models.fourier import FourierEnhancement
 from leadline.models.unet import DepthUNet
 from leadline.training.base import DepthRecipe
@@ -24,6 +25,7 @@ class DepthMasterStage1(DepthRecipe):
         bundle: A DepthMaster without Fourier Enhancement.
         encoder: The frozen external encoder; None leaves feature alignment out.
         weight_fa: λ_fa; 1 in the paper.
+        kl: "paper" or "released": see :func:`~leadline.training.losses.feature_alignment`.
         hidden: Width of the projecting MLP (three layers with SiLU between them); None: the encoder's own.
     """
 
@@ -33,8 +35,12 @@ class DepthMasterStage1(DepthRecipe):
         encoder: FeatureEncoder | None = None,
         weight_fa: float = 1.0,
         hidden: int | None = None,
+        kl: str = "paper",
     ) -> None:
         super().__init__(bundle)
+        if kl not in ("paper", "released"):
+            raise InputError(f"loss.kl is 'paper' or 'released', not '{kl}'")
+        self.kl = kl
         self.encoder = encoder if weight_fa > 0 else None
         self.weight_fa = weight_fa
         if self.encoder is not None:
@@ -59,7 +65,7 @@ class DepthMasterStage1(DepthRecipe):
         latent = squared_error(predicted, depth, mask)
         external = self.encoder(batch.get("rgb"), image)
         external = functional.interpolate(external.float(), size=middle.shape[-2:], mode="bicubic", antialias=False)
-        alignment = feature_alignment(self.project(middle), external)
+        alignment = feature_alignment(self.project(middle), external, self.kl)
         losses = {"loss": latent + self.weight_fa * alignment, "latent": latent, "alignment": alignment}
         return self.with_aligned(losses, predicted, batch)
 

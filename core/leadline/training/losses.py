@@ -79,20 +79,19 @@ def multi_directional_gradient_loss(
     return masked_mean(penalty * whole, mask[..., :-1, 1:-1])
 
 
-def feature_alignment(aligned: Tensor, external: Tensor) -> Tensor:
+def feature_alignment(aligned: Tensor, external: Tensor, reduction: str = "paper") -> Tensor:
     """DepthMaster eq. 5: KL(external || aligned) between softmaxes over the feature dimension.
 
     Args:
         aligned: (N, D, h, w) features of the network, projected.
         external: (N, D, h, w) features of the frozen encoder.
-
-    Returns:
-        The mean over tokens of the sum over features. (The official code's ``kl_div`` averages over features too,
-        which makes it D times smaller; λ = 1 belongs to the formula in the paper.)
+        reduction: "paper": the mean over tokens of the sum over features; "released": the mean over both, as the official
+            code's ``kl_div`` does, D times smaller.
     """
     log_aligned = functional.log_softmax(aligned.float(), dim=1)
     log_external = functional.log_softmax(external.float(), dim=1)
-    return (log_external.exp() * (log_external - log_aligned)).sum(dim=1).mean()
+    each = log_external.exp() * (log_external - log_aligned)
+    return each.mean() if reduction == "released" else each.sum(dim=1).mean()
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -10,13 +10,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from leadline.checkpoints.capabilities import capabilities
 from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
 from leadline.inference.estimator import DepthEstimator, load
+from leadline.models import Codec
 from leadline.models.families import DepthRange
+from leadline.training.conversion import in_space
 from leadline.types import FloatMap, RgbImage
 
 
@@ -103,6 +106,30 @@ class TransformersTeacher:
         shown = self._net(**seen).predicted_depth[:, None].float()
         whole = interpolate(shown, rgb.shape[:2], mode="bicubic", align_corners=False)
         return np.asarray(whole[0, 0].clamp_min(0).numpy(), dtype=np.float32)
+
+
+class MapLatents(nn.Module):
+    """A teacher's maps of a batch's pictures as the student's depth latents, in the student's space.
+
+    Args:
+        teacher: Sees the pictures, 8 bits a channel.
+        codec: The student's.
+        space: The student's; what has to be assumed where it is not the teacher's is in :mod:`leadline.training.conversion`.
+    """
+
+    def __init__(self, teacher: MapTeacher, codec: Codec, space: Space) -> None:
+        super().__init__()
+        self.teacher, self.codec, self.space = teacher, codec, space
+
+    @torch.no_grad()
+    def forward(self, rgb: Tensor | None, latents: Tensor) -> Tensor:
+        if rgb is None:
+            raise InputError("this teacher needs pixels; train from pictures, not from cached latents")
+        seen = ((rgb.float() * 0.5 + 0.5).clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+        known = self.teacher.shift_known
+        maps = [in_space(self.teacher.maps(one), self.teacher.space, known, self.space) for one in seen]
+        pictures = torch.from_numpy(np.stack(maps))[:, None].expand(-1, 3, -1, -1).to(latents)
+        return self.codec.encode(pictures)
 
 
 def is_transformers_folder(name: str | Path) -> bool:

@@ -44,6 +44,14 @@ class Recipe(nn.Module, ABC):
     def start(self, draw: Callable[[], Batch]) -> None:
         """Called once, before the first step of a new training; ``draw`` gives a batch to look at."""
 
+    def recompute_layers(self) -> None:
+        """Gradient checkpointing, for recipes that know it.
+
+        Raises:
+            InputError: This one does not.
+        """
+        raise InputError("this recipe knows no gradient checkpointing; leave trainer.checkpointing out")
+
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures (3, H, W) in [0, 1] for TensorBoard."""
         return {}
@@ -70,6 +78,8 @@ class TrainerConfig:
         precision: "no", "bf16" or "fp16".
         seed: Of everything random.
         save_every, log_every, preview_every: In steps; 0 for never.
+        checkpointing: Gradient checkpointing: the network's layers are run again on the way back instead of being remembered. A
+            third more time, a fraction of the memory, the same gradients.
         evaluate_every: Steps between evaluations; 0: with every checkpoint.
         watch: The score that is watched, lower is better; empty: the evaluation's first.
         patience: Evaluations without a new best after which the training stops; 0: never.
@@ -92,6 +102,7 @@ class TrainerConfig:
     save_every: int = 500
     log_every: int = 20
     preview_every: int = 0
+    checkpointing: bool = False
     evaluate_every: int = 0
     watch: str = ""
     patience: int = 0
@@ -155,6 +166,8 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / CHECKPOINT_NAME).exists():  # the same batch in every process, so that all start alike
         recipe.start(lambda: source.sample(step_generator(config.seed, 0, 0, 0), config.batch_size))
+    if config.checkpointing:
+        recipe.recompute_layers()
     AcceleratorState._reset_state()  # the precision of a training before in this process
     accelerator = Accelerator(mixed_precision=config.precision)
     parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
