@@ -20,6 +20,7 @@ from leadline.streaming.measured import measured_points, no_points, seen_points,
 from leadline.streaming.motion import VisualMotion
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.tracks import TrackedPoints
+from leadline.streaming.watch import ExtrinsicsWatch
 
 #: Points so near in time to the image need no motion undone.
 _AT_ONCE_S = 0.005
@@ -40,6 +41,7 @@ class ScaleSource:
         self._temporal = TemporalFusion(max_age=sys.maxsize)  # how long is for hold_s to say, in seconds
         self._motion = VisualMotion()
         self._tracks = TrackedPoints()
+        self._watch = ExtrinsicsWatch()
         self._measured_ns: int | None = None
 
     def reset(self) -> None:
@@ -47,6 +49,7 @@ class ScaleSource:
         self._temporal.reset()
         self._motion.reset()
         self._tracks.reset()
+        self._watch.reset()
         self._measured_ns = None
 
     def metric(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> Metric:
@@ -66,7 +69,11 @@ class ScaleSource:
             words = f"{len(points)} measured points"
             if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > _AT_ONCE_S:
                 words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
-            return Metric(_less_certain(done, sigma_growth), words, warnings=frame.warnings)
+            return Metric(
+                _less_certain(done, sigma_growth),
+                words,
+                warnings=(*frame.warnings, *self._watched(frame, raw, settings)),
+            )
         reasons.append(reason or "no points or sparse depth came near the image in time")
         tracked = self._tracked(frame, raw, settings)
         if isinstance(tracked, str):
@@ -84,6 +91,17 @@ class ScaleSource:
             scaled = raw.aligned(settings.metric_scale, settings.metric_shift)
             return Metric(scaled, "parameter metric_scale", warnings=frame.warnings)
         return self._on_the_ground(frame, raw, settings, reasons)
+
+    def _watched(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> list[str]:
+        """Whether the extrinsics look wrong, by sweeps that stand where the image was taken."""
+        sweep = frame.sweep
+        if not settings.watch_extrinsics or sweep is None or frame.camera is None:
+            return []
+        at_once = abs(sweep.age_s) <= _AT_ONCE_S or (sweep.moved_by.startswith("TF") and sweep.extrapolated_s == 0)
+        if at_once and sweep.to_camera is not None:
+            self._watch.add(frame.stamp_ns, frame.rgb, raw, sweep, frame.camera, settings)
+        warning = self._watch.warning()
+        return [warning] if warning else []
 
     def _tracked(self, frame: Frame, raw: DepthPrediction, settings: StreamSettings) -> SparseDepth | str:
         """Triangulated points of this image, or why there are too few; nothing to say without odometry."""

@@ -82,6 +82,9 @@ class StreamSettings:
     extrinsics: tuple[float, ...] = option(
         (), "LiDAR to optical camera frame if TF does not have it: x y z qx qy qz qw, or 16 numbers of a 4x4."
     )
+    watch_extrinsics: bool = option(
+        True, "Hold the depth jumps of `points` against the image's edges, and warn where the extrinsics look wrong."
+    )
     image_is_rectified: bool = option(False, "The image is rectified: use P of camera_info and no distortion.")
     rectified: bool = option(
         False, "Publish rectified depth, and a camera_info without distortion: for all that takes cameras for pinholes."

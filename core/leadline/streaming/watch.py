@@ -1,0 +1,152 @@
+"""A watch over the extrinsics of a LiDAR while the robot drives."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from leadline.depth.prediction import DepthPrediction
+from leadline.sensors.alignment import COMPONENTS, Component, Jumps, agreement, depth_jumps
+from leadline.sensors.camera import Camera
+from leadline.sensors.lidar import project_points
+from leadline.streaming.frames import Sweep
+from leadline.streaming.settings import StreamSettings
+from leadline.types import FloatMap, RgbImage
+
+#: A sweep is looked at so often, if the picture has changed meanwhile by so many grey levels on average (a robot at rest sees the
+#: same errors again and again); so many are remembered, and so many needed for a word, with so many jumps in each on average.
+_EVERY_S, _CHANGE, _REMEMBERED, _FEWEST, _JUMPS = 0.4, 0.7, 24, 20, 40
+#: Images are looked at in this width at most.
+_WIDTH = 800
+#: What is worth a warning: that much of a turn or a shift, if it brings this share more of the jumps onto edges, in each third of
+#: the memory alone at least half of it. What turns or moves along the optical axis shows little, and needs more.
+_TURN_RAD, _SHIFT_M, _GAIN, _OF_IT = np.deg2rad(0.3), 0.02, 0.04, 0.5
+_ROLL_RAD, _FORWARD_M, _GAIN_ALONG = np.deg2rad(0.8), 0.08, 0.15
+#: Another component that explains it nearly as well is named, too.
+_NEARLY = 0.75
+_THUMBNAIL = (32, 24)
+_FORWARD = 2
+
+
+@dataclass(frozen=True)
+class Misalignment:
+    """What the LiDAR's points must do to lie on the image's edges.
+
+    Attributes:
+        component: Of the motion.
+        value: Radians or metres, by the component's sign.
+        gain: Share more of the depth jumps that would then lie on edges.
+    """
+
+    component: Component
+    value: float
+    gain: float
+
+    def words(self) -> str:
+        """ "turn left by 0.50°"."""
+        how_far = f"{np.rad2deg(abs(self.value)):.2f}°" if self.component.turns else f"{100 * abs(self.value):.1f} cm"
+        return f"{self.component.name[self.value < 0]} by {how_far}"
+
+
+class ExtrinsicsWatch:
+    """Gathers how well the depth jumps of sweeps lie on the edges of their images."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the sweeps before."""
+        self._agreements: deque[FloatMap] = deque(maxlen=_REMEMBERED)
+        self._jumps: deque[int] = deque(maxlen=_REMEMBERED)
+        self._last_ns: int | None = None
+        self._thumbnail: npt.NDArray[np.float32] | None = None
+
+    @classmethod
+    def joined(cls, *parts: ExtrinsicsWatch) -> ExtrinsicsWatch:
+        """What several have gathered one after the other."""
+        whole = cls()
+        for part in parts:
+            whole._agreements.extend(part._agreements)
+            whole._jumps.extend(part._jumps)
+        return whole
+
+    def add(
+        self, stamp_ns: int, rgb: RgbImage, raw: DepthPrediction, sweep: Sweep, camera: Camera, settings: StreamSettings
+    ) -> None:
+        """A frame with a sweep that stands where the image was taken; most are passed over, as one now and then is enough."""
+        if self._last_ns is not None and abs(stamp_ns - self._last_ns) < _EVERY_S * 1e9:
+            return
+        thumbnail = cv2.resize(rgb, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._thumbnail is not None and float(np.abs(thumbnail - self._thumbnail).mean()) < _CHANGE:
+            return
+        self._last_ns, self._thumbnail = stamp_ns, thumbnail
+        jumps, seen_by = _jumps(rgb, raw.nearness(), sweep, camera, settings)
+        self._agreements.append(agreement(jumps, float(seen_by.matrix[0, 0])))
+        self._jumps.append(len(jumps))
+
+    def found(self) -> list[Misalignment]:
+        """What is wrong with the extrinsics, the best explanation first, others that are nearly as good behind it; empty if nothing
+        seems to be, or too little was seen."""
+        if len(self._agreements) < _FEWEST or np.mean(self._jumps) < _JUMPS:
+            return []
+        parts = [np.sum(part, axis=0) for part in np.array_split(np.array(self._agreements), 3)]
+        total = np.sum(parts, axis=0)
+        explained = sorted(
+            (one for number in range(len(COMPONENTS)) if (one := _peak(total, number)) is not None),
+            key=lambda one: -one.gain,
+        )
+        explained = [one for one in explained if _is_worth_it(one) and _lasts(one, parts)]
+        return [one for one in explained if one.gain >= _NEARLY * explained[0].gain]
+
+    def warning(self) -> str:
+        """:meth:`found` in words; empty if nothing is."""
+        found = self.found()
+        if not found:
+            return ""
+        return (
+            f"the extrinsics look wrong: the LiDAR's points would have to {' or '.join(one.words() for one in found)} to lie on the "
+            "image's edges"
+        )
+
+
+def _jumps(
+    rgb: RgbImage, nearness: FloatMap, sweep: Sweep, camera: Camera, settings: StreamSettings
+) -> tuple[Jumps, Camera]:
+    """The jumps of a sweep, and the camera of the size at which they were looked at."""
+    if camera.width > _WIDTH:
+        size = _WIDTH, round(camera.height * _WIDTH / camera.width)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        nearness = np.asarray(cv2.resize(nearness, size, interpolation=cv2.INTER_AREA), np.float32)
+        camera = camera.resized(*size)
+    points = project_points(
+        sweep.points, camera, sweep.to_camera, min_range_m=settings.lidar_min_range_m, max_range_m=settings.lidar_max_range_m
+    )  # fmt: skip
+    grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    return depth_jumps(points, grey, nearness, camera), camera
+
+
+def _peak(agreements: FloatMap, number: int) -> Misalignment | None:
+    """Where a component's agreement is best; None if no jumps were seen."""
+    component, curve = COMPONENTS[number], agreements[number]
+    now = float(np.interp(0.0, component.values, curve))
+    if now <= 0:
+        return None
+    best = int(curve.argmax())
+    return Misalignment(component, float(component.values[best]), float(curve[best]) / now - 1.0)
+
+
+def _is_worth_it(one: Misalignment) -> bool:
+    if one.component.axis == _FORWARD:
+        return one.gain >= _GAIN_ALONG and abs(one.value) >= (_ROLL_RAD if one.component.turns else _FORWARD_M)
+    return one.gain >= _GAIN and abs(one.value) >= (_TURN_RAD if one.component.turns else _SHIFT_M)
+
+
+def _lasts(one: Misalignment, parts: list[FloatMap]) -> bool:
+    """Whether each part of the memory alone says the same."""
+    number = COMPONENTS.index(one.component)
+    alone = [_peak(part, number) for part in parts]
+    return all(part is not None and part.value * np.sign(one.value) >= _OF_IT * abs(one.value) for part in alone)

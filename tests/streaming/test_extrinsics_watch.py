@@ -1,0 +1,112 @@
+"""Extrinsics that are a little wrong are noticed while driving, with the direction; those that are right are left alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from drive import OPTICAL_IN_BODY, Drive
+from scipy.spatial.transform import Rotation
+
+from leadline.depth.prediction import DepthPrediction
+from leadline.depth.spaces import Space
+from leadline.sensors.alignment import depth_jumps
+from leadline.sensors.camera import Camera
+from leadline.sensors.lidar import project_points
+from leadline.streaming.cameras import camera_of
+from leadline.streaming.evidence import ScaleSource
+from leadline.streaming.frames import Frame, Sweep
+from leadline.streaming.settings import StreamSettings
+from leadline.streaming.watch import ExtrinsicsWatch
+
+FRAMES, STEP_NS = 8, 450_000_000
+SETTINGS = StreamSettings()
+
+
+@pytest.fixture(scope="module")
+def drive() -> Drive:
+    return Drive.rendered(5, frames=FRAMES, height=240, width=320, hz=2.0)
+
+
+def wrong(turn_deg: tuple[float, float, float], shift_m: tuple[float, float, float]) -> np.ndarray:
+    motion = np.eye(4)
+    motion[:3, :3], motion[:3, 3] = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix(), shift_m
+    return motion
+
+
+def frames(drive: Drive, motion: np.ndarray, count: int = 22) -> list[tuple[Frame, DepthPrediction]]:
+    """There and back through the street, with a LiDAR that is mounted otherwise than its extrinsics say."""
+    camera = camera_of(drive.info(0), rectified=False)
+    found = []
+    for number in range(count):
+        index = min(number % (2 * FRAMES), 2 * FRAMES - 1 - number % (2 * FRAMES))
+        cloud = drive.cloud(index, columns=300)
+        points = np.ascontiguousarray(
+            np.frombuffer(cloud.data, np.float32).reshape(-1, 3) @ OPTICAL_IN_BODY, np.float32
+        )
+        truth = np.where(drive.depth_m(index) > 0, drive.depth_m(index), 300.0)
+        values = cv2.GaussianBlur(np.log(truth).astype(np.float32), (0, 0), 2.0)  # as soft as networks draw edges
+        sweep = Sweep(points, motion, number * STEP_NS)
+        frame = Frame(number * STEP_NS, drive.rgb(index), camera, sweep)
+        found.append((frame, DepthPrediction(values, Space.LOG_DEPTH)))
+    return found
+
+
+def watched(drive: Drive, motion: np.ndarray) -> ExtrinsicsWatch:
+    watch = ExtrinsicsWatch()
+    for frame, raw in frames(drive, motion):
+        assert frame.sweep is not None
+        assert frame.camera is not None
+        watch.add(frame.stamp_ns, frame.rgb, raw, frame.sweep, frame.camera, SETTINGS)
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "shift_m", "words", "value"),
+    [
+        ((0, 0.5, 0), (0, 0, 0), "turn left", np.deg2rad(0.5)),
+        ((-0.5, 0, 0), (0, 0, 0), "turn up", np.deg2rad(0.5)),
+        ((0, 0, 0), (-0.03, 0, 0), "move right", 0.03),
+        ((0, 0, 0), (0, 0, 0), "", 0.0),
+    ],
+)
+def test_half_a_degree_and_three_centimetres_within_ten_seconds(
+    drive: Drive, turn_deg: tuple, shift_m: tuple, words: str, value: float
+) -> None:
+    watch = watched(drive, wrong(turn_deg, shift_m))
+    assert 21 * STEP_NS < 10e9
+    if not words:
+        assert watch.warning() == ""
+        return
+    best = watch.found()[0]
+    assert words in best.words()
+    assert abs(best.value) == pytest.approx(value, rel=0.35)
+    assert watch.warning().startswith(f"the extrinsics look wrong: the LiDAR's points would have to {words} by ")
+    watch.reset()
+    assert watch.warning() == ""
+
+
+def test_the_frame_itself_says_so(drive: Drive) -> None:
+    source = ScaleSource()
+    warnings: list[tuple[str, ...]] = [
+        source.metric(frame, raw, SETTINGS).warnings for frame, raw in frames(drive, wrong((0, 0.5, 0), (0, 0, 0)))
+    ]
+    assert warnings[0] == ()
+    assert any("the extrinsics look wrong" in one and "turn left" in one for one in warnings[-1])
+
+
+def test_a_robot_at_rest_and_a_bare_wall_say_nothing(drive: Drive) -> None:
+    (frame, raw), *_ = frames(drive, wrong((0, 0.5, 0), (0, 0, 0)), count=1)
+    assert frame.sweep is not None
+    assert frame.camera is not None
+    watch = ExtrinsicsWatch()
+    for number in range(30):
+        watch.add(number * STEP_NS, frame.rgb, raw, frame.sweep, frame.camera, SETTINGS)
+    assert watch.found() == []
+    camera = Camera.pinhole(320, 240, 260.0)
+    v, u = np.meshgrid(np.arange(20, 220, 8), np.arange(4, 316, 3), indexing="ij")
+    slanted = camera.unproject(np.stack([u.ravel(), v.ravel()], 1).astype(float), 1 / (0.1 + 0.001 * u.ravel()))
+    jumps = depth_jumps(
+        project_points(slanted, camera), np.zeros((240, 320), np.uint8), np.zeros((240, 320), np.float32), camera
+    )
+    assert len(jumps) == 0
