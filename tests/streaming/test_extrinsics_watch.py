@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.sensors.alignment import depth_jumps
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
 from leadline.streaming.cameras import camera_of
 from leadline.streaming.evidence import ScaleSource
@@ -103,7 +103,7 @@ def test_a_robot_at_rest_and_a_bare_wall_say_nothing(drive: Drive) -> None:
     for number in range(30):
         watch.add(number * STEP_NS, frame.rgb, raw, frame.sweep, frame.camera, SETTINGS)
     assert watch.found() == []
-    camera = Camera.pinhole(320, 240, 260.0)
+    camera = CalibratedCamera.pinhole(320, 240, 260.0)
     v, u = np.meshgrid(np.arange(20, 220, 8), np.arange(4, 316, 3), indexing="ij")
     slanted = camera.unproject(np.stack([u.ravel(), v.ravel()], 1).astype(float), 1 / (0.1 + 0.001 * u.ravel()))
     jumps = depth_jumps(

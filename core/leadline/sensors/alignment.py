@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.types import FloatMap
 
@@ -96,7 +96,7 @@ class Jumps:
         return len(self.x)
 
 
-def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, camera: Camera) -> Jumps:
+def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, camera: CalibratedCamera) -> Jumps:
     """Jumps of the points and the edges of the image around them.
 
     Args:

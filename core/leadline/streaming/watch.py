@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.sensors.alignment import COMPONENTS, Component, Jumps, agreement, depth_jumps
-from leadline.sensors.camera import Camera
+from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
 from leadline.streaming.frames import Sweep
 from leadline.streaming.settings import StreamSettings
@@ -75,7 +75,13 @@ class ExtrinsicsWatch:
         return whole
 
     def add(
-        self, stamp_ns: int, rgb: RgbImage, raw: DepthPrediction, sweep: Sweep, camera: Camera, settings: StreamSettings
+        self,
+        stamp_ns: int,
+        rgb: RgbImage,
+        raw: DepthPrediction,
+        sweep: Sweep,
+        camera: CalibratedCamera,
+        settings: StreamSettings,
     ) -> None:
         """A frame with a sweep that stands where the image was taken; most are passed over, as one now and then is enough."""
         if self._last_ns is not None and abs(stamp_ns - self._last_ns) < _EVERY_S * 1e9:
@@ -114,8 +120,8 @@ class ExtrinsicsWatch:
 
 
 def _jumps(
-    rgb: RgbImage, nearness: FloatMap, sweep: Sweep, camera: Camera, settings: StreamSettings
-) -> tuple[Jumps, Camera]:
+    rgb: RgbImage, nearness: FloatMap, sweep: Sweep, camera: CalibratedCamera, settings: StreamSettings
+) -> tuple[Jumps, CalibratedCamera]:
     """The jumps of a sweep, and the camera of the size at which they were looked at."""
     if camera.width > _WIDTH:
         size = _WIDTH, round(camera.height * _WIDTH / camera.width)
