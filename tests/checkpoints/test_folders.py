@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import leadline
 from leadline import CheckpointError
+from leadline.checkpoints.prompt import empty_prompt
 
 LOTUS = GOLDEN_FAMILY / "lotus-depth-g-v1-0"
 #: Sums in a convolution depend on where weights lie, in the last digit.
@@ -261,3 +262,23 @@ def test_schedulers_that_are_not_followed(changes):
 
     with pytest.raises(CheckpointError, match="known"):
         schedule_of(MARIGOLD, scheduler_of(**changes), "a folder")
+
+
+class TestTextEncoder:
+    """Every tensor of a text encoder is accounted for."""
+
+    @staticmethod
+    def change(folder: Path, name: str, tensor: torch.Tensor) -> None:
+        part = folder / "text_encoder"
+        torch.save({**load_file(part / "model.safetensors"), name: tensor}, part / "pytorch_model.bin")
+        (part / "model.safetensors").unlink()
+
+    def test_older_files_carry_position_ids(self, folder):
+        before = empty_prompt(folder)
+        self.change(folder, "text_model.embeddings.position_ids", torch.arange(77)[None])
+        assert torch.equal(empty_prompt(folder), before)
+
+    def test_a_tensor_that_belongs_to_something_else(self, folder):
+        self.change(folder, "text_model.encoder.layers.0.adapter.weight", torch.zeros(4, 4))
+        with pytest.raises(CheckpointError, match=r"1 tensors .*adapter\.weight"):
+            empty_prompt(folder)

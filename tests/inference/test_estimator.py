@@ -192,3 +192,15 @@ def test_accepts_every_kind_of_image(photo, tmp_path):
         torch.from_numpy(photo).permute(2, 0, 1),
     ):
         np.testing.assert_array_equal(estimator.predict(image).values, expected)
+
+
+@pytest.mark.parametrize(("family", "fine_steps"), [("depthfm", 4), ("fiffdepth", 1)])
+def test_quality_asks_the_model(photo, family, fine_steps):
+    model = tiny_estimator(family)
+    meta = {quality: model.predict(photo, quality=quality).meta for quality in ("fast", "balanced", "fine")}
+    assert (meta["fast"]["steps"], meta["fast"]["ensemble"]) == (1, 1)
+    assert (meta["balanced"]["steps"], meta["balanced"]["ensemble"]) == (model.default_steps, 1)
+    assert (meta["fine"]["steps"], meta["fine"]["ensemble"]) == (fine_steps, 4)
+    assert model.predict(photo, quality="fine", ensemble=2).meta["ensemble"] == 2
+    with pytest.raises(InputError, match="fast, balanced, fine"):
+        model.predict(photo, quality="best")

@@ -12,6 +12,9 @@ from leadline.checkpoints.files import weight_file
 from leadline.checkpoints.layout import TRANSFORMERS_STEMS
 from leadline.errors import CheckpointError, first_line
 
+#: Older files carry this, a list of numbers from 0 on.
+_POSITIONS = "embeddings.position_ids"
+
 
 def empty_prompt(folder: Path) -> Tensor:
     """The text encoder's output (1, T, D) for the empty prompt without padding: 2 tokens, begin and end.
@@ -37,7 +40,9 @@ def empty_prompt(folder: Path) -> Tensor:
     if weights is None:
         raise CheckpointError(f"{folder / 'text_encoder'} has no weights in it; fetch it again")
     barred = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what does not fit is told in one line below
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         loaded: Any = CLIPTextModel.from_pretrained(
@@ -53,12 +58,19 @@ def empty_prompt(folder: Path) -> Tensor:
             f"the text encoder in {folder} cannot be read ({first_line(error)}); fetch it again"
         ) from error
     finally:
+        logging.set_verbosity(verbosity)
         if barred:
             logging.enable_progress_bar()
     encoder, report = loaded
     if report["missing_keys"] or report.get("mismatched_keys"):
         raise CheckpointError(
             f"the text encoder in {folder} lacks {len(report['missing_keys'])} tensors; fetch it again"
+        )
+    unknown = [name for name in report["unexpected_keys"] if not name.endswith(_POSITIONS)]
+    if unknown:
+        raise CheckpointError(
+            f"the text encoder in {folder} has {len(unknown)} tensors that none of its kind has (for example "
+            f"{min(unknown)}); is it another model's?"
         )
     ids = tokenizer(
         "", padding="do_not_pad", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.catalog import CATALOG
+from leadline.checkpoints.presets import Quality, preset
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_codecs import small_decoder_for, small_encoder_for
 from leadline.depth.normals import NormalsPrediction
@@ -159,6 +160,16 @@ class DepthEstimator:
         return self.spec.default_steps
 
     @property
+    def min_steps(self) -> int:
+        """The fewest network evaluations that it takes."""
+        return 1
+
+    @property
+    def max_steps(self) -> int | None:
+        """The most network evaluations that it takes; None: any number."""
+        return self.bundle.model.max_steps
+
+    @property
     def default_size(self) -> int:
         """Processing long edge in pixels when none is asked for."""
         return self.spec.default_size
@@ -200,6 +211,7 @@ class DepthEstimator:
         out: Sequence[Any] | None = ...,
         condition: Condition | None = ...,
         detail: Detail = ...,
+        quality: Quality | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> DepthPrediction: ...
 
@@ -217,6 +229,7 @@ class DepthEstimator:
         out: Sequence[Any] | None = ...,
         condition: Condition | None = ...,
         detail: Detail = ...,
+        quality: Quality | None = ...,
         on_progress: OnProgress | None = ...,
     ) -> list[DepthPrediction]: ...
 
@@ -233,6 +246,7 @@ class DepthEstimator:
         out: Sequence[Any] | None = None,
         condition: Condition | None = None,
         detail: Detail = "off",
+        quality: Quality | None = None,
         on_progress: OnProgress | None = None,
     ) -> DepthPrediction | list[DepthPrediction]:
         """Depth of an image, or of each image in a list or batch.
@@ -258,6 +272,8 @@ class DepthEstimator:
             detail: "edges" puts the steps in depth where the photograph has its edges, in tens of milliseconds
                 (:mod:`leadline.inference.refine.edges`); "tiles" first looks at overlapping parts of the picture at twice the
                 size, each of which costs as much as the whole (:mod:`leadline.inference.refine.tiles`).
+            quality: "fast", "balanced" or "fine": what they mean depends on the steps that this model takes. ``steps`` and
+                ``ensemble`` that are given win over it. None: the model's steps and an ensemble of 1.
             on_progress: Called between pieces of work; may raise :class:`leadline.Cancelled` to stop.
 
         Returns:
@@ -267,6 +283,12 @@ class DepthEstimator:
             InputError: An image or option cannot be used, or the model gives surface normals.
         """
         space = self.space
+        if quality is not None:
+            if quality not in get_args(Quality):
+                raise InputError(f"quality '{quality}' is unknown; use {', '.join(get_args(Quality))}")
+            chosen = preset(quality, self)
+            steps = chosen.steps if steps is None else steps
+            ensemble = chosen.ensemble if ensemble is None else ensemble
         if detail not in ("off", "edges", "tiles"):
             raise InputError(f"detail '{detail}' is unknown; use 'off', 'edges' or 'tiles'")
         if detail == "tiles" and condition is not None:
