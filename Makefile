@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 # The inner loop: no ROS, Blender, Ray, servers or trainings.
 QUICK := depth files sensors geometry video models checkpoints inference completion
 
-.PHONY: setup demo test quick lint types docs release blender-envs bench extension clean
+.PHONY: setup demo test quick packages lint types docs release blender-envs bench extension clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,10 @@ quick: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest $(QUICK:%=tests/%)
+
+# Everything that is handed out, built from a clean clone of the last commit and used: ten minutes and more.
+packages: setup
+	$(BIN)/python -m pytest --runslow tests/test_clean_clone.py
 
 # Real Blenders as Python modules; their tests are skipped, saying so, where Python 3.11 is missing.
 blender-envs:

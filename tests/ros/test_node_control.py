@@ -111,7 +111,7 @@ def test_slow_model_never_falls_behind(bench: Bench, shared_node: NodeProcess) -
         assert statistics.median(ages) <= 2.0 * model_s + 0.1
         assert min(ages[len(ages) // 2 :]) <= 2.0 * model_s + 0.1  # no growth
     finally:
-        bench.set("/depth_node", steps=0, ensemble=1, size=-1)
+        bench.set("/depth_node", steps=0, ensemble=1, size=0)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from leadline.errors import CheckpointError, InputError
 from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrinsics
 from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, StampedBuffer
 from leadline.streaming.lanes import Lanes
+from leadline.streaming.pipeline import predict_options
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.waiting import WaitingFrames
 from leadline.streaming.worker import StreamWorker
@@ -365,3 +366,11 @@ def test_the_manual_names_every_setting_and_topic() -> None:
     names = [one.name for table in (StreamSettings, NodeSettings) for one in fields(table)]
     names += [topic for topic, _ in TOPICS.values()]
     assert [name for name in names if f"`{name}`" not in manual] == []
+
+
+@pytest.mark.parametrize(("chosen", "asked"), [(0, None), (-1, 0), (256, 256)])
+def test_zero_means_the_default_and_nothing_else(chosen, asked):
+    """The host knows no None; the image's own size has a number of its own."""
+    options = predict_options(StreamSettings(size=chosen))
+    assert options["size"] == asked
+    assert options["steps"] is None

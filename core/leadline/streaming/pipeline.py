@@ -79,7 +79,7 @@ class DepthPipeline:
             InputError: An image or the settings cannot be used.
             Cancelled: ``on_progress`` asked for it.
         """
-        return self.estimator.predict(list(images), **_predict_options(settings), on_progress=on_progress)
+        return self.estimator.predict(list(images), **predict_options(settings), on_progress=on_progress)
 
     def finish(
         self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, stream: str = "", model_s: float = 0.0
@@ -137,11 +137,12 @@ class DepthPipeline:
         return self._scales[stream]
 
 
-def _predict_options(settings: StreamSettings) -> dict[str, Any]:
+def predict_options(settings: StreamSettings) -> dict[str, Any]:
+    """For :meth:`leadline.DepthEstimator.predict`, where None is the default and a size of 0 the image's own."""
     return {
         "steps": settings.steps or None,
         "ensemble": settings.ensemble,
-        "size": None if settings.size < 0 else settings.size,
+        "size": max(settings.size, 0) if settings.size else None,
         "seed": settings.seed,
     }
 

@@ -51,7 +51,7 @@ class StreamSettings:
     )
     steps: int = option(0, "Network evaluations per frame; 0: the model's default.", 0, 100)
     ensemble: int = option(1, "Members averaged per frame; 2 or more also measure the model's own spread.", 1, 32)
-    size: int = option(-1, "Long edge for processing in pixels; 0: native, -1: the model's default.", -1, 4096)
+    size: int = option(0, "Long edge for processing in pixels; 0: the model's default, -1: the image's own.", -1, 4096)
     seed: int = option(0, "Start noise; the same for every frame, so that a still scene stays still.", 0, 2**31 - 1)
 
     min_depth_m: float = option(0.05, "Nearer depth is published as -Inf (16UC1: 0).", 0.001, 1000.0)
