@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One float channel as an OpenEXR file, with the standard library and NumPy, so that a thread can write it without `bpy`.
+"""One or three float channels as an OpenEXR file, with the standard library and NumPy, so that a thread can write it without `bpy`.
 
 Format: https://openexr.com/en/latest/OpenEXRFileLayout.html; single part, scan lines, ZIP compression (16 lines each).
 """
@@ -22,14 +22,16 @@ _FLOAT = 2
 
 
 def write_exr(path: Path, values: np.ndarray) -> None:
-    """float32 (H, W), row 0 at the top, as channel Y; whole or not at all."""
-    values = np.ascontiguousarray(values, "<f4")
-    height, width = values.shape
+    """float32 (H, W), row 0 at the top, as channel Y, or (H, W, 3) as R, G, B; whole or not at all."""
+    height, width = values.shape[:2]
+    # A file has its channels by name, and each line of each channel by itself.
+    names, lines = ("Y", values[:, None]) if values.ndim == 2 else ("BGR", values[..., ::-1].transpose(0, 2, 1))
+    lines = np.ascontiguousarray(lines, "<f4")
     window = struct.pack("<4i", 0, 0, width - 1, height - 1)
-    channel = b"Y\0" + struct.pack("<iB3xii", _FLOAT, 0, 1, 1) + b"\0"
+    channels = b"".join(name.encode() + b"\0" + struct.pack("<iB3xii", _FLOAT, 0, 1, 1) for name in names) + b"\0"
     header = _MAGIC + struct.pack("<i", _VERSION)
     for name, kind, value in (
-        ("channels", "chlist", channel),
+        ("channels", "chlist", channels),
         ("compression", "compression", bytes([_ZIP])),
         ("dataWindow", "box2i", window),
         ("displayWindow", "box2i", window),
@@ -43,7 +45,7 @@ def write_exr(path: Path, values: np.ndarray) -> None:
     blocks = [
         struct.pack("<ii", top, len(packed)) + packed
         for top in range(0, height, _LINES)
-        for packed in [_pack(values[top : top + _LINES])]
+        for packed in [_pack(lines[top : top + _LINES])]
     ]
     sizes = np.array([0, *map(len, blocks[:-1])], np.uint64)
     offsets = np.cumsum(sizes) + np.uint64(len(header) + 8 * len(blocks))

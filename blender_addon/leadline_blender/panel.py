@@ -142,6 +142,21 @@ class LEADLINE_PT_references(_Panel, bpy.types.Panel):
         layout.operator("leadline.scale_to_references", icon="FIXED_SIZE")
 
 
+class LEADLINE_PT_maps(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_maps"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Maps"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = present(self.layout)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings_of(context), "maps_folder")
+        layout.prop(settings_of(context), "occlusion_m")
+        layout.operator("leadline.export_maps", icon="EXPORT")
+
+
 class LEADLINE_PT_film(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_film"
     bl_parent_id = "LEADLINE_PT_main"
@@ -182,5 +197,6 @@ CLASSES = (
     LEADLINE_PT_own_depth,
     LEADLINE_PT_surfaces,
     LEADLINE_PT_references,
+    LEADLINE_PT_maps,
     LEADLINE_PT_film,
 )

@@ -264,6 +264,16 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         min=1e-3,
         unit="LENGTH",
     )
+    maps_folder: StringProperty(  # type: ignore[valid-type]
+        name="Maps Folder", description="Where the maps go. Empty: beside the photograph", subtype="DIR_PATH"
+    )
+    occlusion_m: FloatProperty(  # type: ignore[valid-type]
+        name="Occlusion Reach",
+        description="How far away something may be to keep light from a surface",
+        default=0.3,
+        min=1e-3,
+        unit="LENGTH",
+    )
     sequence_path: StringProperty(  # type: ignore[valid-type]
         name="Film", description="A movie file, or the first image of a numbered sequence", subtype="FILE_PATH"
     )

@@ -52,6 +52,8 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     "Distance": ("Abstand", "距離", "距离", "Distance", "Distancia"),
     "Film": ("Film", "動画", "影片", "Film", "Película"),
     "Camera Move": ("Kamerafahrt", "カメラワーク", "镜头运动", "Mouvement de caméra", "Movimiento de cámara"),
+    "Maps": ("Karten", "マップ", "贴图", "Cartes", "Mapas"),
+    "Export Maps": ("Karten schreiben", "マップを書き出す", "导出贴图", "Exporter les cartes", "Exportar mapas"),
     "Mesh": ("Netz", "メッシュ", "网格", "Maillage", "Malla"),
     "Generate": ("Erzeugen", "生成", "生成", "Générer", "Generar"),
     "Stop": ("Anhalten", "停止", "停止", "Arrêter", "Detener"),

@@ -14,6 +14,7 @@ from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mes
 from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.planes import Flat, Straightened, flat_around, straighten
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
+from leadline.geometry.shading import ambient_occlusion, normal_map
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 from leadline.geometry.solid import solid
@@ -28,6 +29,7 @@ __all__ = [
     "Pinhole",
     "Straightened",
     "affine_to_range",
+    "ambient_occlusion",
     "as_stored",
     "assumed_depth",
     "background",
@@ -35,6 +37,7 @@ __all__ = [
     "flat_around",
     "focal_px_from_photo",
     "grid_mesh",
+    "normal_map",
     "orientation_from_photo",
     "perspective_mesh",
     "relief_mesh",
