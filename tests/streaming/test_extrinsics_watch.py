@@ -13,6 +13,7 @@ from leadline.depth.spaces import Space
 from leadline.sensors.alignment import depth_jumps
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
+from leadline.sensors.pinhole import Pinhole
 from leadline.streaming.cameras import camera_of
 from leadline.streaming.evidence import ScaleSource
 from leadline.streaming.frames import Frame, Sweep
@@ -103,7 +104,7 @@ def test_a_robot_at_rest_and_a_bare_wall_say_nothing(drive: Drive) -> None:
     for number in range(30):
         watch.add(number * STEP_NS, frame.rgb, raw, frame.sweep, frame.camera, SETTINGS)
     assert watch.found() == []
-    camera = CalibratedCamera.pinhole(320, 240, 260.0)
+    camera = CalibratedCamera.from_pinhole(Pinhole(320, 240, 260.0))
     v, u = np.meshgrid(np.arange(20, 220, 8), np.arange(4, 316, 3), indexing="ij")
     slanted = camera.unproject(np.stack([u.ravel(), v.ravel()], 1).astype(float), 1 / (0.1 + 0.001 * u.ravel()))
     jumps = depth_jumps(
