@@ -6,7 +6,6 @@ All methods but :meth:`Link.close` wait for the network and are called from work
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from leadline.errors import InputError, LeadlineError
 from leadline.serving.client.client import Client, ServerInfo
 from leadline.serving.client.local import LocalServer, find_interpreter
+from leadline.serving.protocol.addresses import is_local
 
 START_TIMEOUT_S = 120.0
 REPLY_TIMEOUT_S = 600.0
@@ -48,21 +48,14 @@ def is_loopback(address: str) -> bool:
     Raises:
         InputError: It is no address.
     """
-    if address.startswith("ipc://"):
-        return True
     try:
         parts = urlsplit(address)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
+        understood = parts.scheme == "ipc" or (parts.scheme == "tcp" and parts.hostname and parts.port)
     except ValueError:
-        scheme, host, port = "", None, None
-    if scheme != "tcp" or not host or not port:
+        understood = False
+    if not understood:
         raise InputError(f"'{address}' is no server address; write tcp://host:port, for instance tcp://127.0.0.1:5570")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_local(address)
 
 
 class NotInstalled(LeadlineError):

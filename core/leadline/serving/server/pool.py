@@ -129,7 +129,6 @@ class Pool:
         arena: Shared with local workers.
         patience: With workers.
         secret: CURVE secret of the front, if workers come over a network.
-        advertised: Endpoint to tell the workers; None: what was bound.
     """
 
     context: zmq.Context[Any]
