@@ -88,6 +88,7 @@ def test_counts_batches_and_deviations_are_said(small: dict[str, Any]) -> None:
         ("trainer.optimiser", "muon", "optimiser is muon"),
         ("loss.weight_fa", 0.5, "loss.weight_fa is 0.5, in the paper 1.0"),
         ("loss.kl", "released", "loss.kl is released, in the paper paper"),
+        ("data.sky", "far", "the sky is trained as the far end"),
         ("encoder", "codec", "the codec's own"),
         ("data.augmentation.colour", 0.7, "only mirrors"),
         ("start_from", "fiffdepth-mini", "does not start from Stable Diffusion"),

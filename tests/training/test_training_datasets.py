@@ -425,3 +425,38 @@ def test_pixel_batches_are_a_function_of_the_generator(shards: Path) -> None:
     assert first["rgb"].shape != other["rgb"].shape or not torch.equal(first["rgb"], other["rgb"])
     assert float(first["target"].abs().max()) <= 1.0
     assert float(first["rgb"].abs().max()) <= 1.0
+
+
+class Half:
+    """One picture: 2 m on the left, sky on the right."""
+
+    def __init__(self, near_m: float = 2.0) -> None:
+        self.near_m = near_m
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> RgbdSample:
+        sky = np.zeros((16, 16), dtype=bool)
+        sky[:, 8:] = True
+        depth_m = np.where(sky, 0.0, self.near_m).astype(np.float32)
+        return RgbdSample(np.zeros((16, 16, 3), np.uint8), depth_m, ~sky, sky)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_sky_is_the_far_end_or_left_out(masked: bool) -> None:
+    plain = Augmentation(min_scale=1.0, flip=False, colour=0.0)
+    source = PixelSource([Half()], [1.0], [[(16, 16)]], [target_named("depth")], plain, masks_sky=masked)
+    known = source.sample(torch.Generator().manual_seed(0), 1)["known"][0, 0]
+    assert known[:, :8].all()
+    assert bool(known[:, 8:].any()) is not masked
+
+
+def test_each_data_set_has_its_own_quantiles() -> None:
+    """Eq. 6 by hand: log depth, (ln 2 - ln 1) / (ln 4 - ln 1) is the middle; of [2, 8] it is the near end."""
+    plain = Augmentation(min_scale=1.0, flip=False, colour=0.0)
+    targets = []
+    for span in ((1.0, 4.0), (2.0, 8.0)):
+        source = PixelSource([Half()], [1.0], [[(16, 16)]], [target_named("log_depth")], plain, depth_ranges_m=[span])
+        targets.append(float(source.sample(torch.Generator().manual_seed(0), 1)["target"][0, 0, 0, 0]))
+    assert targets == pytest.approx([0.0, -1.0], abs=1e-6)

@@ -278,11 +278,14 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
             "depth_range_m": None,
             "clip": None,
             "unlabelled": None,
+            "sky": "masked" if str(config.get("recipe")).startswith("depthmaster") else "far",
         },
     )
     if not section["sets"]:
         raise InputError("data.sets is empty; name at least one data set, or cached latents")
-    ours = ("weight", "sizes")
+    if section["sky"] not in ("far", "masked"):
+        raise InputError(f"data.sky is 'far' or 'masked', not '{section['sky']}'")
+    ours = ("weight", "sizes", "depth_range_m")
     datasets = [build_dataset(**{k: v for k, v in one.items() if k not in ours}) for one in section["sets"]]
     targets = target if isinstance(target, list) else [target]
     normalisations = [_normalisation(name, section) for name in targets]
@@ -293,16 +296,24 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
         normalisations,
         Augmentation.of(section["augmentation"]),
         None if section["unlabelled"] is None else open_pictures(Path(section["unlabelled"])),
+        [_span(one.get("depth_range_m")) for one in section["sets"]],
+        masks_sky=section["sky"] == "masked",
     )
 
 
 def _normalisation(name: str, section: Mapping[str, Any]) -> Normalisation:
     default = target_named(name)
-    span = section["depth_range_m"]
     clip = default.clip if section["clip"] is None else float(section["clip"])
-    return Normalisation(
-        default.space, clip=clip, depth_range_m=None if span is None else (float(span[0]), float(span[1]))
-    )
+    return Normalisation(default.space, clip=clip, depth_range_m=_span(section["depth_range_m"]))
+
+
+def _span(given: Any) -> tuple[float, float] | None:
+    """Near and far, in metres."""
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise InputError(f"depth_range_m is [near, far] in metres, not {given}")
+    return float(given[0]), float(given[1])
 
 
 def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:

@@ -47,11 +47,12 @@ class Paper:
 
 
 def _depthfm_source(source: PixelSource) -> list[tuple[bool, str]]:
-    measured = all(one.depth_range_m is not None for one in source.normalisations)
+    whole = all(one.depth_range_m is not None for one in source.normalisations)
+    measured = whole or (bool(source.depth_ranges_m) and None not in source.depth_ranges_m)
     return [
         (
             measured,
-            "every picture has its own quantiles, in the paper each data set has (data.depth_range_m; not published)",
+            "every picture has its own quantiles, in the paper each data set has (depth_range_m of each set; not published)",
         ),
         (source.augmentation.colour == 0, "colours are changed, which the paper does not say"),
     ]
@@ -70,7 +71,10 @@ def _depthfm_config(config: Mapping[str, Any]) -> list[tuple[bool, str]]:
 
 def _depthmaster_source(source: PixelSource) -> list[tuple[bool, str]]:
     plain = source.augmentation.colour == 0 and source.augmentation.min_scale == 1.0
-    return [(plain, "crops or colours are changed; the released code only mirrors")]
+    return [
+        (plain, "crops or colours are changed; the released code only mirrors"),
+        (source.masks_sky, "the sky is trained as the far end; the released code leaves it out"),
+    ]
 
 
 def _stage1_config(config: Mapping[str, Any]) -> list[tuple[bool, str]]:

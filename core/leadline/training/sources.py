@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -53,6 +53,9 @@ class PixelSource:
         augmentation: Crops, flips, colours.
         unlabelled: Pictures without depth, of which every batch gets as many again as it has with depth
             (``unlabelled_rgb``, FiffDepth); None for none.
+        depth_ranges_m: For each data set the depths of its 2 and 98 % quantiles, which all of its pictures share (DepthFM eq. 6);
+            None: as ``normalisations`` say. Empty: None for all.
+        masks_sky: Whether no loss looks at the sky (DepthMaster), which else is the far end.
     """
 
     datasets: Sequence[RgbdDataset]
@@ -61,6 +64,8 @@ class PixelSource:
     normalisations: Sequence[Normalisation]
     augmentation: Augmentation
     unlabelled: Pictures | None = None
+    depth_ranges_m: Sequence[tuple[float, float] | None] = ()
+    masks_sky: bool = False
 
     def sample(self, generator: torch.Generator, size: int) -> Batch:
         rng = numpy_generator(generator)
@@ -71,12 +76,16 @@ class PixelSource:
         height_width = sizes[int(rng.integers(len(sizes)))]
         parts: list[Batch] = []
         while len(parts) < size:
-            dataset = self.datasets[int(rng.choice(len(self.datasets), p=share)) if only is None else only]
+            which = int(rng.choice(len(self.datasets), p=share)) if only is None else only
+            dataset = self.datasets[which]
             sample = augment(dataset[int(rng.integers(len(dataset)))], height_width, self.augmentation, rng)
             if sample.valid.mean() < 0.05:
                 continue  # nearly nothing to learn from: draw again
-            known = sample.valid if sample.sky is None else sample.valid | sample.sky
+            known = sample.valid if sample.sky is None or self.masks_sky else sample.valid | sample.sky
             normalisation = self.normalisations[int(rng.integers(len(self.normalisations)))]
+            span = self.depth_ranges_m[which] if self.depth_ranges_m else None
+            if span is not None:
+                normalisation = replace(normalisation, depth_range_m=span)
             normalised = normalisation(sample.depth_m, sample.valid, sample.sky)
             parts.append(
                 {
