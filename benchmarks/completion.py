@@ -1,8 +1,9 @@
 """Completion figures: `python benchmarks/completion.py [--threads 2] [--json FILE]`.
 
 Times, on made-up data of realistic size: projection of a 120 000-point cloud (one thread), and everything of
-`leadline complete` that is not the network for 1280×720 with 20 000 points. Prints the median and the best wall time and the
-processor time of all threads; on a busy machine only the last is meaningful.
+`leadline complete` that is not the network for a rendered street and a rendered room of 1280×720 with 20 000 points, all
+right or a third of them far off. Prints the median and the best wall time and the processor time of all threads; on a busy
+machine only the last is meaningful.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import cv2
 import numpy as np
 import torch
 
+import leadline
 from leadline.completion import CalibratedCamera, complete, project_points
-from leadline.depth.prediction import DepthPrediction
-from leadline.depth.spaces import Space
+from leadline.evaluation.completion import with_outliers
+from leadline.evaluation.sparse import keep_points
+from leadline.scenes import render_scenes
 from leadline.sensors.pinhole import Pinhole
 
 HEIGHT, WIDTH, POINTS, CLOUD = 720, 1280, 20_000, 120_000
+PLACES = ("street", "room")
 
 
 def measure(work: Callable[[], object], repeat: int) -> dict[str, float]:
@@ -46,15 +50,11 @@ def cloud(rng: np.random.Generator) -> np.ndarray:
     return (np.stack([x, y, np.sin(elevation)], 1) * distance[:, None]).astype(np.float32)
 
 
-def smooth(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    noise = rng.normal(0, 1, (rows, columns)).astype(np.float32)
-    return np.asarray(cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--model", default="fiffdepth-mini")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -79,19 +79,21 @@ def main() -> None:
         figures[f"project {CLOUD} points, {name}"] = measure(
             lambda camera=camera: project_points(points, camera, motion), arguments.repeat
         )
-    photo = np.clip(128 + 50 * np.stack([smooth(rng, 60, 107) for _ in range(3)], -1), 0, 255).astype(np.uint8)
-    values = smooth(rng, 9, 16)
-    depth = np.exp(1.5 + 0.5 * values + 0.1 * smooth(rng, 9, 16))
-    kept = rng.choice(depth.size, POINTS, replace=False)
-    sparse = np.zeros_like(depth)
-    sparse.flat[kept] = depth.flat[kept]
-    prediction = DepthPrediction(values, Space.LOG_DEPTH)
-    figures[f"complete {WIDTH}x{HEIGHT}, {POINTS} points"] = measure(
-        lambda: complete(photo, prediction, sparse), arguments.repeat
-    )
+    model = leadline.load(arguments.model)
+    for place in PLACES:
+        scene = render_scenes(5, 1, HEIGHT, WIDTH, place)
+        photo, depth = scene.rgb[0].numpy(), scene.depth_m[0].numpy()
+        prediction = model.predict(photo)
+        right = keep_points(depth, POINTS, 0)
+        for name, sparse in (("all right", right), ("a third far off", with_outliers(right, 1 / 3, 0))):
+            label = f"complete {place} {WIDTH}x{HEIGHT}, {POINTS} points, {name}"
+            figures[label] = measure(
+                lambda photo=photo, prediction=prediction, sparse=sparse: complete(photo, prediction, sparse),
+                arguments.repeat,
+            )
     if torch.cuda.is_available():
         figures["complete on cuda"] = measure(
-            lambda: complete(photo, prediction, sparse, device="cuda"), arguments.repeat
+            lambda: complete(photo, prediction, right, device="cuda"), arguments.repeat
         )
     text = json.dumps(figures, indent=1)
     print(text)

@@ -194,7 +194,7 @@ def loss(weights: Weights, one: Example) -> tuple[Tensor, Tensor]:
     """Cross entropy of all rounds, more for points that stand out; and the last round's judgements."""
     where = one.where
     where = where._replace(pairs=where.pairs.float(), own=where.own.float(), present=where.present.float())
-    importance = 0.05 + where.own[:, 3].abs()
+    importance = 0.05 + where.own[3].abs()
     importance = importance / importance.sum()
     judged = outliers.logits(weights, where)
     right = one.right.float()

@@ -7,6 +7,7 @@ says how far to believe the model and how wrong the result is, :mod:`~leadline.c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import beside, by_blocks
 from leadline.completion.fit import Fit
 from leadline.completion.left_out import learn, towards_model
 from leadline.completion.local import Estimate, regress
@@ -31,8 +33,8 @@ from leadline.sensors.sparse import SparseDepth
 Rgb = npt.NDArray[np.uint8]
 BoolMap = npt.NDArray[np.bool_]
 
-#: Pixels of a map that its far end is found on.
-_LOOKED_AT = 5000
+#: Pixels of a map that its far end is found on; rows of it that are worth a thread of their own.
+_LOOKED_AT, _ROWS = 5000, 200
 
 
 class Completed(NamedTuple):
@@ -72,7 +74,10 @@ def fuse(
     kept = believed(setting).cpu().numpy()
     report["untrusted_points"] = int(np.count_nonzero(~kept))
     if kept.any() and not kept.all():
-        setting = Setting.of(rgb, values, sparse.subset(kept), fit, space, options)
+        setting = setting.without_wrong(rgb, values, kept)
+    nearness = values if space.near_is_high else -values
+    early = outdoors(setting.sparse, 0.0, options.sky) and on_processor(values)
+    sky = beside(lambda: _sky(rgb, nearness, setting.sparse, 0.0, options)) if early else None
     share, calibration = learn(setting)
     report.update(
         model_share=share,
@@ -81,9 +86,9 @@ def fuse(
     )
     estimate, model = _estimate(setting, share)
     sigma = _sigma(setting, values, spread, estimate, model, calibration)
-    depth, sigma_m, cut = _full(setting, estimate, model, sigma)
+    depth, sigma_m, cut = _full(setting, estimate, sigma)
     validity = _evidence(setting, cut)
-    return without_evidence(rgb, values, depth, sigma_m, validity, setting.sparse, space, options, report)
+    return without_evidence(rgb, values, depth, sigma_m, validity, setting.sparse, space, options, report, sky)
 
 
 def scaled(
@@ -100,7 +105,7 @@ def scaled(
     raw = space.to_depth(values * fit.scale + fit.shift)
     depth = within(raw.clone(), sparse, options.range_factor)
     slope = space.depth_slope(space.from_depth(depth))
-    relative = of_the_fit(fit, values, depth, slope, len(sparse), options)
+    relative = of_the_fit(fit, lambda: values, depth, slope, len(sparse), options)
     if spread is not None:
         relative = torch.hypot(relative, fit.scale * spread * slope / depth)
     validity = torch.full(depth.shape, int(Validity.MODEL_ONLY), dtype=torch.uint8, device=depth.device)
@@ -108,11 +113,13 @@ def scaled(
     return without_evidence(rgb, values, depth, relative * depth, validity, sparse, space, options, report)
 
 
-def of_the_fit(fit: Fit, values: Tensor, depth: Tensor, slope: Tensor, points: int, options: FusionOptions) -> Tensor:
+def of_the_fit(
+    fit: Fit, values: Callable[[], Tensor], depth: Tensor, slope: Tensor, points: int, options: FusionOptions
+) -> Tensor:
     """Sigma over depth of a map (any shape) under scale and shift alone, its values, depth and slope given."""
     if fit.prior is not None:
-        knots = torch.as_tensor(fit.prior.relative.astype(np.float32), device=values.device)
-        place = ((values - fit.prior.first) / fit.prior.step).clamp(0.0, len(knots) - 1.001)
+        knots = torch.as_tensor(fit.prior.relative.astype(np.float32), device=depth.device)
+        place = ((values() - fit.prior.first) / fit.prior.step).clamp(0.0, len(knots) - 1.001)
         left = place.long()
         return torch.lerp(knots[left], knots[left + 1], place - left)
     measured = fit.sigma * slope / depth
@@ -167,10 +174,14 @@ def _sigma(
 ) -> Tensor:
     """(T, C) one standard deviation in the unit of the estimate."""
     space, grid, fit = setting.space, setting.grid, setting.fit
-    possible = space.from_depth(setting.within(space.to_depth(estimate.value)))
-    depth, slope = space.to_depth(possible), space.depth_slope(possible)
-    raw = grid.tiled(grid.coarse(values))
-    alone = of_the_fit(fit, raw, depth, slope, len(setting.sparse), setting.options) * depth / slope
+    depth = setting.within(space.to_depth(estimate.value))
+    possible = space.from_depth(depth)
+    slope = space.depth_slope(possible)
+    alone = (
+        depth
+        / slope
+        * of_the_fit(fit, lambda: grid.tiled(grid.coarse(values)), depth, slope, len(setting.sparse), setting.options)
+    )
     if calibration is None:
         sigma = alone
     else:
@@ -179,7 +190,7 @@ def _sigma(
         sigma = calibration.sigma(estimate, model)
         sigma = torch.maximum(sigma, alone * out_of_reach)
     edges = setting.options.edge * grid.tiled(_edges(grid.whole(possible)))
-    sigma = torch.hypot(sigma, torch.minimum(edges, setting.differences(setting.options.most_edge, possible)))
+    sigma = torch.hypot(sigma, torch.minimum(edges, setting.options.most_edge * depth / slope))
     if spread is not None:
         members = grid.tiled(grid.coarse(spread)) * fit.scale * estimate.share
         sigma = torch.where(estimate.distance > 3 * setting.spacing, torch.hypot(sigma, members), sigma)
@@ -188,42 +199,63 @@ def _sigma(
 
 def _edges(values: Tensor) -> Tensor:
     """(h, w): how far values are from the mean around them, the largest of 3×3: nothing on planes, a third of a step beside it."""
-    padded = torch.nn.functional.pad(values[None, None], (1, 1, 1, 1), mode="replicate")
-    off = (torch.nn.functional.avg_pool2d(padded, 3, 1) - values).abs()
-    return torch.nn.functional.max_pool2d(off, 3, 1, 1)[0, 0]
+    total, off = _three(values, torch.add), torch.empty_like(values)
+    torch.abs(torch.sub(values, total, alpha=1 / 9, out=off), out=off)
+    return _three(off, torch.maximum)
 
 
-def _full(setting: Setting, estimate: Estimate, model: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _three(values: Tensor, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """(h, w): the sum or the maximum of 3×3, edges repeated. (PyTorch's pooling takes ten times as long.)"""
+    for dim, length in enumerate(values.shape):
+        first, last = values.narrow(dim, 0, 1), values.narrow(dim, length - 1, 1)
+        wide = torch.cat([first, values, last], dim)
+        values = both(both(wide.narrow(dim, 0, length), wide.narrow(dim, 1, length)), wide.narrow(dim, 2, length))
+    return values
+
+
+def _full(setting: Setting, estimate: Estimate, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Full resolution, through the points: depth and sigma, metres, and where depth was cut to the points' range, bool."""
     grid, space, points = setting.grid, setting.space, setting.points
+    rough = setting.within(space.to_depth(estimate.value))
+    relative = grid.full(sigma * space.depth_slope(space.from_depth(rough)) / rough)
     if grid.stride == 1:
         fused = grid.full(estimate.value).clone()
     else:
-        fused = torch.addcmul(
-            grid.full(estimate.value - estimate.share * model), grid.full(estimate.share), setting.map
-        )
+        own, share = grid.full(estimate.value - estimate.share * setting.model), grid.full(estimate.share)
+        fused = torch.empty_like(setting.map)
+    depth, sigma_m, cut = torch.empty_like(fused), torch.empty_like(fused), torch.empty_like(fused, dtype=torch.bool)
     v, u = points.y.long(), points.x.long()
     through = setting.dense_enough(setting.bandwidth)[setting.tiles] if len(setting.sparse) > 1 else 1.0
     if points.variance is not None:
         expected = sigma.mean(0)[setting.tiles].square()
         through = through * expected / (expected + points.variance)
+
+    def combined(rows: slice) -> None:
+        if grid.stride > 1:
+            torch.addcmul(own[rows], share[rows], setting.map[rows], out=fused[rows])
+
+    def metres(rows: slice) -> None:
+        raw = space.to_depth(fused[rows])
+        depth[rows] = raw
+        setting.within(depth[rows])
+        torch.ne(depth[rows], raw, out=cut[rows])
+        torch.mul(relative[rows], depth[rows], out=sigma_m[rows])
+
+    by_blocks(combined, grid.height, fused.device, _ROWS, grid.height)
     fused[v, u] += (points.value - fused[v, u]) * through
-    raw = space.to_depth(fused)
-    depth = setting.within(raw.clone())
-    rough = setting.within(space.to_depth(estimate.value))
-    relative = sigma * space.depth_slope(space.from_depth(rough)) / rough
-    return depth, grid.full(relative) * depth, depth != raw
+    by_blocks(metres, grid.height, fused.device, _ROWS, grid.height)
+    return depth, sigma_m, cut
 
 
 def _evidence(setting: Setting, cut: Tensor) -> Tensor:
     """uint8 (H, W) of Validity, sky not yet told."""
     by_points = setting.within_reach(setting.nearest) * setting.dense_enough(setting.bandwidth) >= 0.5
     tile = setting.grid.tile_px
-    validity = torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)
-    validity = validity.reshape(setting.grid.rows, setting.grid.columns)
-    validity = validity.repeat_interleave(tile, 0).repeat_interleave(tile, 1)
-    validity = validity[: setting.grid.height, : setting.grid.width].contiguous()
-    validity[cut] = int(Validity.OUT_OF_RANGE)
+    grid = setting.grid
+    tiles = torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)
+    tiles = tiles.reshape(grid.rows, 1, grid.columns, 1).expand(-1, tile, -1, tile)
+    validity = tiles.reshape(grid.rows * tile, grid.columns * tile)[: grid.height, : grid.width].contiguous()
+    validity.masked_fill_(cut, int(Validity.OUT_OF_RANGE))
     validity[setting.points.y.long(), setting.points.x.long()] = int(Validity.MEASURED)
     return validity
 
@@ -238,12 +270,14 @@ def without_evidence(
     space: Space,
     options: FusionOptions,
     report: dict[str, Any],
+    sky_found: Callable[[], BoolMap] | None = None,
 ) -> Completed:
     """Say so where nothing vouches for a depth. In the sky it stays what it was, with a sigma as large as itself."""
     far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // _LOOKED_AT)], 0.99))
     unknown = validity == int(Validity.OUT_OF_RANGE)
-    sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)
-    sky = _sky(rgb, values if space.near_is_high else -values, sparse, far_end, options)
+    if bool(unknown.any()):
+        sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)
+    sky = sky_found() if sky_found else _sky(rgb, values if space.near_is_high else -values, sparse, far_end, options)
     report["sky_share"] = float(sky.mean())
     if sky.any():
         there = torch.as_tensor(sky, device=depth.device)

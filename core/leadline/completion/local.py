@@ -17,8 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Pixels at once: what is computed on the way then stays in the processor's cache.
-_AT_ONCE = 16384
+from leadline.completion.blocks import by_blocks
+
+#: Pixels that are worth a thread of their own, and pixels at once: bounds what is kept on the way.
+_LEAST, _AT_ONCE = 8000, 32768
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,23 @@ def regress(
         options: Constants.
         left_out: bool (K, C), neighbours that do not count.
     """
-    tiles, at_once = neighbours.shape[1], max(1, _AT_ONCE // len(pixels.model))
     tolerance = tolerance.expand_as(pixels.model)
-    parts = [
-        _regress(
-            Pixels(*(field[..., part] for field in pixels)),
+
+    def part(tiles: slice) -> Estimate:
+        return _regress(
+            Pixels(*(field[..., tiles] for field in pixels)),
             points,
-            neighbours[:, part],
-            bandwidth[part],
-            tolerance[:, part],
+            neighbours[:, tiles],
+            bandwidth[tiles],
+            tolerance[:, tiles],
             options,
-            None if left_out is None else left_out[:, part],
+            None if left_out is None else left_out[:, tiles],
         )
-        for part in (slice(first, first + at_once) for first in range(0, tiles, at_once))
-    ]
+
+    per_tile = len(pixels.model)
+    parts = by_blocks(
+        part, neighbours.shape[1], neighbours.device, -(-_LEAST // per_tile), max(1, _AT_ONCE // per_tile)
+    )
     return Estimate(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
 
 
@@ -131,8 +136,10 @@ def _regress(
 ) -> Estimate:
     """:func:`regress` for a few tiles."""
 
+    flat, shape = neighbours.flatten(), (len(neighbours), 1, neighbours.shape[1])
+
     def of(table: Tensor) -> Tensor:
-        return table[neighbours][:, None, :]
+        return table.index_select(0, flat).view(shape)
 
     def mean(weights: Tensor, numbers: Tensor) -> Tensor:
         return (weights * numbers).sum(0)

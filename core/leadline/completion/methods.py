@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from leadline.completion.blocks import on_one_core
 from leadline.completion.conditioned_map import ConditionedMap
-from leadline.completion.fit import Fit, fit_scale_and_shift, judged
+from leadline.completion.fit import PRIOR_MATTERS, Fit, fit_scale_and_shift, judged
 from leadline.completion.fusion import fuse, scaled
 from leadline.completion.options import FusionOptions
 from leadline.completion.prior import LOG_RATIO, MapRange
@@ -105,10 +106,10 @@ def complete(
     spread = None if prediction.uncertainty is None else torch.as_tensor(prediction.uncertainty, device=device)
     uncorrected = method == "scale" or (method == "depthfm" and not options.through_points)
     if uncorrected or len(sparse) == 0:
-        done = scaled(rgb, values, spread, sparse, fit, space, options, report)
+        done = on_one_core(lambda: scaled(rgb, values, spread, sparse, fit, space, options, report))
         report["uncertainty"] = "fit"
     else:
-        done = fuse(rgb, values, spread, sparse, fit, space, options, report)
+        done = on_one_core(lambda: fuse(rgb, values, spread, sparse, fit, space, options, report))
     report["seconds"] = perf_counter() - started
     return DepthPrediction(
         values=done.depth_m.cpu().numpy(),
@@ -124,6 +125,8 @@ def complete(
 def fit_points(prediction: DepthPrediction, sparse: SparseDepth, seed: int = 0) -> Fit:
     """Scale and shift of a whole map from the points (one or more), as :func:`complete` fits them."""
     at_points = prediction.values[sparse.v, sparse.u]
+    if len(sparse) >= PRIOR_MATTERS:
+        return fit_scale_and_shift(at_points, sparse.depth_m, prediction.space, seed)
     ends = MapRange.of(prediction.values, prediction.space)
     relative = np.zeros(len(sparse)) if sparse.sigma_m is None else sparse.sigma_m / sparse.depth_m
     if prediction.uncertainty is not None and ends.far != ends.near:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import cores
+
 #: Pairs of a place and a point at once, off the processor: 256 MB of distances.
 _PAIRS_AT_ONCE = 1 << 26
 
@@ -36,9 +38,7 @@ class Neighbours:
         """The ``count`` nearest points of places (m, 2): distances float32 and indices int64, (count, m), nearest first."""
         if self._tree is None:
             return nearest_of_all(self.places, wanted, count)
-        distances, indices = self._tree.query(
-            wanted.numpy(), k=np.arange(1, count + 1), workers=torch.get_num_threads()
-        )
+        distances, indices = self._tree.query(wanted.numpy(), k=np.arange(1, count + 1), workers=cores())
         return (
             torch.as_tensor(np.ascontiguousarray(distances.T, dtype=np.float32)),
             torch.as_tensor(np.ascontiguousarray(indices.T)),

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import by_blocks, side_by_side
 from leadline.completion.local import Points
 
 Weights = dict[str, Tensor]
@@ -35,8 +36,8 @@ ROUNDS = 3
 _KEPT = 0.6
 #: So many points are judged first, in one round; if the share of wrong ones seems to be below this, none is dropped.
 _SAMPLE, _CLEAN = 1000, 0.01
-#: Points described at once: what is computed on the way then stays in the processor's cache.
-_AT_ONCE = 2048
+#: Points that are worth a thread of their own, and points described at once: bounds what is kept on the way.
+_LEAST, _AT_ONCE = 1000, 16384
 #: Bounds of the estimated share of wrong points.
 _LEAST_SHARE, _MOST_SHARE = 0.002, 0.6
 #: Standard deviation of the weight of colour in the plane of the surroundings, CIELAB units; distance in log depth at which a
@@ -85,10 +86,10 @@ class Surroundings(NamedTuple):
     """n points with K neighbours each.
 
     Attributes:
-        pairs: (n, K, PER_NEIGHBOUR) what the network is told of each neighbour.
-        own: (n, PER_POINT) what it is told of each point.
-        around: int64 (n, K), the neighbours.
-        present: (n, K), 0 where a point would be its own neighbour, else 1.
+        pairs: (PER_NEIGHBOUR, K, n) what the network is told of each neighbour.
+        own: (PER_POINT, n) what it is told of each point.
+        around: int64 (K, n), the neighbours.
+        present: (K, n), 0 where a point would be its own neighbour, else 1.
         scene: What all points have in common.
     """
 
@@ -125,13 +126,17 @@ def keep(
     first = surroundings(points, neighbours, tiles, depth_m, model_m, sample)
     if wrong_share(logits(weights, first, rounds=1)[-1])[0] < _CLEAN:
         return everyone
-    parts = []
-    for part in torch.arange(count, device=depth_m.device).split(_AT_ONCE):
-        where = surroundings(points, neighbours, tiles, depth_m, model_m, part, first.scene)
-        parts.append((told(weights, where.pairs), where.own, where.around, where.present))
-    said, own, around, present = (torch.cat(fields) for fields in zip(*parts, strict=True))
-    final = judgements(weights, said, own, around, present, ROUNDS)[-1]
-    return wrong_share(final)[1] > math.log(_KEPT / (1 - _KEPT)), torch.atanh(own[:, 2].clamp(-0.99, 0.99)) * 0.15
+    everything = torch.arange(count, device=depth_m.device)
+
+    def heard(block: slice) -> Heard:
+        return Heard.of(
+            weights, surroundings(points, neighbours, tiles, depth_m, model_m, everything[block], first.scene)
+        )
+
+    parts = by_blocks(heard, count, depth_m.device, _LEAST, _AT_ONCE)
+    centre = torch.atanh(torch.cat([part.own[2] for part in parts]).clamp(-0.99, 0.99)) * 0.15
+    final = judgements(weights, parts, ROUNDS)[-1]
+    return wrong_share(final)[1] > math.log(_KEPT / (1 - _KEPT)), centre
 
 
 def wrong_share(judged: Tensor) -> tuple[float, Tensor]:
@@ -163,32 +168,41 @@ def surroundings(
     off = depth - model
     if chosen is None:
         chosen = torch.arange(depth.numel(), device=device)
-    around = neighbours.T[tiles[chosen]]
-    me = chosen[:, None]
-    present = (around != me).to(depth.dtype)
-    x, y = points.x[around] - points.x[me], points.y[around] - points.y[me]
+    around = neighbours[:, tiles[chosen]]
+    present = (around != chosen).to(depth.dtype)
+    flat = around.flatten()
+
+    def beside(numbers: Tensor) -> Tensor:
+        return numbers.index_select(0, flat).view(around.shape).sub_(numbers[chosen])
+
+    x, y = beside(points.x), beside(points.y)
     squared = torch.addcmul(x * x, y, y)
-    middle = squared.mean(1, keepdim=True).clamp_min_(1.0)
+    middle = squared.mean(0).clamp_min_(1.0)
     scale = middle.rsqrt()
     x, y, distance = x.mul_(scale), y.mul_(scale), squared.div_(middle)
-    guide = points.guide.T.contiguous()
-    colour = (guide[around] - guide[me]).square_().sum(-1).mul_(1.0 / _COLOUR**2)
-    step = (depth[around] - depth[me]).clamp_(-2.0, 2.0)
-    residual = (off[around] - off[me]).clamp_(-2.0, 2.0)
+    colour = torch.zeros_like(x)
+    for channel in points.guide:
+        apart = beside(channel)
+        colour.addcmul_(apart, apart)
+    colour.mul_(1.0 / _COLOUR**2)
+    step = beside(depth).clamp_(-2.0, 2.0)
+    residual = beside(off).clamp_(-2.0, 2.0)
     weight = colour.mul(-0.5).exp_().add_(0.05).mul_(present).div_(1.0 + distance)
-    flat, centre = _without_slope(step, x, y, weight)
+    level, centre = _without_slope(step, x, y, weight)
     third, third_residual = _third(step, present), _third(residual, present)
     if scene is None:
         scene = _scene(third, third_residual, depth, model, middle)
     noise = (2.0 * scene.step).clamp(0.01, 0.1)
-    pairs = [
-        torch.tanh(numbers * factor)
-        for numbers, factor in (
-            (step, 1 / 0.5), (step, 1 / 0.15), (step, 1 / noise), (residual, 1 / 0.15), (flat, 1 / 0.15), (flat, 1 / noise),
-        )
-    ]  # fmt: skip
-    pairs += [pairs[1].abs(), pairs[2].abs(), pairs[3].abs(), pairs[5].abs()]
-    pairs += [distance.sqrt_(), colour.sqrt_().clamp_max_(4.0)]
+    pairs = torch.empty((PER_NEIGHBOUR, *x.shape), dtype=x.dtype, device=device)
+    told_apart = (
+        (step, 1 / 0.5), (step, 1 / 0.15), (step, 1 / noise), (residual, 1 / 0.15), (level, 1 / 0.15), (level, 1 / noise),
+    )  # fmt: skip
+    for row, (numbers, factor) in zip(pairs, told_apart, strict=False):
+        torch.tanh(torch.mul(numbers, factor, out=row), out=row)
+    for row, other in zip(pairs[6:10], (1, 2, 3, 5), strict=True):
+        torch.abs(pairs[other], out=row)
+    torch.sqrt(distance, out=pairs[10])
+    torch.sqrt(colour, out=pairs[11]).clamp_max_(4.0)
     mine = off[chosen]
     own = [
         mine.clamp(-2.0, 2.0),
@@ -205,40 +219,71 @@ def surroundings(
         torch.log(scene.spread).expand_as(mine),
         torch.tanh(depth[chosen] - scene.model_near),
         torch.tanh(depth[chosen] - scene.model_far),
-        torch.log(middle[:, 0] / scene.spacing).clamp(-4.0, 4.0),
+        torch.log(middle / scene.spacing).clamp(-4.0, 4.0),
     ]
-    return Surroundings(torch.stack(pairs, -1), torch.stack(own, -1), around, present, scene)
+    return Surroundings(pairs, torch.stack(own), around, present, scene)
+
+
+class Heard(NamedTuple):
+    """What the neighbours of n points say.
+
+    Attributes:
+        said: (AVERAGED, K, n).
+        own, around, present: Of :class:`Surroundings`.
+    """
+
+    said: Tensor
+    own: Tensor
+    around: Tensor
+    present: Tensor
+
+    @classmethod
+    def of(cls, weights: Weights, where: Surroundings) -> Heard:
+        """The network's first two layers, for every neighbour by itself."""
+        hidden = torch.relu_(torch.addmm(weights["a.bias"][:, None], weights["a"].T, where.pairs.flatten(1)))
+        said = torch.relu_(torch.addmm(weights["b.bias"][:, None], weights["b"].T, hidden))
+        return cls(said.unflatten(1, where.present.shape), where.own, where.around, where.present)
+
+    def mean(self, weight: Tensor, more: float = 0.0) -> Tensor:
+        """(AVERAGED, n): what the neighbours say, weighed (K, n); the sum of weights is taken for so much ``more``."""
+        total = torch.zeros_like(self.said[:, 0])
+        for one, said in zip(weight, self.said.unbind(1), strict=True):
+            total = total.addcmul_(said, one)
+        return total / (weight.sum(0) + more)
 
 
 def logits(weights: Weights, where: Surroundings, rounds: int = ROUNDS) -> list[Tensor]:
     """Judgements (n,) after each round: logits of being right. Only one round is possible for some of the points."""
-    return judgements(weights, told(weights, where.pairs), where.own, where.around, where.present, rounds)
+    return judgements(weights, [Heard.of(weights, where)], rounds)
 
 
-def told(weights: Weights, pairs: Tensor) -> Tensor:
-    """(n, K, AVERAGED): what each neighbour says."""
-    hidden = torch.relu_(torch.addmm(weights["a.bias"], pairs.flatten(0, 1), weights["a"]))
-    return torch.relu_(torch.addmm(weights["b.bias"], hidden, weights["b"])).unflatten(0, pairs.shape[:2])
-
-
-def judgements(
-    weights: Weights, said: Tensor, own: Tensor, around: Tensor, present: Tensor, rounds: int
-) -> list[Tensor]:
-    """:func:`logits` from what the neighbours say."""
-    neighbours = present.sum(1, keepdim=True)
-    plain = torch.bmm((present / neighbours)[:, None], said)[:, 0]
-    trust, weight = torch.full_like(own[:, 0], FIRST_TRUST), present * FIRST_TRUST
+def judgements(weights: Weights, parts: list[Heard], rounds: int) -> list[Tensor]:
+    """:func:`logits` from what the neighbours say; together the parts are all points, in order."""
+    device = parts[0].said.device
+    plain = side_by_side(lambda part: part.mean(part.present), parts, device)
+    trust: Tensor | None = None
     judged: list[Tensor] = []
-    for number in range(rounds):
-        if number:
-            trust = torch.sigmoid(judged[-1])
-            weight = present * trust[around]
-        total = weight.sum(1, keepdim=True)
-        weighed = torch.bmm((weight / (total + 0.1))[:, None], said)[:, 0]
-        share = (1.0 - trust.mean()).expand_as(total)
-        inputs = torch.cat([plain, weighed, own, total / neighbours, share], 1)
-        judging = torch.relu(torch.addmm(weights["c.bias"], inputs, weights["c"]))
-        judged.append(torch.addmm(weights["d.bias"], judging, weights["d"])[:, 0])
+    for _ in range(rounds):
+        share = 1.0 - FIRST_TRUST if trust is None else 1.0 - trust.mean()
+
+        def judge(one: tuple[Heard, Tensor], trust: Tensor | None = trust, share: float | Tensor = share) -> Tensor:
+            part, mean = one
+            present = part.present.sum(0)
+            if trust is None:
+                total = FIRST_TRUST * present
+                weighed = mean * (total / (total + 0.1))
+            else:
+                weight = part.present * trust.index_select(0, part.around.flatten()).view(part.around.shape)
+                total = weight.sum(0)
+                weighed = part.mean(weight, 0.1)
+            inputs = torch.cat(
+                [mean, weighed, part.own, (total / present)[None], torch.zeros_like(total)[None] + share]
+            )
+            judging = torch.relu(torch.addmm(weights["c.bias"][:, None], weights["c"].T, inputs))
+            return torch.addmm(weights["d.bias"][:, None], weights["d"].T, judging)[0]
+
+        judged.append(torch.cat(side_by_side(judge, list(zip(parts, plain, strict=True)), device)))
+        trust = torch.sigmoid(judged[-1])
     return judged
 
 
@@ -249,27 +294,27 @@ def _weights(judge: Judge, device: torch.device) -> Weights:
 
 
 def _without_slope(step: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps in depth (n, K) less the slope of the plane on which the majority lies, and where that majority is (n,)."""
+    """Steps in depth (K, n) less the slope of the plane on which the majority lies, and where that majority is (n,)."""
 
     def mean(weights: Tensor, numbers: Tensor) -> Tensor:
-        return (weights * numbers).sum(1, keepdim=True)
+        return (weights * numbers).sum(0)
 
-    centre = mean(weight, step) / (weight.sum(1, keepdim=True) + 1e-6)
+    centre = mean(weight, step) / (weight.sum(0) + 1e-6)
     for _ in range(3):
         near = weight / ((step - centre).mul_(1 / _NEAR_PLANE).square_().add_(1.0))
-        centre = mean(near, step) / (near.sum(1, keepdim=True) + 1e-6)
+        centre = mean(near, step) / (near.sum(0) + 1e-6)
     offset = step - centre
     near = weight / (offset / _NEAR_PLANE).square_().add_(1.0)
-    near /= near.sum(1, keepdim=True) + 1e-6
+    near /= near.sum(0) + 1e-6
     by_x, by_y = near * x, near * y
-    mean_x, mean_y = by_x.sum(1, keepdim=True), by_y.sum(1, keepdim=True)
+    mean_x, mean_y = by_x.sum(0), by_y.sum(0)
     xx = mean(by_x, x) - mean_x * mean_x + _RIDGE
     xy = mean(by_x, y) - mean_x * mean_y
     yy = mean(by_y, y) - mean_y * mean_y + _RIDGE
     on_x, on_y = mean(by_x, offset), mean(by_y, offset)
     inverse = 1.0 / (xx * yy - xy * xy)
     slope_x, slope_y = (yy * on_x - xy * on_y) * inverse, (xx * on_y - xy * on_x) * inverse
-    return step - slope_x * x - slope_y * y, centre[:, 0]
+    return step - slope_x * x - slope_y * y, centre
 
 
 def _scene(third: Tensor, third_residual: Tensor, depth: Tensor, model: Tensor, middle: Tensor) -> Scene:
@@ -295,8 +340,8 @@ def _scene(third: Tensor, third_residual: Tensor, depth: Tensor, model: Tensor, 
 
 
 def _third(step: Tensor, present: Tensor) -> Tensor:
-    """(n,) the third smallest step to a neighbour."""
-    sizes = step.abs().add_((1.0 - present) * 9.0).T.contiguous()
+    """(n,) the third smallest step to a neighbour, of (K, n)."""
+    sizes = step.abs().add_((1.0 - present) * 9.0)
     first = second = third = torch.full_like(sizes[0], torch.inf)
     for size in sizes:  # far faster than topk over a few numbers
         third = torch.minimum(third, torch.maximum(second, size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import beside
 from leadline.completion.fit import Fit
 from leadline.completion.grid import WorkingGrid
 from leadline.completion.local import Pixels, Points
@@ -21,8 +23,6 @@ Rgb = npt.NDArray[np.uint8]
 
 #: Points under which nobody asks whether they are a scanner's; points that are asked.
 _FEWEST_IN_LINES, _ASKED = 50, 300
-#: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
-_CLOSER = 0.7
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Setting:
         fit: Scale and shift that made ``map``.
         sparse: The points as they came.
         map: float32 (H, W), the fitted model.
+        model: (T, C), the same on the grid.
         grid: The working grid.
         guide: (3, h, w) colours of it.
         tiles: int64 (n,), the tile of each point.
@@ -52,6 +53,7 @@ class Setting:
     fit: Fit
     sparse: SparseDepth
     map: Tensor
+    model: Tensor
     grid: WorkingGrid
     guide: Tensor
     tiles: Tensor
@@ -68,16 +70,43 @@ class Setting:
         cls, rgb: Rgb, values: Tensor, sparse: SparseDepth, fit: Fit, space: Space, options: FusionOptions
     ) -> Setting:
         """Lay the points of an image, one or more, on a grid and find their neighbours."""
-        device, (height, width) = values.device, values.shape
+        height, width = values.shape
         grid = WorkingGrid.for_points(height, width, len(sparse), options.working_pixels)
-        guide = grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), device)
-        fitted = values * fit.scale + fit.shift
+
+        def maps() -> tuple[Tensor, Tensor, Tensor]:
+            guide = grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), values.device)
+            fitted = torch.add(fit.shift, values, alpha=fit.scale)
+            return fitted, grid.tiled(grid.coarse(fitted)), guide
+
+        return cls._laid_out(sparse, beside(maps), grid, fit, space, options, values.device)
+
+    def without_wrong(self, rgb: Rgb, values: Tensor, kept: npt.NDArray[np.bool_]) -> Setting:
+        """The same image with some of its points, bool (n,)."""
+        sparse, before = self.sparse.subset(kept), self.grid
+        grid = WorkingGrid.for_points(before.height, before.width, len(sparse), self.options.working_pixels)
+        if grid != before:
+            return Setting.of(rgb, values, sparse, self.fit, self.space, self.options)
+        maps = self.map, self.model, self.guide
+        return Setting._laid_out(sparse, lambda: maps, grid, self.fit, self.space, self.options, self.map.device)
+
+    @classmethod
+    def _laid_out(
+        cls,
+        sparse: SparseDepth,
+        maps: Callable[[], tuple[Tensor, Tensor, Tensor]],
+        grid: WorkingGrid,
+        fit: Fit,
+        space: Space,
+        options: FusionOptions,
+        device: torch.device,
+    ) -> Setting:
         places = torch.as_tensor(np.stack([sparse.u, sparse.v], axis=1), device=device)
         u, v = places.T
         depth_m = torch.as_tensor(sparse.depth_m, device=device)
         value = space.from_depth(depth_m)
         search = Neighbours(places.float())
-        line_step = _step_along_lines(search, height * width, options)
+        fitted, model, guide = maps()
+        line_step = _step_along_lines(search, options)
         count = min(options.neighbours if line_step is None else options.line_neighbours, len(sparse))
         distances, neighbours = search.nearest(grid.centres(device), count)
         points = Points(
@@ -93,7 +122,7 @@ class Setting:
         tiles = torch.as_tensor(grid.tile_of(sparse.u, sparse.v), device=device)
         spacing = max(float(distances[0].median()), 0.5)
         return cls(
-            options, space, fit, sparse, fitted, grid, guide, tiles, depth_m, points, search, neighbours, distances,
+            options, space, fit, sparse, fitted, model, grid, guide, tiles, depth_m, points, search, neighbours, distances,
             line_step, spacing,
         )  # fmt: skip
 
@@ -147,9 +176,11 @@ class Setting:
 
     def pixels(self, share: Tensor) -> Pixels:
         """The grid's pixels for the regression, drawn so far towards the model, (C,)."""
-        model = self.grid.tiled(self.grid.coarse(self.map))
         return Pixels(
-            *self.grid.places(self.map.device), self.grid.tiled(self.guide), model, share.float().expand_as(model)
+            *self.grid.places(self.map.device),
+            self.grid.tiled(self.guide),
+            self.model,
+            share.float().expand_as(self.model),
         )
 
 
@@ -160,21 +191,18 @@ def within(depth: Tensor, sparse: SparseDepth, factor: float) -> Tensor:
     return depth.clamp_(float(sparse.depth_m.min()) / factor, float(sparse.depth_m.max()) * factor)
 
 
-def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -> float | None:
+def _step_along_lines(search: Neighbours, options: FusionOptions) -> float | None:
     """Pixels from a point of a scan line to the next; None if the points are not a scanner's.
 
-    They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
+    They are if the four nearest to a point lie in the same direction all over the picture. Keypoints come in groups, and
+    pixels of half a picture are dense, but their neighbours lie anywhere.
     """
     places = search.places
     if len(places) < _FEWEST_IN_LINES:
         return None
     some = places[:: max(1, len(places) // _ASKED)]
     distances, nearest = search.nearest(some, 5)
-    apart = places[nearest] - some
-    x, y = apart[..., 0], apart[..., 1]
-    xx, yy, xy = (x * x).sum(0), (y * y).sum(0), (x * y).sum(0)
-    root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
-    in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < options.in_line)
-    step = float(distances[1].median())
-    scattered = 0.5 * (pixels / len(places)) ** 0.5
-    return step if in_line or (scattered > 1.5 and step < _CLOSER * scattered) else None
+    x, y = (places[nearest[1:]] - some).unbind(-1)
+    twice = 2.0 * torch.atan2(y, x)  # a line has no front and back
+    aligned = float(torch.hypot(twice.cos().mean(), twice.sin().mean()))
+    return float(distances[1].median()) if aligned > options.in_line else None

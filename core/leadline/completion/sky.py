@@ -10,6 +10,7 @@ holds for all pictures, then again with the colours of what the first one is sur
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import cv2
@@ -60,6 +61,8 @@ class SkyOptions:
 
 #: Lightness bins, and bins of each of the two colours of CIELAB, of the histograms; width of a bin in 8-bit units.
 _LIGHTNESS, _COLOUR, _LIGHTNESS_STEP, _COLOUR_STEP = 22, 16, 12, 6
+#: Steps of a logit in the map that is brought to full size: eight bits are far faster than floats.
+_STEPS = 16
 #: Share of all pixels that an unseen colour is taken for, and the largest logarithm of a ratio.
 _UNSEEN, _LARGEST = 2e-5, 5.0
 
@@ -165,7 +168,7 @@ def sky_mask(
     alone, least = small.returns is None, options.sky
     judged = _judged(small, options)
     if small.first_row > 0:  # above what the sensor sees no return was to be expected
-        unseen = _judged(replace(small, returns=None), replace(options, sky_without_points=options.sky_unseen))
+        unseen = _judged(small.without_returns(), replace(options, sky_without_points=options.sky_unseen))
         judged = np.minimum(judged, unseen + np.float32(_DOUBT))
         judged[: small.first_row] = unseen[: small.first_row]
     core = _from_border(judged > _logit(options.sure), judged > _logit(least))
@@ -175,7 +178,8 @@ def sky_mask(
         return nothing
     lowest = np.flatnonzero(core.any(axis=1)).max()
     judged[lowest + 1 :] = -_LARGEST  # gaps between leaves count, but none below the sky that is connected
-    full = np.asarray(cv2.resize(judged, (width, height), interpolation=cv2.INTER_LINEAR) > _logit(least))
+    above = np.clip((judged - _logit(least)) * _STEPS + 128, 0, 255).astype(np.uint8)
+    full = np.asarray(cv2.resize(above, (width, height), interpolation=cv2.INTER_LINEAR) > 128)
     full[sparse.v, sparse.u] = False
     return full
 
@@ -243,6 +247,14 @@ class Small:
 
     def features(self) -> list[Floats]:
         """What the first regression weighs, (h, w) each."""
+        if self.returns is None:
+            return self.of_the_picture
+        near, around = self.of_the_picture[0], cv2.blur(self.returns, (5, 5))
+        return [*self.of_the_picture, self.returns, self.returns * self.returns, around, near * around]
+
+    @cached_property
+    def of_the_picture(self) -> list[Floats]:
+        """The part of them that does not ask for points."""
         colour = self.rgb.astype(np.float32) * np.float32(1 / 255)
         red, green, blue = colour[..., 0], colour[..., 1], colour[..., 2]
         light = (red + green + blue) / 3
@@ -253,14 +265,17 @@ class Small:
         relative = light / max(float(np.percentile(light[::3, ::3], 95)), 1e-3)
         found = [near, near * near, (self.nearness < 0.01).astype(np.float32), rough, rough_around, near * rough_around]
         found += [light, relative, relative * relative, blue - red, np.abs(blue - red), blue - green, row, near * row]
-        if self.returns is not None:
-            around = cv2.blur(self.returns, (5, 5))
-            found += [self.returns, self.returns * self.returns, around, near * around]
         return found
+
+    def without_returns(self) -> Small:
+        """The same with too few points to tell anything by their absence."""
+        other = replace(self, returns=None)
+        other.__dict__["of_the_picture"] = self.of_the_picture
+        return other
 
     def second_features(self, guess: Floats) -> list[Floats]:
         """What the second regression weighs besides, given the logits (h, w) of the first: this picture's own colours."""
-        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.int64)
+        lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.int32)
         a, b = (np.clip((lab[..., i] - 128) // _COLOUR_STEP + _COLOUR // 2, 0, _COLOUR - 1) for i in (1, 2))
         bins = (lab[..., 0] // _LIGHTNESS_STEP * _COLOUR + a) * _COLOUR + b
         chance = 1 / (1 + np.exp(-guess))
@@ -282,7 +297,7 @@ def _logit(chance: float) -> float:
     return float(np.log(chance / (1 - chance)))
 
 
-def _histogram(bins: npt.NDArray[np.int64], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _histogram(bins: npt.NDArray[np.int32], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Shares of colours, smoothed over neighbouring bins."""
     counts = np.bincount(bins.ravel(), weights.ravel(), _LIGHTNESS * _COLOUR**2)
     shares = counts.reshape(_LIGHTNESS, _COLOUR, _COLOUR)

@@ -55,7 +55,7 @@ class Space(str, Enum):
         if self is Space.LOG_DEPTH:
             return xp.log(depth_m)
         if self is Space.SQRT_DISPARITY:
-            return 1.0 / xp.sqrt(depth_m)
+            return xp.reciprocal(xp.sqrt(depth_m))
         if self is Space.DISPARITY:
             return xp.reciprocal(depth_m)
         return depth_m
@@ -70,9 +70,9 @@ class Space(str, Enum):
         if self is Space.LOG_DEPTH:
             return xp.exp(xp.clip(values, float(np.log(min_depth_m)), float(np.log(MAX_DEPTH_M))))
         if self is Space.SQRT_DISPARITY:
-            return 1.0 / xp.clip(values, MAX_DEPTH_M**-0.5, min_depth_m**-0.5) ** 2
+            return xp.reciprocal(xp.square(xp.clip(values, MAX_DEPTH_M**-0.5, min_depth_m**-0.5)))
         if self is Space.DISPARITY:
-            return 1.0 / xp.clip(values, 1.0 / MAX_DEPTH_M, 1.0 / min_depth_m)
+            return xp.reciprocal(xp.clip(values, 1.0 / MAX_DEPTH_M, 1.0 / min_depth_m))
         return xp.clip(values, min_depth_m, MAX_DEPTH_M)
 
     def depth_slope(self, values: A) -> A:
@@ -81,7 +81,7 @@ class Space(str, Enum):
         if self is Space.LOG_DEPTH:
             return depth_m
         if self is Space.SQRT_DISPARITY:
-            return 2.0 * depth_m**1.5
+            return 2.0 * depth_m * namespace(depth_m).sqrt(depth_m)
         if self is Space.DISPARITY:
             return depth_m**2
         return depth_m * 0 + 1.0
