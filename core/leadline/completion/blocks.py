@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -76,7 +77,7 @@ def by_blocks(
     threads = max(1, min(cores(), length // least)) if device.type == "cpu" else 1
     count = min(-(-max(-(-length // at_once), 1) // threads) * threads, length)
     ends = [length * i // count for i in range(count + 1)]
-    return side_by_side(work, [slice(*both) for both in zip(ends[:-1], ends[1:], strict=True)], device)
+    return side_by_side(work, [slice(*both) for both in pairwise(ends)], device)
 
 
 @cache

@@ -204,7 +204,8 @@ def _at(image: Pixels, place: tuple[npt.NDArray[np.float64], npt.NDArray[np.floa
     """``image`` at n places (x, y), bilinear: (n,) or (n, channels)."""
     width = 1024  # OpenCV limits the sides of an image
     count = place[0].size
-    x, y = (np.resize(p.astype(np.float32), (-(-count // width), width)) for p in place)
+    x, y = np.zeros((2, -(-count // width), width), np.float32)
+    x.reshape(-1)[:count], y.reshape(-1)[:count] = place
     found = np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
     return found.reshape(-1, *image.shape[2:])[:count]
 
