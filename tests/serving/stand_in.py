@@ -52,6 +52,7 @@ class StandIn:
         ensemble: int = 1,
         size: int | None = None,
         seed: Sequence[int] = (0,),
+        detail: str = "off",
         out: Sequence[Any] | None = None,
         on_progress: Callable[[str, float], None] | None = None,
     ) -> list[DepthPrediction]:
@@ -70,7 +71,9 @@ class StandIn:
                 out[index][:] = values
                 values = out[index]
             spread = values * 0 + 0.5 if ensemble > 1 else None
-            answers.append(DepthPrediction(values, self.space, spread, model=self.name, meta={"steps": steps}))
+            answers.append(
+                DepthPrediction(values, self.space, spread, model=self.name, meta={"steps": steps, "detail": detail})
+            )
         return answers
 
     def _perish(self, seeds: Sequence[int]) -> None:

@@ -69,6 +69,14 @@ def test_company_in_a_batch_is_shared_between_clients() -> None:
     assert {t.client for t in batcher.next_batch(1.0)} == {"a", "b", "c"}
 
 
+def test_detail_is_a_kind_of_its_own_and_tiles_count_as_their_work() -> None:
+    batcher = Batcher(LIMITS, max_members=4)
+    for detail in ("off", "edges", "off", "tiles"):
+        batcher.admit(ticket("a", detail=detail))
+    assert sorted(len(batch) for batch in drain(batcher)) == [1, 1, 2]
+    assert ticket("a", detail="tiles").work == pytest.approx(10 * ticket("a", detail="edges").work)
+
+
 def test_one_client_does_not_wait_for_company_and_two_do() -> None:
     batcher = Batcher(LIMITS, window_s=0.01)
     batcher.admit(ticket("a", at=5.0))

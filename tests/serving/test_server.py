@@ -146,6 +146,11 @@ def test_a_client_may_wait_longer_than_the_server_allows(client: Client, image: 
     np.testing.assert_array_equal(client.predict(image, timeout_s=1e6).values, expected(image))
 
 
+def test_detail_reaches_the_model(client: Client, image: np.ndarray) -> None:
+    assert client.predict(image, detail="edges").meta["detail"] == "edges"
+    assert client.predict(image).meta["detail"] == "off"
+
+
 def test_latest_only(client: Client, image: np.ndarray) -> None:
     blocking = client.submit(image, model="slow", steps=5)
     assert _until(lambda: client.status()["running"] == 1, 5.0)

@@ -48,6 +48,7 @@ requests = st.one_of(
         ensemble=st.integers(1, 64),
         size=st.none() | st.integers(0, 4096),
         seed=st.integers(0, 2**63 - 1),
+        detail=st.sampled_from(messages.DETAILS),
         reply=st.sampled_from(messages.REPLY_ENCODINGS),
         latest=st.none() | st.just("camera"),
         deadline_s=st.none() | st.floats(0, 600),
@@ -94,7 +95,7 @@ def test_any_json_is_refused_in_words(header: Any) -> None:
 @settings(max_examples=150)
 @given(st.data())
 def test_a_field_of_the_wrong_kind_is_accepted_or_refused_but_never_more(data: st.DataObject) -> None:
-    fields = ["op", "id", "image", "model", "session", "sparse", "steps", "ensemble", "size", "seed", "reply", "latest",
+    fields = ["op", "id", "image", "model", "session", "sparse", "steps", "ensemble", "size", "seed", "detail", "reply", "latest",
               "deadline_s", "progress", "block", "maps_at"]  # fmt: skip
     header = predict(**{data.draw(st.sampled_from(fields)): data.draw(json_values)})
     try:

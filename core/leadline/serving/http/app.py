@@ -139,6 +139,10 @@ def make_app(config: GatewayConfig) -> FastAPI:
         ensemble: Annotated[int, Query(ge=1, description="Maps averaged; above 1 gives an uncertainty.")] = 1,
         size: Annotated[int | None, Query(ge=0, description="Processing long edge in pixels; 0: the image's.")] = None,
         seed: Annotated[int, Query(ge=0, description="Start noise.")] = 0,
+        detail: Annotated[
+            Literal["off", "edges", "tiles"],
+            Query(description="Edges where the picture has them; tiles: a closer look."),
+        ] = "off",
         format: Annotated[  # noqa: A002
             Literal["png", "npy", "json", "zip"], Query(description="Of the answer; zip holds all files.")
         ] = "png",
@@ -151,7 +155,7 @@ def make_app(config: GatewayConfig) -> FastAPI:
         encoding = _encoding(image)
         header = wire.request_header(messages.Predict(
             "0", messages.ImageInfo(encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
-            deadline_s=timeout_s, trace=trace,
+            detail=detail, deadline_s=timeout_s, trace=trace,
         ))  # fmt: skip
         try:  # the front checks it again; this is for a quick and exact answer
             asked = wire.read_request([messages.TAG, *wire.pack(header)[1:], image], config.limits)

@@ -23,6 +23,8 @@ LOAN_MESSAGE_BYTES = 4096
 
 IMAGE_ENCODINGS = ("raw", "jpeg", "png")
 REPLY_ENCODINGS = ("float32", "float16", "uint16", "png16")
+#: How far to refine a map beyond the network's resolution.
+DETAILS = ("off", "edges", "tiles")
 SPARSE_KINDS = ("map", "points")
 CAMERA_MODELS = ("pinhole", "plumb_bob", "rational_polynomial", "equidistant")
 SPACES = ("log_depth", "sqrt_disparity", "disparity", "depth")
@@ -174,6 +176,7 @@ class Predict:
     ensemble: int = 1
     size: int | None = None
     seed: int = 0
+    detail: str = "off"
     reply: str = "float32"
     latest: str | None = None
     deadline_s: float | None = None

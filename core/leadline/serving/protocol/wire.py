@@ -17,6 +17,7 @@ from typing import Any
 from leadline.serving.protocol.fields import Fields
 from leadline.serving.protocol.messages import (
     CAMERA_MODELS,
+    DETAILS,
     ERROR_CODES,
     IMAGE_ENCODINGS,
     MAX_BODIES,
@@ -148,6 +149,7 @@ def _predict(f: Fields, limits: Limits) -> Predict:
         ensemble=f.integer("ensemble", 1, limits.ensemble, 1),
         size=f.optional_integer("size", 0, limits.size),
         seed=f.integer("seed", 0, 2**63 - 1, 0),
+        detail=f.choice("detail", DETAILS, "off"),
         reply=f.choice("reply", REPLY_ENCODINGS, "float32"),
         latest=f.optional_text("latest", _ID),
         deadline_s=f.optional_number("deadline_s", 0.0, limits.deadline_s),

@@ -18,6 +18,9 @@ from leadline.serving.server.lender import Block
 #: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
 IMAGE_SHARE = 0.05
 
+#: Times that the network looks at a picture with detail "tiles", at most: at the whole and at nine parts.
+TILES_WORK = 10
+
 
 @dataclass(eq=False)
 class Ticket:
@@ -55,7 +58,7 @@ class Ticket:
     def kind(self) -> tuple[Any, ...]:
         """Tickets of one kind can share a batch."""
         r = self.request
-        return r.model, r.steps, r.ensemble, r.size, self.shape
+        return r.model, r.steps, r.ensemble, r.size, r.detail, self.shape
 
     @property
     def image_megapixels(self) -> float:
@@ -65,7 +68,8 @@ class Ticket:
     @property
     def work(self) -> float:
         """Megapixels that one step computes."""
-        return self.request.ensemble * (self.image_megapixels if self.megapixels is None else self.megapixels)
+        looks = TILES_WORK if self.request.detail == "tiles" else 1
+        return looks * self.request.ensemble * (self.image_megapixels if self.megapixels is None else self.megapixels)
 
     @property
     def cost(self) -> float:

@@ -177,7 +177,7 @@ class Pool:
         jobs = [self._job(ticket, batch, frames) for ticket in tickets]
         first = tickets[0].request
         batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
-        run = messages.Run(batch.number, first.model or "", first.steps, first.ensemble, first.size, jobs)
+        run = messages.Run(batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, jobs)
         slot.state, slot.batch = "busy", batch
         if slot.vitals is not None:
             slot.vitals.hear(now)

@@ -45,6 +45,7 @@ class Run:
     steps: int | None
     ensemble: int
     size: int | None
+    detail: str
     jobs: list[Job]
 
 

@@ -175,6 +175,7 @@ class Worker:
             seed=[task.job.seed for task in tasks],
             out=self._places(tasks),
             on_progress=self._on_progress,
+            **({} if run.detail == "off" else {"detail": run.detail}),
         )
         return predictions
 
