@@ -179,7 +179,7 @@ def sky_mask(
     lowest = np.flatnonzero(core.any(axis=1)).max()
     judged[lowest + 1 :] = -_LARGEST  # gaps between leaves count, but none below the sky that is connected
     above = np.clip((judged - _logit(least)) * _STEPS + 128, 0, 255).astype(np.uint8)
-    full = np.asarray(cv2.resize(above, (width, height), interpolation=cv2.INTER_LINEAR) > 128)
+    full = np.asarray(cv2.resize(above, (width, height), interpolation=cv2.INTER_LINEAR) >= 128)
     full[sparse.v, sparse.u] = False
     return full
 
