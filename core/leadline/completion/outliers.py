@@ -194,7 +194,7 @@ def surroundings(
         scene = _scene(third, third_residual, depth, model, middle)
     noise = (2.0 * scene.step).clamp(0.01, 0.1)
     pairs = torch.empty((PER_NEIGHBOUR, *x.shape), dtype=x.dtype, device=device)
-    told_apart = (
+    told_apart: tuple[tuple[Tensor, Tensor | float], ...] = (
         (step, 1 / 0.5), (step, 1 / 0.15), (step, 1 / noise), (residual, 1 / 0.15), (level, 1 / 0.15), (level, 1 / noise),
     )  # fmt: skip
     for row, (numbers, factor) in zip(pairs, told_apart, strict=False):

@@ -249,7 +249,7 @@ class Small:
         """What the first regression weighs, (h, w) each."""
         if self.returns is None:
             return self.of_the_picture
-        near, around = self.of_the_picture[0], cv2.blur(self.returns, (5, 5))
+        near, around = self.of_the_picture[0], np.asarray(cv2.blur(self.returns, (5, 5)), np.float32)
         return [*self.of_the_picture, self.returns, self.returns * self.returns, around, near * around]
 
     @cached_property
