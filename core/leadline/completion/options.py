@@ -30,8 +30,8 @@ class FusionOptions:
         line_tolerance: The same among scan lines, whose neighbours on the next line are far away on a slanted floor.
         dense_px: Where scattered points are closer than this, pixels, the tolerance falls with their spacing: points across an
             edge are then as near as those on this side of it, and the mean of both sides is on neither.
-        in_line: Points are a scanner's if the directions of their four nearest agree better than this (length of the mean of the
-            doubled angles' unit vectors: 1 on parallel lines; scattered points, keypoints and grids stay below 0.2).
+        in_line: Least over greatest eigenvalue of the scatter of a point's nearest neighbours, under which it is on a
+            line with them. Scattered points have about 0.3.
 
     How far an estimate may go:
 
@@ -89,7 +89,7 @@ class FusionOptions:
     tolerance: float = 0.07
     line_tolerance: float = 0.2
     dense_px: float = 5.0
-    in_line: float = 0.35
+    in_line: float = 0.1
     range_factor: float = 4.0
     beyond: tuple[float, float] = (0.05, 0.1)
     beyond_lines: tuple[float, float] = (0.25, 0.25)

@@ -23,6 +23,8 @@ Rgb = npt.NDArray[np.uint8]
 
 #: Points under which nobody asks whether they are a scanner's; points that are asked.
 _FEWEST_IN_LINES, _ASKED = 50, 300
+#: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
+_CLOSER = 0.7
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Setting:
         value = space.from_depth(depth_m)
         search = Neighbours(places.float())
         fitted, model, guide = maps()
-        line_step = _step_along_lines(search, options)
+        line_step = _step_along_lines(search, grid.height * grid.width, options)
         count = min(options.neighbours if line_step is None else options.line_neighbours, len(sparse))
         distances, neighbours = search.nearest(grid.centres(device), count)
         points = Points(
@@ -191,18 +193,21 @@ def within(depth: Tensor, sparse: SparseDepth, factor: float) -> Tensor:
     return depth.clamp_(float(sparse.depth_m.min()) / factor, float(sparse.depth_m.max()) * factor)
 
 
-def _step_along_lines(search: Neighbours, options: FusionOptions) -> float | None:
+def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -> float | None:
     """Pixels from a point of a scan line to the next; None if the points are not a scanner's.
 
-    They are if the four nearest to a point lie in the same direction all over the picture. Keypoints come in groups, and
-    pixels of half a picture are dense, but their neighbours lie anywhere.
+    They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
     """
     places = search.places
     if len(places) < _FEWEST_IN_LINES:
         return None
     some = places[:: max(1, len(places) // _ASKED)]
     distances, nearest = search.nearest(some, 5)
-    x, y = (places[nearest[1:]] - some).unbind(-1)
-    twice = 2.0 * torch.atan2(y, x)  # a line has no front and back
-    aligned = float(torch.hypot(twice.cos().mean(), twice.sin().mean()))
-    return float(distances[1].median()) if aligned > options.in_line else None
+    apart = places[nearest] - some
+    x, y = apart[..., 0], apart[..., 1]
+    xx, yy, xy = (x * x).sum(0), (y * y).sum(0), (x * y).sum(0)
+    root = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues of the scatter
+    in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < options.in_line)
+    step = float(distances[1].median())
+    scattered = 0.5 * (pixels / len(places)) ** 0.5
+    return step if in_line or (scattered > 1.5 and step < _CLOSER * scattered) else None

@@ -1,38 +1,13 @@
-"""What the points are taken for, and which core does what."""
+"""Which core does what."""
 
 import threading
 
-import numpy as np
 import pytest
 import torch
 
 from leadline.completion.blocks import beside, by_blocks, on_one_core, side_by_side
-from leadline.completion.neighbours import Neighbours
-from leadline.completion.options import FusionOptions
-from leadline.completion.setting import _step_along_lines
 
 CPU = torch.device("cpu")
-
-
-def step(rows, columns):
-    return _step_along_lines(Neighbours(torch.as_tensor(np.stack([columns, rows], 1)).float()), FusionOptions())
-
-
-@pytest.mark.parametrize("lines", [4, 16, 64])
-def test_scan_lines_are_a_scanners(lines):
-    columns, rows = np.meshgrid(np.arange(0, 640, 2), np.linspace(10, 470, lines))
-    curved = rows + 8 * np.sin(columns / 640 * np.pi)
-    assert step(np.rint(curved).ravel(), columns.ravel()) == pytest.approx(2.0, abs=0.3)
-
-
-def test_groups_of_points_and_parts_of_a_picture_are_not():
-    rng = np.random.default_rng(0)
-    corners = rng.uniform([0, 0], [480, 640], (60, 2))
-    grouped = np.rint(corners.repeat(20, 0) + rng.normal(0, 6, (1200, 2)))
-    assert step(*grouped.T) is None
-    below = rng.uniform([240, 0], [480, 640], (2000, 2))  # nothing measures the sky
-    assert step(*np.rint(below).T) is None
-    assert step(*(grid.ravel() for grid in np.mgrid[0:480:8, 0:640:8])) is None
 
 
 def slice_itself(part):
