@@ -90,6 +90,7 @@ class LEADLINE_PT_shot(_Panel, bpy.types.Panel):
         row = present(self.layout).row(align=True)
         for move in MOVES:
             row.operator("leadline.camera_move", text=move.capitalize()).move = move
+        present(self.layout).operator("leadline.stereo_pair", icon="CAMERA_STEREO")
 
 
 class LEADLINE_PT_own_depth(_Panel, bpy.types.Panel):

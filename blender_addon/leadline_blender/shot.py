@@ -12,7 +12,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty
 from mathutils import Vector
 
 from . import photos
-from .host import Outcome, present
+from .host import Outcome, camera_of, present
 from .properties import memory_of
 
 #: Keyframes along a move.
@@ -65,6 +65,36 @@ class LEADLINE_OT_camera_move(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class LEADLINE_OT_stereo_pair(bpy.types.Operator):
+    """Render the scene's camera for both eyes, side by side, with what is in the middle at the screen's distance"""
+
+    bl_idname = "leadline.stereo_pair"
+    bl_label = "Render for Both Eyes"
+    bl_options = {"REGISTER", "UNDO"}
+
+    eyes_m: FloatProperty(  # type: ignore[valid-type]
+        name="Eye Distance", description="Between the two eyes", default=0.065, min=1e-3, soft_max=0.3, unit="LENGTH"
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        thing, scene = context.active_object, present(context.scene)
+        return thing is not None and memory_of(thing).depth is not None and scene.camera is not None
+
+    def execute(self, context: bpy.types.Context) -> Outcome:
+        scene, memory = present(context.scene), memory_of(present(context.active_object))
+        units = 1.0 / scene.unit_settings.scale_length
+        render = scene.render
+        render.use_multiview, render.views_format = True, "STEREO_3D"
+        render.image_settings.views_format = "STEREO_3D"
+        present(render.image_settings.stereo_3d_format).display_mode = "SIDEBYSIDE"
+        eyes = present(camera_of(present(scene.camera)).stereo)
+        eyes.convergence_mode, eyes.pivot = "OFFAXIS", "CENTER"
+        eyes.interocular_distance = self.eyes_m * units
+        eyes.convergence_distance = float(np.median(photos.read_map(memory.depth))) * units
+        return {"FINISHED"}
+
+
 def add_move(
     context: bpy.types.Context, thing: bpy.types.Object, move: str, strength: float, frames: int
 ) -> bpy.types.Object:
@@ -95,4 +125,4 @@ def add_move(
     return camera
 
 
-CLASSES = (LEADLINE_OT_camera_move,)
+CLASSES = (LEADLINE_OT_camera_move, LEADLINE_OT_stereo_pair)

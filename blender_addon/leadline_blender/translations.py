@@ -52,6 +52,9 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     "Distance": ("Abstand", "距離", "距离", "Distance", "Distancia"),
     "Film": ("Film", "動画", "影片", "Film", "Película"),
     "Camera Move": ("Kamerafahrt", "カメラワーク", "镜头运动", "Mouvement de caméra", "Movimiento de cámara"),
+    "Render for Both Eyes": (
+        "Für beide Augen rendern", "両目用にレンダー", "渲染双眼画面", "Rendre pour les deux yeux", "Renderizar para ambos ojos",
+    ),
     "Maps": ("Karten", "マップ", "贴图", "Cartes", "Mapas"),
     "Export Maps": ("Karten schreiben", "マップを書き出す", "导出贴图", "Exporter les cartes", "Exportar mapas"),
     "Mesh": ("Netz", "メッシュ", "网格", "Maillage", "Malla"),

@@ -50,3 +50,20 @@ def test_maps_need_a_folder(settings):
     with pytest.raises(RuntimeError, match="folder"):
         bpy.ops.leadline.export_maps()
     assert part("runtime").message.kind == "ERROR"
+
+
+def test_both_eyes_see_the_scene_from_their_own_place(settings, tmp_path):
+    _, x = np.mgrid[0:60, 0:90]
+    settings.own_depth, settings.result, settings.use_cut = depth_image(2 + x / 45), "PERSPECTIVE", False
+    assert bpy.ops.leadline.use_depth(meaning="METRES") == {"FINISHED"}
+    scene = bpy.context.scene
+    assert bpy.ops.leadline.stereo_pair(eyes_m=0.1) == {"FINISHED"}
+    scene.render.engine, scene.cycles.samples, scene.render.resolution_percentage = "CYCLES", 1, 50
+    scene.render.image_settings.file_format, scene.render.filepath = "PNG", str(tmp_path / "pair.png")
+    bpy.ops.render.render(write_still=True)
+    pair = loaded(tmp_path / "pair.png")[..., :3]
+    height, width = pair.shape[:2]
+    assert (width, height) == (2 * scene.render.resolution_x // 2, scene.render.resolution_y // 2)
+    left, right = pair[:, : width // 2], pair[:, width // 2 :]
+    assert np.abs(left - right).mean() > 0.01, "two eyes see the same"
+    assert np.abs(left.mean() - right.mean()) < 0.05
