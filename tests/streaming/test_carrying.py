@@ -10,6 +10,7 @@ from drive import Drive, header, rel_error
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
+from leadline.sensors.sparse import SparseDepth
 from leadline.streaming.evidence import ScaleSource
 from leadline.streaming.frames import Frame, Metric
 from leadline.streaming.settings import StreamSettings
@@ -120,3 +121,20 @@ def test_a_time_jump_forgets_clouds_and_odometry(drive: Drive) -> None:
     assert after.sweep is None
     assert after.pose is None
     assert around.transforms.lookup("optical", "lidar", 0) is not None
+
+
+@pytest.mark.parametrize(("count", "doubted"), [(14, True), (60, False)])
+def test_a_scale_from_few_triangulated_points_is_doubted(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch, count: int, doubted: bool
+) -> None:
+    truth, source = drive.depth_m(0), ScaleSource()
+    v, u = (places[:: len(places) // count][:count] for places in np.nonzero((truth > 0) & (truth < 20)))
+    tracked = SparseDepth(u, v, truth[v, u], truth.shape, sigma_m=0.05 * truth[v, u])
+    monkeypatch.setattr(ScaleSource, "_tracked", lambda *_: tracked)
+    found = depth_of(drive, source, frame(drive, surroundings(drive), 0), 0)
+    assert found.prediction is not None
+    assert found.prediction.uncertainty is not None
+    known = found.prediction.depth_m < 100
+    relative = float(np.median((found.prediction.uncertainty / found.prediction.depth_m)[known]))
+    assert (relative > 0.24) == doubted
+    assert any("only 14 points have enough parallax" in one for one in found.warnings) == doubted

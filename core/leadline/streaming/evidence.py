@@ -24,8 +24,9 @@ from leadline.streaming.watch import ExtrinsicsWatch
 
 #: Points so near in time to the image need no motion undone.
 _AT_ONCE_S = 0.005
-#: Fewer triangulated points than this are not trusted with the scale.
-_FEWEST_TRACKED = 12
+#: Fewer triangulated points than the first are not trusted with the scale; fewer than the second are, with a word, and a sigma that is
+#: larger by this share of depth.
+_FEWEST_TRACKED, _FEW_TRACKED, _FEW_SIGMA = 12, 25, 0.25
 #: A map jumps where it changes within so many pixels by this share of its range.
 _EDGE_PX, _EDGE_SHARE = 7, 0.08
 #: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
@@ -81,7 +82,10 @@ class ScaleSource:
         else:
             self._measured_ns = frame.stamp_ns
             done = self._temporal.complete(frame.rgb, raw, tracked, camera=frame.camera, device=self._device)
-            return Metric(done, f"{len(tracked)} points triangulated over odometry", warnings=frame.warnings)
+            words, few = f"{len(tracked)} points triangulated over odometry", len(tracked) < _FEW_TRACKED
+            doubt = f"only {len(tracked)} points have enough parallax to be triangulated: the scale is uncertain"
+            warnings = (*frame.warnings, doubt) if few else frame.warnings
+            return Metric(_less_certain(done, _FEW_SIGMA if few else 0.0), words, warnings=warnings)
         if self._remembers(frame.stamp_ns, settings):
             done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
