@@ -60,6 +60,14 @@ def test_table_summary_and_report(data: Path, model: Path, tmp_path: Path) -> No
     assert "| depthfm-tiny | 4/4 |" in again.stdout
 
 
+def test_decoder_and_speed_reach_the_model(data: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ("eval", "-d", "pairs", "--root", data, "-m", model, "--size", 32, "-o", tmp_path / "out")
+    missing = leadline(*arguments, "--decoder", tmp_path / "nosuch.safetensors")
+    assert "check the path of the decoder" in str(missing.exception)
+    unfit = leadline(*arguments, "--speed", "realtime")
+    assert "leadline train small-" in str(unfit.exception)
+
+
 def test_two_models_of_one_name(data: Path, model: Path, tmp_path: Path) -> None:
     done = leadline(
         "eval",

@@ -74,10 +74,11 @@ def test_the_whole_pipeline_runs_and_goes_on(tmp_path: Path, monkeypatch: pytest
         *NAMES,
         "mini-codec",
         "mini-small-decoder",
+        "mini-small-encoder",
     }
     lines.clear()
     mini.train_mini(tmp_path, quick=True, report=lines.append)
-    assert lines.count("finished before") == 9
+    assert lines.count("finished before") == 10
     table = ablations.run_ablation("ablation-fourier", tmp_path, quick=True, report=lines.append)
     assert "no-fourier" in table
 

@@ -24,7 +24,12 @@ _NOTED_BYTES = 64 << 20
 _WEIGHT_SUFFIXES = frozenset({".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".json"})
 
 
-def weights_digest(name_or_path: str | Path, vae: str | Path | None = None, decoder: str | Path = "full") -> str:
+def weights_digest(
+    name_or_path: str | Path,
+    vae: str | Path | None = None,
+    decoder: str | Path = "full",
+    encoder: str | Path = "full",
+) -> str:
     """16 hexadecimal digits that change with any file that the model is made from.
 
     Raises:
@@ -39,10 +44,9 @@ def weights_digest(name_or_path: str | Path, vae: str | Path | None = None, deco
         parts.append(path if path.exists() else locate(name))
     if vae is not None:
         parts.append(Path(vae))
-    if str(decoder) == "small":
-        parts.append(MINI_FOLDER / "mini-small-decoder.safetensors")
-    elif str(decoder) != "full":
-        parts.append(Path(decoder))
+    for part, chosen in (("decoder", decoder), ("encoder", encoder)):
+        if str(chosen) != "full":
+            parts.append(MINI_FOLDER / f"mini-small-{part}.safetensors" if str(chosen) == "small" else Path(chosen))
     for file in [file for part in parts for file in _files(part)]:
         whole.update(_digest(file).encode())
     return whole.hexdigest()

@@ -1,13 +1,17 @@
-"""Quality in one word: what it means is asked of the model. Imports no torch, so that mistakes are told at once."""
+"""Quality and speed in one word, and what they mean for a model. Imports no torch, so that mistakes are told at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from leadline.checkpoints.capabilities import Capabilities, capabilities
 from leadline.checkpoints.layout import is_hub_id
 from leadline.checkpoints.presets import Quality, Sampling, preset
 from leadline.errors import CheckpointError, InputError
+
+#: "full": a model as it was trained. "realtime": the fastest way to run it that was measured on this machine.
+Speed: TypeAlias = Literal["full", "realtime"]
 
 
 def sampling(
@@ -46,3 +50,10 @@ def refuse_misfits(model: Capabilities, steps: int | None) -> None:
     else:
         taken = f"{model.min_steps} or more" if model.max_steps is None else f"{model.min_steps} to {model.max_steps}"
     raise InputError(f"steps={steps}: {model.name} takes {taken}")
+
+
+def parts_at(speed: Speed, encoder: str | Path = "full", decoder: str | Path = "full") -> tuple[str | Path, str | Path]:
+    """Encoder and decoder at a speed: in real time the small ones, unless a file was asked for."""
+    if speed == "full":
+        return encoder, decoder
+    return "small" if str(encoder) == "full" else encoder, "small" if str(decoder) == "full" else decoder

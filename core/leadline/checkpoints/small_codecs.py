@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,8 @@ from leadline.models.small_encoder import SmallEncoder, SmallEncoderSpec
 
 _HEADER = "leadline_small_{}"
 MINI_DECODER = MINI_FOLDER / "mini-small-decoder.safetensors"
+MINI_ENCODER = MINI_FOLDER / "mini-small-encoder.safetensors"
+_Small = TypeVar("_Small", SmallDecoder, SmallEncoder)
 
 
 def save_small_decoder(decoder: SmallDecoder, path: Path, dtype: torch.dtype = torch.float16) -> None:
@@ -60,28 +62,31 @@ def small_decoder_for(codec: Codec, path: str | Path = "small") -> SmallDecoder:
     Raises:
         CheckpointError: It was distilled from another codec, or there is none.
     """
-    shipped = str(path) == "small"
-    decoder = load_small_decoder(MINI_DECODER if shipped else Path(path))
-    if decoder.codec != codec.fingerprint:
-        if shipped:
-            raise CheckpointError(
-                "the small decoder that ships is for the mini models; distil one for this model's codec with "
-                "`leadline train small-decoder` and give its file as decoder (--decoder FILE)"
-            )
-        raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
-    return decoder
+    return _of_this_codec(
+        load_small_decoder(MINI_DECODER if str(path) == "small" else Path(path)), codec, path, "decoder"
+    )
 
 
-def small_encoder_for(codec: Codec, path: str | Path) -> SmallEncoder:
-    """The small encoder of a codec, from a file. None ships.
+def small_encoder_for(codec: Codec, path: str | Path = "small") -> SmallEncoder:
+    """The small encoder of a codec: a file, or for "small" the one that ships with the mini models.
 
     Raises:
         CheckpointError: It was distilled from another codec, or there is none.
     """
-    encoder = load_small_encoder(Path(path))
-    if encoder.codec != codec.fingerprint:
+    return _of_this_codec(
+        load_small_encoder(MINI_ENCODER if str(path) == "small" else Path(path)), codec, path, "encoder"
+    )
+
+
+def _of_this_codec(network: _Small, codec: Codec, path: str | Path, part: str) -> _Small:
+    if network.codec != codec.fingerprint:
+        if str(path) == "small":
+            raise CheckpointError(
+                f"the small {part} that ships is for the mini models; distil one for this model's codec with "
+                f"`leadline train small-{part}` and give its file as {part}"
+            )
         raise CheckpointError(f"{path} was distilled from another codec than this model's; distil one for it")
-    return encoder
+    return network
 
 
 def _save(network: SmallDecoder | SmallEncoder, path: Path, dtype: torch.dtype, part: str) -> None:

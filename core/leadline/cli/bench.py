@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from leadline.cli.options import DEFAULT_MODEL, compile_option, decoder_option, out_option
+from leadline.cli.options import DEFAULT_MODEL, compile_option, decoder_option, out_option, speed_option
 from leadline.errors import InputError
 
 #: Without options: every mini model, and one case of the published size.
@@ -56,11 +56,12 @@ EQUAL = 1e-4
     help="--stream: in this process, or through a local server.",
 )  # fmt: skip
 @decoder_option
+@speed_option
 @out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png, or stream.json.")
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
     device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, against: Path | None, stream: bool,
-    rate: float, seconds: float, camera: str, through: str, decoder: str, out: Path,
+    rate: float, seconds: float, camera: str, through: str, decoder: str, speed: str, out: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
 
@@ -73,7 +74,7 @@ def command(
         _against_diffusers(sizes, steps, ensemble, repeat, clock == "cpu", precision, threads)
         return
     if stream:
-        options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled}
+        options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled, "speed": speed}
         _stream(models or (DEFAULT_MODEL,), sizes[0], threads, options, rate, seconds, camera, through, out)
         return
     if find_spec("matplotlib") is None:
@@ -151,6 +152,11 @@ def _stream(
     if threads:
         torch.set_num_threads(threads)
     frames = np.random.default_rng(0).integers(0, 255, (4, height, width, 3), dtype=np.uint8)
+    served = [
+        f"--{'compile' if name == 'compiled' else name}={options[name]}" for name in ("precision", "compiled", "speed")
+    ]
+    if through == "server" and options["decoder"] != "full":
+        raise InputError("the server has no --decoder; use --speed realtime, or --through estimator")
     rows = []
     for model in models:
         if through == "estimator":
@@ -158,7 +164,10 @@ def _stream(
             estimator.warm_up(height, width, ensemble=1, size=size)
             report = run_stream(lambda k: estimator.predict(frames[k % 4], ensemble=1, size=size), rate, seconds)  # noqa: B023
         else:
-            with LocalServer(models=[model], device=options["device"]) as server, server.client() as client:
+            with (
+                LocalServer(models=[model], device=options["device"], arguments=served) as server,
+                server.client() as client,
+            ):
                 client.predict(frames[0], ensemble=1, size=size)
                 report = run_stream(
                     lambda k: client.predict(frames[k % 4], ensemble=1, size=size), rate, seconds, own_work=False

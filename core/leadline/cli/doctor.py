@@ -62,6 +62,7 @@ def _print_devices(console: object) -> None:
     precision = precision_name(choose_precision("auto", device))
     click.echo(f"would use: device {device}, precision {precision}, {torch.get_num_threads()} CPU threads")
     _print_threads()
+    _print_speed()
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         properties = torch.cuda.get_device_properties(index)
         click.echo(f"  cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
@@ -82,6 +83,15 @@ def _print_threads() -> None:
         "  in a program of your own, before torch is imported: import leadline.threads; leadline.threads.prepare()"
         "  (or set GOMP_SPINCOUNT=1000); beside busy programs it is many times slower without"
     )
+
+
+def _print_speed() -> None:
+    """What `--speed realtime` measured on this machine."""
+    from leadline.inference.speed import measured_here
+
+    for one in measured_here():
+        times = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in one.seconds.items())
+        click.echo(f"  --speed realtime, {one.model}: {one.precision} ({times}; {one.machine})")
 
 
 def _print_weights(console: object) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from leadline.cli.options import decoder_option
+from leadline.cli.options import decoder_option, speed_option
 from leadline.errors import InputError
 from leadline.extras import require
 
@@ -107,6 +107,7 @@ _sampling_options = _options(
 @_run_options
 @_sampling_options
 @decoder_option
+@speed_option
 @click.option(
     "--baselines/--no-baselines",
     default=True,
@@ -152,7 +153,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _evaluate(
-    *, models: tuple[str, ...], vae: str | None, device: str, precision: str, decoder: str, dataset: str, root: Path,
+    *, models: tuple[str, ...], vae: str | None, device: str, precision: str, decoder: str, speed: str, dataset: str, root: Path,
     split: Path | None, limit: int | None, protocol: str, seed: int, batch: int, out: Path | None, fresh: bool, quiet: bool, steps: int | None,
     ensemble: int | None, size: int | None, baselines: bool, engine: str, ray_address: str | None, workers: int | None,
     report: bool, papers: bool, markdown: bool, valid_mask_crop: str | None,
@@ -170,7 +171,7 @@ def _evaluate(
     out = out or Path("eval") / f"{dataset}-{protocol}"
     entries: list[Entry] = []
     for name in _names(models, baselines and rules.aligned):
-        make = partial(_load, name, device, precision, vae, decoder)
+        make = partial(_load, name, device, precision, vae, decoder, speed)
         model = make()
         shared = None
         if engine == "ray" and name not in BASELINES:
@@ -639,14 +640,16 @@ def _mini_models() -> list[str]:
     return sorted(p.stem for p in folder.glob("*-mini.safetensors"))
 
 
-def _load(name: str, device: str, precision: str, vae: str | None, decoder: str = "full") -> Predictor:
+def _load(
+    name: str, device: str, precision: str, vae: str | None, decoder: str = "full", speed: Any = "full"
+) -> Predictor:
     from leadline.evaluation.baselines import Baseline
 
     if name in BASELINES:
         return Baseline(name)
     from leadline.inference.estimator import load
 
-    return load(name, device, precision, vae, decoder)
+    return load(name, device, precision, vae, decoder=decoder, speed=speed)
 
 
 def _label(name: str, model: Predictor, taken: list[str]) -> str:

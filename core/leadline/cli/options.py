@@ -161,6 +161,13 @@ compile_option = click.option(
     show_default=True,
     help="Run through torch.compile, with or without CUDA graphs: for many frames of one size. Starting takes minutes.",
 )
+speed_option = click.option(
+    "--speed",
+    type=click.Choice(["full", "realtime"]),
+    default="full",
+    show_default=True,
+    help="realtime: small encoder and decoder, and the precision that is fastest here; maps differ a little.",
+)
 decoder_option = click.option(
     "--decoder",
     default="full",

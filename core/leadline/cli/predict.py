@@ -21,12 +21,14 @@ from leadline.cli.options import (
     model_options,
     out_option,
     sampled,
+    speed_option,
 )
 from leadline.cli.progress import Lines, progress
 from leadline.cli.scene import camera_options, chosen_camera, metric_options, with_metres
 from leadline.errors import InputError, LeadlineError
 
 if TYPE_CHECKING:
+    from leadline.checkpoints.quality import Speed
     from leadline.depth.prediction import DepthPrediction
     from leadline.files.inputs import Job
     from leadline.files.journal import Source
@@ -49,6 +51,8 @@ class Settings:
     size: int | None
     seed: int
     precision: str
+    speed: Speed
+    encoder: str
     decoder: str
     framing: str
     detail: str
@@ -94,6 +98,7 @@ class Settings:
 @metric_options
 @camera_options
 @decoder_option
+@speed_option
 @compile_option
 @click.option("--npy", is_flag=True, help="Photographs: also write the raw float32 map (and its uncertainty) as .npy.")
 @click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR; of a video instead of PNG.")
@@ -126,7 +131,7 @@ class Settings:
 @click.option("--quiet", is_flag=True, help="No progress and no summary; errors are still told.")
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
-    inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str,
+    inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str, speed: Speed,
     compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, sheet: bool,
     overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
@@ -155,6 +160,7 @@ def command(
     from contextlib import closing
 
     from leadline.checkpoints.identity import weights_digest
+    from leadline.checkpoints.quality import parts_at
     from leadline.files import inputs as naming
     from leadline.files.stages import staged
 
@@ -162,7 +168,11 @@ def command(
     for path in plan.skipped:
         click.echo(f"leadline: {path} skipped, its name is not an image's or a video's", err=True)
     options = sampled(model, options)
-    settings = Settings(model, weights_digest(model, vae, decoder), precision=precision, decoder=decoder, **options)
+    encoder, decoder = (str(part) for part in parts_at(speed, "full", decoder))
+    settings = Settings(
+        model, weights_digest(model, vae, decoder, encoder), precision=precision, speed=speed, encoder=encoder, decoder=decoder,
+        **options,
+    )  # fmt: skip
     failures = 0
     with progress(len(plan.jobs), quiet=quiet or as_json) as told:
         run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, told)
@@ -208,7 +218,7 @@ class _Run:
         self.overwrite, self.told = overwrite, told
         self._loading = {
             "device": device, "precision": settings.precision, "vae": vae, "decoder": settings.decoder,
-            "memory_budget": memory_budget, "compiled": compiled,
+            "encoder": settings.encoder, "speed": settings.speed, "memory_budget": memory_budget, "compiled": compiled,
         }  # fmt: skip
         self._model = model
         self._estimator: DepthEstimator | None = None

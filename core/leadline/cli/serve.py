@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from leadline.cli.options import speed_option
 from leadline.errors import InputError
 
 DEFAULT_LOADER = "leadline.inference.estimator:load"
@@ -52,6 +53,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     show_default=True,
     help="Through torch.compile, with CUDA graphs or without: minutes for each new image size, then faster.",
 )
+@speed_option
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads per worker.")
 @click.option(

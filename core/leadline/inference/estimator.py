@@ -12,11 +12,13 @@ from typing import Any, TypeVar, cast, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.catalog import CATALOG
 from leadline.checkpoints.presets import Quality, preset
+from leadline.checkpoints.quality import Speed, parts_at
 from leadline.checkpoints.resolve import resolve
 from leadline.checkpoints.small_codecs import small_decoder_for, small_encoder_for
 from leadline.depth.normals import NormalsPrediction
@@ -32,6 +34,7 @@ from leadline.inference.noise import Noise, checked, draw
 from leadline.inference.progress import OnProgress, Progress
 from leadline.inference.refine import Detail, PredictTiles, refine
 from leadline.inference.replica import Replica
+from leadline.inference.speed import fastest_precision
 from leadline.models import Codec, DepthModel
 from leadline.models.small_decoder import fingerprint_of
 from leadline.types import FloatMap, RgbImage
@@ -54,6 +57,7 @@ def load(
     memory_budget: str | int | None = None,
     compiled: CompileMode = "off",
     encoder: str | Path = "full",
+    speed: Speed = "full",
     **settings: Any,
 ) -> DepthEstimator:
     """A model by catalog name ("depthfm-mini", "depthmaster" ...) or from disk.
@@ -71,7 +75,9 @@ def load(
             run at once. None: a fixed number of pixels at once for each kind of device.
         compiled: "graphs" or "kernels" to run through torch.compile, with or without CUDA graphs: for streams of frames of
             one size. The first prediction of every size takes minutes; :meth:`DepthEstimator.warm_up` has it done early.
-        encoder: "full", or the file of a small encoder distilled from this model's codec (`leadline train small-encoder`).
+        encoder: "full", "small" (the mini models') or the file of a small encoder distilled from this model's codec.
+        speed: "realtime": the small encoder and decoder, unless files are given, and with ``precision="auto"`` the precision that
+            is fastest on this machine (:mod:`leadline.inference.speed`). For cameras; maps differ a little.
         **settings: Changes to the checkpoint's :class:`~leadline.models.ModelSpec`, such as
             ``token_count_scaling=True``, ``family="fiffdepth"`` or ``space="disparity"``.
 
@@ -81,10 +87,24 @@ def load(
     """
     choose_precision(precision, choose_devices(device)[0])  # complain about these before reading gigabytes
     bundle = resolve(name_or_path, vae=vae, base=base, **settings)
+    if speed == "realtime":
+        encoder, decoder = parts_at(speed, encoder, decoder)
+        if precision == "auto":
+            precision = _fastest_precision(bundle, choose_devices(device)[0], encoder, decoder)
     return DepthEstimator(
         bundle, device=device, precision=precision, decoder=decoder, memory_budget=memory_budget, compiled=compiled,
         encoder=encoder,
     )  # fmt: skip
+
+
+def _fastest_precision(bundle: ModelBundle, device: torch.device, encoder: str | Path, decoder: str | Path) -> str:
+    picture = np.full((3 * bundle.spec.default_size // 4, bundle.spec.default_size, 3), 128, np.uint8)
+
+    def one_prediction(precision: str) -> Callable[[], object]:
+        estimator = DepthEstimator(bundle, device=str(device), precision=precision, encoder=encoder, decoder=decoder)
+        return lambda: estimator.predict(picture, ensemble=1)
+
+    return fastest_precision(bundle.spec.name, bundle.weights_hash, device, one_prediction).precision
 
 
 class DepthEstimator:

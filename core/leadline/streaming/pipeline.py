@@ -40,12 +40,14 @@ class DepthPipeline:
         from leadline.inference.estimator import load  # noqa: PLC0415  (torch)
 
         compiled: Any = settings.compile  # one of its choices
+        speed: Any = settings.speed
         estimator = load(
             settings.model,
             device=settings.device,
             precision=settings.precision,
             decoder=settings.decoder,
             compiled=compiled,
+            speed=speed,
         )
         return cls(estimator, settings)
 

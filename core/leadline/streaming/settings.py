@@ -13,7 +13,7 @@ from leadline.errors import InputError
 from leadline.sensors.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
-MODEL_FIELDS = ("model", "device", "precision", "decoder", "compile")
+MODEL_FIELDS = ("model", "device", "precision", "speed", "decoder", "compile")
 #: Cameras that share a model share these; the rest each may have its own of.
 COMMON_FIELDS = (*MODEL_FIELDS, "steps", "ensemble", "size", "seed")
 
@@ -40,6 +40,11 @@ class StreamSettings:
     model: str = option("fiffdepth-mini", "Model: a name that `leadline models` lists, or a path on disk.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
     precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
+    speed: str = option(
+        "full",
+        "realtime: small encoder and decoder, and for precision auto the one measured to be fastest here; mini models only.",
+        choices=("full", "realtime"),
+    )
     decoder: str = option(
         "full",
         "full; small: twice the frames on a CPU, softer edges, mini models only; or the file of a small decoder.",

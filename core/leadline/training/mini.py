@@ -22,8 +22,11 @@ from leadline.checkpoints.bundle import ModelBundle
 from leadline.checkpoints.native import load_model, save_codec, save_model
 from leadline.checkpoints.small_codecs import (
     MINI_DECODER,
+    MINI_ENCODER,
     load_small_decoder,
+    load_small_encoder,
     save_small_decoder,
+    save_small_encoder,
 )
 from leadline.scenes.layouts import BY_NAME
 from leadline.training.base import MODEL_FILE, respec
@@ -31,6 +34,7 @@ from leadline.training.build import trainer_config
 from leadline.training.curves import plot_curves
 from leadline.training.run import LATENTS, run
 from leadline.training.small_decoder import SMALL_DECODER_FILE
+from leadline.training.small_encoder import SMALL_ENCODER_FILE
 from leadline.training.trainer import is_finished
 
 CODEC_FILE = "mini-codec.safetensors"
@@ -123,6 +127,7 @@ SCENES = (
     RenderJob("whole-newest", 8500, 192, 256, seed=20001, whole=2),
     *(RenderJob(f"whole-{layout.replace('_', '-')}", 700, 240, 320, seed=2001 + number, layout=layout, whole=2)
       for number, layout in enumerate(BY_NAME)),
+    RenderJob("scenes-small-encoder", 700, 240, 320, seed=50001, whole=0),
 )  # fmt: skip
 
 
@@ -243,6 +248,17 @@ def stages(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "trainer": trainer(steps=500, lr=6e-4, warmup=20, ema=0.99, seed=6),
         },
     )  # fmt: skip
+    sharp = {
+        "sets": [{"kind": "rendered", "root": str(root / "scenes-small-encoder")}], "sizes": [[128, 192]],
+        "augmentation": {"min_scale": 0.5, "colour": 0.8, **OTHER_LOOKS},
+    }  # fmt: skip
+    yield (
+        "small-encoder",
+        {
+            "recipe": "small-encoder", "codec": codec, "data": sharp,
+            "trainer": trainer(steps=1500, batch_size=8, lr=3e-3, warmup=30, final_lr_ratio=0.05, ema=0.99, weight_decay=0.0, seed=8),
+        },
+    )  # fmt: skip
 
 
 def latents(
@@ -326,6 +342,7 @@ def pack(root: Path, out: Path) -> None:
         pack_model(bundle, out / f"{bundle.spec.name}.safetensors", base)
     save_codec(bundle, out / CODEC_FILE)
     save_small_decoder(load_small_decoder(root / "small-decoder" / SMALL_DECODER_FILE), out / MINI_DECODER.name)
+    save_small_encoder(load_small_encoder(root / "small-encoder" / SMALL_ENCODER_FILE), out / MINI_ENCODER.name)
 
 
 def pack_model(bundle: ModelBundle, path: Path, base_file: str | None = None) -> None:

@@ -18,7 +18,7 @@ class ServerConfig:
         models: Name → what the loader takes (a catalog name or a path). The first is the default.
         loader: ``module:function`` that makes an estimator.
         device, precision: As for ``leadline.load``.
-        compiled: As for ``leadline.load``.
+        compiled, speed: As for ``leadline.load``.
         replicas: Worker processes; devices named with commas are dealt out to them in turn.
         threads: CPU threads per worker; None: the cores shared out.
         max_members: Images times ensemble size in one batch.
@@ -49,6 +49,7 @@ class ServerConfig:
     device: str = "auto"
     precision: str = "auto"
     compiled: str = "off"
+    speed: str = "full"
     replicas: int = 1
     threads: int | None = None
     max_members: int = 16

@@ -177,6 +177,7 @@ class Server:
                 spread=config.replicas > 1,
                 precision=config.precision,
                 compiled=config.compiled,
+                speed=config.speed,
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
                 arena=None if arena is None else (arena.descriptor, arena.size),

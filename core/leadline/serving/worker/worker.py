@@ -90,8 +90,9 @@ class Worker:
         self._tell("load", 0.0)
         started = time.monotonic()
         options = {"device": self._device, "precision": self.config.precision}
-        if self.config.compiled != "off":
-            options["compiled"] = self.config.compiled
+        for option, default in (("compiled", "off"), ("speed", "full")):
+            if getattr(self.config, option) != default:
+                options[option] = getattr(self.config, option)
         estimator = self._load(self._sources[name], **options)
         spec = getattr(estimator, "spec", None)
         if spec is not None and spec.condition_channels:
