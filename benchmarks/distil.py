@@ -1,8 +1,7 @@
 """What distilling brings on two cores: `python benchmarks/distil.py --out FOLDER --real FOLDER [--student small]`.
 
-Renders 300 frames (seed 4242), distils fiffdepth-mini with an ensemble of 4 into a student for at most 1 800 processor seconds, and
-prints the distance to the teacher on held-out frames before and after, AbsRel of both on a folder of real RGB-D frames
-(`meta.json`, as `leadline eval` does not need them: NAME.jpg beside NAME.depth.npz), and the processor seconds of both by turns.
+Renders 300 frames (seed 777001), distils fiffdepth-mini with an ensemble of 4 into a student, and prints the distance to the
+teacher on held-out frames before and after, AbsRel of both on a folder of real RGB-D frames (`meta.json` names them: NAME.jpg beside NAME.depth.npz), and the processor seconds of both by turns.
 """
 
 from __future__ import annotations
@@ -19,19 +18,22 @@ from PIL import Image
 import leadline
 from leadline.depth.alignment import align
 from leadline.evaluation.metrics import depth_metrics
-from leadline.scenes.render import render_scenes
+from leadline.training.datasets import RenderedShards
 from leadline.training.distillation.distil import DistilSettings, distil
+from leadline.training.mini import RenderJob, render
 
-TEACHER, FRAMES, SEED = "fiffdepth-mini", 300, 4242
+TEACHER, FRAMES, SEED = "fiffdepth-mini", 300, 777001
 
 
 def frames(folder: Path, count: int) -> None:
     """Rendered pictures as PNG; those that are there stay."""
     if len(list(folder.glob("*.png"))) >= count:
         return
+    shards = RenderJob("shards", count, 216, 288, SEED)
+    render(shards, folder.parent, None, 1)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (rgb, *_) in enumerate(render_scenes(SEED, count, 216, 288, None, "cpu")):
-        Image.fromarray(np.asarray(rgb)).save(folder / f"{number:04d}.png")
+    for number, rgb in enumerate(RenderedShards(folder.parent / shards.folder, count).rgb):
+        Image.fromarray(rgb).save(folder / f"{number:04d}.png")
 
 
 def real_error(model: leadline.DepthEstimator, real: Path, ensemble: int) -> float:
