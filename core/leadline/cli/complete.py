@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from leadline.completion import Calibration, SparseDepth
     from leadline.depth.prediction import DepthPrediction
+    from leadline.types import FloatMap
 
     Rgb = npt.NDArray[np.uint8]
-    FloatMap = npt.NDArray[np.float32]
 
 #: Names of the units of a 16-bit PNG (see leadline.files.metric).
 UNIT_NAMES = ["mm", "kitti"]

@@ -20,8 +20,7 @@ from leadline.files.image import ImageLike, read_image
 from leadline.inference.estimator import DepthEstimator
 from leadline.inference.framing import Framed
 from leadline.sensors.camera import CalibratedCamera
-from leadline.sensors.sparse import SparseDepth, points_of
-from leadline.types import FloatMap
+from leadline.sensors.sparse import SparseDepth, nearest_points, points_of
 
 
 def takes_sparse_depth(estimator: Any) -> bool:
@@ -104,7 +103,4 @@ def framed_condition(sparse: SparseDepth, framed: Framed) -> SparseCondition:
     content = framed.content or (height, width)
     rows = ((sparse.v + 0.5) * content[0] / sparse.size[0]).astype(np.int64)
     columns = ((sparse.u + 0.5) * content[1] / sparse.size[1]).astype(np.int64)
-    drawn: FloatMap = np.full((height, width), np.inf, dtype=np.float32)
-    np.minimum.at(drawn, (rows, columns), sparse.depth_m)
-    drawn[np.isinf(drawn)] = 0.0
-    return sparse_condition(drawn)
+    return sparse_condition(nearest_points(columns, rows, sparse.depth_m, (height, width)).map())

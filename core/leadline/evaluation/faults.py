@@ -12,6 +12,7 @@ import numpy.typing as npt
 from leadline.errors import InputError
 from leadline.evaluation.completion import with_outliers
 from leadline.evaluation.sparse import Intrinsics, assumed_intrinsics
+from leadline.sensors.sparse import nearest_points
 from leadline.types import FloatMap
 
 Rgb = npt.NDArray[np.uint8]
@@ -60,9 +61,7 @@ def moved(
     x, y, z = points[points[:, 2] > 1e-3].T
     u, v = np.rint(fx * x / z + cx).astype(np.int64), np.rint(fy * y / z + cy).astype(np.int64)
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    nearest = np.full((height, width), np.inf, np.float32)
-    np.minimum.at(nearest, (v[seen], u[seen]), z[seen].astype(np.float32))
-    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32)
+    return nearest_points(u[seen], v[seen], z[seen].astype(np.float32), (height, width)).map()
 
 
 def spoil_picture(fault: str, rgb: Rgb, depth_m: FloatMap, seed: int) -> Rgb:

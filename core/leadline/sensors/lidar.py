@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from leadline.depth.spaces import MAX_DEPTH_M
 from leadline.errors import InputError
 from leadline.sensors.camera import CalibratedCamera
-from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.sparse import SparseDepth, nearest_points
 from leadline.sensors.transforms import extrinsic
 
 Floats = npt.NDArray[Any]
@@ -80,15 +81,10 @@ def project_points(
     outside = columns.shape[1] - len(inside)
     u, v = (np.rint(places[inside]).astype(np.int64) for places in (u_px, v_px))
     depth = depth[inside].astype(np.float32, copy=False)
-    flat, depth = _nearest(v * camera.width + u, depth)
-    v, u = np.divmod(flat, camera.width)
-    hidden = _hidden(u, v, depth, camera) if occlusion and len(depth) else np.zeros(len(depth), dtype=bool)
-    seen = ~hidden
-    return SparseDepth(
-        u=u[seen],
-        v=v[seen],
-        depth_m=depth[seen],
-        size=(camera.height, camera.width),
+    nearest = nearest_points(u, v, depth, (camera.height, camera.width))
+    hidden = _hidden(nearest) if occlusion and len(nearest) else np.zeros(len(nearest), dtype=bool)
+    return replace(
+        nearest.subset(~hidden),
         dropped={
             "not finite": not_finite,
             "behind the camera": behind,
@@ -99,31 +95,15 @@ def project_points(
     )
 
 
-def _nearest(flat: npt.NDArray[np.int64], depth: npt.NDArray[np.float32]) -> tuple[Any, Any]:
-    """The nearest point of each pixel: pixels ascending, and depths.
-
-    Pixel and depth share one 64-bit key, for the bits of positive floats are ordered like the floats: one sort does both.
-    """
-    key = (flat << 32) | depth.view(np.int32)
-    key.sort()
-    flat = key >> 32
-    first = np.ones(len(flat), dtype=bool)
-    first[1:] = flat[1:] != flat[:-1]
-    return flat[first], key[first].astype(np.int32).view(np.float32)
-
-
-def _hidden(
-    u: npt.NDArray[np.int64], v: npt.NDArray[np.int64], depth: npt.NDArray[np.float32], camera: CalibratedCamera
-) -> npt.NDArray[np.bool_]:
+def _hidden(points: SparseDepth) -> npt.NDArray[np.bool_]:
     """Whether a much nearer point lies within the window: minima of cells a third of it wide, over 3 × 3 cells."""
-    cell = max(1, round(OCCLUSION_WINDOW * camera.width / 3))
-    rows, columns = -(-camera.height // cell) + 2, -(-camera.width // cell) + 2
-    index = (v // cell + 1) * columns + u // cell + 1
-    nearest = np.full(rows * columns, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, index, depth)
-    grid = nearest.reshape(rows, columns)
+    height, width = points.size
+    cell = max(1, round(OCCLUSION_WINDOW * width / 3))
+    u, v, depth = points.u // cell, points.v // cell, points.depth_m
+    cells = (-(-height // cell) + 2, -(-width // cell) + 2)  # with an empty rim
+    grid = nearest_points(u + 1, v + 1, depth, cells).map(unknown=np.inf)
     wide = np.minimum(np.minimum(grid[:, :-2], grid[:, 1:-1]), grid[:, 2:])
     window = np.minimum(np.minimum(wide[:-2], wide[1:-1]), wide[2:])
-    front = window[v // cell, u // cell]
+    front = window[v, u]
     result: npt.NDArray[np.bool_] = (depth - front > OCCLUSION_M) & (depth - front > OCCLUSION_RATIO * depth)
     return result

@@ -50,11 +50,29 @@ class SparseDepth:
         sigma_m = None if self.sigma_m is None else self.sigma_m[kept]
         return replace(self, u=self.u[kept], v=self.v[kept], depth_m=self.depth_m[kept], sigma_m=sigma_m)
 
-    def map(self) -> npt.NDArray[np.float32]:
-        """float32 (H, W), 0 where nothing was measured."""
-        depth = np.zeros(self.size, dtype=np.float32)
+    def map(self, unknown: float = 0.0) -> npt.NDArray[np.float32]:
+        """float32 (H, W), ``unknown`` where nothing was measured."""
+        depth = np.full(self.size, unknown, dtype=np.float32)
         depth[self.v, self.u] = self.depth_m
         return depth
+
+
+def nearest_points(
+    u: npt.NDArray[np.int64], v: npt.NDArray[np.int64], depth_m: npt.NDArray[np.float32], size: tuple[int, int]
+) -> SparseDepth:
+    """The nearest point of each pixel, row by row.
+
+    Args:
+        u, v: int64 (n,), column and row within the image; several points may share a pixel.
+        depth_m: float32 (n,), positive; infinite ones are left out.
+        size: (H, W) of the image.
+    """
+    height, width = size
+    nearest = np.full(height * width, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, v * width + u, depth_m)
+    measured = np.flatnonzero(np.isfinite(nearest))
+    rows, columns = np.divmod(measured, width)
+    return SparseDepth(columns, rows, nearest[measured], size)
 
 
 def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> tuple[SparseDepth, list[str]]:

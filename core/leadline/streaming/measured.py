@@ -8,7 +8,7 @@ import numpy as np
 
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
-from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.sparse import SparseDepth, nearest_points
 from leadline.streaming.frames import Frame, Sweep
 from leadline.streaming.settings import StreamSettings
 from leadline.types import FloatMap
@@ -65,14 +65,9 @@ def _rasterised(depth_m: FloatMap, height: int, width: int) -> SparseDepth:
     if (rows, columns) != (height, width):
         u = np.clip(np.rint((u + 0.5) * width / columns - 0.5).astype(np.int64), 0, width - 1)
         v = np.clip(np.rint((v + 0.5) * height / rows - 0.5).astype(np.int64), 0, height - 1)
-    return _nearest_of([SparseDepth(u, v, depth, (height, width))])
+    return nearest_points(u, v, depth, (height, width))
 
 
 def _nearest_of(parts: list[SparseDepth]) -> SparseDepth:
-    height, width = parts[0].size
-    nearest = np.full(height * width, np.inf, np.float32)
-    for part in parts:
-        np.minimum.at(nearest, part.v * width + part.u, part.depth_m)
-    flat = np.flatnonzero(np.isfinite(nearest))
-    v, u = np.divmod(flat, width)
-    return SparseDepth(u, v, nearest[flat], (height, width))
+    u, v, depth_m = (np.concatenate([getattr(part, name) for part in parts]) for name in ("u", "v", "depth_m"))
+    return nearest_points(u, v, depth_m, parts[0].size)

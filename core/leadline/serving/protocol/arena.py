@@ -21,11 +21,6 @@ class Allocator:
         self._free: list[tuple[int, int]] = [(0, size)]
         self._taken: dict[int, int] = {}
 
-    @property
-    def used(self) -> int:
-        """Bytes taken."""
-        return sum(self._taken.values())
-
     def take(self, nbytes: int) -> int | None:
         """The offset of ``nbytes`` of room, or None if there is none."""
         room = -(-max(nbytes, 1) // self.ALIGNMENT) * self.ALIGNMENT
