@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from leadline.errors import InputError
 
-#: Module → (package, extra of this distribution that brings it).
+#: Module → (package, extra of this distribution that brings it; empty where none does).
 PACKAGES = {
     "zmq": ("pyzmq", "serve"),
     "ray": ("ray", "ray"),
@@ -26,6 +26,14 @@ PACKAGES = {
     "pillow_heif": ("pillow-heif", "heic"),
     "rclpy": ("ros-jazzy-rclpy", "ros"),
     "psutil": ("psutil", "dev"),
+    "peft": ("peft", "lora"),
+    "bitsandbytes": ("bitsandbytes", ""),
+    "wandb": ("wandb", ""),
+    "mlflow": ("mlflow", ""),
+    "comet_ml": ("comet-ml", ""),
+    "clearml": ("clearml", ""),
+    "aim": ("aim", ""),
+    "dvclive": ("dvclive", ""),
 }
 
 
@@ -42,7 +50,7 @@ def missing(module: str) -> str | None:
         return (
             "this needs ROS 2 (rclpy); source its setup.bash first, or see docs/ros2.md for an installation without ROS"
         )
-    needed = " ".join(f"'{one}'" for one in _requirements(extra)) or f"'{package}'"
+    needed = " ".join(f"'{one}'" for one in _requirements(extra) if extra) or f"'{package}'"
     return f"this needs the package {package}, which is not installed; run: pip install {needed}"
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from leadline.models import Codec
 from leadline.training.autoencoder import save_codec_file
 from leadline.training.build import build_recipe, build_source, codec_config
+from leadline.training.run import run
 from leadline.training.trainer import TrainerConfig, train
 
 UNET: dict[str, Any] = {
@@ -74,12 +75,18 @@ def config(tmp_path: Path) -> dict[str, Any]:
         ("depthmaster-stage2", {"loss": {"weight_gradient": 0.5}}, {"pixel", "gradient"}),
         ("depthfm", {}, {"flow"}),
         ("fiffdepth", {"teacher": True}, {"depth", "keep", "teacher"}),
+        ("completion", {"sparse": 0.02}, {"flow"}),
     ],
 )
 def test_every_term_counts_and_falls(
     recipe: str, more: dict[str, Any], terms: set[str], config: dict[str, Any], tmp_path: Path
 ) -> None:
     config = {**config, "recipe": recipe, **more}
+    if sparse := config.pop("sparse", None):
+        sets = [{key: config["data"]["sets"][0][key] for key in ("kind", "root")}]
+        data = {**config["data"], "sets": sets, "sizes": [[32, 48]], "sparse": sparse, "views": 2, "bf16": False}
+        run({"recipe": "latents", "codec": config["codec"], "data": data}, tmp_path / "latents", lambda line: None)
+        config["data"] = {"latents": str(tmp_path / "latents")}
     if config.get("teacher"):
         taught = build_recipe({**config, "teacher": None})
         taught.export(tmp_path / "teacher")

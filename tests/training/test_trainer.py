@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,3 +196,53 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     alone = Line()
     train(alone, line_source(), settings(steps=4, accumulate=2), tmp_path / "alone")
     assert torch.allclose(first, alone.net.weight.detach(), atol=1e-5)
+
+
+def test_numbers_and_pictures_go_through_accelerate_to_the_trackers(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    class Shown(Line):
+        def preview(self, batch: Batch) -> dict[str, Tensor]:
+            return {"prediction": torch.zeros(3, 4, 6)}
+
+    chosen = settings(log_every=2, preview_every=3)
+    train(Shown(), line_source(), chosen, tmp_path, lambda line: None, evaluate=lambda step: {"error": 1.0 / step})
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [2, 4, 6]
+    assert [event.step for event in events.Scalars("evaluation/error")] == [3, 6]
+    assert [(image.width, image.height) for image in events.Images("prediction")] == [(6, 4)] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"trackers": ["paper"]}, "knows no 'paper'; known are tensorboard, wandb"),
+        ({"trackers": "wandb"}, "is a list"),
+        ({"trackers": ["tensorboard", "aim"]}, "pip install 'aim'; or leave it out of trainer.trackers"),
+        ({"optimiser": "adamw8bit"}, "pip install 'bitsandbytes'; or use optimiser 'adamw'"),
+    ],
+)
+def test_a_missing_package_is_one_line_before_the_training(
+    changes: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "leadline.extras.find_spec", lambda name: None if name in ("aim", "bitsandbytes") else found(name)
+    )
+    with pytest.raises(InputError) as told:
+        settings(**changes)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_the_8_bit_optimiser_is_bitsandbytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the package: it gets the trained parameters and the rates, and a checkpoint goes on."""
+    package = types.ModuleType("bitsandbytes.optim")
+    package.AdamW8bit = type("AdamW8bit", (torch.optim.AdamW,), {})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bitsandbytes", types.ModuleType("bitsandbytes"))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", package)
+    monkeypatch.setattr("leadline.extras.find_spec", lambda name: object())
+    train(Line(), line_source(), settings(optimiser="adamw8bit"), tmp_path / "eight")
+    train(Line(), line_source(), settings(), tmp_path / "whole")
+    assert_same(checkpoint(tmp_path / "eight"), checkpoint(tmp_path / "whole"))

@@ -20,7 +20,7 @@ from leadline.models import Codec
 from leadline.sensors.filling import fill_nearest
 from leadline.training.augment import Augmentation, augment, nearest, random_crop
 from leadline.training.build import codec_config
-from leadline.training.conditions import thin_out
+from leadline.training.conditions import share_of, thin_out
 from leadline.training.datasets import (
     VKITTI2_CONDITIONS,
     VKITTI2_SCENES,
@@ -337,6 +337,16 @@ def test_thinned_depth_is_a_subset(seed: int) -> None:
     assert kept.any()
     assert not (kept & ~valid).any()
     assert np.abs(sparse[kept] / depth_m[kept] - 1).max() < 0.06
+
+
+def test_a_share_of_the_pixels_is_exact() -> None:
+    depth_m = np.full((100, 100), 3.0, dtype=np.float32)
+    valid = np.ones((100, 100), dtype=bool)
+    valid[:50] = False
+    sparse = share_of(depth_m, valid, 0.02, np.random.default_rng(0))
+    assert not sparse[:50].any()
+    assert 60 < np.count_nonzero(sparse) < 140  # 2 % of the 5000 known
+    assert set(np.unique(sparse)) == {0.0, 3.0}
 
 
 # -- latents

@@ -8,6 +8,14 @@ import numpy.typing as npt
 from leadline.types import FloatMap
 
 
+def share_of(depth_m: FloatMap, valid: npt.NDArray[np.bool_], share: float, rng: np.random.Generator) -> FloatMap:
+    """Exact depth at a random share of the pixels, as DepthFM's paper trains and tests completion (2 %); 0 elsewhere."""
+    kept = valid & (rng.random(depth_m.shape) < share)
+    if kept.sum() < 8:
+        kept |= _one_of(valid, rng)
+    return np.where(kept, depth_m, 0.0).astype(np.float32)
+
+
 def thin_out(depth_m: FloatMap, valid: npt.NDArray[np.bool_], rng: np.random.Generator) -> FloatMap:
     """A sparse sensor's view of dense depth: float32 (H, W), 0 where nothing is measured.
 

@@ -20,7 +20,7 @@ from leadline.files.whole import whole_file
 from leadline.models import Codec
 from leadline.training.aligned import sampled
 from leadline.training.augment import Augmentation, augment
-from leadline.training.conditions import thin_out
+from leadline.training.conditions import share_of, thin_out
 from leadline.training.datasets import RgbdDataset, RgbdSample
 from leadline.training.normalisation import SKY_BEYOND, Normalisation, latent_mask
 from leadline.training.sources import LatentSource, image_to_tensor
@@ -41,7 +41,8 @@ class CachePlan:
         shares: See ``sizes``.
         views: Random crops of every sample.
         augmentation: How crops are made.
-        sparse: Also encode sparse depth, and normalise targets by it: for the completion model.
+        sparse: Also encode sparse depth, and normalise targets by it: for the completion model. True: as many kinds of
+            sensors see it; a number: this share of the pixels.
         seed: Of the crops.
     """
 
@@ -50,7 +51,7 @@ class CachePlan:
     shares: Sequence[float] = (1.0,)
     views: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
-    sparse: bool = False
+    sparse: bool | float = False
     seed: int = 0
 
     def identity(self) -> str:
@@ -115,7 +116,8 @@ def _pictures(sample: RgbdSample, plan: CachePlan, rng: np.random.Generator) -> 
         "sampled_m": torch.from_numpy(sampled(measured).copy()),
     }
     if plan.sparse:
-        sparse = sparse_condition(thin_out(sample.depth_m, sample.valid, rng))
+        share, seen = plan.sparse, (sample.depth_m, sample.valid)
+        sparse = sparse_condition(thin_out(*seen, rng) if share is True else share_of(*seen, float(share), rng))
         log_depth = np.log(np.where(sample.valid, sample.depth_m, 1.0))
         target = np.clip((log_depth - sparse.centre) / sparse.half_range, -1.5, 1.5).astype(np.float32)
         if sample.sky is not None:

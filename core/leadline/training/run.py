@@ -68,13 +68,16 @@ def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] =
     if len(section["sets"]) != 1:
         raise InputError("data.sets must name one data set; encode each into a folder of its own")
     sizes = [(int(h), int(w)) for h, w in section["sizes"]]
+    sparse = section["sparse"]
+    if not isinstance(sparse, bool) and not (isinstance(sparse, float) and 0 < sparse <= 1):
+        raise InputError(f"data.sparse is true, false, or a share of the pixels such as 0.02, not {sparse}")
     plan = CachePlan(
         targets={name: target_named(name) for name in section["targets"]},
         sizes=sizes,
         shares=section["shares"] or [1.0] * len(sizes),
         views=section["views"],
         augmentation=Augmentation.of(section["augmentation"]),
-        sparse=section["sparse"],
+        sparse=sparse,
         seed=section["seed"],
     )
     codec = load_codec(path).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
+from leadline.extras import require
 from leadline.files.whole import whole_file
+from leadline.training import trackers
 from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
 from leadline.training.sources import Batch, BatchSource
@@ -53,7 +55,7 @@ class Recipe(nn.Module, ABC):
         raise InputError("this recipe knows no gradient checkpointing; leave trainer.checkpointing out")
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Pictures (3, H, W) in [0, 1] for TensorBoard."""
+        """Pictures (3, H, W) in [0, 1] for the trackers."""
         return {}
 
     @abstractmethod
@@ -71,8 +73,9 @@ class TrainerConfig:
         accumulate: Batches whose gradients are added up for one step, by all processes together: a step takes
             batch_size × accumulate samples, however many processes there are.
         lr, warmup, decay, final_lr_ratio: See :func:`leadline.training.schedules.learning_rate`.
-        optimiser: "adamw", or "muon" (:mod:`leadline.training.muon`), which gets farther in the same steps of small networks.
-        weight_decay: Of either; 0 makes AdamW Adam.
+        optimiser: "adamw"; "adamw8bit", whose moments take a quarter of the memory (bitsandbytes); or "muon"
+            (:mod:`leadline.training.muon`), which gets farther in the same steps of small networks.
+        weight_decay: Of each; 0 makes AdamW Adam.
         ema: Decay of the averaged weights, which are the ones exported; 0 for none.
         clip: Largest gradient norm; 0 for no limit.
         precision: "no", "bf16" or "fp16".
@@ -84,6 +87,7 @@ class TrainerConfig:
         watch: The score that is watched, lower is better; empty: the evaluation's first.
         patience: Evaluations without a new best after which the training stops; 0: never.
         export: "last" or "best": which weights are exported, those of the last step or of the best evaluation.
+        trackers: Where numbers and pictures go, by Accelerate's names: "tensorboard", "wandb", "mlflow", ...
     """
 
     steps: int
@@ -107,18 +111,24 @@ class TrainerConfig:
     watch: str = ""
     patience: int = 0
     export: str = "last"
+    trackers: Sequence[str] = ("tensorboard",)
 
     def __post_init__(self) -> None:
         if self.precision not in ("no", "bf16", "fp16"):
             raise InputError(f"precision is 'no', 'bf16' or 'fp16', not '{self.precision}'")
-        if self.optimiser not in ("adamw", "muon"):
-            raise InputError(f"optimiser is 'adamw' or 'muon', not '{self.optimiser}'")
+        if self.optimiser not in ("adamw", "adamw8bit", "muon"):
+            raise InputError(f"optimiser is 'adamw', 'adamw8bit' or 'muon', not '{self.optimiser}'")
+        if self.optimiser == "adamw8bit":
+            require("bitsandbytes", "or use optimiser 'adamw'")
         if self.decay not in ("exponential", "cosine", "constant"):
             raise InputError(f"decay is 'exponential', 'cosine' or 'constant', not '{self.decay}'")
         if self.export not in ("last", "best"):
             raise InputError(f"export is 'last' or 'best', not '{self.export}'")
         if min(self.steps, self.batch_size, self.accumulate) < 1:
             raise InputError("steps, batch_size and accumulate are at least 1")
+        if isinstance(self.trackers, str):
+            raise InputError(f"trackers is a list, such as [tensorboard, wandb], not '{self.trackers}'")
+        trackers.check_trackers(self.trackers)
 
 
 def parts_of(accumulate: int, process: int, processes: int) -> range:
@@ -155,7 +165,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         recipe: What to train; left with the weights that were exported.
         source: Draws the batches.
         config: How.
-        folder: For checkpoint, TensorBoard logs and the exported weights.
+        folder: For checkpoint, logs and the exported weights.
         report: Gets a line of progress, with the time left, every ``log_every`` steps.
         evaluate: Called with the step every ``evaluate_every`` steps and at the end, with the averaged weights in place; its
             numbers are logged, kept in ``history.jsonl``, and watched. Weights of the best are in ``best.pt``.
@@ -169,8 +179,11 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     if config.checkpointing:
         recipe.recompute_layers()
     AcceleratorState._reset_state()  # the precision of a training before in this process
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator(
+        mixed_precision=config.precision, log_with=trackers.for_accelerator(config.trackers, folder)
+    )
     parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
+    accelerator.gradient_accumulation_steps = len(parts)
     optimiser = _optimiser(recipe, config)
     network, prepared = accelerator.prepare(recipe, optimiser)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
@@ -178,7 +191,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     first = min(_resume(folder, recipe, optimiser, ema, accelerator.scaler), config.steps)
     watch = Watch(folder, config.watch, config.patience, first) if evaluate and accelerator.is_main_process else None
     rhythm = config.evaluate_every or config.save_every
-    writer = _writer(folder) if accelerator.is_main_process else None
+    trackers.begin(accelerator, config.trackers, folder, asdict(config))
 
     def draw(step: int) -> list[Batch]:
         return [source.sample(step_generator(config.seed, step, 0, 2 * part), config.batch_size) for part in parts]
@@ -191,14 +204,13 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         for step in range(first, first if is_finished(folder, config) else config.steps):
             batches = [_moved(batch, accelerator.device) for batch in upcoming.result()]
             upcoming = reader.submit(draw, min(step + 1, config.steps - 1))
-            for group in optimiser.param_groups:
+            for group in prepared.param_groups:
                 group["lr"] = _rate(config, step)
             sums: dict[str, Tensor] = {}
             for part, batch in zip(parts, batches, strict=True):
-                # gradients travel between processes once a step, with the last part
-                with nullcontext() if part == parts[-1] else accelerator.no_sync(network):
+                with accelerator.accumulate(network):  # gradients travel between processes with the last part only
                     losses = network(batch, step_generator(config.seed, step, 0, 2 * part + 1))
-                    accelerator.backward(losses["loss"] / len(parts))
+                    accelerator.backward(losses["loss"])  # a share of it: it knows the number of parts
                 for name, value in losses.items():
                     added = value.detach().float() / len(parts)
                     sums[name] = sums[name] + added if name in sums else added
@@ -212,15 +224,17 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
             losses_now = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait a step
             if not math.isfinite(losses_now["loss"]):
                 raise InputError(f"the loss became {losses_now['loss']} at step {done}; lower lr or use precision 'no'")
-            if writer is not None:
-                _log(writer, config, step, (time.perf_counter() - started) / (done - first), losses_now, report)
+            if accelerator.is_main_process:
+                _log(accelerator, config, step, (time.perf_counter() - started) / (done - first), losses_now, report)
                 if config.preview_every and done % config.preview_every == 0:
-                    _preview(writer, recipe, ema, batches[0], done)
+                    with _averaged(recipe, ema):
+                        pictures = recipe.preview(batches[0])
+                    trackers.log_pictures(accelerator, pictures, done)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
                 _save(accelerator, folder, done, recipe, optimiser, ema)
             if (rhythm and done % rhythm == 0) or done == config.steps:
                 if watch is not None and evaluate is not None:
-                    _evaluate(writer, recipe, ema, evaluate, done, report, watch)
+                    _evaluate(accelerator, recipe, ema, evaluate, done, report, watch)
                     if watch.wants_to_stop:
                         accelerator.set_trigger()
                 if config.patience and accelerator.check_trigger():  # in all processes at once
@@ -232,13 +246,14 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     recipe.eval()
     if ema is not None:
         ema.copy_to(parameters)
-    if writer is not None:
+    if accelerator.is_main_process:
         best = watch.best_weights() if watch is not None and config.export == "best" else None
         if best is not None:
             _put(recipe, best)
         recipe.export(folder)
-        writer.close()
     accelerator.wait_for_everyone()
+    for tracker in accelerator.trackers:  # not end_training(), which ends the processes' group, too
+        tracker.finish()
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
@@ -257,16 +272,17 @@ def is_finished(folder: Path, config: TrainerConfig) -> bool:
     return int(state["step"]) >= config.steps or (config.patience > 0 and bool(state.get("stopped")))
 
 
-def _writer(folder: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (slow to import)
-
-    return SummaryWriter(str(folder / "logs"))
-
-
 def _optimiser(recipe: Recipe, config: TrainerConfig) -> torch.optim.Optimizer:
     named = [(name, p) for name, p in recipe.named_parameters() if p.requires_grad]
     if config.optimiser == "muon":
         return Muon(named, lr=config.lr, weight_decay=config.weight_decay)
+    if config.optimiser == "adamw8bit":
+        from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415  (an optional package)
+
+        optimiser: torch.optim.Optimizer = AdamW8bit(
+            [p for _, p in named], lr=config.lr, weight_decay=config.weight_decay
+        )
+        return optimiser
     return torch.optim.AdamW([p for _, p in named], lr=config.lr, weight_decay=config.weight_decay)
 
 
@@ -275,7 +291,7 @@ def _rate(config: TrainerConfig, step: int) -> float:
 
 
 def _log(
-    writer: Any,
+    accelerator: Accelerator,
     config: TrainerConfig,
     step: int,
     seconds: float,
@@ -285,8 +301,7 @@ def _log(
     done = step + 1
     if not config.log_every or (done % config.log_every and done != config.steps):
         return
-    for name, value in {**losses, "lr": _rate(config, step), "seconds_per_step": seconds}.items():
-        writer.add_scalar(name, value, done)
+    accelerator.log({**losses, "lr": _rate(config, step), "seconds_per_step": seconds}, step=done)
     left = seconds * (config.steps - done)
     parts = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
     report(f"step {done}/{config.steps}  {parts}  {seconds:.2f} s/step  {left / 60:.1f} min left")
@@ -309,15 +324,8 @@ def _averaged(recipe: Recipe, ema: EMAModel | None) -> Iterator[None]:
             ema.restore(parameters)
 
 
-def _preview(writer: Any, recipe: Recipe, ema: EMAModel | None, batch: Batch, step: int) -> None:
-    with _averaged(recipe, ema):
-        pictures = recipe.preview(batch)
-    for name, picture in pictures.items():
-        writer.add_image(name, picture.clamp(0, 1).float().cpu(), step)
-
-
 def _evaluate(
-    writer: Any,
+    accelerator: Accelerator,
     recipe: Recipe,
     ema: EMAModel | None,
     evaluate: Callable[[int], dict[str, float]],
@@ -328,8 +336,7 @@ def _evaluate(
     with _averaged(recipe, ema):
         scores = evaluate(step)
         watch.add(step, scores, _trained_state(recipe))
-    for name, value in scores.items():
-        writer.add_scalar(f"evaluation/{name}", value, step)
+    accelerator.log({f"evaluation/{name}": value for name, value in scores.items()}, step=step)
     report(f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
 
