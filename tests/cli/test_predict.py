@@ -285,3 +285,17 @@ class TestShellCompletion:
 
         assert "plain,predict" in completed("leadline pre", 1)
         assert "plain,--quality" in completed("leadline predict --qual", 2)
+        offered = completed("leadline predict -m depth", 3).split()
+        assert "plain,depthmaster-mini" in offered
+        assert "plain,marigold-v1-1" not in offered  # its weights are not here
+        assert completed("leadline mesh a.jpg -m ./my", 4).split() == ["file,./my"]
+        assert "plain,marigold-v1-1" in completed("leadline pull mari", 2).split()
+        assert "plain,kitti" in completed("leadline eval -d ki", 3)
+
+    def test_names_are_completed_without_torch(self):
+        code = (
+            "import sys; from leadline.cli import names; from leadline.cli.main import cli; import leadline.cli.predict\n"
+            "assert names.present_models(None, None, 'fiff') and names.datasets(None, None, '')\n"
+            "assert 'torch' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)

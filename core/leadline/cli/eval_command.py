@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from leadline.cli.names import datasets, present_models
 from leadline.cli.options import decoder_option, speed_option
 from leadline.errors import InputError
 from leadline.extras import require
@@ -46,6 +47,7 @@ _model_options = _options(
         "--model",
         "models",
         multiple=True,
+        shell_complete=present_models,
         help="Name or checkpoint; repeat for one table.  [default: every mini model]",
     ),
     click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
@@ -53,7 +55,14 @@ _model_options = _options(
     click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16."),
 )
 _data_options = _options(
-    click.option("-d", "--dataset", default="pairs", show_default=True, help="`leadline eval datasets` lists them."),
+    click.option(
+        "-d",
+        "--dataset",
+        default="pairs",
+        show_default=True,
+        shell_complete=datasets,
+        help="`leadline eval datasets` lists them.",
+    ),
     click.option("--root", required=True, type=_PATH, help="The data set's folder or tar archive."),
     click.option("--split", type=_PATH, default=None, help="List of frames to use, as in Marigold's data_split."),
     click.option("--limit", type=click.IntRange(1), default=None, help="Use only the first so many frames."),
@@ -99,7 +108,7 @@ _sampling_options = _options(
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @_model_options
 @_options(
-    click.option("-d", "--dataset", default=None, help="`leadline eval datasets` lists them."),
+    click.option("-d", "--dataset", default=None, shell_complete=datasets, help="`leadline eval datasets` lists them."),
     click.option("--root", type=_PATH, default=None, help="The data set's folder or tar archive."),
     click.option("--split", type=_PATH, default=None, help="List of frames to use, as in Marigold's data_split."),
     click.option("--limit", type=click.IntRange(1), default=None, help="Use only the first so many frames."),

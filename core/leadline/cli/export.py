@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from leadline.cli.names import present_models
 from leadline.cli.options import out_option
 from leadline.errors import InputError
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=present_models)
 @out_option(help="The file.  [default: MODEL.onnx]")
 @click.option("--size", default=None, help="HEIGHTxWIDTH in pixels.  [default: the model's size, 3:4]")
 @click.option("--steps", type=int, default=None, help="Network evaluations, unrolled.  [default: the model's]")

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from leadline.cli.names import present_models
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_MODEL = "fiffdepth-mini"
@@ -97,7 +99,12 @@ def model_options(function: F) -> F:
         ),
         click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
         click.option(
-            "-m", "--model", default=DEFAULT_MODEL, show_default=True, help="A model's name or a checkpoint's path."
+            "-m",
+            "--model",
+            default=DEFAULT_MODEL,
+            show_default=True,
+            shell_complete=present_models,
+            help="A model's name or a checkpoint's path.",
         ),
     ):
         function = option(function)

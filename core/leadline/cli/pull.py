@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from leadline.cli.names import models_to_pull
+
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=models_to_pull)
 @click.option("--half", is_flag=True, help="Keep the weights in 16 bits: half the disk, not exact.")
 @click.option("--keep-original", is_flag=True, help="Keep the downloaded files beside the imported model.")
 def command(name: str, half: bool, keep_original: bool) -> None:

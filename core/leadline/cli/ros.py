@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import click
 
+from leadline.cli.names import present_models
 from leadline.errors import InputError
 
 _MESSAGES = ("rclpy", "sensor_msgs", "std_srvs", "diagnostic_msgs")
@@ -18,7 +19,9 @@ _MESSAGES = ("rclpy", "sensor_msgs", "std_srvs", "diagnostic_msgs")
 @click.option("--camera-info", default=None, help="Topic of the calibration.  [default: beside the image topic]")
 @click.option("--points", default=None, help="Topic of LiDAR points instead of `points`.")
 @click.option("--sparse-depth", default=None, help="Topic of sparse depth images instead of `sparse_depth`.")
-@click.option("-m", "--model", default=None, help="A model's name or a checkpoint's path.")
+@click.option(
+    "-m", "--model", default=None, shell_complete=present_models, help="A model's name or a checkpoint's path."
+)
 @click.option("-p", "--param", "params", multiple=True, metavar="NAME:=VALUE", help="Any parameter of the node.")
 @click.argument("ros_arguments", nargs=-1, type=click.UNPROCESSED)
 def command(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from leadline.cli.names import present_models
 from leadline.cli.options import speed_option
 from leadline.errors import InputError
 
@@ -36,6 +37,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     "--model",
     "models",
     multiple=True,
+    shell_complete=present_models,
     help="Model to serve: NAME, or NAME=PATH of a checkpoint. May be repeated; the first is the default.  [default: all whose weights are here]",
 )
 @click.option(

@@ -6,9 +6,11 @@ import webbrowser
 
 import click
 
+from leadline.cli.names import present_models
+
 
 @click.command()
-@click.option("-m", "--model", "models", multiple=True, help="As for `leadline serve`.")
+@click.option("-m", "--model", "models", multiple=True, shell_complete=present_models, help="As for `leadline serve`.")
 @click.option("--device", default="auto", show_default=True, help="As for `leadline serve`.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--no-browser", is_flag=True, help="Only say the address.")

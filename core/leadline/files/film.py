@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.files.absent import absent
 from leadline.files.whole import whole_file
 
 #: Ticks per second of the films we write: fine enough for every frame rate in use.
@@ -91,7 +92,7 @@ def read_frames(path: Path, on_damage: Callable[[str], None] | None = None) -> G
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
-        raise InputError(f"{path} does not exist; check the path")
+        raise absent(path)
     try:
         container = av.open(str(path.absolute()))
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import stat
 import sys
 from functools import cache
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from leadline.errors import InputError
+from leadline.files.absent import absent
 from leadline.types import RgbImage
 
 if TYPE_CHECKING:
@@ -60,8 +60,6 @@ def read_image(image: ImageLike, max_megapixels: float = MAX_MEGAPIXELS) -> RgbI
             range; a side is under 8 pixels or the whole is over ``max_megapixels``.
     """
     if isinstance(image, str | Path):
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(image)):
-            raise InputError(f"{image} is a web address; download the file and name it here")
         path = Path(image)
         _check_file(path)
         return _read_encoded(path, str(path), max_megapixels)
@@ -92,7 +90,7 @@ def _check_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the path") from error
+        raise absent(path) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read ({reason}); check the path") from error

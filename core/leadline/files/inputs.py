@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from leadline.errors import InputError
+from leadline.files.absent import absent, is_address
 from leadline.files.image import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 _READABLE = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-_URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ def plan(inputs: Sequence[str], output: Path) -> Plan:
             found[real], relative[real] = file, below
 
     for given in inputs:
-        if _URL.match(given):
-            raise InputError(f"{given} is a web address; download the file and name it here")
         path = Path(given)
+        if is_address(given) and not exists(path):
+            raise absent(given)
         if not exists(path) and not glob.has_magic(given):
             take(path, PurePath(path.name))  # reading it says what is wrong; the others are done
         elif not exists(path):

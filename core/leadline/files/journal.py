@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from leadline.errors import InputError, LeadlineError
+from leadline.files.absent import absent
 from leadline.files.whole import cannot_write, write_bytes
 
 #: A file whose inode changed less than this before it was read may change again without the clock of the file system
@@ -66,7 +67,7 @@ def identify(path: Path, known: Mapping[str, Any] | None = None) -> Source:
         if stamp_of(path) != stamp:
             raise InputError(f"{path} changed while it was read; run again when it is complete")
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; check the path") from error
+        raise absent(path) from error
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); check the file"
