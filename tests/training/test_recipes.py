@@ -123,6 +123,24 @@ def test_depthfm_may_train_more_at_its_start(codec_file: Path) -> None:
         build_recipe(config_for("depthfm", codec_file, loss={"start_share": 1.5}))
 
 
+def test_depthfm_learns_pseudo_labels_like_the_others(codec_file: Path) -> None:
+    recipe = build_recipe(config_for("depthfm", codec_file))
+    assert isinstance(recipe, DepthFMRecipe)
+    labels = torch.full((1, 4, 8, 8), 3.0)
+    recipe.teacher = lambda rgb, latents: labels
+    rgb = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    fixed_output(recipe, lambda latents, t: torch.zeros_like(latents[:, :4]))
+    batch = latent_batch()
+    losses = recipe({**batch, "unlabelled_rgb": rgb}, torch.Generator().manual_seed(3))
+    image = torch.cat([batch["image"], recipe.codec.encode(rgb)])
+    x0 = noised(image, torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(3)), 400)
+    each = ((torch.cat([batch["depth"], labels]) - x0) ** 2).mean(dim=(1, 2, 3)).tolist()
+    assert float(losses["loss"]) == pytest.approx(np.mean(each), rel=1e-5)
+    assert float(losses["flow"]) == pytest.approx(np.mean(each[:2]), rel=1e-5)
+    assert float(losses["pseudo"]) == pytest.approx(each[2], rel=1e-5)
+    assert set(recipe(batch, torch.Generator().manual_seed(3))) == {"loss", "flow"}  # a batch without
+
+
 def test_depthfm_from_noise_forgets_the_image_in_its_start(codec_file: Path) -> None:
     config = config_for("depthfm", codec_file)
     set_key(config, "model.noising_step", 1000)

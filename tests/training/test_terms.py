@@ -73,7 +73,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
     [
         ("depthmaster-stage1", {"encoder": "codec"}, {"latent", "alignment"}),
         ("depthmaster-stage2", {"loss": {"weight_gradient": 0.5}}, {"pixel", "gradient"}),
-        ("depthfm", {}, {"flow"}),
+        ("depthfm", {"teacher": True}, {"flow", "pseudo"}),
         ("fiffdepth", {"teacher": True}, {"depth", "keep", "teacher"}),
         ("completion", {"sparse": 0.02}, {"flow"}),
     ],

@@ -307,6 +307,18 @@ def test_nearest_is_centre_exact() -> None:
     assert nearest(np.arange(9)[None].repeat(2, 0), (1, 3)).tolist() == [[1, 4, 7]]
 
 
+def test_pictures_without_depth_come_at_their_ratio(shards: Path) -> None:
+    picture = np.zeros((24, 32, 3), dtype=np.uint8)
+    source = PixelSource(
+        [RenderedShards(shards)], [1.0], [[(24, 32)]], [target_named("log_depth")], Augmentation(),
+        unlabelled=[picture], unlabelled_ratio=0.375,  # type: ignore[arg-type]
+    )  # fmt: skip
+    batches = [source.sample(torch.Generator().manual_seed(seed), 4) for seed in range(16)]
+    counts = [len(batch.get("unlabelled_rgb", ())) for batch in batches]
+    assert set(counts) == {1, 2}  # 1.5 in the mean
+    assert 18 <= sum(counts) <= 30
+
+
 # -- sparse depth
 
 

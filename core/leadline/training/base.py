@@ -17,6 +17,7 @@ from leadline.models import Codec, DepthModel, ModelSpec
 from leadline.models.small_decoder import SmallDecoder
 from leadline.training.aligned import AlignedError
 from leadline.training.growth import given_name, pass_on
+from leadline.training.lora import add_adapters, merged
 from leadline.training.normalisation import latent_mask
 from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
@@ -59,6 +60,10 @@ class DepthRecipe(Recipe):
             return losses
         error = self.aligned(depth_latents, batch, decoded if self.aligned.reader is self.codec else None)
         return {**losses, "loss": losses["loss"] + self.weight_aligned * error, "abs_rel": error}
+
+    def adapt(self, rank: int) -> None:
+        """Train adapters of ``rank`` beside the network's layers instead of the network (:mod:`leadline.training.lora`)."""
+        add_adapters(self.model.unet, rank)
 
     def freeze(self, parts: Iterable[str]) -> None:
         """Leave parts of the network as they are, such as "down_blocks" or "up_blocks.0".
@@ -108,7 +113,11 @@ class DepthRecipe(Recipe):
 
     def export(self, folder: Path) -> None:
         """``model.safetensors`` in Leadline's own format, float32, codec inside."""
-        save_model(ModelBundle(self.model, self.codec), folder / MODEL_FILE, dtype=torch.float32)
+        save_model(self.bundle(), folder / MODEL_FILE, dtype=torch.float32)
+
+    def bundle(self) -> ModelBundle:
+        """An ordinary model with the present weights: the network, or a copy where adapters have to be merged, and the codec."""
+        return ModelBundle(merged(self.model), self.codec)
 
 
 def warm_start(model: DepthModel, source: DepthModel) -> list[str]:

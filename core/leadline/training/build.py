@@ -110,7 +110,10 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     elif name == "completion":
         recipe = CompletionRecipe(bundle)
     else:
-        recipe = DepthFMRecipe(bundle, **loss)
+        recipe = DepthFMRecipe(bundle, teacher=_teacher(config, bundle), **loss)
+    lora = config.get("model", {}).get("lora")
+    if lora is not None:
+        recipe.adapt(lora)
     frozen = config.get("model", {}).get("frozen") or []
     if not isinstance(frozen, list):
         raise InputError(f"model.frozen is a list of parts, such as [down_blocks, mid_block], not '{frozen}'")
@@ -161,6 +164,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
             "noising_step": same.noising_step if same else 400,
             "fourier": config["recipe"] == "depthmaster-stage2",
             "frozen": [],
+            "lora": None,
         },
     )
     if start is not None:
@@ -278,6 +282,7 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
             "depth_range_m": None,
             "clip": None,
             "unlabelled": None,
+            "unlabelled_ratio": 1.0,
             "sky": "masked" if str(config.get("recipe")).startswith("depthmaster") else "far",
         },
     )
@@ -298,6 +303,7 @@ def build_source(config: Mapping[str, Any]) -> BatchSource:
         None if section["unlabelled"] is None else open_pictures(Path(section["unlabelled"])),
         [_span(one.get("depth_range_m")) for one in section["sets"]],
         masks_sky=section["sky"] == "masked",
+        unlabelled_ratio=_number("data.unlabelled_ratio", section["unlabelled_ratio"]),
     )
 
 

@@ -66,7 +66,7 @@ def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int =
     seen = batch * settings.steps
     lines = [f"{kind}: {count} pictures{_why(kind, count)}" for kind, count in zip(kinds, counts, strict=True)]
     if isinstance(source, PixelSource) and source.unlabelled is not None:
-        lines.append(f"without depth: {len(source.unlabelled)} pictures, as many in every batch as with depth")
+        lines.append(f"without depth: {len(source.unlabelled)} pictures, {source.unlabelled_ratio:g} in a batch for each with depth")
     lines.append(
         f"global batch: {batch} = {settings.batch_size} x {settings.accumulate}, {settings.accumulate // processes} "
         f"part(s) a process and step with {processes} process(es)"
@@ -150,6 +150,8 @@ def _training_deviations(config: Mapping[str, Any], settings: TrainerConfig, pap
         "depthmaster-stage1",
     ):
         found.append("it does not start from Stable Diffusion")
+    if config.get("model", {}).get("lora"):
+        found.append("only adapters are trained, as in DepthFM's Table 7; its main results train the whole network")
     if config.get("model", {}).get("frozen"):
         found.append("parts of the network stay as they are")
     return [*found, *(line for holds, line in paper.of_config(config) if not holds)]

@@ -14,6 +14,7 @@ from leadline.models.small_decoder import SmallDecoder
 from leadline.training.base import DepthRecipe
 from leadline.training.losses import error_norm, squared_error
 from leadline.training.sources import Batch
+from leadline.training.teachers import Teacher
 
 
 class DepthFMRecipe(DepthRecipe):
@@ -30,10 +31,19 @@ class DepthFMRecipe(DepthRecipe):
             uniform. 0 in the paper.
         squared: Whether the norm is squared. Without, it is taken in every cell of the latent: cells that are far off
             then pull less, and one step answers with something like a median instead of a mean.
+        teacher: Gives the depth latents of pictures without depth (``unlabelled_rgb`` in the batch), which are trained on like the
+            others (the depth prior of eq. 5); None for none.
     """
 
-    def __init__(self, bundle: ModelBundle, start_share: float = 0.0, squared: bool = True) -> None:
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        start_share: float = 0.0,
+        squared: bool = True,
+        teacher: Teacher | None = None,
+    ) -> None:
         super().__init__(bundle)
+        self.teacher = teacher
         if not 0.0 <= start_share <= 1.0:
             raise InputError(f"start_share is a share of the samples, from 0 to 1, not {start_share}")
         self.start_share = start_share
@@ -52,9 +62,12 @@ class DepthFMRecipe(DepthRecipe):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         image, depth, mask = self.latents(batch)
+        labelled = len(image)
+        if self.teacher is not None and "unlabelled_rgb" in batch:
+            image, depth, mask = self._with_pseudo_labels(image, depth, mask, batch["unlabelled_rgb"])
         noise = torch.randn(image.shape, generator=generator).to(image)
         t = torch.rand(len(image), generator=generator).to(image)
-        at_start = round(self.start_share * len(image))
+        at_start = round(self.start_share * labelled)
         t[:at_start] = 0.0
         x0 = noised(image, noise, self.spec.noising_step)
         along = t.view(-1, 1, 1, 1)
@@ -62,7 +75,20 @@ class DepthFMRecipe(DepthRecipe):
         velocity = self.flow.evaluate(xt, image, t, batch.get("condition"))
         loss = self.error(velocity, depth - x0, mask)
         losses = {"loss": loss, "flow": loss}
+        if len(image) > labelled:  # both kinds count alike; they are told apart for people only
+            with torch.no_grad():
+                for name, part in (("flow", slice(labelled)), ("pseudo", slice(labelled, None))):
+                    losses[name] = self.error(velocity[part], (depth - x0)[part], mask[part])
         if at_start == 0:
             return losses
         first = {name: part[:at_start] for name, part in batch.items()}
         return self.with_aligned(losses, (x0 + velocity)[:at_start], first)
+
+    @torch.no_grad()
+    def _with_pseudo_labels(self, image: Tensor, depth: Tensor, mask: Tensor, rgb: Tensor) -> tuple[Tensor, ...]:
+        """The latents of pictures with depth, then those without, whose depth is the teacher's; known everywhere."""
+        assert self.teacher is not None
+        more = self.codec.encode(rgb)
+        labels = self.teacher(rgb, more)
+        everywhere = mask.new_ones(len(more), *mask.shape[1:])
+        return torch.cat([image, more]), torch.cat([depth, labels]), torch.cat([mask, everywhere])

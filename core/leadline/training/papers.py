@@ -66,6 +66,10 @@ def _depthfm_config(config: Mapping[str, Any]) -> list[tuple[bool, str]]:
             config.get("teacher") is not None,
             "no pseudo-labels of a discriminative model: this is DepthFM-I, not DepthFM-ID",
         ),
+        (
+            config.get("teacher") is None or config.get("data", {}).get("unlabelled_ratio", 1.0) == 0.1,
+            "the ratio of pseudo-labels (data.unlabelled_ratio) is not the paper's k = 0.1",
+        ),
     ]
 
 

@@ -51,11 +51,12 @@ class PixelSource:
             comes from one data set.
         normalisations: How depth becomes a picture; each sample takes one of them.
         augmentation: Crops, flips, colours.
-        unlabelled: Pictures without depth, of which every batch gets as many again as it has with depth
-            (``unlabelled_rgb``, FiffDepth); None for none.
+        unlabelled: Pictures without depth (``unlabelled_rgb``: FiffDepth's and DepthFM's teacher); None for none.
         depth_ranges_m: For each data set the depths of its 2 and 98 % quantiles, which all of its pictures share (DepthFM eq. 6);
             None: as ``normalisations`` say. Empty: None for all.
         masks_sky: Whether no loss looks at the sky (DepthMaster), which else is the far end.
+        unlabelled_ratio: Pictures without depth for each with depth. Where that gives no whole number for a batch, it has one more
+            or one less, so that the mean is right. FiffDepth: 1; DepthFM's k of eq. 5: 0.1.
     """
 
     datasets: Sequence[RgbdDataset]
@@ -66,6 +67,7 @@ class PixelSource:
     unlabelled: Pictures | None = None
     depth_ranges_m: Sequence[tuple[float, float] | None] = ()
     masks_sky: bool = False
+    unlabelled_ratio: float = 1.0
 
     def sample(self, generator: torch.Generator, size: int) -> Batch:
         rng = numpy_generator(generator)
@@ -96,10 +98,16 @@ class PixelSource:
                 }
             )
         batch = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
-        if self.unlabelled is not None:
-            drawn = [self.unlabelled[int(rng.integers(len(self.unlabelled)))] for _ in range(size)]
+        if self.unlabelled is not None and (more := _whole(self.unlabelled_ratio * size, rng)):
+            drawn = [self.unlabelled[int(rng.integers(len(self.unlabelled)))] for _ in range(more)]
             batch["unlabelled_rgb"] = torch.stack([image_to_tensor(_cover(rgb, height_width)) for rgb in drawn])
         return batch
+
+
+def _whole(count: float, rng: np.random.Generator) -> int:
+    """A number next to ``count``, with ``count`` as its mean."""
+    below = int(count)
+    return below + int(count > below and rng.random() < count - below)
 
 
 def _cover(rgb: npt.NDArray[np.uint8], height_width: tuple[int, int]) -> npt.NDArray[np.uint8]:
