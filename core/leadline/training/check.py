@@ -21,6 +21,7 @@ from leadline.models.families import family_named
 from leadline.models.unet import DepthUNet
 from leadline.training.build import RECIPES, build_source, trainer_config
 from leadline.training.papers import LISTED, PAPERS, PICTURES, Paper
+from leadline.training.run import validation_of
 from leadline.training.sources import PixelSource
 from leadline.training.trainer import TrainerConfig, step_generator
 
@@ -66,7 +67,9 @@ def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int =
     seen = batch * settings.steps
     lines = [f"{kind}: {count} pictures{_why(kind, count)}" for kind, count in zip(kinds, counts, strict=True)]
     if isinstance(source, PixelSource) and source.unlabelled is not None:
-        lines.append(f"without depth: {len(source.unlabelled)} pictures, {source.unlabelled_ratio:g} in a batch for each with depth")
+        lines.append(
+            f"without depth: {len(source.unlabelled)} pictures, {source.unlabelled_ratio:g} in a batch for each with depth"
+        )
     lines.append(
         f"global batch: {batch} = {settings.batch_size} x {settings.accumulate}, {settings.accumulate // processes} "
         f"part(s) a process and step with {processes} process(es)"
@@ -74,6 +77,10 @@ def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int =
     passes = f", {seen / sum(counts):.1f} times every picture" if sum(counts) else ""
     lines.append(f"samples seen: {seen:,} in {settings.steps:,} steps{passes}".replace(",", " "))
     lines += _resources(config, settings, processes)
+    validation = validation_of(config)
+    if validation is not None:
+        often = f"every {validation.every} steps" if validation.every else "with every checkpoint"
+        lines.append(f"validation: {len(validation.dataset)} frames of {validation.dataset.reader.title} {often}")
     deviations = [*_data_deviations(config, source, counts, paper), *_training_deviations(config, settings, paper)]
     lines += [f"differs from the paper: {line}" for line in deviations] or [
         "nothing that is checked differs from the paper"

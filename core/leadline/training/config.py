@@ -22,6 +22,7 @@ SECTIONS = (
     "teacher",
     "encoder",
     "licence",
+    "validation",
 )
 
 

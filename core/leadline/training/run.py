@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 from leadline.errors import InputError
 from leadline.training.augment import Augmentation
 from leadline.training.autoencoder import AutoencoderRecipe, save_codec_file
+from leadline.training.base import DepthRecipe
 from leadline.training.build import (
     AUTOENCODER,
+    RECIPES,
     build_dataset,
     build_recipe,
     build_source,
@@ -23,6 +26,7 @@ from leadline.training.build import (
 from leadline.training.config import take
 from leadline.training.latents import CachePlan, target_named, write_cache
 from leadline.training.trainer import step_generator, train
+from leadline.training.validation import Validation
 
 LATENTS = "latents"
 
@@ -33,8 +37,18 @@ def run(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = pr
         encode(config, out, report)
         return
     settings = trainer_config(config)
+    validation = validation_of(config)
     recipe, source = build_recipe(config), build_source(config)
-    train(recipe, source, settings, out, report)
+    evaluate = None
+    if validation is not None:
+        assert isinstance(recipe, DepthRecipe)
+        watched = recipe
+        settings = replace(settings, evaluate_every=validation.every or settings.evaluate_every)
+
+        def evaluate(step: int) -> dict[str, float]:
+            return validation.scores(watched)
+
+    train(recipe, source, settings, out, report, evaluate)
     if config["recipe"] == AUTOENCODER:
         assert isinstance(recipe, AutoencoderRecipe)
         recipe.to("cpu")
@@ -42,6 +56,24 @@ def run(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = pr
         recipe.codec.latent_scale = recipe.measure_scale(batches)
         save_codec_file(recipe.codec, out / "codec.safetensors")
         report(f"latent scale {recipe.codec.latent_scale:.4f}")
+
+
+def validation_of(config: Mapping[str, Any]) -> Validation | None:
+    """The section ``validation``, if there is one.
+
+    Raises:
+        InputError: The recipe trains no model that it can score, or the trainer asks for scores without it.
+    """
+    section, trainer = config.get("validation"), config.get("trainer", {})
+    if section is None:
+        if trainer.get("patience") or trainer.get("export") == "best":
+            raise InputError("trainer.patience and trainer.export: best look at scores; add a validation section")
+        return None
+    if config["recipe"] not in RECIPES or config["recipe"] == "completion":
+        raise InputError(
+            f"validation scores depth from pictures alone, which {config['recipe']} does not give; leave it out"
+        )
+    return Validation.of(section)
 
 
 def encode(config: Mapping[str, Any], out: Path, report: Callable[[str], None] = print) -> None:
