@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import venv
-from importlib.metadata import distribution
 from pathlib import Path
 
+import base_place
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from PIL import Image
 from places import ROOT
 
@@ -23,36 +20,10 @@ RUNNER = ("pytest", "hypothesis")
 EXTRAS = ("zmq", "fastapi", "ray", "accelerate", "matplotlib", "h5py", "onnx", "transformers", "trimesh", "rosbags")
 
 
-def closure(*names: str) -> set[str]:
-    """The names of distributions and, without their extras, of all that they require here."""
-    found: set[str] = set()
-    wanted = [Requirement(name) for name in names]
-    while wanted:
-        requirement = wanted.pop()
-        name = canonicalize_name(requirement.name)
-        extras = {"", *requirement.extras}
-        if name in found and extras == {""}:
-            continue
-        found.add(name)
-        for inner in map(Requirement, distribution(name).requires or ()):
-            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
-                wanted.append(inner)
-    return found
-
-
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with links to those distributions of this one."""
-    folder = tmp_path_factory.mktemp("base") / "venv"
-    venv.create(folder, symlinks=True)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    for name in closure("leadline", *RUNNER):
-        files = distribution(name).files
-        assert files, f"{name} does not say what it installed"
-        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
-            if not (packages / top).exists():
-                (packages / top).symlink_to(Path(str(distribution(name).locate_file(top))))
-    return folder / "bin" / "python"
+    """The interpreter of the base install."""
+    return base_place.made(tmp_path_factory.mktemp("base") / "venv", *RUNNER, source=ROOT)
 
 
 def run(python: Path, *words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -419,7 +419,7 @@ def _show_stored(job: Job, told: Lines) -> None:
     from leadline.files.image import read_image
 
     stored = [job.stem.with_name(f"{job.stem.name}.{what}.png") for what in ("preview", "uncertainty")]
-    told.show(read_image(job.source), *(read_image(path) for path in stored if path.exists()))
+    told.show(job.source.name, read_image(job.source), *(read_image(path) for path in stored if path.exists()))
 
 
 def _say_what_was_kept(run: _Run, jobs: Any) -> None:

@@ -48,13 +48,15 @@ class Lines:
         """One line."""
         click.echo(line, err=True)
 
-    def show(self, *pictures: Any) -> None:
-        """Pictures in the terminal."""
+    def show(self, name: str, *pictures: Any) -> None:
+        """Pictures side by side in the terminal, below their name."""
         from rich.console import Console
 
         from leadline.cli.terminal import show
 
-        show(Console(file=sys.stderr, highlight=False), *pictures)
+        console = Console(file=sys.stderr, highlight=False)
+        console.print(name, markup=False)
+        show(console, *pictures)
 
     def stop(self) -> None:
         """Nothing more comes."""
@@ -98,9 +100,9 @@ class Bar(Lines):
     def say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def show(self, *pictures: Any) -> None:
+    def show(self, name: str, *pictures: Any) -> None:
         self.stop()  # the bar out of their way
-        super().show(*pictures)
+        super().show(name, *pictures)
         self._bar.start()
 
     def stop(self) -> None:
