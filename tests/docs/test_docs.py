@@ -20,8 +20,6 @@ from places import ROOT
 from leadline.cli.main import COMMANDS, cli
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-#: Pages whose blocks are run as they stand; those of other pages need a robot, Blender, a cluster or hours, and are parsed.
-RUN = [ROOT / "README.md", ROOT / "docs" / "quickstart.md"]
 _BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<kind>bash|python)\n(?P<text>.*?)^```", re.M | re.S
 )
@@ -104,6 +102,13 @@ def desk(tmp_path_factory) -> Path:
     z = depth_m[y, x]
     points = np.stack([(x - 239.5) / focal * z, (y - 209.5) / focal * z, z], axis=-1).reshape(-1, 3)
     np.hstack([points, np.zeros((len(points), 1))]).astype("<f4").tofile(folder / "scan.bin")
+    sparse = np.zeros((420, 480), np.uint16)
+    sparse[::20, ::20] = depth_m[::20, ::20] * 256  # KITTI's unit
+    Image.fromarray(sparse).save(folder / "sparse.png")
+    np.save(folder / "other.npy", 1 / depth_m)
+    camera = {"width": 480, "height": 420, "K": [focal, 0, 239.5, 0, focal, 209.5, 0, 0, 1]}
+    (folder / "calib.json").write_text(json.dumps(camera | {"lidar_to_camera": np.eye(4).tolist()}))
+    (folder / "docs" / "images").mkdir(parents=True)
     (folder / "calib.yaml").write_text(
         "image_width: 480\nimage_height: 420\n"
         f"camera_matrix: {{rows: 3, cols: 3, data: [{focal}, 0, 239.5, 0, {focal}, 209.5, 0, 0, 1]}}\n"
@@ -113,10 +118,18 @@ def desk(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_stand_in_blocks_that_are_checked(page):
+    """Not in blocks of no language or of another name for the shell, which nothing here would read."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    unread = [text for kind, text in fences if kind in ("", "sh", "shell", "console", "py")]
+    assert [text for text in unread if re.match(r"(leadline|python3?|pip|import|from) ", text)] == []
+
+
 def runnable(kind: str) -> list:
     return [
         pytest.param(text, id=f"{page.name}:{line}")
-        for page in RUN
+        for page in PAGES
         for line, text, reason in blocks(page, kind)
         if reason is None
     ]
@@ -125,7 +138,12 @@ def runnable(kind: str) -> list:
 @pytest.mark.slow
 @pytest.mark.parametrize("text", runnable("bash"))
 def test_shell_blocks_run(text, desk):
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "BROWSER": "true",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text], cwd=desk, env=environment, capture_output=True, text=True, check=False
     )
@@ -133,12 +151,20 @@ def test_shell_blocks_run(text, desk):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", runnable("python"))
-def test_python_blocks_run(text, desk, monkeypatch):
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(not why for *_, why in blocks(page, "python"))], ids=lambda page: page.name
+)
+def test_python_blocks_run(page, desk, monkeypatch):
+    """One after the other, as a reader would type them; what a page calls by name without making it is made here."""
     monkeypatch.chdir(desk)
+    with Image.open("photo.jpg") as photo:
+        rgb = np.asarray(photo)
     sparse_depth_m = np.zeros((420, 480), np.float32)
     sparse_depth_m[::20, ::20] = 2.0
-    exec(compile(text, "block", "exec"), {"sparse_depth_m": sparse_depth_m})
+    names = {"sparse_depth_m": sparse_depth_m, "frames": [rgb, rgb], "values": np.load("other.npy")}
+    for line, text, reason in blocks(page, "python"):
+        if reason is None:
+            exec(compile(text, f"{page.name}:{line}", "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
