@@ -47,13 +47,13 @@ def test_moving_frames_are_interpolated() -> None:
     tree = TransformTree()
     turns = Rotation.from_euler("z", [[0], [80]], degrees=True)
     tree.add("odom", "base", SECOND, [0, 0, 0], turns[0].as_quat(), is_static=False)
-    tree.add("odom", "base", 2 * SECOND, [4, 0, 0], turns[1].as_quat(), is_static=False)
-    halfway = tree.lookup("odom", "base", SECOND + SECOND // 4)
+    tree.add("odom", "base", 3 * SECOND // 2, [4, 0, 0], turns[1].as_quat(), is_static=False)
+    halfway = tree.lookup("odom", "base", SECOND + SECOND // 8)
     assert halfway.extrapolated_s == 0.0
     np.testing.assert_allclose(halfway.motion, rigid(Slerp([0, 1], turns)(0.25), [1, 0, 0]), atol=1e-9)
     assert tree.lookup("odom", "base", 3 * SECOND) is None
-    # Driving forward 4 m/s while standing objects are measured at two times: through odom they agree.
-    through = tree.lookup_through("base", 2 * SECOND, "base", SECOND, "odom")
+    # Driving forward 8 m/s while standing objects are measured at two times: through odom they agree.
+    through = tree.lookup_through("base", 3 * SECOND // 2, "base", SECOND, "odom")
     np.testing.assert_allclose(through.motion, np.linalg.inv(rigid(turns[1], [4, 0, 0])), atol=1e-9)
 
 
@@ -93,6 +93,47 @@ def test_a_time_jump_forgets_what_moves_and_keeps_what_is_static() -> None:
     tree.forget_moving()
     assert tree.lookup("odom", "base", 3 * SECOND, reach_s=10.0) is None
     assert tree.lookup("base", "camera", 0).motion[0, 3] == 1
+
+
+def driving(speed: float, hz: float = 20.0, seconds: float = 1.0) -> tuple[TransformTree, int]:
+    """A robot that drives along x, and the stamp of its next pose."""
+    tree, step_ns = TransformTree(), int(1e9 / hz)
+    for number in range(int(seconds * hz)):
+        tree.add("odom", "base", number * step_ns, (speed * number / hz, 0.0, 0.0), (0, 0, 0, 1), is_static=False)
+    return tree, int(seconds * hz) * step_ns
+
+
+@pytest.mark.parametrize("speed", [0.0, 8.0, 40.0])
+def test_a_leap_of_odometry_ends_what_was_known_before_it(speed: float) -> None:
+    tree, now_ns = driving(speed)
+    before_ns = now_ns - 150_000_000
+    assert tree.lookup("odom", "base", before_ns) is not None
+    tree.add("odom", "base", now_ns, (speed * now_ns * 1e-9 - 9.0, 0.0, 0.0), (0, 0, 0, 1), is_static=False)
+    assert tree.lookup("odom", "base", before_ns) is None
+    assert tree.lookup_through("base", now_ns, "base", before_ns, "odom") is None
+
+
+@pytest.mark.parametrize("metres_per_s2", [-9.0, 9.0])
+def test_braking_and_setting_off_are_no_leaps(metres_per_s2: float) -> None:
+    speed, hz = 10.0, 10.0
+    tree, now_ns = driving(speed, hz)
+    start = speed * (now_ns - 1e8) * 1e-9
+    for number in range(1, 6):
+        after_s = number / hz
+        x = start + speed * after_s + 0.5 * metres_per_s2 * after_s**2
+        tree.add("odom", "base", now_ns + int((number - 1) / hz * 1e9), (x, 0.0, 0.0), (0, 0, 0, 1), is_static=False)
+    assert tree.lookup("odom", "base", now_ns - 150_000_000) is not None
+
+
+def test_between_poses_far_apart_in_time_nothing_is_known() -> None:
+    tree, now_ns = driving(5.0)
+    tree.add("odom", "base", now_ns + 1_000_000_000, (11.0, 0.0, 0.0), (0, 0, 0, 1), is_static=False)
+    middle_ns = now_ns + 480_000_000
+    assert tree.lookup("odom", "base", middle_ns, reach_s=0.25) is None
+    assert tree.outside_s("odom", "base", middle_ns) == pytest.approx(0.52)
+    found = tree.lookup("odom", "base", now_ns + 100_000_000, reach_s=0.25)
+    assert found is not None
+    assert found.extrapolated_s == pytest.approx(0.15)
 
 
 def test_nonsense_transforms_are_refused() -> None:

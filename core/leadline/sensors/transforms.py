@@ -127,8 +127,9 @@ class Located:
 
     Attributes:
         motion: 4×4 that takes points from the source frame to the target frame.
-        extrapolated_s: How far beyond the transforms that have come (or before the first) the time asked for lies. Over
-            that time the last motion was carried on at constant velocity. 0: between two transforms.
+        extrapolated_s: How far beyond the transforms that have come (or before the first, or from the nearer of two that are
+            far apart in time and space) the time asked for lies. Beyond the last, motion was carried on at constant
+            velocity. 0: between two transforms.
     """
 
     motion: Matrix
@@ -139,6 +140,10 @@ class Located:
 _VELOCITY_NS = 30_000_000
 #: A stamp so far before the newest one means that time was reset.
 _RESET_NS = 1_000_000_000
+#: A pose farther from where the last velocity leads than this, and than this acceleration explains, is a leap: odometry was reset.
+_LEAP_M, _ACCELERATION = 0.3, 30.0
+#: Between two poses farther apart in time than this, and in space than a leap, nobody knows the way.
+_GAP_NS = 500_000_000
 
 
 class _Edge:
@@ -153,12 +158,20 @@ class _Edge:
         if self.is_static:
             self.history = [(stamp_ns, pose)]
             return
-        if self.history and stamp_ns < self.history[-1][0] - _RESET_NS:
+        if self.history and (stamp_ns < self.history[-1][0] - _RESET_NS or self._leaps(stamp_ns, pose)):
             self.history.clear()
         insort(self.history, (stamp_ns, pose))
         oldest = self.history[-1][0] - keep_ns
         while self.history[0][0] < oldest:
             self.history.pop(0)
+
+    def _leaps(self, stamp_ns: int, pose: tuple[float, ...]) -> bool:
+        """Whether a newer pose is out of line with those before."""
+        passed_ns = stamp_ns - self.history[-1][0]
+        if passed_ns <= 0 or self.history[-1][0] - self.history[0][0] < _VELOCITY_NS:
+            return False
+        off_m = float(np.linalg.norm(np.array(pose[:3]) - self._extrapolated(stamp_ns)[:3, 3]))
+        return off_m > _LEAP_M + 0.5 * _ACCELERATION * (passed_ns * 1e-9) ** 2
 
     def at(self, stamp_ns: int) -> tuple[Matrix, int]:
         """Child → parent at a time, and how far (ns) that time lies outside of what is known."""
@@ -175,7 +188,9 @@ class _Edge:
         a, b = np.array(p0), np.array(p1)
         first, second = Rotation.from_quat([a[3:], b[3:]])
         between = first * Rotation.from_rotvec(fraction * (first.inv() * second).as_rotvec())
-        return _rigid(between, (1 - fraction) * a[:3] + fraction * b[:3]), 0
+        unknown = t1 - t0 > _GAP_NS and float(np.linalg.norm(b[:3] - a[:3])) > _LEAP_M
+        unknown_ns = min(stamp_ns - t0, t1 - stamp_ns) if unknown else 0
+        return _rigid(between, (1 - fraction) * a[:3] + fraction * b[:3]), unknown_ns
 
     def _extrapolated(self, stamp_ns: int) -> Matrix:
         """Beyond the newest pose at the velocity of the last moments; standing still if there is but one."""
