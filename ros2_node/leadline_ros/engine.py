@@ -14,7 +14,7 @@ from leadline.streaming.lanes import Lanes
 from leadline.streaming.pipeline import DepthPipeline
 from leadline.streaming.ros.messages import rgb_of, stamp_ns
 from leadline.streaming.settings import StreamSettings
-from leadline.streaming.surroundings import EXTRAPOLATE_S
+from leadline.streaming.tuned import AROUND
 from leadline_ros.inputs import ImageJob
 from leadline_ros.messages import rgb_through_cv_bridge
 from leadline_ros.situation import Situation
@@ -160,7 +160,7 @@ class Engine:
         if not target:
             return None
         transforms = camera.surroundings.transforms
-        found = transforms.lookup(target, header.frame_id, stamp_ns(header), reach_s=EXTRAPOLATE_S)
+        found = transforms.lookup(target, header.frame_id, stamp_ns(header), reach_s=AROUND.extrapolate_s)
         return None if found is None else found.motion
 
     def _note_evidence(self, camera: CameraStream, frame: Frame, result: StreamResult) -> None:

@@ -20,18 +20,8 @@ from leadline.streaming.measured import measured_points, no_points, seen_points,
 from leadline.streaming.motion import VisualMotion
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.tracks import TrackedPoints
+from leadline.streaming.tuned import EVIDENCE
 from leadline.streaming.watch import ExtrinsicsWatch
-
-#: Points so near in time to the image need no motion undone.
-_AT_ONCE_S = 0.005
-#: Fewer triangulated points than the first are not trusted with the scale; fewer than the second are, with a word, and a sigma that is
-#: larger by this share of depth.
-_FEWEST_TRACKED, _FEW_TRACKED, _FEW_SIGMA = 12, 25, 0.25
-#: A map jumps where it changes within so many pixels by this share of its range.
-_EDGE_PX, _EDGE_SHARE = 7, 0.08
-#: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
-#: came into view since is not undone by anybody's motion. By who undid the robot's own.
-_GROWTH_TF, _GROWTH_EXTRAPOLATED, _GROWTH_SEEN, _GROWTH_NOBODY = 0.05, 0.2, 0.1, 1.0
 
 
 class ScaleSource:
@@ -68,7 +58,7 @@ class ScaleSource:
             self._measured_ns = frame.stamp_ns
             done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
             words = f"{len(points)} measured points"
-            if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > _AT_ONCE_S:
+            if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > EVIDENCE.at_once_s:
                 words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
             return Metric(
                 _less_certain(done, sigma_growth),
@@ -82,10 +72,10 @@ class ScaleSource:
         else:
             self._measured_ns = frame.stamp_ns
             done = self._temporal.complete(frame.rgb, raw, tracked, camera=frame.camera, device=self._device)
-            words, few = f"{len(tracked)} points triangulated over odometry", len(tracked) < _FEW_TRACKED
+            words, few = f"{len(tracked)} points triangulated over odometry", len(tracked) < EVIDENCE.few_tracked
             doubt = f"only {len(tracked)} points have enough parallax to be triangulated: the scale is uncertain"
             warnings = (*frame.warnings, doubt) if few else frame.warnings
-            return Metric(_less_certain(done, _FEW_SIGMA if few else 0.0), words, warnings=warnings)
+            return Metric(_less_certain(done, EVIDENCE.few_sigma if few else 0.0), words, warnings=warnings)
         if self._remembers(frame.stamp_ns, settings):
             done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
@@ -101,7 +91,9 @@ class ScaleSource:
         sweep = frame.sweep
         if not settings.watch_extrinsics or sweep is None or frame.camera is None:
             return []
-        at_once = abs(sweep.age_s) <= _AT_ONCE_S or (sweep.moved_by.startswith("TF") and sweep.extrapolated_s == 0)
+        at_once = abs(sweep.age_s) <= EVIDENCE.at_once_s or (
+            sweep.moved_by.startswith("TF") and sweep.extrapolated_s == 0
+        )
         if at_once and sweep.to_camera is not None:
             self._watch.add(frame.stamp_ns, frame.rgb, raw, sweep, frame.camera, settings)
         warning = self._watch.warning()
@@ -115,8 +107,8 @@ class ScaleSource:
         self._tracks.add(frame.rgb, frame.camera, frame.pose)
         points = self._tracks.points(frame.camera)
         points = points.subset(_off_edges(raw, points))
-        if len(points) < _FEWEST_TRACKED:
-            return f"odometry: {len(points)} points have enough parallax, {_FEWEST_TRACKED} are needed; the robot must move"
+        if len(points) < EVIDENCE.fewest_tracked:
+            return f"odometry: {len(points)} points have enough parallax, {EVIDENCE.fewest_tracked} are needed; the robot must move"
         return points
 
     def _on_the_ground(
@@ -147,16 +139,16 @@ class ScaleSource:
             return frame, 0.0
         age_s = abs(sweep.age_s)
         if sweep.moved_by:
-            return frame, _GROWTH_TF * age_s + _GROWTH_EXTRAPOLATED * sweep.extrapolated_s
+            return frame, EVIDENCE.growth_tf * age_s + EVIDENCE.growth_extrapolated * sweep.extrapolated_s
         carried = self._carried(sweep, frame, settings)
-        if age_s <= _AT_ONCE_S:
+        if age_s <= EVIDENCE.at_once_s:
             return frame, 0.0
         if carried is not None:
-            return replace(frame, sweep=carried), _GROWTH_SEEN * age_s
+            return replace(frame, sweep=carried), EVIDENCE.growth_seen * age_s
         text = f"the points are {1e3 * sweep.age_s:.0f} ms older than the image and nothing tells how the camera moved meanwhile"
         if age_s <= settings.sync_tolerance_s:
             text = f"not compensated: {text} (no fixed frame in TF, too little texture to track)"
-            return replace(frame, warnings=(*frame.warnings, text)), _GROWTH_NOBODY * age_s
+            return replace(frame, warnings=(*frame.warnings, text)), EVIDENCE.growth_nobody * age_s
         return replace(without_sweep(frame), warnings=(*frame.warnings, text)), 0.0
 
     def _carried(self, sweep: Sweep, frame: Frame, settings: StreamSettings) -> Sweep | None:
@@ -187,9 +179,9 @@ class ScaleSource:
 
 def _off_edges(raw: DepthPrediction, points: SparseDepth) -> npt.NDArray[np.bool_]:
     """Points that do not lie where the map jumps: a corner seen at an edge may be of either side, or of both."""
-    span = cv2.morphologyEx(raw.values, cv2.MORPH_GRADIENT, np.ones((_EDGE_PX, _EDGE_PX), np.uint8))
+    span = cv2.morphologyEx(raw.values, cv2.MORPH_GRADIENT, np.ones((EVIDENCE.edge_px, EVIDENCE.edge_px), np.uint8))
     low, high = np.percentile(raw.values[::8, ::8], [5, 95])
-    return np.asarray(span[points.v, points.u] < _EDGE_SHARE * max(float(high - low), 1e-9))
+    return np.asarray(span[points.v, points.u] < EVIDENCE.edge_share * max(float(high - low), 1e-9))
 
 
 def _less_certain(prediction: DepthPrediction, relative_sigma: float) -> DepthPrediction:

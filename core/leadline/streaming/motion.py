@@ -17,23 +17,11 @@ import numpy.typing as npt
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import rigid_power
+from leadline.streaming.tuned import MOTION
 from leadline.types import RgbImage
 
 Matrix = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
-
-#: Images are tracked at this width at most.
-TRACKING_WIDTH = 480
-#: Images kept, and for how long: as long as a late sweep may still refer to them.
-_KEPT, _KEPT_S = 12, 1.0
-#: Features: at most so many in each cell of a grid over the image, so that they do not crowd on one wall.
-_GRID, _PER_CELL = (12, 8), 4
-_FEWEST = 12
-_WINDOW = (21, 21)
-#: A track must lead back to where it came from within this many pixels.
-_THERE_AND_BACK_PX = 1.0
-#: RANSAC: pixels (of the tracking image) within which a track agrees with a pose, and the share that must.
-_AGREES_PX, _SHARE = 2.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class VisualMotion:
     """Remembers the last images of a stream and finds the motion between them."""
 
     def __init__(self) -> None:
-        self._images: deque[tuple[int, Grey]] = deque(maxlen=_KEPT)
+        self._images: deque[tuple[int, Grey]] = deque(maxlen=MOTION.kept)
         self._tracks: _Tracks | None = None
 
     def reset(self) -> None:
@@ -85,7 +73,7 @@ class VisualMotion:
         if self._images and self._images[0][1].shape != small.shape[:2]:
             self.reset()
         self._images.append((stamp_ns, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))))
-        while stamp_ns - self._images[0][0] > _KEPT_S * 1e9:
+        while stamp_ns - self._images[0][0] > MOTION.kept_s * 1e9:
             self._images.popleft()
 
     def reference(self, stamp_ns: int, tolerance_s: float) -> int | None:
@@ -128,7 +116,7 @@ class VisualMotion:
         self, sweep_ns: int, reference_ns: int, seen: SparseDepth, camera: CalibratedCamera, small: CalibratedCamera
     ) -> _Tracks | None:
         grey = next((image for stamp, image in self._images if stamp == reference_ns), None)
-        if grey is None or len(seen) < _FEWEST:
+        if grey is None or len(seen) < MOTION.fewest:
             return None
         pixels = np.stack([seen.u, seen.v], axis=1).astype(np.float64)
         scale = np.array([small.width / camera.width, small.height / camera.height])
@@ -146,16 +134,16 @@ class VisualMotion:
             there, good = follow(before, image, tracks.pixels)
             tracks.points, tracks.pixels, tracks.last_ns = tracks.points[good], there[good], stamp_ns
             before = image
-            if len(tracks.points) < _FEWEST:
+            if len(tracks.points) < MOTION.fewest:
                 return False
-        return before is not None and tracks.last_ns == self._images[-1][0] and len(tracks.points) >= _FEWEST
+        return before is not None and tracks.last_ns == self._images[-1][0] and len(tracks.points) >= MOTION.fewest
 
 
 def tracking_size(width: int, height: int) -> tuple[int, int]:
     """(width, height) at which an image of that size is tracked."""
-    if width <= TRACKING_WIDTH:
+    if width <= MOTION.width:
         return width, height
-    return TRACKING_WIDTH, max(1, round(height * TRACKING_WIDTH / width))
+    return MOTION.width, max(1, round(height * MOTION.width / width))
 
 
 def follow(
@@ -165,9 +153,11 @@ def follow(
     if len(pixels) == 0:
         return pixels, np.zeros(0, bool)
     start = np.ascontiguousarray(pixels[:, None])
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, start.copy(), winSize=_WINDOW, maxLevel=3)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, start.copy(), winSize=_WINDOW, maxLevel=3)
-    returned = np.linalg.norm(back[:, 0] - pixels, axis=1) < _THERE_AND_BACK_PX
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, start.copy(), winSize=MOTION.window, maxLevel=3)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(
+        after, before, there, start.copy(), winSize=MOTION.window, maxLevel=3
+    )
+    returned = np.linalg.norm(back[:, 0] - pixels, axis=1) < MOTION.there_and_back_px
     height, width = after.shape
     inside = (there[:, 0] >= 0).all(axis=1) & (there[:, 0, 0] < width) & (there[:, 0, 1] < height)
     good = (found.ravel() == 1) & (found_back.ravel() == 1) & returned & inside
@@ -184,11 +174,11 @@ def _corners(grey: Grey, places: Matrix) -> npt.NDArray[np.int64]:
     strong = at_places > max(1e-4, 0.02 * float(np.quantile(strength, 0.999)))
     inside, at_places = inside[strong], at_places[strong]
     order = np.argsort(-at_places, kind="stable")
-    cells = (u[inside] * _GRID[0] // width) * _GRID[1] + v[inside] * _GRID[1] // height
-    taken = np.zeros(_GRID[0] * _GRID[1], np.int64)
+    cells = (u[inside] * MOTION.grid[0] // width) * MOTION.grid[1] + v[inside] * MOTION.grid[1] // height
+    taken = np.zeros(MOTION.grid[0] * MOTION.grid[1], np.int64)
     chosen = []
     for index in order:
-        if taken[cells[index]] < _PER_CELL:
+        if taken[cells[index]] < MOTION.per_cell:
             taken[cells[index]] += 1
             chosen.append(inside[index])
     return np.array(chosen, dtype=np.int64)
@@ -200,15 +190,15 @@ def _pose(tracks: _Tracks, camera: CalibratedCamera) -> SeenMotion | None:
     rays = camera.unproject(tracks.pixels.astype(np.float64), np.ones(len(tracks.pixels)))[:, :2]
     usable = np.isfinite(rays).all(axis=1)
     points, rays = np.ascontiguousarray(tracks.points[usable]), np.ascontiguousarray(rays[usable])
-    if len(points) < _FEWEST:
+    if len(points) < MOTION.fewest:
         return None
     identity = np.eye(3)
     try:
         found, turn, shift, agreeing = cv2.solvePnPRansac(
             points, rays, identity, None, np.zeros((3, 1)), np.zeros((3, 1)), useExtrinsicGuess=True, iterationsCount=100,
-            reprojectionError=_AGREES_PX / focal, confidence=0.999, flags=cv2.SOLVEPNP_ITERATIVE,
+            reprojectionError=MOTION.agrees_px / focal, confidence=0.999, flags=cv2.SOLVEPNP_ITERATIVE,
         )  # fmt: skip
-        if not found or agreeing is None or len(agreeing) < max(_FEWEST, _SHARE * len(points)):
+        if not found or agreeing is None or len(agreeing) < max(MOTION.fewest, MOTION.share * len(points)):
             return None
         kept = agreeing.ravel()
         turn, shift = cv2.solvePnPRefineLM(points[kept], rays[kept], identity, None, turn, shift)

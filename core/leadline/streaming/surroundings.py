@@ -15,6 +15,7 @@ from leadline.streaming.cameras import CameraCache, RectifiedCache, described_si
 from leadline.streaming.frames import Frame, Sweep
 from leadline.streaming.ros.messages import depth_of, points_of, stamp_ns, transform_fields
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.tuned import AROUND
 from leadline.types import RgbImage
 
 if TYPE_CHECKING:
@@ -23,21 +24,9 @@ if TYPE_CHECKING:
 #: Told (kind of input, what is wrong with it).
 OnProblem = Callable[[str, Exception], None]
 
-#: TF is carried on at constant velocity for so long where it is late, and that is said.
-EXTRAPOLATE_S = 0.25
-#: Extrapolation up to this is the jitter of stamps.
-_JITTER_S = 0.005
 #: `fixed_frame: auto` takes the first of these that TF connects with the camera by something that moves.
 _USUAL_FIXED_FRAMES = ("odom", "map", "world")
-#: A topic that has been silent for so long is not waited for.
-_SILENT_S = 1.0
-#: One standard deviation of the direction of "down" in degrees: of a robot that leans on its suspension; of an accelerometer at rest.
-_TF_TILT_DEG, _IMU_TILT_DEG = 1.0, 0.7
-_TF_HEIGHT_SIGMA, _ENTERED_HEIGHT_SIGMA = 0.03, 0.05
-#: Cameras lower than this over the ground frame are not above it.
-_LOWEST_M = 0.03
-#: Gravity: time over which acceleration is averaged, and how far its length may be from that of gravity.
-_GRAVITY_S, _GRAVITY, _SHAKEN = 1.0, 9.81, 0.05
+_GRAVITY = 9.81  # m/s²
 
 
 class Surroundings:
@@ -99,10 +88,14 @@ class Surroundings:
         now = np.array([felt.x, felt.y, felt.z], np.float64)
         if not np.isfinite(now).all():
             return
-        if self._gravity is None or self._gravity[0] != frame or not 0 <= when_ns - self._gravity[1] < _GRAVITY_S * 1e9:
+        if (
+            self._gravity is None
+            or self._gravity[0] != frame
+            or not 0 <= when_ns - self._gravity[1] < AROUND.gravity_s * 1e9
+        ):
             self._gravity = (frame, when_ns, now)
             return
-        share = min(1.0, (when_ns - self._gravity[1]) * 1e-9 / _GRAVITY_S)
+        share = min(1.0, (when_ns - self._gravity[1]) * 1e-9 / AROUND.gravity_s)
         self._gravity = (frame, when_ns, (1 - share) * self._gravity[2] + share * now)
 
     def info_for(self, rgb: RgbImage) -> Any:
@@ -127,7 +120,7 @@ class Surroundings:
         fixed = self.fixed_frame(header.frame_id, settings)
         if fixed:
             late_s = self.transforms.outside_s(header.frame_id, fixed, taken_ns)
-            if late_s is not None and 0 < late_s < settings.max_wait_s + EXTRAPOLATE_S:
+            if late_s is not None and 0 < late_s < settings.max_wait_s + AROUND.extrapolate_s:
                 return "tf"
         return ""
 
@@ -205,11 +198,11 @@ class Surroundings:
     def _ground(self, camera_frame: str, taken_ns: int, settings: StreamSettings) -> Ground | None:
         """Ground by TF, else by gravity and the entered height, else as entered."""
         frame = "base_footprint" if settings.ground_frame == "auto" else settings.ground_frame
-        found = self.transforms.lookup(frame, camera_frame, taken_ns, reach_s=EXTRAPOLATE_S) if frame else None
-        if found is not None and found.motion[2, 3] > _LOWEST_M:
+        found = self.transforms.lookup(frame, camera_frame, taken_ns, reach_s=AROUND.extrapolate_s) if frame else None
+        if found is not None and found.motion[2, 3] > AROUND.lowest_m:
             down = -found.motion[2, :3]  # the ground's z axis, seen from the camera
             source = f"flat ground, by TF from {frame}"
-            return Ground(float(found.motion[2, 3]), down, source, _TF_TILT_DEG, _TF_HEIGHT_SIGMA)
+            return Ground(float(found.motion[2, 3]), down, source, AROUND.tf_tilt_deg, AROUND.tf_height_sigma)
         if settings.ground_frame not in ("", "auto"):
             self._on_problem(
                 "tf", InputError(f"ground_frame '{frame}' is not connected with '{camera_frame}' or not below it")
@@ -220,7 +213,9 @@ class Surroundings:
             by_gravity = self._down_by_gravity(camera_frame, taken_ns)
             if by_gravity is not None:
                 source = "camera height over flat ground, direction by gravity"
-                return Ground(settings.camera_height_m, by_gravity, source, _IMU_TILT_DEG, _ENTERED_HEIGHT_SIGMA)
+                return Ground(
+                    settings.camera_height_m, by_gravity, source, AROUND.imu_tilt_deg, AROUND.entered_height_sigma
+                )
             self._on_problem("imu", InputError("use_imu is set and gravity is not known; camera_pitch_deg is used"))
         return entered_ground(settings.camera_height_m, settings.camera_pitch_deg)
 
@@ -229,8 +224,12 @@ class Surroundings:
             return None
         frame, when_ns, felt = self._gravity
         length = float(np.linalg.norm(felt))
-        mounting = self.transforms.lookup(camera_frame, frame, taken_ns, reach_s=EXTRAPOLATE_S)
-        if mounting is None or abs(taken_ns - when_ns) > _GRAVITY_S * 1e9 or abs(length / _GRAVITY - 1) > _SHAKEN:
+        mounting = self.transforms.lookup(camera_frame, frame, taken_ns, reach_s=AROUND.extrapolate_s)
+        if (
+            mounting is None
+            or abs(taken_ns - when_ns) > AROUND.gravity_s * 1e9
+            or abs(length / _GRAVITY - 1) > AROUND.shaken
+        ):
             return None
         return np.asarray(-(mounting.motion[:3, :3] @ felt) / length)  # at rest an accelerometer feels the push upwards
 
@@ -245,11 +244,11 @@ class Surroundings:
         fixed = self.fixed_frame(camera_frame, settings)
         if fixed:
             found = self.transforms.lookup_through(
-                camera_frame, taken_ns, lidar_frame, lidar_ns, fixed, reach_s=EXTRAPOLATE_S
+                camera_frame, taken_ns, lidar_frame, lidar_ns, fixed, reach_s=AROUND.extrapolate_s
             )
             if found is not None:
                 self.extrinsics = f"TF through {fixed}"
-                if found.extrapolated_s > _JITTER_S:
+                if found.extrapolated_s > AROUND.jitter_s:
                     text = f"TF through {fixed} is {1e3 * found.extrapolated_s:.0f} ms late and was extrapolated"
                     warnings.append(f"{text}; publish odometry sooner or raise max_wait_s")
                 return Sweep(points, found.motion, lidar_ns, age_s, self.extrinsics, found.extrapolated_s)
@@ -263,7 +262,7 @@ class Surroundings:
             if outside_s is None:
                 known = "TF does not connect them" if self._can_read_tf else "TF cannot be read here (no tf2_msgs)"
                 return f"fixed_frame '{fixed}' is not used: no transform from '{frame}' ({known})"
-            if outside_s > EXTRAPOLATE_S:
+            if outside_s > AROUND.extrapolate_s:
                 return f"fixed_frame '{fixed}' is not used: its transforms are {outside_s:.2f} s away from the {'image' if frame == camera_frame else 'points'}"
         return f"fixed_frame '{fixed}' is not used"
 
@@ -275,11 +274,11 @@ class Surroundings:
             self.extrinsics = "not needed: the points are in the camera's frame"
             return np.eye(4)
         outside_s = self.transforms.outside_s(camera_frame, lidar_frame, when_ns)
-        if outside_s is not None and outside_s <= max(EXTRAPOLATE_S, _SILENT_S):
+        if outside_s is not None and outside_s <= max(AROUND.extrapolate_s, AROUND.silent_s):
             located = self.transforms.lookup(camera_frame, lidar_frame, when_ns, reach_s=outside_s + 1e-6)
             if located is not None:
                 self.extrinsics = "TF"
-                if outside_s > _JITTER_S:
+                if outside_s > AROUND.jitter_s:
                     text = (
                         f"TF from '{lidar_frame}' to '{camera_frame}' is {1e3 * outside_s:.0f} ms away from the points"
                     )

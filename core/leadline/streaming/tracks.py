@@ -17,30 +17,12 @@ from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
 from leadline.sensors.transforms import rigid_inverse
 from leadline.streaming.motion import Grey, follow, tracking_size
+from leadline.streaming.tuned import TRACKS
 from leadline.types import RgbImage
 
 Matrix = npt.NDArray[np.float64]
 
-#: Features followed at most, and from how many on new ones are looked for.
-_MOST, _REFILL = 400, 300
-_SPACING_PX = 8
-#: A ray is added when the camera has moved by this share of the features' median distance, and at least by this many metres.
-_STEP_SHARE, _STEP_M = 0.01, 0.01
-_FEWEST_RAYS = 3
-#: Standard deviation of a tracked direction, in pixels of the tracking image; and of the poses, as a share of depth.
-_TRACK_SIGMA_PX, _POSE_SIGMA = 0.5, 0.02
-#: The rays of a feature share the errors of its patch: more of them than this say nothing new.
-_INDEPENDENT_RAYS = 4.0
-#: A feature is held against the image in which it was found, so that it does not drift; images kept for that, and how far (pixels)
-#: this may move it.
-_REFERENCES, _DRIFT_PX = 6, 2.0
 _CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01)
-#: A feature must lie this near to where its place is seen (epipolar error), in pixels of the tracking image.
-_REPROJECTION_PX = 1.5
-#: Points whose depth is known worse than this share of it have too little parallax to be of use.
-_MOST_SIGMA = 0.15
-#: Odometry that jumps by more than this between two images was corrected: what was gathered is void.
-_JUMP_M, _JUMP_DEG = 2.0, 45.0
 
 
 class TrackedPoints:
@@ -85,7 +67,7 @@ class TrackedPoints:
             self._undo_drift(grey)
         self._grey, self._pose = grey, pose
         moved = np.inf if self._last_ray_at is None else float(np.linalg.norm(pose[:3, 3] - self._last_ray_at))
-        if moved >= max(_STEP_M, _STEP_SHARE * self._distance_m):
+        if moved >= max(TRACKS.step_m, TRACKS.step_share * self._distance_m):
             self._last_ray_at = pose[:3, 3].copy()
             self._look_for_more(grey)
             self._add_rays(small, pose)
@@ -95,7 +77,7 @@ class TrackedPoints:
         nothing = SparseDepth(
             np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), (camera.height, camera.width)
         )
-        ready = np.flatnonzero(self._rays >= _FEWEST_RAYS)
+        ready = np.flatnonzero(self._rays >= TRACKS.fewest_rays)
         if self._pose is None or not len(ready):
             return nothing
         small = camera.resized(*tracking_size(camera.width, camera.height))
@@ -105,15 +87,15 @@ class TrackedPoints:
         expected, depth_m = small.project(seen)
         with np.errstate(invalid="ignore"):
             error = np.linalg.norm(expected - self._pixels[ready], axis=1)
-            agrees = (depth_m > 0) & (error < _REPROJECTION_PX)
+            agrees = (depth_m > 0) & (error < TRACKS.reprojection_px)
         self._wrong[ready] = np.where(agrees, 0, self._wrong[ready] + 1)
         along = seen / np.linalg.norm(seen, axis=1, keepdims=True)
         directions = along @ self._pose[:3, :3].T
         inverse = np.linalg.inv(self._normal[ready] + 1e-12 * np.eye(3))
         spread = np.sqrt(np.einsum("ni,nij,nj->n", directions, inverse, directions).clip(0))
-        spread *= np.sqrt(np.maximum(1.0, self._rays[ready] / _INDEPENDENT_RAYS))
-        relative = np.hypot(_TRACK_SIGMA_PX / float(small.matrix[0, 0]) * spread, _POSE_SIGMA)
-        usable = agrees & (relative <= _MOST_SIGMA)
+        spread *= np.sqrt(np.maximum(1.0, self._rays[ready] / TRACKS.independent_rays))
+        relative = np.hypot(TRACKS.sigma_px / float(small.matrix[0, 0]) * spread, TRACKS.pose_sigma)
+        usable = agrees & (relative <= TRACKS.most_sigma)
         if not usable.any():
             return nothing
         self._distance_m = float(np.median(depth_m[usable]))
@@ -146,22 +128,22 @@ class TrackedPoints:
                 image, grey, start, guess.copy(), winSize=(15, 15), maxLevel=0, criteria=_CRITERIA,
                 flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
             )  # fmt: skip
-            near = (found.ravel() == 1) & (np.linalg.norm(there[:, 0] - guess[:, 0], axis=1) < _DRIFT_PX)
+            near = (found.ravel() == 1) & (np.linalg.norm(there[:, 0] - guess[:, 0], axis=1) < TRACKS.drift_px)
             self._pixels[mine[near]] = there[near, 0]
 
     def _look_for_more(self, grey: Grey) -> None:
-        if len(self._pixels) >= _REFILL:
+        if len(self._pixels) >= TRACKS.refill:
             return
         free = np.full(grey.shape, 255, np.uint8)
         for u, v in np.rint(self._pixels).astype(int):
-            cv2.circle(free, (int(u), int(v)), _SPACING_PX, 0, -1)
-        found: Any = cv2.goodFeaturesToTrack(grey, _MOST - len(self._pixels), 0.01, _SPACING_PX, mask=free)
+            cv2.circle(free, (int(u), int(v)), TRACKS.spacing_px, 0, -1)
+        found: Any = cv2.goodFeaturesToTrack(grey, TRACKS.most - len(self._pixels), 0.01, TRACKS.spacing_px, mask=free)
         if found is None:  # nothing to see
             return
         count = len(found)
         number = max(self._references, default=0) + 1
         self._references[number] = grey
-        self._references = {key: self._references[key] for key in sorted(self._references)[-_REFERENCES:]}
+        self._references = {key: self._references[key] for key in sorted(self._references)[-TRACKS.references :]}
         self._reference = np.concatenate([self._reference, np.full(count, number, np.int64)])
         self._found_at = np.vstack([self._found_at, found[:, 0]]).astype(np.float32)
         self._pixels = np.vstack([self._pixels, found[:, 0]]).astype(np.float32)
@@ -185,4 +167,4 @@ def _jumped(before: Matrix | None, now: Matrix) -> bool:
         return False
     step = rigid_inverse(before) @ now
     turn = np.rad2deg(np.arccos(np.clip((np.trace(step[:3, :3]) - 1) / 2, -1, 1)))
-    return bool(np.linalg.norm(step[:3, 3]) > _JUMP_M or turn > _JUMP_DEG)
+    return bool(np.linalg.norm(step[:3, 3]) > TRACKS.jump_m or turn > TRACKS.jump_deg)

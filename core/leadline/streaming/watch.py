@@ -15,20 +15,9 @@ from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.lidar import project_points
 from leadline.streaming.frames import Sweep
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.tuned import WATCH
 from leadline.types import FloatMap, RgbImage
 
-#: A sweep is looked at so often, if the picture has changed meanwhile by so many grey levels on average (a robot at rest sees the
-#: same errors again and again); so many are remembered, and so many needed for a word, with so many jumps in each on average.
-_EVERY_S, _CHANGE, _REMEMBERED, _FEWEST, _JUMPS = 0.4, 0.7, 24, 20, 40
-#: Images are looked at in this width at most.
-_WIDTH = 800
-#: What is worth a warning: that much of a turn or a shift, if it brings this share more of the jumps onto edges, in each third of
-#: the memory alone at least half of it. What turns or moves along the optical axis shows little, and needs more.
-_TURN_RAD, _SHIFT_M, _GAIN, _OF_IT = np.deg2rad(0.3), 0.02, 0.04, 0.5
-_ROLL_RAD, _FORWARD_M, _GAIN_ALONG = np.deg2rad(0.8), 0.08, 0.15
-#: Another component that explains it nearly as well is named, too.
-_NEARLY = 0.75
-_THUMBNAIL = (32, 24)
 _FORWARD = 2
 
 
@@ -60,8 +49,8 @@ class ExtrinsicsWatch:
 
     def reset(self) -> None:
         """Forget the sweeps before."""
-        self._agreements: deque[FloatMap] = deque(maxlen=_REMEMBERED)
-        self._jumps: deque[int] = deque(maxlen=_REMEMBERED)
+        self._agreements: deque[FloatMap] = deque(maxlen=WATCH.remembered)
+        self._jumps: deque[int] = deque(maxlen=WATCH.remembered)
         self._last_ns: int | None = None
         self._thumbnail: npt.NDArray[np.float32] | None = None
 
@@ -84,10 +73,10 @@ class ExtrinsicsWatch:
         settings: StreamSettings,
     ) -> None:
         """A frame with a sweep that stands where the image was taken; most are passed over, as one now and then is enough."""
-        if self._last_ns is not None and abs(stamp_ns - self._last_ns) < _EVERY_S * 1e9:
+        if self._last_ns is not None and abs(stamp_ns - self._last_ns) < WATCH.every_s * 1e9:
             return
-        thumbnail = cv2.resize(rgb, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._thumbnail is not None and float(np.abs(thumbnail - self._thumbnail).mean()) < _CHANGE:
+        thumbnail = cv2.resize(rgb, WATCH.thumbnail, interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._thumbnail is not None and float(np.abs(thumbnail - self._thumbnail).mean()) < WATCH.change:
             return
         self._last_ns, self._thumbnail = stamp_ns, thumbnail
         jumps, seen_by = _jumps(rgb, raw.nearness(), sweep, camera, settings)
@@ -97,7 +86,7 @@ class ExtrinsicsWatch:
     def found(self) -> list[Misalignment]:
         """What is wrong with the extrinsics, the best explanation first, others that are nearly as good behind it; empty if nothing
         seems to be, or too little was seen."""
-        if len(self._agreements) < _FEWEST or np.mean(self._jumps) < _JUMPS:
+        if len(self._agreements) < WATCH.fewest or np.mean(self._jumps) < WATCH.jumps:
             return []
         parts = [np.sum(part, axis=0) for part in np.array_split(np.array(self._agreements), 3)]
         total = np.sum(parts, axis=0)
@@ -106,7 +95,7 @@ class ExtrinsicsWatch:
             key=lambda one: -one.gain,
         )
         explained = [one for one in explained if _is_worth_it(one) and _lasts(one, parts)]
-        return [one for one in explained if one.gain >= _NEARLY * explained[0].gain]
+        return [one for one in explained if one.gain >= WATCH.nearly * explained[0].gain]
 
     def warning(self) -> str:
         """:meth:`found` in words; empty if nothing is."""
@@ -123,8 +112,8 @@ def _jumps(
     rgb: RgbImage, nearness: FloatMap, sweep: Sweep, camera: CalibratedCamera, settings: StreamSettings
 ) -> tuple[Jumps, CalibratedCamera]:
     """The jumps of a sweep, and the camera of the size at which they were looked at."""
-    if camera.width > _WIDTH:
-        size = _WIDTH, round(camera.height * _WIDTH / camera.width)
+    if camera.width > WATCH.width:
+        size = WATCH.width, round(camera.height * WATCH.width / camera.width)
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         nearness = np.asarray(cv2.resize(nearness, size, interpolation=cv2.INTER_AREA), np.float32)
         camera = camera.resized(*size)
@@ -147,12 +136,14 @@ def _peak(agreements: FloatMap, number: int) -> Misalignment | None:
 
 def _is_worth_it(one: Misalignment) -> bool:
     if one.component.axis == _FORWARD:
-        return one.gain >= _GAIN_ALONG and abs(one.value) >= (_ROLL_RAD if one.component.turns else _FORWARD_M)
-    return one.gain >= _GAIN and abs(one.value) >= (_TURN_RAD if one.component.turns else _SHIFT_M)
+        return one.gain >= WATCH.gain_along and abs(one.value) >= (
+            WATCH.roll_rad if one.component.turns else WATCH.forward_m
+        )
+    return one.gain >= WATCH.gain and abs(one.value) >= (WATCH.turn_rad if one.component.turns else WATCH.shift_m)
 
 
 def _lasts(one: Misalignment, parts: list[FloatMap]) -> bool:
     """Whether each part of the memory alone says the same."""
     number = COMPONENTS.index(one.component)
     alone = [_peak(part, number) for part in parts]
-    return all(part is not None and part.value * np.sign(one.value) >= _OF_IT * abs(one.value) for part in alone)
+    return all(part is not None and part.value * np.sign(one.value) >= WATCH.of_it * abs(one.value) for part in alone)

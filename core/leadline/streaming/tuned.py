@@ -1,0 +1,158 @@
+"""The numbers of streams that were tuned, by what they belong to. What a user may set is in :mod:`leadline.streaming.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """Tracking features through the images."""
+
+    #: Images are tracked at this width at most, pixels.
+    width: int = 480
+    #: Images kept, and for how many seconds: as long as a late sweep may still refer to them.
+    kept: int = 12
+    kept_s: float = 1.0
+    #: Features are taken from each cell of a (columns, rows) grid, at most so many, so that they do not crowd on one wall.
+    grid: tuple[int, int] = (12, 8)
+    per_cell: int = 4
+    #: Fewer features than this do not fix a pose.
+    fewest: int = 12
+    #: Window of Lucas–Kanade, pixels.
+    window: tuple[int, int] = (21, 21)
+    #: A track must lead back to where it came from within this many pixels.
+    there_and_back_px: float = 1.0
+    #: RANSAC: pixels (of the tracking image) within which a track agrees with a pose.
+    agrees_px: float = 2.0
+    #: Share of the tracks that must agree.
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
+class _Tracks:
+    """Triangulating features over odometry. Pixels are those of the tracking image."""
+
+    #: Features followed at most.
+    most: int = 400
+    #: New features are looked for below this number.
+    refill: int = 300
+    #: New features keep this distance from others, so that they do not share a patch.
+    spacing_px: int = 8
+    #: A ray is added when the camera has moved by this share of the features' median distance: less adds no parallax.
+    step_share: float = 0.01
+    #: And at least by this many metres: less is the odometry's noise.
+    step_m: float = 0.01
+    #: A feature's place needs so many rays.
+    fewest_rays: int = 3
+    #: Standard deviation of a tracked direction.
+    sigma_px: float = 0.5
+    #: Standard deviation that the poses' errors bring, as a share of depth.
+    pose_sigma: float = 0.02
+    #: The rays of a feature share the errors of its patch: more of them than this say nothing new.
+    independent_rays: float = 4.0
+    #: Images in which features were found that are kept: a feature is held against its own, so that it does not drift.
+    references: int = 6
+    #: How far that may move it.
+    drift_px: float = 2.0
+    #: A feature must lie this near to where its place is seen (reprojection error).
+    reprojection_px: float = 1.5
+    #: Points whose depth is known worse than this share of it have too little parallax to be of use.
+    most_sigma: float = 0.15
+    #: Odometry that jumps by more than this between two images was corrected: what was gathered is void.
+    jump_m: float = 2.0
+    jump_deg: float = 45.0
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What makes a map metric, and how sure that is."""
+
+    #: Points so near in time to the image need no motion undone, seconds.
+    at_once_s: float = 0.005
+    #: Fewer triangulated points than this are not trusted with the scale.
+    fewest_tracked: int = 12
+    #: Fewer than this are trusted, with a word and a larger sigma.
+    few_tracked: int = 25
+    #: How much larger it is then, as a share of depth.
+    few_sigma: float = 0.25
+    #: A map jumps where it changes within so many pixels
+    edge_px: int = 7
+    #: by this share of its range.
+    edge_share: float = 0.08
+    #: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
+    #: came into view since is not undone by anybody's motion. The robot's own was undone by TF,
+    growth_tf: float = 0.05
+    #: by TF that was extrapolated (on top),
+    growth_extrapolated: float = 0.2
+    #: by what the images show,
+    growth_seen: float = 0.1
+    #: or by nobody.
+    growth_nobody: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Watching a LiDAR's extrinsics."""
+
+    #: A sweep is looked at so often, seconds: its neighbours say the same.
+    every_s: float = 0.4
+    #: And only if the picture has changed by so many grey levels on average: a robot at rest sees the same errors again.
+    change: float = 0.7
+    #: Size of the picture in which that is looked at, (width, height).
+    thumbnail: tuple[int, int] = (32, 24)
+    #: Sweeps remembered: older ones may be from before a knock.
+    remembered: int = 24
+    #: Sweeps needed for a word.
+    fewest: int = 20
+    #: Depth jumps needed in each on average.
+    jumps: int = 40
+    #: Images are looked at in this width at most, pixels.
+    width: int = 800
+    #: A warning is worth that much of a turn
+    turn_rad: float = np.deg2rad(0.3)
+    #: or a shift,
+    shift_m: float = 0.02
+    #: if it brings this share more of the jumps onto edges,
+    gain: float = 0.04
+    #: and at least this share of it shows in each third of the memory alone.
+    of_it: float = 0.5
+    #: What turns or moves along the optical axis shows little, and needs more: of a roll,
+    roll_rad: float = np.deg2rad(0.8)
+    #: of a move forward,
+    forward_m: float = 0.08
+    #: and of the gain.
+    gain_along: float = 0.15
+    #: Another component that explains it nearly as well (by this share of the gain) is named, too.
+    nearly: float = 0.75
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Messages beside the images: TF, gravity, the ground."""
+
+    #: TF is carried on at constant velocity for so many seconds where it is late, and that is said.
+    extrapolate_s: float = 0.25
+    #: Extrapolation up to this is the jitter of stamps.
+    jitter_s: float = 0.005
+    #: A topic that has been silent for so long is not waited for.
+    silent_s: float = 1.0
+    #: One standard deviation of the direction of "down" in degrees, of a robot that leans on its suspension,
+    tf_tilt_deg: float = 1.0
+    #: and of an accelerometer at rest.
+    imu_tilt_deg: float = 0.7
+    #: One standard deviation of the camera's height as a share of it, from TF,
+    tf_height_sigma: float = 0.03
+    #: and entered by a person.
+    entered_height_sigma: float = 0.05
+    #: Cameras lower than this over the ground frame are not above it.
+    lowest_m: float = 0.03
+    #: Acceleration is averaged over so many seconds,
+    gravity_s: float = 1.0
+    #: and is gravity if its length is this near to gravity's, as a share.
+    shaken: float = 0.05
+
+
+MOTION, TRACKS, EVIDENCE, WATCH, AROUND = _Motion(), _Tracks(), _Evidence(), _Watch(), _Around()
