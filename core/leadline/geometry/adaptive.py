@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import COUNTS
 from leadline.types import BoolMap, FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
-
-#: How near to the wanted number of triangles is near enough, and how often to try.
-_CLOSE_ENOUGH = 0.02
-_TRIES = 8
 
 
 def adaptive_faces(
@@ -45,14 +42,14 @@ def adaptive_faces(
     # Keeping a vertex adds two triangles; how many of them are dropped is known only afterwards: ask again, a bit better.
     low, high = int(np.count_nonzero(np.isinf(errors))), errors.size - 1
     kept = min(max(low, (target_faces - len(roots)) // 2), high)
-    for _ in range(_TRIES):
+    for _ in range(COUNTS.tries):
         # Equal errors stand or fall together: a child must not stay when its parent goes.
         active = errors.ravel() > errors.ravel()[order[kept]]
         triangles = _bisect(roots, active | np.isinf(errors.ravel()), 2 * (block.bit_length() - 1))
         centre_row, centre_column = np.divmod(triangles, columns + 1)
         triangles = triangles[~dropped[centre_row.sum(axis=1) // 3, centre_column.sum(axis=1) // 3]]
         excess = len(triangles) - target_faces
-        if abs(excess) <= _CLOSE_ENOUGH * target_faces:
+        if abs(excess) <= COUNTS.close_enough * target_faces:
             break
         low, high = (low, kept) if excess > 0 else (kept, high)
         if high - low < 2:

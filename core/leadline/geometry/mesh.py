@@ -12,6 +12,7 @@ import numpy.typing as npt
 from leadline.geometry.adaptive import adaptive_faces
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.silhouettes import STEEPEST_DEGREES, silhouette_cells
+from leadline.geometry.tuned import COUNTS
 from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap, FloatMap
 
@@ -20,11 +21,6 @@ IntArray = npt.NDArray[np.int32]
 
 #: How far above the wanted number of triangles a mesh may be.
 TARGET_TOLERANCE = 1.05
-#: Vertices along the long edge below which no lattice is coarsened further; how often to look for a better one.
-_COARSEST = 9
-_TRIES = 8
-#: Coarsest squares of such a lattice: its size is a multiple of them, and so can be chosen more finely.
-_FINE_BLOCK = 8
 #: Default relative jump in depth that counts as a silhouette.
 CUT_THRESHOLD = 0.1
 
@@ -186,12 +182,12 @@ def _near_target(
         return over(Lattice.over(height, width, long_edge), 0)
     lattice, block = Lattice.divisible(height, width, long_edge)
     best = over(lattice, block)
-    coarse, fine = _COARSEST, max(lattice.rows, lattice.columns)
+    coarse, fine = COUNTS.coarsest, max(lattice.rows, lattice.columns)
     if len(best.faces) <= TARGET_TOLERANCE * target_faces:
         return best
-    for _ in range(_TRIES):
+    for _ in range(COUNTS.tries):
         vertices = round((coarse * fine) ** 0.5)
-        mesh = over(*Lattice.divisible(height, width, vertices, _FINE_BLOCK))
+        mesh = over(*Lattice.divisible(height, width, vertices, COUNTS.fine_block))
         if abs(len(mesh.faces) - target_faces) < abs(len(best.faces) - target_faces):
             best = mesh
         if abs(len(best.faces) - target_faces) <= (TARGET_TOLERANCE - 1) * target_faces or fine - coarse < 2:

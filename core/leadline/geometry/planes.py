@@ -16,23 +16,14 @@ import numpy.typing as npt
 
 from leadline.geometry.ranges import ValueSpace, assumed_depth
 from leadline.geometry.silhouettes import silhouette_cells
+from leadline.geometry.tuned import PLANES
 from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap
 
 Floats = npt.NDArray[np.float64]
 
-#: Radius of the patch around a marked point, as a share of the long edge; how far its normals may differ, degrees.
-PATCH_RADIUS = 0.2
-PATCH_DEGREES = 30.0
-_FEWEST_PIXELS = 12
-#: Normals are taken over this share of the patch's radius, so that small bumps do not count.
-_BASELINE = 0.25
 #: Ratios of far to near that are tried.
 RATIOS = np.geomspace(1.05, 60.0, 60)
-#: Pixels of a flat that are looked at.
-_SAMPLES = 2000
-#: A surface that bends by this share of its size is as bad as one that leans by as many radians.
-_JUMP = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,19 +64,19 @@ def flat_around(depth: npt.NDArray[np.floating[Any]], camera: Pinhole, row: int,
         ValueError: There is no surface there: an edge, or something too small.
     """
     height, width = depth.shape
-    radius = max(3.0, PATCH_RADIUS * max(depth.shape))
+    radius = max(3.0, PLANES.patch_radius * max(depth.shape))
     y, x = np.mgrid[0:height, 0:width]
     near = np.hypot(y - row, x - column) <= radius
-    normals = _normals(depth, camera, max(1, round(_BASELINE * radius)))
+    normals = _normals(depth, camera, max(1, round(PLANES.baseline * radius)))
     around = np.hypot(y - row, x - column) <= max(2.0, 0.25 * radius)
     typical = np.median(normals[around], axis=0)
-    alike = normals @ (typical / max(np.linalg.norm(typical), 1e-12)) > np.cos(np.radians(PATCH_DEGREES))
+    alike = normals @ (typical / max(np.linalg.norm(typical), 1e-12)) > np.cos(np.radians(PLANES.patch_degrees))
     torn = np.zeros(depth.shape, np.bool_)
-    cells = silhouette_cells(depth, _JUMP)
+    cells = silhouette_cells(depth, PLANES.jump)
     torn[:-1, :-1] |= cells
     torn[1:, 1:] |= cells
     found = _connected(near & alike & ~torn, row, column)
-    if np.count_nonzero(found) < _FEWEST_PIXELS:
+    if np.count_nonzero(found) < PLANES.fewest_pixels:
         raise ValueError("there is no flat surface at this point; choose one away from edges")
     return found
 
@@ -130,7 +121,7 @@ def straighten(
 def _some(pixels: BoolMap) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of no more pixels than are needed, spread evenly."""
     rows, columns = np.nonzero(pixels)
-    step = max(1, len(rows) // _SAMPLES)
+    step = max(1, len(rows) // PLANES.samples)
     return rows[::step], columns[::step]
 
 

@@ -16,23 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import SILHOUETTES
 from leadline.types import BoolMap, FloatMap
 
-#: Half the width of a ramp that still counts as one edge, as a share of the lattice's long edge.
-RAMP_SHARE = 0.004
-#: Within a ramp, steps at least this share of the mean step belong to it.
-RAMP_STEP = 0.5
-#: The same for wide ramps, which only count from this angle on (degrees, as below): gentle ones are folds and cushions.
-WIDE_SHARES = (0.012, 0.025, 0.04)
-WIDE_DEGREES = 60.0
-#: A wide ramp is no edge if a narrower one lies within so many of its half widths.
-_EXPLAINED = 3
 #: Angle between a surface's normal and the line of sight, degrees, beyond which it counts as a ramp.
 STEEPEST_DEGREES = 78.0
-#: A plane goes on linearly over these shares of the lattice's long edge, a ramp over none of them.
-PLANE_SHARES = (0.03, 0.06, 0.12)
-#: How far the change over such a stretch may be from what the slope at its start says, as a share of that.
-PLANE_TOLERANCE = 0.2
 
 
 def silhouette_cells(
@@ -82,7 +70,7 @@ def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool
     here, rise = middle[rows, columns], size[rows, columns]
     planes = [np.ones(len(rows), np.bool_), np.ones(len(rows), np.bool_)]
     long_edge = max(disparity.shape)
-    for share in PLANE_SHARES:
+    for share in SILHOUETTES.plane_shares:
         for side, sign in enumerate((1.0, -1.0)):
             step = sign * max(share * long_edge, 2.0)
             row = rows + np.rint(step * direction[0]).astype(np.intp)
@@ -90,7 +78,7 @@ def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool
             inside = (row >= 0) & (column >= 0) & (row < middle.shape[0]) & (column < middle.shape[1])
             there = middle[np.where(inside, row, 0), np.where(inside, column, 0)]
             expected = step * rise
-            planes[side] &= inside & (np.abs(there - here - expected) <= PLANE_TOLERANCE * np.abs(expected))
+            planes[side] &= inside & (np.abs(there - here - expected) <= SILHOUETTES.plane_tolerance * np.abs(expected))
     ramps[rows, columns] = ~(planes[0] | planes[1])
     return ramps
 
@@ -98,16 +86,21 @@ def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool
 def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | None) -> BoolMap:
     """Edges between neighbours along ``axis`` that belong to a jump: sharp, or, if ``focal`` is known, drawn wide."""
     long_edge = max(disparity.shape)
-    cut = _cut_edges(disparity, axis, max(1, round(RAMP_SHARE * long_edge)), threshold)
+    cut = _cut_edges(disparity, axis, max(1, round(SILHOUETTES.ramp_share * long_edge)), threshold)
     if focal is None:
         return cut
     count = disparity.shape[axis]
     before, after = np.take(disparity, range(count - 1), axis), np.take(disparity, range(1, count), axis)
-    steep = np.abs(after - before) * np.float32(2 * focal / math.tan(math.radians(WIDE_DEGREES))) > before + after
-    for share in WIDE_SHARES:
+    steep = (
+        np.abs(after - before) * np.float32(2 * focal / math.tan(math.radians(SILHOUETTES.wide_degrees)))
+        > before + after
+    )
+    for share in SILHOUETTES.wide_shares:
         reach = round(share * long_edge)
         if reach > 1:
-            cut |= _cut_edges(disparity, axis, reach, threshold, steep) & ~_within(cut, axis, _EXPLAINED * reach)
+            cut |= _cut_edges(disparity, axis, reach, threshold, steep) & ~_within(
+                cut, axis, SILHOUETTES.explained * reach
+            )
     return cut
 
 
@@ -164,7 +157,7 @@ def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float, amo
     excess = change - expected
     jumps = np.abs(excess) > threshold * np.maximum(near_side, far_side)
     own_step = value(at + 1) - value(at) - expected / steps
-    cut: BoolMap = jumps & (own_step * np.sign(excess) >= RAMP_STEP * np.abs(excess) / steps)
+    cut: BoolMap = jumps & (own_step * np.sign(excess) >= SILHOUETTES.ramp_step * np.abs(excess) / steps)
     if among is None:
         return cut
     found = np.zeros_like(among)

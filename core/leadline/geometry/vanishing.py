@@ -14,21 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import LINES
 from leadline.types import RgbImage
 
 Floats = npt.NDArray[np.float32]
 
 #: Focal lengths that are tried, over the picture's long edge: from 18 mm to 90 mm on full frame.
 FOCAL_PER_LONG_EDGE = np.geomspace(0.5, 2.5, 25)
-#: Pieces of edges; those that judge proposals; proposals; focal lengths whose best proposal is refined.
-_VOTERS, _JUDGES, _PROPOSALS, _FINALISTS = 1500, 200, 1200, 6
-#: How far a plane's normal may be from a right angle to a direction, as a sine.
-_ON_AXIS = 0.05
-#: A direction needs this share of the votes; two must have it, and none may point straight along the axis for a focal
-#: length to show.
-_LEAST_SHARE = 0.08
 _SEED = 0
-_WORKING_EDGE = 640
 
 
 @dataclass(frozen=True)
@@ -55,13 +48,13 @@ def directions_from_lines(photo: RgbImage) -> Directions | None:
     rng = np.random.default_rng(_SEED)
     centred = (points - np.array([width / 2, height / 2], np.float32)) * np.array([1, -1], np.float32)
     along = along * np.array([1, -1], np.float32)
-    triples = rng.choice(len(points), (_PROPOSALS, 3), p=weight / weight.sum())
-    judges = rng.choice(len(points), min(_JUDGES, len(points)), replace=False)
+    triples = rng.choice(len(points), (LINES.proposals, 3), p=weight / weight.sum())
+    judges = rng.choice(len(points), min(LINES.judges, len(points)), replace=False)
     proposed = [
         (*_vote(centred, along, triples, judges, float(focal)), float(focal))
         for focal in FOCAL_PER_LONG_EDGE * max(height, width)
     ]
-    finalists = sorted((one for one in proposed if one[1] is not None), key=lambda one: -one[0])[:_FINALISTS]
+    finalists = sorted((one for one in proposed if one[1] is not None), key=lambda one: -one[0])[: LINES.finalists]
     refined = [_refined(centred, along, weight, axes, focal) for _, axes, focal in finalists]
     if not refined:
         return None
@@ -74,7 +67,7 @@ def directions_from_lines(photo: RgbImage) -> Directions | None:
 def _edges(photo: RgbImage) -> tuple[Floats, Floats, Floats]:
     """Pieces of straight edges: points (N, 2) in pixels, directions (N, 2), weights (N,)."""
     height, width = photo.shape[:2]
-    step = max(1, round(max(height, width) / _WORKING_EDGE))
+    step = max(1, round(max(height, width) / LINES.working_edge))
     grey = photo[: height // step * step, : width // step * step].astype(np.float32).mean(axis=2)
     grey = grey.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
     grey = _smooth(grey, 2)
@@ -95,8 +88,8 @@ def _edges(photo: RgbImage) -> tuple[Floats, Floats, Floats]:
     ridge[:4] = ridge[-4:] = False
     ridge[:, :4] = ridge[:, -4:] = False
     rows, columns = np.nonzero(ridge)
-    if len(rows) > _VOTERS:
-        chosen = np.random.default_rng(_SEED).choice(len(rows), _VOTERS, replace=False)
+    if len(rows) > LINES.voters:
+        chosen = np.random.default_rng(_SEED).choice(len(rows), LINES.voters, replace=False)
         rows, columns = rows[chosen], columns[chosen]
     points = (np.stack([columns, rows], axis=1) + 0.5).astype(np.float32) * step
     turned = angle[rows, columns]
@@ -143,7 +136,7 @@ def _vote(points: Floats, along: Floats, triples: Any, judges: Any, focal: float
         return 0.0, None
     axes = np.stack([first, second, np.cross(first, second)], axis=1).astype(np.float32)
     off = _off(points[judges], along[judges], axes, focal)  # (proposals, 3, judges)
-    shares = np.clip(1 - off.min(axis=1) / (2 * _ON_AXIS), 0, 1).mean(axis=1)
+    shares = np.clip(1 - off.min(axis=1) / (2 * LINES.on_axis), 0, 1).mean(axis=1)
     winner = int(shares.argmax())
     return float(shares[winner]), axes[winner].astype(np.float64)
 
@@ -151,10 +144,10 @@ def _vote(points: Floats, along: Floats, triples: Any, judges: Any, focal: float
 def _tells_focal(points: Floats, along: Floats, weight: Floats, axes: Any, focal: float) -> bool:
     """Whether at least two directions are seen that are neither along nor across the line of sight."""
     off = _off(points, along, axes, focal)
-    mine = (off.argmin(axis=0)[None] == np.arange(3)[:, None]) & (off < _ON_AXIS)
+    mine = (off.argmin(axis=0)[None] == np.arange(3)[:, None]) & (off < LINES.on_axis)
     shares = (mine * weight).sum(axis=1) / weight.sum()
     oblique = (np.abs(axes[:, 2]) > 0.15) & (np.abs(axes[:, 2]) < 0.985)
-    return int((oblique & (shares > _LEAST_SHARE)).sum()) >= 2
+    return int((oblique & (shares > LINES.least_share)).sum()) >= 2
 
 
 def _refined(points: Floats, along: Floats, weight: Floats, axes: Any, focal: float) -> tuple[float, Any, float]:
@@ -163,7 +156,7 @@ def _refined(points: Floats, along: Floats, weight: Floats, axes: Any, focal: fl
 
     def share(turned: Any, length: float) -> float:
         off = _off(points, along, turned, length).min(axis=0)
-        return float((np.exp(-0.5 * (off / (0.7 * _ON_AXIS)) ** 2) * weight).sum() / weight.sum())
+        return float((np.exp(-0.5 * (off / (0.7 * LINES.on_axis)) ** 2) * weight).sum() / weight.sum())
 
     best, size = share(axes, focal), 1.0
     for _ in range(300):

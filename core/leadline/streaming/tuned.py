@@ -41,9 +41,9 @@ class _Tracks:
     refill: int = 300
     #: New features keep this distance from others, so that they do not share a patch.
     spacing_px: int = 8
-    #: A ray is added when the camera has moved by this share of the features' median distance: less adds no parallax.
+    #: A ray is added when the camera has moved by this share of the features' median distance.
     step_share: float = 0.01
-    #: And at least by this many metres: less is the odometry's noise.
+    #: And at least by this many metres, so that the odometry's noise is not taken for parallax.
     step_m: float = 0.01
     #: A feature's place needs so many rays.
     fewest_rays: int = 3
@@ -97,7 +97,7 @@ class _Evidence:
 class _Watch:
     """Watching a LiDAR's extrinsics."""
 
-    #: A sweep is looked at so often, seconds: its neighbours say the same.
+    #: Seconds between sweeps that are looked at.
     every_s: float = 0.4
     #: And only if the picture has changed by so many grey levels on average: a robot at rest sees the same errors again.
     change: float = 0.7
