@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from leadline.completion import read_points
 from leadline.errors import InputError
-from leadline.files.pointfiles import unpack_lzf, write_ply
+from leadline.files.pointfiles import ply, unpack_lzf
 
 CLOUD = np.random.default_rng(0).uniform(-20, 20, (50, 4)).astype("<f4")
 
@@ -95,7 +95,7 @@ def test_back_references_of_lzf():
 
 
 def test_a_written_cloud_reads_back(tmp_path):
-    write_ply(tmp_path / "out.ply", CLOUD[:, :3], np.zeros((50, 3), np.uint8))
+    (tmp_path / "out.ply").write_bytes(ply(CLOUD[:, :3], np.zeros((50, 3), np.uint8)))
     assert np.array_equal(read_points(tmp_path / "out.ply"), CLOUD[:, :3])
 
 

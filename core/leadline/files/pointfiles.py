@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError, first_line
-from leadline.files.whole import write_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -274,11 +273,6 @@ def _ply_header(content: bytes) -> tuple[list[_Element], str, int]:
             else:
                 elements[-1].properties.append((words[-1], _PLY_TYPES[words[1]]))
     raise InputError("its header does not end")
-
-
-def write_ply(path: Path, points: npt.NDArray[Any], colours: npt.NDArray[np.uint8]) -> None:
-    """See :func:`ply`."""
-    write_bytes(path, ply(points, colours))
 
 
 def ply(points: npt.NDArray[Any], colours: npt.NDArray[np.uint8]) -> bytes:
