@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -131,6 +131,19 @@ class TrainerConfig:
         trackers.check_trackers(self.trackers)
 
 
+def refuse_sharding(kind: DistributedType) -> None:
+    """Checkpoints, averages and exports are written from whole weights, which processes that share them out do not have.
+
+    Raises:
+        InputError: Accelerate is set up for such a kind.
+    """
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise InputError(
+            f"this trainer keeps whole weights in every process and does not share them out ({kind.value}); launch without, and "
+            "save memory by trainer.checkpointing, precision bf16, optimiser adamw8bit or model.lora"
+        )
+
+
 def parts_of(accumulate: int, process: int, processes: int) -> range:
     """The accumulation parts of a step that one of several processes takes: the global batch stays what was written.
 
@@ -180,8 +193,9 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
         recipe.recompute_layers()
     AcceleratorState._reset_state()  # the precision of a training before in this process
     accelerator = Accelerator(
-        mixed_precision=config.precision, log_with=trackers.for_accelerator(config.trackers, folder)
+        mixed_precision=config.precision, log_with=trackers.for_accelerator(config.trackers, folder) or None
     )
+    refuse_sharding(accelerator.distributed_type)
     parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = len(parts)
     optimiser = _optimiser(recipe, config)
