@@ -119,6 +119,31 @@ def test_formats_hold_the_same_depth_and_uncertainty(model, film, tmp_path):
     assert read_exr(tmp_path / "exr" / "film.uncertainty" / "000001.exr").max() > 0
 
 
+def test_prores_is_close_and_its_record_says_that_it_is_not_exact(model, film, tmp_path):
+    options = {"preview": False, "ensemble": 2, **OPTIONS}
+    predict_video(film, tmp_path / "png", model, **options)
+    result = predict_video(film, tmp_path / "mov", model, video_format="prores", **options)
+    assert set(result.record["files"]) == {"film.depth.mov", "film.uncertainty.mov", "film.frames.csv"}
+    assert "depth_16bit" not in result.record
+    said = result.record["depth_10bit"]
+    assert said["lossy"]
+    with av.open(str(tmp_path / "mov" / "film.depth.mov")) as container:
+        assert container.streams.video[0].codec_context.name == "prores"
+        lumas = [_luma10(frame) for frame in container.decode(video=0)]
+    assert len(lumas) == result.frames
+    for number, luma in enumerate(lumas, start=1):
+        code = read_png16(tmp_path / "png" / "film.depth" / f"{number:06d}.png") / 65535
+        stored = eval(said["value"], {"low": 0.0, "high": 1.0, "luma": luma})
+        assert np.abs(stored - code).mean() < 0.002
+        assert np.abs(stored - code).max() < 0.02
+
+
+def _luma10(frame: av.VideoFrame) -> np.ndarray:
+    plane = frame.reformat(format="yuv444p10le").planes[0]
+    rows = np.frombuffer(bytes(plane), np.uint16).reshape(frame.height, -1)
+    return rows[:, : frame.width].astype(np.float64)
+
+
 def test_variable_frame_rate_keeps_its_times(model, tmp_path):
     times = [0.0, 0.1, 0.5, 0.6, 1.4]
     film = make_film(tmp_path / "vfr.mkv", 5, sound=False, times_s=times)
@@ -158,7 +183,7 @@ def test_bad_films_and_options(model, film, tmp_path):
         predict_video(tmp_path / "fake.mp4", tmp_path / "out", model)
     with pytest.raises(InputError, match="does not exist"):
         predict_video(tmp_path / "none.mp4", tmp_path / "out", model)
-    with pytest.raises(InputError, match="png, exr or ffv1"):
+    with pytest.raises(InputError, match="png, exr, ffv1 or prores"):
         predict_video(film, tmp_path / "out", model, video_format="gif")  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 

@@ -119,10 +119,10 @@ class Settings:
 @click.option("--sheet", is_flag=True, help="Also write contact-sheet.jpg and results.csv of everything named.")
 @click.option(
     "--video-format",
-    type=click.Choice(["png", "exr", "ffv1"]),
+    type=click.Choice(["png", "exr", "ffv1", "prores"]),
     default="png",
     show_default=True,
-    help="Depth of a video: 16-bit PNGs, float32 EXRs, or one lossless 16-bit film (FFV1, .mkv).",
+    help="Depth of a video: 16-bit PNGs, float32 EXRs, one lossless 16-bit film (FFV1, .mkv), or one of 10 bits for editing (ProRes 4444, .mov; not exact).",
 )
 @click.option("--flicker", is_flag=True, help="Videos: every frame by itself, without holding it still over time.")
 @click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer maps at once.")

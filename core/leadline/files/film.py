@@ -20,6 +20,9 @@ from leadline.files.whole import whole_file
 
 #: Ticks per second of the films we write: fine enough for every frame rate in use.
 _TICKS = 90_000
+#: Luma of 10 bits that black and white have in a ProRes film.
+PRORES_BLACK, PRORES_WHITE = 64, 940
+_PRORES = "prores_ks"
 _UNREADABLE = "cannot be read as a video; convert it to MP4 (H.264)"
 #: Sound that an MP4 file takes as it is.
 _MP4_SOUND = frozenset({"aac", "mp3", "ac3", "alac"})
@@ -103,13 +106,26 @@ def _opened(path: Path) -> Iterator[Any]:
         yield container
 
 
+def require_prores() -> None:
+    """Complain if FFmpeg here cannot write ProRes, before anything is computed.
+
+    Raises:
+        InputError: It cannot.
+    """
+    try:
+        av.codec.Codec(_PRORES, "w")
+    except ValueError as error:
+        raise InputError("FFmpeg here has no ProRes encoder; ffv1 stores all 16 bits") from error
+
+
 class FilmWriter:
     """A film that appears at ``path`` when the ``with`` block ends well.
 
     Args:
-        path: ``.mp4`` (H.264, plays everywhere) or ``.mkv`` (FFV1: lossless).
+        path: ``.mp4`` (H.264, plays everywhere), ``.mkv`` (FFV1: lossless) or ``.mov`` (ProRes 4444, for editing: luma of 10
+            bits from :data:`PRORES_BLACK` to :data:`PRORES_WHITE`, a little changed by its compression).
         width, height: Of the frames; H.264 takes even numbers, so an odd last column or row is cut off.
-        grey16: Frames are uint16 (H, W) instead of RGB uint8 (H, W, 3); for ``.mkv``.
+        grey16: Frames are uint16 (H, W) instead of RGB uint8 (H, W, 3); for ``.mkv`` and ``.mov``.
         sound_from: A film whose sound is put beside the pictures.
     """
 
@@ -126,12 +142,15 @@ class FilmWriter:
 
     def __enter__(self) -> FilmWriter:
         temporary = self._stack.enter_context(self._file)
-        kind = "mp4" if self._suffix == ".mp4" else "matroska"
+        kind = {".mp4": "mp4", ".mov": "mov"}.get(self._suffix, "matroska")
         self._out = self._stack.enter_context(av.open(str(temporary.path), "w", format=kind))
         stream: Any
         if self._even:
             stream = self._out.add_stream("libx264", rate=_TICKS, options={"crf": "20", "preset": "veryfast"})
             stream.pix_fmt = "yuv420p"
+        elif kind == "mov":
+            stream = self._out.add_stream(_PRORES, rate=_TICKS, options={"profile": "4444"})
+            stream.pix_fmt = "yuv444p10le"
         else:
             stream = self._out.add_stream("ffv1", rate=_TICKS, options={"level": "3", "slicecrc": "1"})
             stream.pix_fmt = self._format

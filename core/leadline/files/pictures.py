@@ -158,7 +158,7 @@ def table(records: Sequence[Mapping[str, Any]], folder: Path) -> bytes:
     lines = csv.DictWriter(text, columns, lineterminator="\n")
     lines.writeheader()
     for record in records:
-        scale = record.get("depth_png") or record.get("depth_16bit") or {}
+        scale = record.get("depth_png") or record.get("depth_16bit") or record.get("depth_10bit") or {}
         files = [name for name in record["files"] if ".depth" in name]
         place = Path(record["stem"]).relative_to(folder).parent
         lines.writerow(

@@ -33,7 +33,7 @@ def predict_video(
 
     Writes into ``out``, for a film NAME.mp4:
 
-    * ``NAME.depth/000001.png`` ... (16 bits, one scale for all), or ``.exr`` (float32), or ``NAME.depth.mkv`` (FFV1);
+    * ``NAME.depth/000001.png`` ... (16 bits, one scale for all), or ``.exr`` (float32), ``NAME.depth.mkv`` (FFV1), ``NAME.depth.mov`` (ProRes);
     * ``NAME.uncertainty`` in the same format, if ``ensemble`` is more than 1;
     * ``NAME.preview.mp4``: photograph and depth side by side, with the film's sound;
     * ``NAME.frames.csv``: time, scale and shift of each frame;

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,25 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.files import journal, output
-from leadline.files.film import FilmWriter, Frame, describe, read_frames
+from leadline.files.film import (
+    PRORES_BLACK,
+    PRORES_WHITE,
+    FilmWriter,
+    Frame,
+    describe,
+    read_frames,
+    require_prores,
+)
 from leadline.files.output import Quantisation, read_png16, write_json
 from leadline.files.pictures import colourise
 from leadline.files.whole import cannot_write, write_bytes
 from leadline.types import FloatMap
 from leadline.video.stabiliser import Stabiliser
 
-#: How the depth of a film is stored: 16-bit PNGs, float32 OpenEXRs, or one lossless 16-bit film (FFV1 in Matroska).
-VideoFormat = Literal["png", "exr", "ffv1"]
+#: How the depth of a film is stored: 16-bit PNGs, float32 OpenEXRs, one lossless 16-bit film (FFV1 in Matroska), or one for
+#: editing (ProRes 4444 in QuickTime), which keeps 10 bits and is a little changed by its compression.
+VideoFormat = Literal["png", "exr", "ffv1", "prores"]
+_FILMS = {"ffv1": ".mkv", "prores": ".mov"}
 
 #: The first frame fixes the 16-bit scale of all; later frames may go this share of its range beyond it.
 _HEADROOM = 0.5
@@ -149,8 +159,10 @@ def write_video_depth(
     on_warning: OnWarning | None = None,
 ) -> VideoResult:
     """:func:`leadline.predict_video` with the names of its files and the settings of the run given by the caller."""
-    if video_format not in ("png", "exr", "ffv1"):
-        raise InputError(f"a film's depth is stored as png, exr or ffv1, not as '{video_format}'")
+    if video_format not in get_args(VideoFormat):
+        raise InputError(f"a film's depth is stored as png, exr, ffv1 or prores, not as '{video_format}'")
+    if video_format == "prores":
+        require_prores()
     whole = video_settings(settings, steady, video_format, preview)
     if not overwrite and (record := journal.finished(stem, source, whole)):
         return VideoResult(stem, record)
@@ -281,13 +293,18 @@ class _Run:
         """For the record."""
         if self.video_format == "exr" or self.scale is None:
             return {}
-        value = "low + (high - low) * code / 65535"
+        bits, value = "16bit", "low + (high - low) * code / 65535"
+        more: dict[str, Any] = {}
+        if self.video_format == "prores":
+            bits = "10bit"
+            value = f"low + (high - low) * (luma - {PRORES_BLACK}) / {PRORES_WHITE - PRORES_BLACK}"
+            more = {"lossy": True}  # of the 16 bits ffv1 keeps all
         said: dict[str, Any] = {
-            "depth_16bit": {"low": self.scale.low, "high": self.scale.high, "value": value},
+            f"depth_{bits}": {"low": self.scale.low, "high": self.scale.high, "value": value, **more},
             "pixels_beyond_scale": self.beyond,
         }
         if self.spread is not None:
-            said["uncertainty_16bit"] = {"low": self.spread.low, "high": self.spread.high, "value": value}
+            said[f"uncertainty_{bits}"] = {"low": self.spread.low, "high": self.spread.high, "value": value, **more}
         return said
 
     def parts(self, source: Path, near_is_high: bool, preview: bool) -> dict[str, Path | bytes]:
@@ -299,8 +316,8 @@ class _Run:
                 for late in folder.iterdir():  # a frame stored but not counted when the run was stopped
                     if late.stem.isdigit() and int(late.stem) > self.frames:
                         late.unlink()
-                if self.video_format == "ffv1":
-                    parts[f".{what}.mkv"] = self._film(what)
+                if suffix := _FILMS.get(self.video_format):
+                    parts[f".{what}{suffix}"] = self._film(what, suffix)
                 else:
                     parts[f".{what}"] = folder
         if preview:
@@ -308,8 +325,8 @@ class _Run:
         parts[".frames.csv"] = self._csv()
         return parts
 
-    def _film(self, what: str) -> Path:
-        film = self.folder / f"{what}.mkv"
+    def _film(self, what: str, suffix: str) -> Path:
+        film = self.folder / f"{what}{suffix}"
         first = read_png16(self._frame(1, what))
         with FilmWriter(film, first.shape[1], first.shape[0], grey16=True) as writer:
             for number, time_s, *_ in self.rows:
