@@ -22,25 +22,11 @@ from scipy.spatial import cKDTree
 
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth
+from leadline.sensors.tuned import ALIGNMENT
 from leadline.types import FloatMap
 
 Matrix = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
-
-#: A jump: what lies behind is farther by this share, and so much farther than the near surface would be if it went on.
-_JUMP_SHARE, _OFF_SURFACE = 0.2, 0.12
-#: Neighbours looked at, and how far from the axis one may lie, as a share of its distance.
-_NEIGHBOURS, _OFF_AXIS = 10, 0.35
-#: Where depth changes is looked for in cells of this size.
-_CELL_PX = 16
-#: Spacing of beams beyond which the place of an edge is not known, pixels.
-_WIDEST_PX = 16.0
-#: Edges are looked for within this angle of where they should be.
-_REACH_RAD = 0.035
-#: An edge of the image itself is so sharp (standard deviation, pixels); blurs are done for so many widths.
-_EDGE_PX, _BLURS = 1.2, 5
-#: A predicted edge counts within so many pixels (standard deviation of a blur, as a share of the width).
-_PREDICTED_BLUR = 1 / 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +93,7 @@ def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, c
         camera: Of the image.
     """
     near, side, upright, gap = _jumps(points)
-    reach = int(np.clip(np.ceil(_REACH_RAD * camera.matrix[0, 0]), 6, 40))
+    reach = int(np.clip(np.ceil(ALIGNMENT.reach_rad * camera.matrix[0, 0]), 6, 40))
     step = np.where(upright[:, None], [1.0, 0.0], [0.0, 1.0])
     places = np.stack([points.u[near], points.v[near]], axis=1) + step * (side * gap / 2)[:, None]
     offsets = np.arange(-reach, reach + 1)
@@ -133,7 +119,7 @@ def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, c
         rays[usable, 1],
         points.depth_m[near][usable].astype(np.float64),
         upright[usable],
-        _blurred(profile, np.hypot(_EDGE_PX, gap[usable] / np.sqrt(12.0))),
+        _blurred(profile, np.hypot(ALIGNMENT.edge_px, gap[usable] / np.sqrt(12.0))),
     )
 
 
@@ -170,9 +156,9 @@ def _blurred(profile: FloatMap, sigma_px: Matrix) -> FloatMap:
     if not len(profile):
         return profile
     result = np.empty_like(profile)
-    ends = np.quantile(sigma_px, np.linspace(0, 1, _BLURS + 1))
-    group = np.clip(np.searchsorted(ends[1:-1], sigma_px), 0, _BLURS - 1)
-    for number in range(_BLURS):
+    ends = np.quantile(sigma_px, np.linspace(0, 1, ALIGNMENT.blurs + 1))
+    group = np.clip(np.searchsorted(ends[1:-1], sigma_px), 0, ALIGNMENT.blurs - 1)
+    for number in range(ALIGNMENT.blurs):
         mine = group == number
         if mine.any():
             sigma = float(sigma_px[mine].mean())
@@ -195,21 +181,23 @@ def _jumps(points: SparseDepth) -> tuple[npt.NDArray[np.int64], Matrix, npt.NDAr
     found = []
     for axis, stretch in ((0, (1.0, 3.0)), (1, (3.0, 1.0))):
         scaled = places * stretch
-        _, around = cKDTree(scaled).query(scaled[candidates], k=min(_NEIGHBOURS + 1, len(points)))
+        _, around = cKDTree(scaled).query(scaled[candidates], k=min(ALIGNMENT.neighbours + 1, len(points)))
         step = places[around] - places[candidates, None]
         along, off = step[..., axis], np.abs(step[..., 1 - axis])
-        on_axis = (off <= _OFF_AXIS * np.abs(along) + 0.5) & (along != 0)
+        on_axis = (off <= ALIGNMENT.off_axis * np.abs(along) + 0.5) & (along != 0)
         after = _nearest(np.where(on_axis & (along > 0), along, np.inf))
         before = _nearest(np.where(on_axis & (along < 0), -along, np.inf))
         for side, far, back in ((1.0, after, before), (-1.0, before, after)):
-            both = np.flatnonzero((far[0] >= 0) & (back[0] >= 0) & (back[1] <= _WIDEST_PX) & (far[1] <= 2 * _WIDEST_PX))
+            both = np.flatnonzero(
+                (far[0] >= 0) & (back[0] >= 0) & (back[1] <= ALIGNMENT.widest_px) & (far[1] <= 2 * ALIGNMENT.widest_px)
+            )
             here = near[candidates[both]]
             behind, other = around[both, far[0][both]], around[both, back[0][both]]
             # On a plane nearness is linear in the image; behind an edge it falls below that line.
             goes_on = here - (near[other] - here) * far[1][both] / back[1][both]
-            jump = near[behind] < here / (1 + _JUMP_SHARE)
-            jump &= near[behind] < goes_on - _OFF_SURFACE * here
-            jump &= np.abs(near[other] / here - 1) < _JUMP_SHARE / 2
+            jump = near[behind] < here / (1 + ALIGNMENT.jump_share)
+            jump &= near[behind] < goes_on - ALIGNMENT.off_surface * here
+            jump &= np.abs(near[other] / here - 1) < ALIGNMENT.jump_share / 2
             chosen = both[jump]
             found.append(
                 (candidates[chosen], np.full(len(chosen), side), np.full(len(chosen), axis == 0), back[1][chosen])
@@ -221,11 +209,11 @@ def _jumps(points: SparseDepth) -> tuple[npt.NDArray[np.int64], Matrix, npt.NDAr
 def _where_depth_changes(points: SparseDepth) -> npt.NDArray[np.int64]:
     """Points with others around them that are much farther; only these are worth a closer look."""
     height, width = points.size
-    rows, columns = points.v // _CELL_PX, points.u // _CELL_PX
-    farthest = np.zeros((height // _CELL_PX + 1, width // _CELL_PX + 1), np.float32)
+    rows, columns = points.v // ALIGNMENT.cell_px, points.u // ALIGNMENT.cell_px
+    farthest = np.zeros((height // ALIGNMENT.cell_px + 1, width // ALIGNMENT.cell_px + 1), np.float32)
     np.maximum.at(farthest, (rows, columns), points.depth_m)
     around = cv2.dilate(farthest, np.ones((3, 3), np.uint8))
-    return np.flatnonzero(around[rows, columns] > (1 + _JUMP_SHARE) * points.depth_m)
+    return np.flatnonzero(around[rows, columns] > (1 + ALIGNMENT.jump_share) * points.depth_m)
 
 
 def _nearest(distance: Matrix) -> tuple[npt.NDArray[np.int64], Matrix]:
@@ -241,6 +229,6 @@ def _edges(grey: Grey, nearness: FloatMap, axis: int) -> tuple[FloatMap, FloatMa
     order = (1, 0) if axis == 0 else (0, 1)
     contrast = np.abs(cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3))
     contrast /= cv2.blur(contrast, (25, 25)) + 8.0
-    blur = max(1.0, _PREDICTED_BLUR * grey.shape[1])
+    blur = max(1.0, ALIGNMENT.predicted_blur * grey.shape[1])
     fall = -cv2.Sobel(cv2.GaussianBlur(nearness.astype(np.float32), (0, 0), blur), cv2.CV_32F, *order, ksize=3)
     return np.minimum(contrast, np.float32(4.0)), np.asarray(fall, np.float32)

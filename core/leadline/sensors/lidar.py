@@ -13,13 +13,9 @@ from leadline.errors import InputError
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.sparse import SparseDepth, nearest_points
 from leadline.sensors.transforms import extrinsic
+from leadline.sensors.tuned import OCCLUSION
 
 Floats = npt.NDArray[Any]
-
-#: A point is hidden if a nearer one within the window is nearer by this share of its depth and by this much.
-OCCLUSION_RATIO, OCCLUSION_M = 0.25, 0.5
-#: Window of the occlusion filter as a share of the image's width (5 pixels of 640).
-OCCLUSION_WINDOW = 5 / 640
 
 
 def project_points(
@@ -98,12 +94,12 @@ def project_points(
 def _hidden(points: SparseDepth) -> npt.NDArray[np.bool_]:
     """Whether a much nearer point lies within the window: minima of cells a third of it wide, over 3 × 3 cells."""
     height, width = points.size
-    cell = max(1, round(OCCLUSION_WINDOW * width / 3))
+    cell = max(1, round(OCCLUSION.window * width / 3))
     u, v, depth = points.u // cell, points.v // cell, points.depth_m
     cells = (-(-height // cell) + 2, -(-width // cell) + 2)  # with an empty rim
     grid = nearest_points(u + 1, v + 1, depth, cells).map(unknown=np.inf)
     wide = np.minimum(np.minimum(grid[:, :-2], grid[:, 1:-1]), grid[:, 2:])
     window = np.minimum(np.minimum(wide[:-2], wide[1:-1]), wide[2:])
     front = window[v, u]
-    result: npt.NDArray[np.bool_] = (depth - front > OCCLUSION_M) & (depth - front > OCCLUSION_RATIO * depth)
+    result: npt.NDArray[np.bool_] = (depth - front > OCCLUSION.metres) & (depth - front > OCCLUSION.ratio * depth)
     return result
