@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := serve,http,train,eval,bench,onnx,import,mesh,heic,bag,ros,ray,dev
+EXTRAS := serve,http,train,lora,eval,bench,onnx,import,mesh,heic,bag,ros,ray,dev
 STAMP  := $(VENV)/.installed
 
 # The inner loop: no ROS, Blender, Ray, servers or trainings.
