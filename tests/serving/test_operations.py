@@ -176,8 +176,12 @@ def test_health_reflects_the_workers_and_the_front(start: Callable[..., Server],
         with urlopen(f"{base}/metrics", timeout=5) as response:
             text = response.read().decode()
         assert 'leadline_worker_losses_total{replica="0"} 1.0' in text
-    server.turned = -1e9
-    server._clock = lambda: 0.0  # the front stands still
+    clock, fronts = server._clock, set[int]()
+    server._clock = lambda: fronts.add(threading.get_ident()) or clock()
+    assert until(lambda: fronts, 5)
+    front = frozenset(fronts)
+    # For all but the front's own thread an hour has passed since its last turn.
+    server._clock = lambda: clock() + (0.0 if threading.get_ident() in front else 3600.0)
     assert ask("/health/live")[0] == 503
 
 

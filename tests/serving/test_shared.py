@@ -257,7 +257,7 @@ def test_a_client_of_bare_sockets(start: Callable[..., Server]) -> None:
             outside = {"encoding": "raw", "shape": list(SHAPE), "at": (1 << 20) - 64}
             assert answer(**{**request, "image": outside})[0]["code"] == "bad_request"
             os.close(descriptors[0])
-        until(lambda: answer(**request)[0]["code"] == "no_block")
+        until(lambda: answer(**request)[0].get("code") == "no_block")
 
 
 # --- the two halves by themselves
