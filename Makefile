@@ -67,7 +67,6 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
-	$(BIN)/mypy blender_addon/leadline_blender
 
 bench: setup
 	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
