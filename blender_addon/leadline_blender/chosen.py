@@ -12,12 +12,23 @@ from .host import present
 from .install import Installation
 from .link import ServerSettings
 
-if TYPE_CHECKING:  # preferences.py draws with what needs this module
-    from .preferences import LeadlinePreferences
+if TYPE_CHECKING:
+
+    class Preferences(bpy.types.AddonPreferences):
+        """The values of preferences.py's properties; that file draws with what needs this one."""
+
+        place: str
+        python: str
+        torch: str
+        wheels: str
+        base_python: str
+        address: str
+        key_file: str
+        server_key: str
 
 
-def preferences(context: bpy.types.Context) -> LeadlinePreferences:
-    return cast("LeadlinePreferences", present(context.preferences).addons[__package__].preferences)
+def preferences(context: bpy.types.Context) -> Preferences:
+    return cast("Preferences", present(context.preferences).addons[__package__].preferences)
 
 
 def installation() -> Installation:
