@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from leadline.errors import InputError
+from leadline.files.png import chunk
 from leadline.files.whole import whole_file, write_bytes
 from leadline.geometry import as_stored
 from leadline.video.aligner import TemporalAligner
@@ -106,9 +106,9 @@ def turned_png(png: bytes, orientation: int) -> bytes:
     """A PNG file with an EXIF orientation, in a chunk of its own behind the first."""
     if orientation == 1:
         return png
-    chunk = b"eXIfII*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
     head = 8 + 25  # signature and IHDR
-    return png[:head] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[head:]
+    return png[:head] + chunk(b"eXIf", exif) + png[head:]
 
 
 def measure_film(

@@ -10,13 +10,14 @@ import bpy
 import numpy as np
 
 from leadline.depth.nearness import nearness
-from leadline.errors import InputError, LeadlineError
+from leadline.errors import InputError
+from leadline.files.png import encode_png
+from leadline.files.whole import write_bytes
 from leadline.geometry import Pinhole, ambient_occlusion, normal_map
 
 from . import photos, runtime
 from .exr import write_exr
 from .host import present
-from .png import write_png
 from .properties import memory_of, settings_of
 from .running import TaskOperator
 from .task import Report, Task
@@ -70,16 +71,12 @@ def write_maps(
         "occlusion": occlusion,
     }
     written = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, values in (("depth", depth), ("normal", normals)):
-            written.append(folder / f"{stem} {name}.exr")
-            write_exr(written[-1], values)
-        for name, picture in pictures.items():
-            written.append(folder / f"{stem} {name}.png")
-            write_png(written[-1], (picture * 255 + 0.5).clip(0, 255).astype(np.uint8))
-    except OSError as error:
-        raise LeadlineError(f"the maps cannot be written to {folder}: {error.strerror}") from error
+    for name, values in (("depth", depth), ("normal", normals)):
+        written.append(folder / f"{stem} {name}.exr")
+        write_exr(written[-1], values)
+    for name, picture in pictures.items():
+        written.append(folder / f"{stem} {name}.png")
+        write_bytes(written[-1], encode_png((picture * 255 + 0.5).clip(0, 255).astype(np.uint8)))
     return written
 
 

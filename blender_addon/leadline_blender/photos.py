@@ -17,8 +17,9 @@ import bpy
 import numpy as np
 
 from leadline.errors import InputError
+from leadline.files.encoded import encoded_size
 from leadline.geometry import Pinhole, as_stored, focal_px_from_photo, upright
-from leadline.geometry.exif import encoded_size, orientation_from_bytes, read_head
+from leadline.geometry.exif import orientation_from_bytes, read_head
 from leadline.serving.protocol.messages import Limits
 
 from . import host

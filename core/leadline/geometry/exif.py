@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from leadline.files.encoded import is_jpeg, is_png
+
 #: Diagonal of the 35 mm film frame; CIPA defines the "35 mm equivalent" focal length by it.
 FULL_FRAME_DIAGONAL_MM = math.hypot(36.0, 24.0)
 HEAD_BYTES = 512 * 1024
@@ -73,9 +75,9 @@ def _exif_blocks(head: bytes) -> Iterator[bytes]:
     """TIFF structures found in a JPEG, PNG, WebP or TIFF file."""
     if head[:4] in (b"II*\0", b"MM\0*"):
         yield head
-    elif head[:2] == b"\xff\xd8":
+    elif is_jpeg(head):
         yield from _jpeg_blocks(head)
-    elif head[:8] == b"\x89PNG\r\n\x1a\n":
+    elif is_png(head):
         at = 8
         while at + 12 <= len(head):
             length = int.from_bytes(head[at : at + 4], "big")
@@ -130,19 +132,3 @@ def _read_directory(tiff: bytes, order: str, at: int) -> dict[int, float]:
         elif values[1]:
             tags[tag] = values[0] / values[1]
     return tags
-
-
-def encoded_size(head: bytes) -> tuple[int, int] | None:
-    """(width, height) in the first bytes of a JPEG or PNG file, as stored; None if it is neither or says nothing."""
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
-        return struct.unpack_from(">II", head, 16)
-    if head[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(head) and head[at] == 0xFF:
-        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
-            height, width = struct.unpack_from(">HH", head, at + 5)
-            return width, height
-        at += 2 + max(length, 2)
-    return None

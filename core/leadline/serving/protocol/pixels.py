@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.files.encoded import encoded_size, is_jpeg, is_png
+from leadline.files.png import encode_png
 from leadline.serving.protocol.messages import Frame, MapInfo, WireError
 from leadline.serving.protocol.wire import reply_itemsize
 from leadline.types import FloatMap
 
 _RAW = {"float32": "<f4", "float16": "<f2", "uint16": "<u2"}
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: JPEG markers that start a frame and so carry its size.
-_JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+#: zlib's quickest: a map is sent once, and a client waits for it.
+_PNG_LEVEL = 1
 
 
 def map_nbytes(encoding: str, height: int, width: int) -> int | None:
@@ -50,7 +51,7 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
         numbers = _halves(values)
     info = MapInfo(encoding, (height, width), scale, offset)
     if encoding == "png16":
-        return info, _write_png(numbers.astype(np.uint16))
+        return info, encode_png(numbers.astype(np.uint16), _PNG_LEVEL)
     if out is None:
         out = memoryview(bytearray(map_nbytes(encoding, height, width) or 0))
     target: npt.NDArray[Any] = np.frombuffer(out, _RAW[encoding]).reshape(height, width)
@@ -98,57 +99,19 @@ def image_size(encoded: Frame) -> tuple[int, int]:
     Raises:
         WireError: It is neither, or ends before it says its size.
     """
-    data = memoryview(encoded)
-    if bytes(data[:8]) == _PNG_SIGNATURE:
-        if len(data) < 24 or bytes(data[12:16]) != b"IHDR":
-            raise WireError("the PNG is damaged", code="bad_image")
-        width, height = struct.unpack(">II", data[16:24])
-        return int(height), int(width)
-    if bytes(data[:2]) == b"\xff\xd8":
-        return _jpeg_size(data)
+    head = memoryview(encoded)
+    size = encoded_size(head)
+    if size is not None:
+        return size[1], size[0]
+    if is_png(head):
+        raise WireError("the PNG is damaged", code="bad_image")
+    if is_jpeg(head):
+        raise WireError("the JPEG is damaged", code="bad_image")
     raise WireError("the image is neither JPEG nor PNG", code="bad_image")
 
 
-def _jpeg_size(data: memoryview) -> tuple[int, int]:
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            break
-        marker = data[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker in _JPEG_FRAMES:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return int(height), int(width)
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers that stand alone
-            at += 2
-        else:
-            at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
-    raise WireError("the JPEG is damaged", code="bad_image")
-
-
-def _write_png(numbers: npt.NDArray[np.uint16]) -> bytes:
-    """16-bit grey PNG. Every row is stored as its difference to the row above, which suits depth and is quick."""
-    height, width = numbers.shape
-    rows = numbers.astype(">u2").view(np.uint8).reshape(height, 2 * width)
-    filtered = np.empty((height, 1 + 2 * width), np.uint8)
-    filtered[:, 0] = 2
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    chunks = [
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)),
-        _chunk(b"IDAT", zlib.compress(filtered.data, 1)),
-        _chunk(b"IEND", b""),
-    ]
-    return _PNG_SIGNATURE + b"".join(chunks)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def _read_png(data: bytes, shape: tuple[int, int]) -> npt.NDArray[np.uint16]:
-    """The PNGs that :func:`_write_png` makes; never inflates more than ``shape`` needs."""
+    """The 16-bit PNGs that :func:`leadline.files.png.encode_png` makes; never inflates more than ``shape`` needs."""
     height, width = shape
     expected = height * (1 + 2 * width)
     if image_size(data) != shape or data[24:29] != b"\x10\x00\x00\x00\x00":
