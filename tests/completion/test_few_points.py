@@ -6,7 +6,8 @@ from completion_scene import keep, model_map, room
 
 from leadline.completion import SparseDepth, complete
 from leadline.completion.fit import fit_scale_and_shift
-from leadline.completion.prior import LOG_RATIO, MapRange, posterior
+from leadline.completion.prior import MapRange, posterior
+from leadline.completion.tuned import PRIOR
 from leadline.depth.spaces import Space
 
 IMAGE, DEPTH = room()
@@ -28,7 +29,7 @@ def imperfect(space):
 def test_shape_is_kept_and_metres_become_right_with_more_points(space):
     model = imperfect(space)
     ends = MapRange.of(model.values, space)
-    near, far = float(space.from_depth(np.float64(1.0))), float(space.from_depth(np.exp(LOG_RATIO)))
+    near, far = float(space.from_depth(np.float64(1.0))), float(space.from_depth(np.exp(PRIOR.log_ratio)))
     scale = (far - near) / (ends.far - ends.near)
     own = shape_error(space.to_depth(near + scale * (model.values.astype(np.float64) - ends.near)), DEPTH)
     shape, metres = [], []
@@ -52,7 +53,7 @@ def test_points_on_one_depth_tell_the_scale_and_not_the_ratio():
     ends = MapRange(0.0, 1.0)
     told = posterior(values, np.full(4, 3.0), Space.DISPARITY, ends)
     near, far = (float(Space.DISPARITY.to_depth(np.float64(told.scale * end + told.shift))) for end in (1.0, 0.0))
-    assert np.log(far / near) == pytest.approx(LOG_RATIO, abs=0.3)
+    assert np.log(far / near) == pytest.approx(PRIOR.log_ratio, abs=0.3)
     assert told.relative.max() > 1.5 * told.relative.min()  # unsure at the ends, less at the points' value
 
 

@@ -9,21 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.completion.prior import MapRange, Posterior, posterior
+from leadline.completion.tuned import FIT
 from leadline.depth.alignment import robust_least_squares
 from leadline.depth.spaces import Space
 
 Vector = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
-
-#: Points under which a prior about maps still tells something; and under which it is all that tells wrong points from right.
-PRIOR_MATTERS, _TOO_FEW_TO_VOTE = 50, 12
-#: A point agrees with the majority's fit within so many of its sigma, or within this difference of log depth.
-_AGREES_SIGMA, _AGREES = 4.0, 0.3
-#: Points from which on a map that explains them no better than a constant is given up.
-_ENOUGH_TO_GIVE_UP = 24
-#: Points the robust fit looks at, and lines through two of them that it tries (a third of all lines are good where 45 % of
-#: points are wrong); more add time and nothing else.
-_FITTED, _LINES = 300, 200
 
 
 @dataclass(frozen=True)
@@ -73,22 +64,22 @@ def fit_scale_and_shift(
     depth: Vector = depth_m.astype(np.float64)
     x: Vector = values.astype(np.float64)
     own = np.zeros_like(x) if relative_sigma is None else relative_sigma.astype(np.float64)
-    if x.size > _FITTED:
-        kept = np.random.default_rng(seed).choice(x.size, _FITTED, replace=False)
+    if x.size > FIT.fitted:
+        kept = np.random.default_rng(seed).choice(x.size, FIT.fitted, replace=False)
         x, depth, own = x[kept], depth[kept], own[kept]
     target: Vector = space.from_depth(depth)
-    both = robust_least_squares(x, target, seed, _LINES) if x.size >= _TOO_FEW_TO_VOTE else None
+    both = robust_least_squares(x, target, seed, FIT.lines) if x.size >= FIT.too_few_to_vote else None
     rising = both is not None and both[0] > 0
-    if both is not None and rising and x.size >= PRIOR_MATTERS:
+    if both is not None and rising and x.size >= FIT.prior_matters:
         return _judged(x, target, *both, "scale and shift")
     believed = np.ones(x.size, np.bool_)
     if both is not None and rising:
         off = np.abs(np.log(space.to_depth(both[0] * x + both[1]) / depth))
-        believed = off <= max(_AGREES_SIGMA * 1.4826 * float(np.median(off)), _AGREES)
+        believed = off <= max(FIT.agrees_sigma * 1.4826 * float(np.median(off)), FIT.agrees)
     few = posterior(x[believed], depth[believed], space, ends or MapRange.of(x, space), own[believed])
     kind = "constant" if few.scale == 0 else "scale" if x.size == 1 else "scale and shift"
     fitted = replace(_judged(x, target, few.scale, few.shift, kind), prior=few)
-    if x.size >= _ENOUGH_TO_GIVE_UP and not rising:
+    if x.size >= FIT.enough_to_give_up and not rising:
         flat = _judged(x, target, 0.0, float(np.median(target)), "constant")
         return fitted if fitted.sigma < flat.sigma else flat
     return fitted

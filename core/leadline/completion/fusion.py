@@ -25,6 +25,7 @@ from leadline.completion.outliers import Judge, keep
 from leadline.completion.setting import Setting, within
 from leadline.completion.sky import outdoors, sky_mask
 from leadline.completion.support import trust
+from leadline.completion.tuned import BLOCKS
 from leadline.completion.uncertainty import Calibration
 from leadline.depth.prediction import Validity
 from leadline.depth.spaces import Space
@@ -32,9 +33,6 @@ from leadline.sensors.sparse import SparseDepth
 
 Rgb = npt.NDArray[np.uint8]
 BoolMap = npt.NDArray[np.bool_]
-
-#: Pixels of a map that its far end is found on; rows of it that are worth a thread of their own.
-_LOOKED_AT, _ROWS = 5000, 200
 
 
 class Completed(NamedTuple):
@@ -241,9 +239,9 @@ def _full(setting: Setting, estimate: Estimate, sigma: Tensor) -> tuple[Tensor, 
         torch.ne(depth[rows], raw, out=cut[rows])
         torch.mul(relative[rows], depth[rows], out=sigma_m[rows])
 
-    by_blocks(combined, grid.height, fused.device, _ROWS, grid.height)
+    by_blocks(combined, grid.height, fused.device, BLOCKS.rows, grid.height)
     fused[v, u] += (points.value - fused[v, u]) * through
-    by_blocks(metres, grid.height, fused.device, _ROWS, grid.height)
+    by_blocks(metres, grid.height, fused.device, BLOCKS.rows, grid.height)
     return depth, sigma_m, cut
 
 
@@ -273,7 +271,7 @@ def without_evidence(
     sky_found: Callable[[], BoolMap] | None = None,
 ) -> Completed:
     """Say so where nothing vouches for a depth. In the sky it stays what it was, with a sigma as large as itself."""
-    far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // _LOOKED_AT)], 0.99))
+    far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // BLOCKS.far_end)], 0.99))
     unknown = validity == int(Validity.OUT_OF_RANGE)
     if bool(unknown.any()):
         sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.neighbours import on_processor
-
-#: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
-_TILE_REACH = 0.6
+from leadline.completion.tuned import SETTING
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class WorkingGrid:
         spacing = (pixels / points) ** 0.5
         by_budget = round((pixels / working_pixels) ** 0.5)
         stride = int(np.clip(min(by_budget, spacing / 1.5), 1, 8))
-        return cls(height, width, stride, 3 if stride < _TILE_REACH * spacing else 2)
+        return cls(height, width, stride, 3 if stride < SETTING.tile_reach * spacing else 2)
 
     @property
     def tile_px(self) -> int:

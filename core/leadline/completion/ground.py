@@ -7,17 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from leadline.completion.fit import Fit, fit_scale_and_shift
+from leadline.completion.tuned import GROUND
 from leadline.depth.prediction import DepthPrediction
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.ground import Ground, ground_points
-
-#: Ground beyond this many camera heights is nearly at the horizon and says little.
-_HEIGHTS = 15.0
-#: Largest median error, as a share of depth, with which the picture's lower part still passes as flat ground.
-_TOLERANCE = 0.15
-#: Largest change of scale, as a share, by one standard deviation of the direction, with which the fit is worth anything.
-_TOLERABLE_TILT = 0.5
-_FEWEST = 50
 
 
 @dataclass(frozen=True)
@@ -43,18 +36,18 @@ def ground_fit(
         max_depth_m: Ground beyond this is not looked at.
     """
     u, v, depth_m = ground_points(camera, ground)
-    near_enough = depth_m <= min(max_depth_m, _HEIGHTS * ground.height_m)
+    near_enough = depth_m <= min(max_depth_m, GROUND.heights * ground.height_m)
     u, v, depth_m = u[near_enough], v[near_enough], depth_m[near_enough]
-    if len(depth_m) < _FEWEST:
+    if len(depth_m) < GROUND.fewest:
         return f"{ground.source}: hardly any ground is in view; check the camera's height and direction"
     values = prediction.values[v, u].astype(np.float64)
     fit = fit_scale_and_shift(values, depth_m, prediction.space)
     fitted_m = prediction.space.to_depth(fit.scale * values + fit.shift)
     error = float(np.median(np.abs(fitted_m - depth_m) / depth_m))
-    if fit.kind != "scale and shift" or error > _TOLERANCE:
+    if fit.kind != "scale and shift" or error > GROUND.tolerance:
         return f"{ground.source}: the lower part of the image does not look like flat ground"
     # Depth is height / descent: a tilt by t changes it by the share t / tan(angle below the horizon) = t * depth / height.
     tilt = float(np.median(np.deg2rad(ground.tilt_sigma_deg) * depth_m / ground.height_m))
-    if tilt > _TOLERABLE_TILT:
+    if tilt > GROUND.tolerable_tilt:
         return f"{ground.source}: {ground.tilt_sigma_deg:g} degrees of tilt change the scale by {tilt:.0%}; the ground in view is too far away"
     return GroundFit(fit, float(np.sqrt(ground.height_sigma**2 + tilt**2 + error**2)))

@@ -8,28 +8,19 @@ from torch import Tensor
 
 from leadline.completion.local import Estimate, Pixels, regress
 from leadline.completion.setting import Setting
+from leadline.completion.tuned import LEFT_OUT
 from leadline.completion.uncertainty import Calibration, calibrate
-
-#: Fewer points than this teach nothing.
-FEWEST = 8
-#: Shares of the model that are tried, on every third left-out point.
-_SHARES, _TRIED = 5, 3
-#: Pixels farther from points than so many of their usual distances are in a hole; less than this share of them is no hole worth
-#: leaving out a region for.
-_HOLE, _HOLES_SHARE = 3.0, 0.002
-#: Fewest points that must be left outside of a region.
-_FEWEST_AROUND = 30
 
 
 def learn(setting: Setting) -> tuple[float, Calibration | None]:
     """The model's share that foretells left-out points best, and the calibration of the uncertainty."""
-    if len(setting.sparse) < FEWEST:
+    if len(setting.sparse) < LEFT_OUT.fewest:
         return 1.0, None
     rng = np.random.default_rng(setting.options.seed)
     singles = _Singles(setting, rng)
-    shares = torch.linspace(0, 1, _SHARES, device=singles.chosen.device)
-    error = (singles.estimates(shares, slice(None, None, _TRIED)) - singles.truth[::_TRIED]).abs()
-    best = float(shares[(error / singles.tolerance[::_TRIED]).clamp_max_(1.0).mean(1).argmin()])
+    shares = torch.linspace(0, 1, LEFT_OUT.shares, device=singles.chosen.device)
+    error = (singles.estimates(shares, slice(None, None, LEFT_OUT.tried)) - singles.truth[:: LEFT_OUT.tried]).abs()
+    best = float(shares[(error / singles.tolerance[:: LEFT_OUT.tried]).clamp_max_(1.0).mean(1).argmin()])
     estimate, model, truth = singles.estimate(best), singles.model, singles.truth
     regions = _regions(setting, rng, best, len(singles.chosen))
     if regions is not None:
@@ -112,10 +103,10 @@ def _regions(
     points as far pixels in the image. None if hardly any pixel is far from points.
     """
     nearest, device = setting.nearest, setting.tiles.device
-    far = nearest[nearest > _HOLE * setting.spacing]
+    far = nearest[nearest > LEFT_OUT.hole * setting.spacing]
     holes = len(far) / len(nearest)
     number = len(setting.sparse)
-    if holes < _HOLES_SHARE or number < 2 * _FEWEST_AROUND:
+    if holes < LEFT_OUT.holes_share or number < 2 * LEFT_OUT.fewest_around:
         return None
     options, points = setting.options, setting.points
     wanted = int(np.clip(singles * holes / (1 - holes), 20, options.regions))
@@ -125,11 +116,11 @@ def _regions(
     places = torch.stack([points.x, points.y], 1)
     apart = torch.cdist(places[centres], places[rim], compute_mode="donot_use_mm_for_euclid_dist")
     inside = apart < radius[:, None]
-    enough = len(rim) - inside.sum(1) >= _FEWEST_AROUND
+    enough = len(rim) - inside.sum(1) >= LEFT_OUT.fewest_around
     if not bool(enough.any()):
         return None
     centres, apart = centres[enough], apart[enough].masked_fill_(inside[enough], torch.inf)
-    distances, around = torch.topk(apart, min(len(setting.neighbours), _FEWEST_AROUND), largest=False)
+    distances, around = torch.topk(apart, min(len(setting.neighbours), LEFT_OUT.fewest_around), largest=False)
     distances, around = distances.T, rim[around.T]
     drawn = 1.0 - (1.0 - share) * setting.within_reach(distances[0])
     model, truth = points.model[centres], points.value[centres]

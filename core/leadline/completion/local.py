@@ -18,9 +18,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.blocks import by_blocks
-
-#: Pixels that are worth a thread of their own, and pixels at once: bounds what is kept on the way.
-_LEAST, _AT_ONCE = 8000, 32768
+from leadline.completion.tuned import BLOCKS
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,11 @@ def regress(
 
     per_tile = len(pixels.model)
     parts = by_blocks(
-        part, neighbours.shape[1], neighbours.device, -(-_LEAST // per_tile), max(1, _AT_ONCE // per_tile)
+        part,
+        neighbours.shape[1],
+        neighbours.device,
+        -(-BLOCKS.regressed[0] // per_tile),
+        max(1, BLOCKS.regressed[1] // per_tile),
     )
     return Estimate(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
 

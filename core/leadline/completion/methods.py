@@ -12,10 +12,11 @@ import torch
 
 from leadline.completion.blocks import on_one_core
 from leadline.completion.conditioned_map import ConditionedMap
-from leadline.completion.fit import PRIOR_MATTERS, Fit, fit_scale_and_shift, judged
+from leadline.completion.fit import Fit, fit_scale_and_shift, judged
 from leadline.completion.fusion import fuse, scaled
 from leadline.completion.options import FusionOptions
-from leadline.completion.prior import LOG_RATIO, MapRange
+from leadline.completion.prior import MapRange
+from leadline.completion.tuned import FIT, PRIOR
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
@@ -125,12 +126,12 @@ def complete(
 def fit_points(prediction: DepthPrediction, sparse: SparseDepth, seed: int = 0) -> Fit:
     """Scale and shift of a whole map from the points (one or more), as :func:`complete` fits them."""
     at_points = prediction.values[sparse.v, sparse.u]
-    if len(sparse) >= PRIOR_MATTERS:
+    if len(sparse) >= FIT.prior_matters:
         return fit_scale_and_shift(at_points, sparse.depth_m, prediction.space, seed)
     ends = MapRange.of(prediction.values, prediction.space)
     relative = np.zeros(len(sparse)) if sparse.sigma_m is None else sparse.sigma_m / sparse.depth_m
     if prediction.uncertainty is not None and ends.far != ends.near:
-        members = prediction.uncertainty[sparse.v, sparse.u] / abs(ends.far - ends.near) * LOG_RATIO
+        members = prediction.uncertainty[sparse.v, sparse.u] / abs(ends.far - ends.near) * PRIOR.log_ratio
         relative = np.hypot(relative, members)
     return fit_scale_and_shift(at_points, sparse.depth_m, prediction.space, seed, ends, relative)
 

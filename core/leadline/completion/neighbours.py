@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.blocks import cores
-
-#: Pairs of a place and a point at once, off the processor: 256 MB of distances.
-_PAIRS_AT_ONCE = 1 << 26
+from leadline.completion.tuned import BLOCKS
 
 
 def on_processor(tensor: Tensor) -> bool:
@@ -47,7 +45,7 @@ class Neighbours:
 
 def nearest_of_all(places: Tensor, wanted: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """:meth:`Neighbours.nearest` by all distances, on the device of the points."""
-    block = max(1, _PAIRS_AT_ONCE // len(places))
+    block = max(1, BLOCKS.pairs // len(places))
     parts = [
         torch.topk(torch.cdist(part, places, compute_mode="donot_use_mm_for_euclid_dist"), count, largest=False)
         for part in wanted.split(block)

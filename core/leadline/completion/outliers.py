@@ -24,25 +24,10 @@ from torch import Tensor
 
 from leadline.completion.blocks import by_blocks, side_by_side
 from leadline.completion.local import Points
+from leadline.completion.tuned import BLOCKS, OUTLIERS
 
 Weights = dict[str, Tensor]
 
-#: Fewest neighbours, and points, that can contradict a point.
-FEWEST, FEWEST_POINTS = 5, 16
-#: Mean share of wrong points among those that the network was trained with, and the trust every round starts from.
-TRAINED_SHARE, FIRST_TRUST = 0.23, 0.7
-ROUNDS = 3
-#: Points are dropped if they are right with less than this probability.
-_KEPT = 0.6
-#: So many points are judged first, in one round; if the share of wrong ones seems to be below this, none is dropped.
-_SAMPLE, _CLEAN = 1000, 0.01
-#: Points that are worth a thread of their own, and points described at once: bounds what is kept on the way.
-_LEAST, _AT_ONCE = 1000, 16384
-#: Bounds of the estimated share of wrong points.
-_LEAST_SHARE, _MOST_SHARE = 0.002, 0.6
-#: Standard deviation of the weight of colour in the plane of the surroundings, CIELAB units; distance in log depth at which a
-#: neighbour loses half of its say about the plane; ridge of the slope.
-_COLOUR, _NEAR_PLANE, _RIDGE = 24.0, 0.1, 0.15
 
 #: Sizes of the network: numbers per neighbour and per point, then of its layers.
 PER_NEIGHBOUR, PER_POINT = 12, 15
@@ -119,12 +104,12 @@ def keep(
     """
     count = depth_m.numel()
     everyone = torch.ones(count, dtype=torch.bool, device=depth_m.device), torch.zeros_like(depth_m)
-    if len(neighbours) < FEWEST or count < FEWEST_POINTS:
+    if len(neighbours) < OUTLIERS.fewest or count < OUTLIERS.fewest_points:
         return everyone
     weights = _weights(judge, depth_m.device)
-    sample = torch.arange(0, count, max(1, count // _SAMPLE), device=depth_m.device)
+    sample = torch.arange(0, count, max(1, count // OUTLIERS.sample), device=depth_m.device)
     first = surroundings(points, neighbours, tiles, depth_m, model_m, sample)
-    if wrong_share(logits(weights, first, rounds=1)[-1])[0] < _CLEAN:
+    if wrong_share(logits(weights, first, rounds=1)[-1])[0] < OUTLIERS.clean:
         return everyone
     everything = torch.arange(count, device=depth_m.device)
 
@@ -133,19 +118,19 @@ def keep(
             weights, surroundings(points, neighbours, tiles, depth_m, model_m, everything[block], first.scene)
         )
 
-    parts = by_blocks(heard, count, depth_m.device, _LEAST, _AT_ONCE)
+    parts = by_blocks(heard, count, depth_m.device, BLOCKS.judged[0], BLOCKS.judged[1])
     centre = torch.atanh(torch.cat([part.own[2] for part in parts]).clamp(-0.99, 0.99)) * 0.15
-    final = judgements(weights, parts, ROUNDS)[-1]
-    return wrong_share(final)[1] > math.log(_KEPT / (1 - _KEPT)), centre
+    final = judgements(weights, parts, OUTLIERS.rounds)[-1]
+    return wrong_share(final)[1] > math.log(OUTLIERS.kept / (1 - OUTLIERS.kept)), centre
 
 
 def wrong_share(judged: Tensor) -> tuple[float, Tensor]:
     """The share of wrong points that judgements (n,) of the trained network (logits of being right) speak for, and the
     judgements with that share as the prior."""
-    trained = math.log((1 - TRAINED_SHARE) / TRAINED_SHARE)
-    share, corrected = TRAINED_SHARE, judged
+    trained = math.log((1 - OUTLIERS.trained_share) / OUTLIERS.trained_share)
+    share, corrected = OUTLIERS.trained_share, judged
     for _ in range(12):
-        share = min(max(float(torch.sigmoid(-corrected).mean()), _LEAST_SHARE), _MOST_SHARE)
+        share = min(max(float(torch.sigmoid(-corrected).mean()), OUTLIERS.least_share), OUTLIERS.most_share)
         corrected = judged + (math.log((1 - share) / share) - trained)
     return share, corrected
 
@@ -184,7 +169,7 @@ def surroundings(
     for channel in points.guide:
         apart = beside(channel)
         colour.addcmul_(apart, apart)
-    colour.mul_(1.0 / _COLOUR**2)
+    colour.mul_(1.0 / OUTLIERS.colour**2)
     step = beside(depth).clamp_(-2.0, 2.0)
     residual = beside(off).clamp_(-2.0, 2.0)
     weight = colour.mul(-0.5).exp_().add_(0.05).mul_(present).div_(1.0 + distance)
@@ -252,7 +237,7 @@ class Heard(NamedTuple):
         return total / (weight.sum(0) + more)
 
 
-def logits(weights: Weights, where: Surroundings, rounds: int = ROUNDS) -> list[Tensor]:
+def logits(weights: Weights, where: Surroundings, rounds: int = OUTLIERS.rounds) -> list[Tensor]:
     """Judgements (n,) after each round: logits of being right. Only one round is possible for some of the points."""
     return judgements(weights, [Heard.of(weights, where)], rounds)
 
@@ -264,13 +249,13 @@ def judgements(weights: Weights, parts: list[Heard], rounds: int) -> list[Tensor
     trust: Tensor | None = None
     judged: list[Tensor] = []
     for _ in range(rounds):
-        share = 1.0 - FIRST_TRUST if trust is None else 1.0 - trust.mean()
+        share = 1.0 - OUTLIERS.first_trust if trust is None else 1.0 - trust.mean()
 
         def judge(one: tuple[Heard, Tensor], trust: Tensor | None = trust, share: float | Tensor = share) -> Tensor:
             part, mean = one
             present = part.present.sum(0)
             if trust is None:
-                total = FIRST_TRUST * present
+                total = OUTLIERS.first_trust * present
                 weighed = mean * (total / (total + 0.1))
             else:
                 weight = part.present * trust.index_select(0, part.around.flatten()).view(part.around.shape)
@@ -301,16 +286,16 @@ def _without_slope(step: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> tuple[
 
     centre = mean(weight, step) / (weight.sum(0) + 1e-6)
     for _ in range(3):
-        near = weight / ((step - centre).mul_(1 / _NEAR_PLANE).square_().add_(1.0))
+        near = weight / ((step - centre).mul_(1 / OUTLIERS.near_plane).square_().add_(1.0))
         centre = mean(near, step) / (near.sum(0) + 1e-6)
     offset = step - centre
-    near = weight / (offset / _NEAR_PLANE).square_().add_(1.0)
+    near = weight / (offset / OUTLIERS.near_plane).square_().add_(1.0)
     near /= near.sum(0) + 1e-6
     by_x, by_y = near * x, near * y
     mean_x, mean_y = by_x.sum(0), by_y.sum(0)
-    xx = mean(by_x, x) - mean_x * mean_x + _RIDGE
+    xx = mean(by_x, x) - mean_x * mean_x + OUTLIERS.ridge
     xy = mean(by_x, y) - mean_x * mean_y
-    yy = mean(by_y, y) - mean_y * mean_y + _RIDGE
+    yy = mean(by_y, y) - mean_y * mean_y + OUTLIERS.ridge
     on_x, on_y = mean(by_x, offset), mean(by_y, offset)
     inverse = 1.0 / (xx * yy - xy * xy)
     slope_x, slope_y = (yy * on_x - xy * on_y) * inverse, (xx * on_y - xy * on_x) * inverse
@@ -320,7 +305,7 @@ def _without_slope(step: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> tuple[
 def _scene(third: Tensor, third_residual: Tensor, depth: Tensor, model: Tensor, middle: Tensor) -> Scene:
     off = depth - model
     spread = (1.4826 * (off - off.median()).abs().median()).clamp_min(0.01)
-    every = max(1, depth.numel() // _SAMPLE)
+    every = max(1, depth.numel() // OUTLIERS.sample)
 
     def quantiles(numbers: Tensor, *shares: float) -> Tensor:
         return torch.quantile(numbers[::every], torch.tensor(shares, device=numbers.device, dtype=numbers.dtype))

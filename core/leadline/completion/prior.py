@@ -14,25 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from leadline.completion.tuned import PRIOR
 from leadline.depth.spaces import Space
 
 Vector = npt.NDArray[np.float64]
 
-#: Logarithm of the depth ratio, far end over near end: mean and standard deviation beforehand. A factor of four, between one
-#: and a half (a table seen from above) and fifteen (a street).
-LOG_RATIO, LOG_RATIO_SIGMA = 1.35, 0.65
-#: Standard deviation of the model's error in log depth beforehand, and of its logarithm: small networks are off by 15 %.
-MODEL_ERROR, LOG_MODEL_ERROR_SIGMA = 0.16, 0.6
-#: Quantiles of a map that count as its far and near end, percent: single pixels tell nothing, and sky does not count twice.
-ENDS = (1.0, 99.0)
-#: The map's ends are found on so many of its pixels.
-_LOOKED_AT = 20_000
 #: Grid of log ratios and of model errors; knots of the map at which the uncertainty is kept.
-_RATIOS = np.linspace(0.02, 4.5, 225)
-_ERRORS = np.geomspace(0.004, 0.8, 16)
-_KNOTS = 33
-#: How far beyond its ends a map is followed, in lengths between them.
-_BEYOND_ENDS = (-0.1, 1.05)
+_RATIOS = np.linspace(*PRIOR.ratios)
+_ERRORS = np.geomspace(*PRIOR.errors)
 
 
 class MapRange(NamedTuple):
@@ -45,7 +34,7 @@ class MapRange(NamedTuple):
     def of(cls, values: npt.NDArray[np.floating], space: Space) -> MapRange:
         """Of a map (H, W)."""
         flat = values.ravel()
-        low, high = np.percentile(flat[:: max(1, flat.size // _LOOKED_AT)].astype(np.float64), ENDS)
+        low, high = np.percentile(flat[:: max(1, flat.size // PRIOR.looked_at)].astype(np.float64), PRIOR.ends)
         return cls(float(low), float(high)) if space.near_is_high else cls(float(high), float(low))
 
 
@@ -80,10 +69,12 @@ def posterior(
         relative_sigma: (n,) or one number: the points' own standard deviation over their depth, and what the model's
             ensemble spreads there.
     """
-    knots = np.linspace(min(ends), max(ends), _KNOTS)
+    knots = np.linspace(min(ends), max(ends), PRIOR.knots)
     if knots[-1] - knots[0] <= 1e-9 * max(abs(knots[0]), abs(knots[-1]), 1e-30):  # a map that says nothing
         centre = float(space.from_depth(np.exp(np.mean(np.log(depth_m)))))
-        return Posterior(0.0, centre, LOG_RATIO / 4, float(knots[0]), 1.0, np.full(_KNOTS, LOG_RATIO / 4))
+        return Posterior(
+            0.0, centre, PRIOR.log_ratio / 4, float(knots[0]), 1.0, np.full(PRIOR.knots, PRIOR.log_ratio / 4)
+        )
     at_points = np.log(_shapes(values, space, ends))
     residual = np.log(depth_m) - at_points  # (ratios, n): log of the scale of depth that each point asks for
     own = np.broadcast_to(np.asarray(relative_sigma, dtype=np.float64), values.shape) ** 2
@@ -93,8 +84,8 @@ def posterior(
     mean = residual @ weight.T / total  # (ratios, errors)
     off = (residual**2) @ weight.T - mean**2 * total
     evidence = -0.5 * off - 0.5 * np.log(variance).sum(1) - 0.5 * np.log(total)
-    evidence -= 0.5 * ((_RATIOS[:, None] - LOG_RATIO) / LOG_RATIO_SIGMA) ** 2
-    evidence -= 0.5 * (np.log(_ERRORS / MODEL_ERROR) / LOG_MODEL_ERROR_SIGMA) ** 2
+    evidence -= 0.5 * ((_RATIOS[:, None] - PRIOR.log_ratio) / PRIOR.log_ratio_sigma) ** 2
+    evidence -= 0.5 * (np.log(_ERRORS / PRIOR.model_error) / PRIOR.log_model_error_sigma) ** 2
     chance = np.exp(evidence - evidence.max())
     chance /= chance.sum()
     # Moments of log depth at the knots, over ratios, errors and the scale's own uncertainty.
@@ -127,5 +118,5 @@ def rescaled(scale: float, shift: float, factor: float, space: Space) -> tuple[f
 def _shapes(values: Vector, space: Space, ends: MapRange) -> Vector:
     """(ratios, n) depth of a map's values if its near end is at one metre and its far end at each of the ratios."""
     near, far = float(space.from_depth(np.float64(1.0))), space.from_depth(np.exp(_RATIOS))
-    part = np.clip((values - ends.near) / (ends.far - ends.near), *_BEYOND_ENDS)
+    part = np.clip((values - ends.near) / (ends.far - ends.near), *PRIOR.beyond_ends)
     return np.asarray(space.to_depth(near + (far[:, None] - near) * part))

@@ -16,15 +16,11 @@ from leadline.completion.grid import WorkingGrid
 from leadline.completion.local import Pixels, Points
 from leadline.completion.neighbours import Neighbours
 from leadline.completion.options import FusionOptions
+from leadline.completion.tuned import SETTING
 from leadline.depth.spaces import Space
 from leadline.sensors.sparse import SparseDepth
 
 Rgb = npt.NDArray[np.uint8]
-
-#: Points under which nobody asks whether they are a scanner's; points that are asked.
-_FEWEST_IN_LINES, _ASKED = 50, 300
-#: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
-_CLOSER = 0.7
 
 
 @dataclass(frozen=True)
@@ -199,9 +195,9 @@ def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -
     They are if they are in line with the four nearest to them, or much closer to the nearest than scattered ones are.
     """
     places = search.places
-    if len(places) < _FEWEST_IN_LINES:
+    if len(places) < SETTING.fewest_in_lines:
         return None
-    some = places[:: max(1, len(places) // _ASKED)]
+    some = places[:: max(1, len(places) // SETTING.asked)]
     distances, nearest = search.nearest(some, 5)
     apart = places[nearest] - some
     x, y = apart[..., 0], apart[..., 1]
@@ -210,4 +206,4 @@ def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -
     in_line = bool(((xx + yy - root) / (xx + yy + root)).median() < options.in_line)
     step = float(distances[1].median())
     scattered = 0.5 * (pixels / len(places)) ** 0.5
-    return step if in_line or (scattered > 1.5 and step < _CLOSER * scattered) else None
+    return step if in_line or (scattered > 1.5 and step < SETTING.closer * scattered) else None

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from leadline.completion.tuned import SKY
 from leadline.sensors.sparse import SparseDepth
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -58,18 +59,6 @@ class SkyOptions:
     far_quantile: float = 0.2
     near_quantile: float = 98.0
 
-
-#: Lightness bins, and bins of each of the two colours of CIELAB, of the histograms; width of a bin in 8-bit units.
-_LIGHTNESS, _COLOUR, _LIGHTNESS_STEP, _COLOUR_STEP = 22, 16, 12, 6
-#: Steps of a logit in the map that is brought to full size: eight bits are far faster than floats.
-_STEPS = 16
-#: Share of all pixels that an unseen colour is taken for, and the largest logarithm of a ratio.
-_UNSEEN, _LARGEST = 2e-5, 5.0
-
-#: The sensor's view begins so many usual distances above the row that this percentage of the points lies above.
-_FIRST_ROWS, _FIRST_PERCENT = 3.0, 0.5
-#: Below that row a missing return raises the logit by so much at most, as its view may begin lower in places.
-_DOUBT = 3.5
 
 #: Weights of the first and the second regression, the constant last; without enough points, and with them.
 WITHOUT_POINTS: tuple[tuple[float, ...], tuple[float, ...]] = (
@@ -169,7 +158,7 @@ def sky_mask(
     judged = _judged(small, options)
     if small.first_row > 0:  # above what the sensor sees no return was to be expected
         unseen = _judged(small.without_returns(), replace(options, sky_without_points=options.sky_unseen))
-        judged = np.minimum(judged, unseen + np.float32(_DOUBT))
+        judged = np.minimum(judged, unseen + np.float32(SKY.doubt))
         judged[: small.first_row] = unseen[: small.first_row]
     core = _from_border(judged > _logit(options.sure), judged > _logit(least))
     if not alone:
@@ -177,8 +166,8 @@ def sky_mask(
     if core.mean() < options.least_share:
         return nothing
     lowest = np.flatnonzero(core.any(axis=1)).max()
-    judged[lowest + 1 :] = -_LARGEST  # gaps between leaves count, but none below the sky that is connected
-    above = np.clip((judged - _logit(least)) * _STEPS + 128, 0, 255).astype(np.uint8)
+    judged[lowest + 1 :] = -SKY.largest  # gaps between leaves count, but none below the sky that is connected
+    above = np.clip((judged - _logit(least)) * SKY.logit_steps + 128, 0, 255).astype(np.uint8)
     full = np.asarray(cv2.resize(above, (width, height), interpolation=cv2.INTER_LINEAR) >= 128)
     full[sparse.v, sparse.u] = False
     return full
@@ -191,7 +180,7 @@ def _judged(small: Small, options: SkyOptions) -> Floats:
     features = small.features()
     guess = weighed(features, first_weights)
     if not (guess > _logit(options.sure)).any():
-        return np.full_like(guess, -_LARGEST)
+        return np.full_like(guess, -SKY.largest)
     judged = weighed([*features, *small.second_features(guess)], second_weights)
     if alone:
         judged -= np.float32(_logit(options.sky_without_points) - _logit(options.sky))
@@ -240,7 +229,7 @@ class Small:
             distance = cv2.distanceTransform(1 - hit, cv2.DIST_L2, 3)
             usual = max(float(np.median(distance[::3, ::3])), 0.35 * (hit.size / len(sparse)) ** 0.5, 0.5)
             returns = np.minimum(distance / (options.reach * usual), 1.0).astype(np.float32)
-            first = np.percentile(sparse.v, _FIRST_PERCENT) * size[1] / height - _FIRST_ROWS * usual
+            first = np.percentile(sparse.v, SKY.first_percent) * size[1] / height - SKY.first_rows * usual
             first_row = max(int(first), 0)
         picture = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         return cls(picture, map_, returns, hit > 0, first_row)
@@ -276,12 +265,17 @@ class Small:
     def second_features(self, guess: Floats) -> list[Floats]:
         """What the second regression weighs besides, given the logits (h, w) of the first: this picture's own colours."""
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.int32)
-        a, b = (np.clip((lab[..., i] - 128) // _COLOUR_STEP + _COLOUR // 2, 0, _COLOUR - 1) for i in (1, 2))
-        bins = (lab[..., 0] // _LIGHTNESS_STEP * _COLOUR + a) * _COLOUR + b
+        a, b = (
+            np.clip((lab[..., i] - 128) // SKY.colour_step + SKY.colour_bins // 2, 0, SKY.colour_bins - 1)
+            for i in (1, 2)
+        )
+        bins = (lab[..., 0] // SKY.lightness_step * SKY.colour_bins + a) * SKY.colour_bins + b
         chance = 1 / (1 + np.exp(-guess))
         sky = _histogram(bins, np.where(chance > 0.9, chance, 0.0))
         rest = _histogram(bins, np.where(chance < 0.5, 1 - chance, 0.0) + 2.0 * self.hit)
-        ratio = np.clip(np.log((sky + _UNSEEN) / (rest + _UNSEEN)), -_LARGEST, _LARGEST).astype(np.float32)[bins]
+        ratio = np.clip(np.log((sky + SKY.unseen) / (rest + SKY.unseen)), -SKY.largest, SKY.largest).astype(np.float32)[
+            bins
+        ]
         return [ratio, cv2.blur(ratio, (3, 3)), cv2.blur(np.clip(guess, -9, 9), (9, 9))]
 
 
@@ -299,8 +293,8 @@ def _logit(chance: float) -> float:
 
 def _histogram(bins: npt.NDArray[np.int32], weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Shares of colours, smoothed over neighbouring bins."""
-    counts = np.bincount(bins.ravel(), weights.ravel(), _LIGHTNESS * _COLOUR**2)
-    shares = counts.reshape(_LIGHTNESS, _COLOUR, _COLOUR)
+    counts = np.bincount(bins.ravel(), weights.ravel(), SKY.lightness_bins * SKY.colour_bins**2)
+    shares = counts.reshape(SKY.lightness_bins, SKY.colour_bins, SKY.colour_bins)
     for axis in range(3):
         shares = 0.25 * np.roll(shares, 1, axis) + 0.5 * shares + 0.25 * np.roll(shares, -1, axis)
     return np.asarray(shares.ravel() / max(float(shares.sum()), 1e-6))

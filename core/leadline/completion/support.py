@@ -15,25 +15,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.local import Points
-
-#: Fewest neighbours that can contradict a point.
-FEWEST = 5
-#: Relative-depth tolerances (in units of the fusion's): a neighbour agrees within the first; in the last passes within some
-#: multiple of what close neighbours differ by, at least this; it counts for the plane within the last.
-_AGREES, _TIMES, _LEAST, _NEAR_PLANE = 1.0, 2.5, 0.1, 0.4
-#: Support at which half of the trust is lost when many points are wrong, in the first and the last passes; width of the change.
-_SUPPORT, _SOFTNESS = (0.36, 0.36, 0.2, 0.2), 0.2
-#: Shares of unsupported points that clean scenes stay below, and from which on the full support is asked for. Real scenes have
-#: points of their own (a pole, a finger), so a few isolated points are no reason to drop any.
-_CLEAN, _SPOILED = 0.02, 0.08
-#: A point with less support than this is unsupported; so many points are looked at first.
-_UNSUPPORTED, _SAMPLE = 0.2, 2000
-#: Residual and values both count unless neighbours differ this many times less in one of them.
-_BOTH = 1.3
-#: Slopes are drawn towards flat by the ridge (distances in units of the neighbours' root mean square).
-_RIDGE = 0.15
-#: Least weight of a neighbour of another colour.
-_OTHER_COLOUR = 0.05
+from leadline.completion.tuned import SUPPORT
 
 
 def trust(
@@ -54,25 +36,25 @@ def trust(
     """
     count = points.value.numel()
     everyone = torch.ones_like(points.value)
-    if len(neighbours) < FEWEST:
+    if len(neighbours) < SUPPORT.fewest:
         return everyone
-    step = max(1, count // _SAMPLE)
+    step = max(1, count // SUPPORT.sample)
     sample = torch.arange(0, count, step, device=everyone.device)
     first = _Surroundings(points, neighbours[:, tiles[sample]], sample, unit[sample], colour).support(
         everyone, narrow=False
     )
-    unsupported = float((first < _UNSUPPORTED).float().mean())
-    if unsupported <= _CLEAN:
+    unsupported = float((first < SUPPORT.unsupported).float().mean())
+    if unsupported <= SUPPORT.clean:
         return everyone
-    strictness = min((unsupported - _CLEAN) / (_SPOILED - _CLEAN), 1.0)
+    strictness = min((unsupported - SUPPORT.clean) / (SUPPORT.spoiled - SUPPORT.clean), 1.0)
     surroundings = _Surroundings(
         points, neighbours[:, tiles], torch.arange(count, device=everyone.device), unit, colour
     )
     trusted = everyone if start is None else start
-    for number, asked in enumerate(_SUPPORT):
-        low = max(strictness * asked - _SOFTNESS / 2, 0.0)
-        support = surroundings.support(trusted, narrow=number >= len(_SUPPORT) // 2)
-        trusted = ((support - low) / _SOFTNESS).clamp_(0.0, 1.0)
+    for number, asked in enumerate(SUPPORT.asked):
+        low = max(strictness * asked - SUPPORT.softness / 2, 0.0)
+        support = surroundings.support(trusted, narrow=number >= len(SUPPORT.asked) // 2)
+        trusted = ((support - low) / SUPPORT.softness).clamp_(0.0, 1.0)
     return trusted
 
 
@@ -85,7 +67,7 @@ class _Surroundings:
         squared = x * x + y * y
         middle = squared.mean(0).clamp_min_(1.0)
         apart = (points.guide[:, around] - points.guide[:, chosen][:, None]).square_().sum(0)
-        weight = apart.mul_(-0.5 / colour**2).exp_().add_(_OTHER_COLOUR).div_(1.0 + squared / middle)
+        weight = apart.mul_(-0.5 / colour**2).exp_().add_(SUPPORT.other_colour).div_(1.0 + squared / middle)
         self.weight = weight.masked_fill_(own, 0.0)
         self.around = around
         scale = middle.rsqrt()
@@ -94,10 +76,12 @@ class _Surroundings:
             (values[around] - values[chosen]).div_(unit) for values in (points.value - points.model, points.value)
         ]
         usual = [_usual(difference, own) for difference in differences]
-        told = [apart <= _BOTH * min(usual) for apart in usual]
+        told = [apart <= SUPPORT.both * min(usual) for apart in usual]
         self.differences = [difference for difference, counts in zip(differences, told, strict=True) if counts]
         self.narrow = [
-            min(max(_TIMES * apart, _LEAST), _AGREES) for apart, counts in zip(usual, told, strict=True) if counts
+            min(max(SUPPORT.times * apart, SUPPORT.least), SUPPORT.agrees)
+            for apart, counts in zip(usual, told, strict=True)
+            if counts
         ]
 
     def support(self, trusted: Tensor, narrow: bool) -> Tensor:
@@ -105,7 +89,7 @@ class _Surroundings:
         weight = self.weight * trusted[self.around]
         weight /= weight.sum(0) + 1e-6
         shares = [
-            self._agreeing(difference, weight, least if narrow else _AGREES)
+            self._agreeing(difference, weight, least if narrow else SUPPORT.agrees)
             for difference, least in zip(self.differences, self.narrow, strict=True)
         ]
         return torch.stack(shares).mean(0)
@@ -114,16 +98,16 @@ class _Surroundings:
         """The share that agrees in ``difference`` once the slope of the majority's plane is taken out."""
         centre = (weight * difference.clamp(-3.0, 3.0)).sum(0)
         for _ in range(3):
-            near = weight / (1.0 + ((difference - centre) / _NEAR_PLANE).square_())
+            near = weight / (1.0 + ((difference - centre) / SUPPORT.near_plane).square_())
             centre = (near * difference).sum(0) / (near.sum(0) + 1e-6)
         offset = difference - centre
-        near = weight / (1.0 + (offset / _NEAR_PLANE).square())
+        near = weight / (1.0 + (offset / SUPPORT.near_plane).square())
         near /= near.sum(0) + 1e-6
         by_x, by_y = near * self.x, near * self.y
         mean_x, mean_y = by_x.sum(0), by_y.sum(0)
-        xx = (by_x * self.x).sum(0) - mean_x * mean_x + _RIDGE
+        xx = (by_x * self.x).sum(0) - mean_x * mean_x + SUPPORT.ridge
         xy = (by_x * self.y).sum(0) - mean_x * mean_y
-        yy = (by_y * self.y).sum(0) - mean_y * mean_y + _RIDGE
+        yy = (by_y * self.y).sum(0) - mean_y * mean_y + SUPPORT.ridge
         on_x, on_y = (by_x * offset).sum(0), (by_y * offset).sum(0)
         inverse = 1.0 / (xx * yy - xy * xy)
         slope_x, slope_y = (yy * on_x - xy * on_y) * inverse, (xx * on_y - xy * on_x) * inverse

@@ -12,22 +12,13 @@ import numpy.typing as npt
 from leadline.completion.fit import Fit
 from leadline.completion.methods import complete, fit_points
 from leadline.completion.options import FusionOptions
+from leadline.completion.tuned import STREAM
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.files.image import ImageLike, read_image
 from leadline.sensors.sparse import SparseDepth, points_of
 
 Vector = npt.NDArray[np.float64]
-
-#: Size of the picture by which a cut is recognised, and the correlation with the last frame under which it is one.
-_THUMBNAIL = (32, 24)
-_SAME_SCENE = 0.5
-#: Points that the memory weighs as, at most; and how much of it the next frame keeps.
-_MEMORY_POINTS = 200.0
-_KEPT = 0.9
-#: Memory is dropped when the points' median residual under it is this many times that of a fit of their own.
-_CONTRADICTION = 3.0
-_FEWEST_TO_CONTRADICT = 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class TemporalFusion:
         thumbnail = _thumbnail(rgb)
         memory, note = self._memory, ""
         if memory is not None and (
-            memory.space is not prediction.space or _correlation(memory.thumbnail, thumbnail) < _SAME_SCENE
+            memory.space is not prediction.space or _correlation(memory.thumbnail, thumbnail) < STREAM.same_scene
         ):
             memory, note = None, "cut"
         if len(sparse) == 0:
@@ -101,7 +92,9 @@ class TemporalFusion:
         target: Vector = prediction.space.from_depth(sparse.depth_m.astype(np.float64))
         if memory is not None and _contradicts(memory.fit, own, values, target):
             memory, note = None, "contradiction"
-        if memory is not None and len(sparse) < _FEWEST_TO_CONTRADICT:  # too few to vote: the memory tells outliers
+        if (
+            memory is not None and len(sparse) < STREAM.fewest_to_contradict
+        ):  # too few to vote: the memory tells outliers
             believed = _believed(memory, values, target, sparse.depth_m)
             if not believed.any():
                 return self._without_points(rgb, prediction, sparse.subset(believed), memory, thumbnail, note, settings)
@@ -122,7 +115,7 @@ class TemporalFusion:
         settings: dict[str, Any],
     ) -> DepthPrediction:
         if memory is not None and memory.age < self.max_age:
-            self._memory = replace(memory, age=memory.age + 1, thumbnail=thumbnail, weight=memory.weight * _KEPT)
+            self._memory = replace(memory, age=memory.age + 1, thumbnail=thumbnail, weight=memory.weight * STREAM.kept)
             result = complete(rgb, prediction, sparse, fit=memory.fit, options=self.options, **settings)
             return _noted(result, "memory")
         self._memory = None
@@ -135,7 +128,7 @@ def _noted(result: DepthPrediction, note: str) -> DepthPrediction:
 
 
 def _thumbnail(rgb: npt.NDArray[np.uint8]) -> Vector:
-    grey = cv2.cvtColor(cv2.resize(rgb, _THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(cv2.resize(rgb, STREAM.thumbnail, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     centred = cv2.GaussianBlur(grey.astype(np.float64), (0, 0), 1.0)
     return np.asarray(centred - centred.mean())
 
@@ -146,10 +139,10 @@ def _correlation(a: Vector, b: Vector) -> float:
 
 
 def _contradicts(carried: Fit, own: Fit, values: Vector, target: Vector) -> bool:
-    if len(values) < _FEWEST_TO_CONTRADICT:
+    if len(values) < STREAM.fewest_to_contradict:
         return False
     residual = 1.4826 * float(np.median(np.abs(carried.scale * values + carried.shift - target)))
-    return residual > _CONTRADICTION * max(own.sigma, carried.sigma, 1e-9)
+    return residual > STREAM.contradiction * max(own.sigma, carried.sigma, 1e-9)
 
 
 def _believed(
@@ -166,7 +159,7 @@ def _joined(
     memory: _Memory | None, own: Fit, values: Vector, target: Vector, thumbnail: Vector, space: Space
 ) -> tuple[Fit, _Memory]:
     """The fit over memory and this frame's inliers, and the memory for the next frame."""
-    judge = own if memory is None or len(values) >= _FEWEST_TO_CONTRADICT else memory.fit
+    judge = own if memory is None or len(values) >= STREAM.fewest_to_contradict else memory.fit
     residual = np.abs(judge.scale * values + judge.shift - target)
     near = residual <= max(4 * max(judge.sigma, 0.0 if memory is None else memory.sigma), 1e-6)
     if memory is not None and not near.any():
@@ -183,8 +176,8 @@ def _joined(
     mean_y = sum(w * my for w, _, my, _, _ in parts) / total
     variance = sum(w * (v + (mx - mean_x) ** 2) for w, mx, _, v, _ in parts) / total
     covariance = sum(w * (c + (mx - mean_x) * (my - mean_y)) for w, mx, my, _, c in parts) / total
-    sigma = own.sigma if memory is None or len(values) >= _FEWEST_TO_CONTRADICT else memory.sigma
-    kept = min(total, _MEMORY_POINTS) * _KEPT
+    sigma = own.sigma if memory is None or len(values) >= STREAM.fewest_to_contradict else memory.sigma
+    kept = min(total, STREAM.points) * STREAM.kept
     updated = _Memory(kept, mean_x, mean_y, variance, covariance, sigma, thumbnail, space, 0)
     if (
         memory is None or covariance <= 0

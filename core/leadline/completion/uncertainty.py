@@ -9,24 +9,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.local import Estimate
-
-#: Left-out points under which there is nothing to learn from.
-FEWEST = 24
-#: Largest number of bins of the calibration, and the fewest left-out points in each.
-_BINS, _PER_BIN = 10, 12
-#: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges
-#: have heavy tails, so sigma is raised from the first towards the second until the third is reached. The first is below 0.68
-#: because heavy tails and edges add to sigma afterwards.
-PLAIN = (0.56, 0.63, 0.95)
-CAUTIOUS = (0.6, 0.77, 0.99)
-#: Logarithm of the most that sigma grows beyond the last bin.
-_LARGEST_GROWTH = 2.5
-#: Sigma is raised by so many over the number of left-out points: the quantiles of few errors are too small more often than not.
-_FEW_ERRORS = 4.0
-#: Least sigma of a bin over the root mean square of its errors.
-_TAIL = 0.3
-#: Ridge of the score's slopes, per left-out point.
-_RIDGE = 0.02
+from leadline.completion.tuned import UNCERTAINTY
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class Calibration:
         ):
             score.addcmul_(coefficient, feature)
         knots, sigmas = self.scores, self.sigmas
-        farther = (score - knots[-1]).clamp_(0.0, _LARGEST_GROWTH).exp_()
+        farther = (score - knots[-1]).clamp_(0.0, UNCERTAINTY.largest_growth).exp_()
         if len(knots) == 1:
             return farther.mul_(sigmas)
         score = torch.minimum(torch.maximum(score, knots[0]), knots[-1])
@@ -91,22 +74,25 @@ def calibrate(
             between lines).
 
     Returns:
-        None for fewer than :data:`FEWEST` points.
+        None for fewer than ``UNCERTAINTY.fewest`` points.
     """
     count = truth.numel()
-    if count < FEWEST:
+    if count < UNCERTAINTY.fewest:
         return None
     error = (estimate.value - truth).abs()
-    floor = (0.05 * torch.quantile(error, PLAIN[0])).clamp_min(1e-9)
+    floor = (0.05 * torch.quantile(error, UNCERTAINTY.plain[0])).clamp_min(1e-9)
     features = torch.stack(_features(estimate, model, floor, spacing), dim=1)
     coefficients = _regression(features, torch.log(error + floor))
     score = features @ coefficients
     bins = _bins(torch.argsort(score, stable=True), count)
     scores = torch.stack([score[part].median() for part in bins])
-    plain, cautious = (torch.tensor(shares, dtype=error.dtype, device=error.device) for shares in (PLAIN, CAUTIOUS))
+    plain, cautious = (
+        torch.tensor(shares, dtype=error.dtype, device=error.device)
+        for shares in (UNCERTAINTY.plain, UNCERTAINTY.cautious)
+    )
     shares = torch.lerp(plain, cautious, caution)
     sigmas = torch.stack([_covering(error[part], shares) for part in bins]).cummax(0).values
-    sigmas *= 1.0 + _FEW_ERRORS / count
+    sigmas *= 1.0 + UNCERTAINTY.few_errors / count
     distinct = torch.ones_like(scores, dtype=torch.bool)
     distinct[1:] = scores.diff() > 1e-6
     return Calibration(coefficients, floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
@@ -116,24 +102,26 @@ def _regression(features: Tensor, target: Tensor) -> Tensor:
     """(k,) coefficients of (n, k) features. The normal equations are solved in NumPy: not every device has double precision."""
     sums = (features.T @ torch.cat([features, target[:, None]], 1)).cpu().numpy().astype(np.float64)
     width = features.shape[1]
-    ridge = np.diag([0.0, *[_RIDGE] * (width - 1)]) * len(target) + 1e-6 * np.eye(width)
+    ridge = np.diag([0.0, *[UNCERTAINTY.ridge] * (width - 1)]) * len(target) + 1e-6 * np.eye(width)
     coefficients = np.linalg.solve(sums[:, :width] + ridge, sums[:, width])
     coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the four ever lessens an error
     return torch.as_tensor(coefficients.astype(np.float32), device=features.device)
 
 
 def _covering(errors: Tensor, shares: Tensor) -> Tensor:
-    """The sigma for errors in a bin, given :data:`PLAIN`, :data:`CAUTIOUS` or between. Their root mean square is what a normal
-    error would be punished by, so sigma is not far below it."""
+    """The sigma for errors in a bin, given the plain or the cautious shares, or some between.
+
+    Their root mean square is what a normal error would be punished by, so sigma is not far below it.
+    """
     one, most, two = torch.quantile(errors, shares)
     quantile = torch.minimum(torch.maximum(two / 2, one), most)
-    return torch.maximum(quantile, _TAIL * errors.square().mean().sqrt())
+    return torch.maximum(quantile, UNCERTAINTY.tail * errors.square().mean().sqrt())
 
 
 def _bins(order: Tensor, count: int) -> list[Tensor]:
     """Left-out points in ascending order of their scores, cut into bins: equal ones, and finer towards the largest errors."""
-    number = min(max(count // _PER_BIN, 1), _BINS)
+    number = min(max(count // UNCERTAINTY.per_bin, 1), UNCERTAINTY.bins)
     bins = list(torch.tensor_split(order, number))
-    while len(bins[-1]) >= 4 * _PER_BIN:
+    while len(bins[-1]) >= 4 * UNCERTAINTY.per_bin:
         bins[-1:] = torch.tensor_split(bins[-1], 2)
     return bins
