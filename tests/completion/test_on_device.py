@@ -1,5 +1,7 @@
 """What runs where the model does: the paths for devices other than the processor, run on the processor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ def test_both_searches_find_the_same_points(count, monkeypatch):
     rng = np.random.default_rng(0)
     places = torch.as_tensor(rng.uniform(0, 300, (500, 2)).astype(np.float32))
     wanted = torch.as_tensor(rng.uniform(0, 300, (700, 2)).astype(np.float32))
-    monkeypatch.setattr(neighbours, "_PAIRS_AT_ONCE", 50_000)
+    monkeypatch.setattr(neighbours, "BLOCKS", replace(neighbours.BLOCKS, pairs=50_000))
     near, which = Neighbours(places).nearest(wanted, count)
     distances, indices = nearest_of_all(places, wanted, count)
     assert near.shape == which.shape == (count, 700)

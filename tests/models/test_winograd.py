@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import tiny_spec
@@ -21,7 +23,7 @@ SHAPES = [(1, 4, 4, 1, 1), (2, 8, 12, 9, 7), (3, 16, 8, 16, 12), (1, 3, 5, 4, 30
 @pytest.mark.parametrize("chunk_bytes", [1, 20_000, 8 << 20])
 @torch.inference_mode()
 def test_equals_the_direct_convolution(shape, enlarge, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(winograd, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(winograd, "WINOGRAD", replace(winograd.WINOGRAD, chunk_bytes=chunk_bytes))
     torch.manual_seed(0)
     count, inputs, outputs, height, width = shape
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=count > 1)
@@ -62,7 +64,10 @@ def test_what_is_replaced(conv, expected):
 @pytest.mark.parametrize("family", ["depthfm", "depthmaster", "fiffdepth"])
 @torch.inference_mode()
 def test_whole_networks_with_every_convolution_replaced(family, monkeypatch):
-    monkeypatch.setattr(winograd, "MIN_CHANNELS", {False: 9, True: 4})  # not the ends, whose filters are used apart
+    limits = replace(
+        winograd.WINOGRAD, least_channels=9, least_channels_enlarged=4
+    )  # not the ends, whose filters are used apart
+    monkeypatch.setattr(winograd, "WINOGRAD", limits)
     torch.manual_seed(0)
     plain = build(tiny_spec(family), torch.randn(1, 2, 16))
     model, codec = sharing_copy(plain.model), sharing_copy(plain.codec)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.depth.spaces import MAX_DEPTH_M, MIN_DEPTH_M, Space
+from leadline.depth.tuned import ROBUST
 from leadline.errors import InputError
 from leadline.types import BoolMap, Floats
 
@@ -17,9 +18,6 @@ OK = "ok"
 NO_PIXELS = "no valid pixel"
 ONE_PIXEL = "one valid pixel"
 CONSTANT = "constant prediction"
-
-#: Robust fit: pairs tried, pixels they are judged on, Tukey's constant (95 % efficiency), passes, pixels fitted.
-_PAIRS, _JUDGED, _TUKEY, _PASSES, _FITTED = 500, 2000, 4.685, 20, 50_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,12 @@ def least_squares(x: Vector, y: Vector, weights: Vector | None = None) -> tuple[
 
 
 def robust_least_squares(
-    x: Vector, y: Vector, seed: int = 0, pairs: int = _PAIRS, judged_on: int = _JUDGED, passes: int = _PASSES
+    x: Vector,
+    y: Vector,
+    seed: int = 0,
+    pairs: int = ROBUST.pairs,
+    judged_on: int = ROBUST.judged,
+    passes: int = ROBUST.passes,
 ) -> tuple[float, float] | None:
     """``(a, b)`` with ``a x + b`` near ``y`` for the majority of points: survives close to half of them being wrong.
 
@@ -86,8 +89,8 @@ def robust_least_squares(
     if least_squares(x, y) is None:
         return None
     rng = np.random.default_rng(seed)
-    if x.size > _FITTED:
-        kept = rng.choice(x.size, _FITTED, replace=False)
+    if x.size > ROBUST.fitted:
+        kept = rng.choice(x.size, ROBUST.fitted, replace=False)
         x, y = x[kept], y[kept]
     judged = rng.choice(x.size, min(judged_on, x.size), replace=False)
     first, second = rng.integers(0, x.size, (2, pairs))
@@ -102,7 +105,7 @@ def robust_least_squares(
     floor = 1e-9 * max(float(np.ptp(y)), abs(float(np.median(y))), np.finfo(float).tiny)
     for _ in range(passes):
         residual = np.abs(scale * x + shift - y)
-        reach = _TUKEY * max(1.4826 * float(np.median(residual)), floor)
+        reach = ROBUST.tukey * max(1.4826 * float(np.median(residual)), floor)
         weights = np.maximum(1.0 - (residual / reach) ** 2, 0.0) ** 2
         refined = least_squares(x, y, weights)
         if refined is None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: Pixels in a block: its float64 temporaries stay within a processor's cache.
-BLOCK_PIXELS = 1 << 18
+from leadline.evaluation.tuned import WORK
 
 
-def row_blocks(height: int, width: int, pixels: int = BLOCK_PIXELS) -> Iterator[slice]:
+def row_blocks(height: int, width: int, pixels: int = WORK.block_pixels) -> Iterator[slice]:
     """Slices of rows that together cover an H×W map once, in order.
 
     >>> list(row_blocks(5, 10, 20))

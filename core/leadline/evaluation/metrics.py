@@ -14,7 +14,7 @@ import numpy as np
 from leadline.depth.alignment import valid_pixels
 from leadline.depth.spaces import MIN_DEPTH_M
 from leadline.errors import InputError
-from leadline.evaluation.blocks import BLOCK_PIXELS
+from leadline.evaluation.tuned import WORK
 from leadline.types import BoolMap, Floats
 
 #: One image's scores; ``None`` where the image does not define the metric.
@@ -103,8 +103,8 @@ def depth_metrics(
     )
     sums = np.zeros(11)
     pixels, spread, middle = 0, 0.0, 0.0  # of the log ratios: Σ (x - middle)² over the pixels so far
-    for start in range(0, all_p.size, BLOCK_PIXELS):
-        block = slice(start, start + BLOCK_PIXELS)
+    for start in range(0, all_p.size, WORK.block_pixels):
+        block = slice(start, start + WORK.block_pixels)
         predicted, measured = all_p[block], all_g[block]
         mask = valid_pixels(predicted, measured, None if all_valid is None else all_valid[block])
         p, g = np.maximum(predicted[mask].astype(np.float64), min_depth_m), measured[mask].astype(np.float64)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.evaluation.sparse import Intrinsics, keep_points, sample
+from leadline.evaluation.tuned import SFM, WORK
 from leadline.types import FloatMap
 
 #: OMNI-DC: points on a picture of 480×640, matched to the density of what was measured; the least there are.
@@ -25,10 +26,6 @@ OMNIDC_LEAST = 5
 FEWEST_KEYPOINTS, OMNIDC_STAND_IN, PRIORDA_STAND_IN = 20, 1000, 2000
 #: PriorDA: points drawn from what a hole or a range leaves; the fewest that its sampler takes.
 PRIORDA_ANCHORS, PRIORDA_LEAST = 2000, 5
-#: SfM-like: keypoints kept, share of wrong ones, relative noise of the depth of the others.
-SFM_POINTS, SFM_WRONG, SFM_NOISE = 1500, 0.05, 0.02
-#: Harris corners looked for.
-_CORNERS = 1000
 
 
 class Measured(NamedTuple):
@@ -54,7 +51,7 @@ def keypoints(measured: Measured, detector: str, stand_in: Callable[[], FloatMap
     """Measured depth at SIFT, ORB or Harris keypoints; other points if the picture has hardly any keypoints."""
     grey = cv2.cvtColor(measured.rgb, cv2.COLOR_RGB2GRAY)
     if detector == "harris":
-        found = cv2.goodFeaturesToTrack(grey, _CORNERS, 0.001, 3, useHarrisDetector=True)
+        found = cv2.goodFeaturesToTrack(grey, WORK.corners, 0.001, 3, useHarrisDetector=True)
         places = np.zeros((0, 2)) if found is None else found[:, 0]
     else:
         made = (
@@ -157,10 +154,10 @@ def _holes(depth_m: FloatMap, rng: np.random.Generator) -> FloatMap:
 
 
 def _sfm(measured: Measured, rng: np.random.Generator, seed: int) -> FloatMap:
-    kept = keep_points(keypoints(measured, "sift", _random(measured, OMNIDC_STAND_IN, seed)), SFM_POINTS, seed)
-    noisy = kept * np.exp(SFM_NOISE * rng.normal(0, 1, kept.shape))
+    kept = keep_points(keypoints(measured, "sift", _random(measured, OMNIDC_STAND_IN, seed)), SFM.points, seed)
+    noisy = kept * np.exp(SFM.noise * rng.normal(0, 1, kept.shape))
     low, high = np.quantile(kept[kept > 0], [0.02, 0.98])
-    wrong = (kept > 0) & (rng.random(kept.shape) < SFM_WRONG)
+    wrong = (kept > 0) & (rng.random(kept.shape) < SFM.wrong)
     return np.where(wrong, rng.uniform(low, high, kept.shape), noisy).astype(np.float32)
 
 

@@ -12,9 +12,7 @@ from leadline.evaluation.board import BoardEngine, Cells, Method, Row, frame_row
 from leadline.evaluation.datasets import Dataset
 from leadline.evaluation.protocols import Protocol
 from leadline.evaluation.runner import Engine, Outcome, Predictor, evaluate_frames
-
-#: Batches a worker gets at a time: enough to read ahead, few enough to lose little when a node dies.
-BATCHES_PER_TASK = 4
+from leadline.evaluation.tuned import WORK
 
 T = TypeVar("T")
 X = TypeVar("X")
@@ -40,7 +38,7 @@ def ray_engine(
     """
 
     def run(dataset: Dataset, indices: list[int]) -> Iterator[Outcome]:
-        size = batch * BATCHES_PER_TASK
+        size = batch * WORK.batches_per_task
         tasks = [indices[i : i + size] for i in range(0, len(indices), size)]
 
         def score(model: Predictor, task: list[int]) -> list[Outcome]:

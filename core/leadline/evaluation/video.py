@@ -9,14 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.evaluation.tuned import FILMS
 from leadline.types import BoolMap, Floats
-
-#: Forward and backward flow may disagree by this many pixels before a pixel counts as occluded.
-FLOW_TOLERANCE_PX = 1.0
-#: A point's true depth changes by less than this (natural logarithm) between two frames.
-LARGEST_CHANGE = 0.2
-#: Depths farther apart than this (natural logarithm) on one line of sight belong to two surfaces.
-HIDDEN = 0.25
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ def _follow(
     source = grid + back
     returned = cv2.remap(forth, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = ((source >= 0) & (source <= np.array([width - 1, height - 1]))).all(-1)
-    return source, inside & (np.linalg.norm(back + returned, axis=-1) < FLOW_TOLERANCE_PX)
+    return source, inside & (np.linalg.norm(back + returned, axis=-1) < FILMS.flow_px)
 
 
 def flicker(maps: Sequence[Floats], images: Sequence[npt.NDArray[np.uint8]] | None = None) -> Flicker:
@@ -109,7 +103,7 @@ def temporal_error(
     usable = seen & (truth_now_m > 0) & (was_m > 0)
     factor = np.where(usable, truth_now_m / np.where(was_m > 0, was_m, 1.0), 1.0)
     usable &= (
-        np.abs(np.log(np.where(usable, factor, 1.0))) < LARGEST_CHANGE
+        np.abs(np.log(np.where(usable, factor, 1.0))) < FILMS.largest_change
     )  # the nearest pixel before was another surface
     if not usable.any():
         return None
@@ -151,7 +145,7 @@ def pose_error(
         measured = there[row[inside], column[inside]]
         carried = seen[ahead][inside, 2]
         # Of two surfaces on one line of sight, the nearer one hides the other: only what could be the same is compared.
-        same = (measured > 0) & (np.abs(np.log(carried / np.maximum(measured, 1e-9))) < HIDDEN)
+        same = (measured > 0) & (np.abs(np.log(carried / np.maximum(measured, 1e-9))) < FILMS.hidden)
         if same.any():
             errors.append(float(np.mean(np.abs(carried - measured)[same] / measured[same])))
     return float(np.mean(errors)) if errors else None

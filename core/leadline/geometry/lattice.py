@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import LATTICE
 from leadline.types import FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
-
-#: Neighbouring pixels whose depths differ by more than this factor are not mixed by interpolation.
-EDGE_RATIO = 1.03
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Lattice:
         low, high = np.minimum(left, right), np.maximum(left, right, out=right)
         low = np.minimum(np.take(low, rows[0], axis=0), np.take(low, rows[1], axis=0))
         high = np.maximum(np.take(high, rows[0], axis=0), np.take(high, rows[1], axis=0))
-        torn = high > low * np.float32(EDGE_RATIO)
+        torn = high > low * np.float32(LATTICE.edge_ratio)
         sampled[torn] = self.nearest(disparity)[torn]
         return np.divide(1.0, sampled, out=sampled)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from leadline.geometry.fill import fill_holes
 from leadline.geometry.mesh import CUT_THRESHOLD, Mesh, perspective_mesh
 from leadline.geometry.silhouettes import STEEPEST_DEGREES, silhouette_cells
+from leadline.geometry.tuned import LAYERS
 from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap, FloatMap, RgbImage
 
@@ -22,9 +23,6 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 #: How far behind a silhouette the background is continued, as a share of the picture's long edge.
 REACH = 0.22
-#: How far the background goes on under what is visible, pixels, and how much farther than that it lies.
-_OVERLAP = 3
-_BEHIND = 1.002
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Background:
     def mesh(self, camera: Pinhole, long_edge: int = 0, edges: bool = False) -> Mesh:
         """The surface, for the camera of the photograph; it goes on a little under what is visible."""
         shown = self.extent
-        for _ in range(_OVERLAP):
+        for _ in range(LAYERS.overlap_px):
             shown = _spread(shown)
         return perspective_mesh(self.depth, camera, cut=1.0, removed=~shown, long_edge=long_edge, edges=edges)
 
@@ -91,7 +89,7 @@ def background(
         return None
     filled = fill_holes(disparity, known)
     behind = np.where(hidden | torn, np.minimum(filled, disparity), disparity)
-    return Background((_BEHIND / np.maximum(behind, 1e-6)).astype(np.float32), hidden, hidden | torn)
+    return Background((LAYERS.behind / np.maximum(behind, 1e-6)).astype(np.float32), hidden, hidden | torn)
 
 
 def _near_side(disparity: FloatMap, torn: BoolMap) -> BoolMap:

@@ -19,8 +19,6 @@ from leadline.types import BoolMap, FloatMap
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int32]
 
-#: How far above the wanted number of triangles a mesh may be.
-TARGET_TOLERANCE = 1.05
 #: Default relative jump in depth that counts as a silhouette.
 CUT_THRESHOLD = 0.1
 
@@ -183,14 +181,14 @@ def _near_target(
     lattice, block = Lattice.divisible(height, width, long_edge)
     best = over(lattice, block)
     coarse, fine = COUNTS.coarsest, max(lattice.rows, lattice.columns)
-    if len(best.faces) <= TARGET_TOLERANCE * target_faces:
+    if len(best.faces) <= COUNTS.most * target_faces:
         return best
     for _ in range(COUNTS.tries):
         vertices = round((coarse * fine) ** 0.5)
         mesh = over(*Lattice.divisible(height, width, vertices, COUNTS.fine_block))
         if abs(len(mesh.faces) - target_faces) < abs(len(best.faces) - target_faces):
             best = mesh
-        if abs(len(best.faces) - target_faces) <= (TARGET_TOLERANCE - 1) * target_faces or fine - coarse < 2:
+        if abs(len(best.faces) - target_faces) <= (COUNTS.most - 1) * target_faces or fine - coarse < 2:
             break
         coarse, fine = (coarse, vertices) if len(mesh.faces) > target_faces else (vertices, fine)
     return best

@@ -23,7 +23,7 @@ from leadline.types import BoolMap
 Floats = npt.NDArray[np.float64]
 
 #: Ratios of far to near that are tried.
-RATIOS = np.geomspace(1.05, 60.0, 60)
+RATIOS = np.geomspace(*PLANES.ratios)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import RANGES
 from leadline.types import FloatMap
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
 #: Percentiles taken as the near and far end of a map, so that a few stray pixels do not decide the scale.
 RANGE_PERCENT = (1.0, 99.0)
-
-
-#: A relative map reaches at most this factor beyond the near and far distance that it was given.
-OVERSHOOT = 1.25
 
 
 class ValueSpace(Protocol):
@@ -38,7 +35,7 @@ def assumed_depth(values: FloatArray, space: ValueSpace, near_m: float, far_m: f
     scale, shift = affine_to_range(values, float(near_value), float(far_value), space.near_is_high)
     # Disparity spaces run to infinity quickly beyond the far end; so the ends are held.
     depth = space.to_depth(scale * values.astype(np.float64) + shift)
-    return np.clip(depth, near_m / OVERSHOOT, far_m * OVERSHOOT).astype(np.float32)
+    return np.clip(depth, near_m / RANGES.overshoot, far_m * RANGES.overshoot).astype(np.float32)
 
 
 def affine_to_range(

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import OCCLUSION
 from leadline.sensors.pinhole import Pinhole
 from leadline.types import FloatMap
 
 Floats = npt.NDArray[np.floating[Any]]
-
-#: Directions in the picture and steps along each in which occlusion looks.
-_DIRECTIONS, _STEPS = 8, 6
 
 
 def normal_map(depth: Floats, camera: Pinhole) -> FloatMap:
@@ -43,11 +41,11 @@ def ambient_occlusion(depth: Floats, camera: Pinhole, radius_m: float) -> FloatM
     reach_px = radius_m * camera.focal_px * (width / camera.width) / float(np.median(depth))
     rows, columns = np.mgrid[0:height, 0:width]
     hidden = np.zeros(depth.shape, np.float32)
-    for direction in range(_DIRECTIONS):
-        angle = 2 * math.pi * direction / _DIRECTIONS
+    for direction in range(OCCLUSION.directions):
+        angle = 2 * math.pi * direction / OCCLUSION.directions
         highest = np.zeros(depth.shape, np.float32)
-        for step in range(1, _STEPS + 1):
-            far = reach_px * (step / _STEPS) ** 2
+        for step in range(1, OCCLUSION.steps + 1):
+            far = reach_px * (step / OCCLUSION.steps) ** 2
             row = np.clip(rows + round(far * math.sin(angle)), 0, height - 1)
             column = np.clip(columns + round(far * math.cos(angle)), 0, width - 1)
             way = points[row, column] - points
@@ -57,7 +55,7 @@ def ambient_occlusion(depth: Floats, camera: Pinhole, radius_m: float) -> FloatM
             above *= np.clip(1 - (distance / np.float32(radius_m)) ** 2, 0, 1)
             np.maximum(highest, above, out=highest)
         hidden += highest
-    return np.clip(1 - hidden / _DIRECTIONS, 0, 1)
+    return np.clip(1 - hidden / OCCLUSION.directions, 0, 1)
 
 
 def _points(depth: Floats, camera: Pinhole) -> Floats:

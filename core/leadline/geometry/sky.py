@@ -7,12 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.geometry.tuned import SKY
 from leadline.types import BoolMap
-
-#: How far the brightness may change from one pixel to the next inside the sky (0 to 255).
-SMOOTH_STEP = 14.0
-#: Sweeps of the flood fill; each one goes straight through the picture in both directions.
-SWEEPS = 6
 
 
 def sky_mask(farness: npt.NDArray[np.floating[Any]], photo: npt.NDArray[np.uint8], threshold: float = 0.85) -> BoolMap:
@@ -25,12 +21,12 @@ def sky_mask(farness: npt.NDArray[np.floating[Any]], photo: npt.NDArray[np.uint8
     """
     light = photo.astype(np.float32).mean(axis=2)
     busy = np.zeros(light.shape, np.bool_)
-    busy[:, 1:] |= np.abs(np.diff(light, axis=1)) > SMOOTH_STEP
-    busy[1:] |= np.abs(np.diff(light, axis=0)) > SMOOTH_STEP
+    busy[:, 1:] |= np.abs(np.diff(light, axis=1)) > SKY.smooth_step
+    busy[1:] |= np.abs(np.diff(light, axis=0)) > SKY.smooth_step
     candidates = (farness >= threshold) & ~busy
     reached = np.zeros_like(candidates)
     reached[0] = candidates[0]
-    for _ in range(SWEEPS):
+    for _ in range(SKY.sweeps):
         before = np.count_nonzero(reached)
         reached = _spread(candidates.T, reached.T).T
         reached = _spread(candidates, reached)

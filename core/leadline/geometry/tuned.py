@@ -29,6 +29,8 @@ class _Silhouettes:
 class _Planes:
     """Flat parts around marked points, and the ratio of far to near that makes them flat."""
 
+    #: Ratios that are tried: from, to, how many.
+    ratios: tuple[float, float, int] = (1.05, 60.0, 60)
     #: Radius of the patch around a marked point, as a share of the long edge.
     patch_radius: float = 0.2
     #: How far its normals may differ from the point's.
@@ -47,6 +49,8 @@ class _Planes:
 class _Lines:
     """Focal length and directions from straight lines."""
 
+    #: Focal lengths that are tried, over the picture's long edge: from, to, how many. On full frame 18 mm to 90 mm.
+    focal_per_long_edge: tuple[float, float, int] = (0.5, 2.5, 25)
     #: Pieces of edges that vote: a random choice of all, which bounds the time.
     voters: int = 1500
     #: Of these, those that judge the proposals: it bounds the time of each.
@@ -74,8 +78,57 @@ class _Counts:
     tries: int = 8
     #: Coarsest squares of an adaptive lattice: its size is a multiple of them, and so can be chosen more finely.
     fine_block: int = 8
+    #: How many times the wanted number a mesh may have.
+    most: float = 1.05
     #: An adaptive mesh this near to the wanted number (as a share of it) is taken.
     close_enough: float = 0.02
 
 
+@dataclass(frozen=True)
+class _Lattice:
+    """Depth on a coarser grid than the picture's."""
+
+    #: Neighbouring pixels whose depths differ by more than this factor are not mixed by interpolation.
+    edge_ratio: float = 1.03
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """What is put behind silhouettes."""
+
+    #: How far the background goes on under what is visible, pixels,
+    overlap_px: int = 3
+    #: and how much farther than that it lies, so that neither shows through the other.
+    behind: float = 1.002
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """The ends of a relative map."""
+
+    #: A relative map reaches at most this factor beyond the near and far distance that it was given.
+    overshoot: float = 1.25
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """The sky of a photograph without measured points."""
+
+    #: How far the brightness may change from one pixel to the next inside the sky (0 to 255).
+    smooth_step: float = 14.0
+    #: Sweeps of the flood fill; each one goes straight through the picture in both directions.
+    sweeps: int = 6
+
+
+@dataclass(frozen=True)
+class _Occlusion:
+    """How much stands around a point."""
+
+    #: Directions in the picture in which occlusion looks,
+    directions: int = 8
+    #: and steps along each.
+    steps: int = 6
+
+
 SILHOUETTES, PLANES, LINES, COUNTS = _Silhouettes(), _Planes(), _Lines(), _Counts()
+LATTICE, LAYERS, RANGES, SKY, OCCLUSION = _Lattice(), _Layers(), _Ranges(), _Sky(), _Occlusion()

@@ -19,8 +19,8 @@ from leadline.types import RgbImage
 
 Floats = npt.NDArray[np.float32]
 
-#: Focal lengths that are tried, over the picture's long edge: from 18 mm to 90 mm on full frame.
-FOCAL_PER_LONG_EDGE = np.geomspace(0.5, 2.5, 25)
+#: Focal lengths that are tried, over the picture's long edge.
+FOCAL_PER_LONG_EDGE = np.geomspace(*LINES.focal_per_long_edge)
 _SEED = 0
 
 

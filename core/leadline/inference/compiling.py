@@ -8,17 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from leadline.inference.tuned import COMPILING
+
 #: "off"; "graphs": compiled, on CUDA replayed as CUDA graphs; "kernels": compiled, without CUDA graphs.
 CompileMode = Literal["off", "graphs", "kernels"]
 
-#: Graphs kept for one stage; beyond that PyTorch runs it uncompiled, and says so.
-GRAPHS = 64
 
 Stage = Callable[..., Tensor]
-
-
-#: Batches up to this have a graph each; larger ones are multiples of it.
-EXACT = 8
 
 
 def bucket(count: int) -> int:
@@ -27,7 +23,7 @@ def bucket(count: int) -> int:
     >>> [bucket(count) for count in (1, 3, 5, 8, 9, 17)]
     [1, 3, 5, 8, 16, 24]
     """
-    return count if count <= EXACT else -(-count // EXACT) * EXACT
+    return count if count <= COMPILING.exact else -(-count // COMPILING.exact) * COMPILING.exact
 
 
 def largest_bucket(limit: int) -> int:
@@ -36,7 +32,7 @@ def largest_bucket(limit: int) -> int:
     >>> [largest_bucket(limit) for limit in (5, 10, 36)]
     [5, 8, 32]
     """
-    return limit if limit <= EXACT else limit // EXACT * EXACT
+    return limit if limit <= COMPILING.exact else limit // COMPILING.exact * COMPILING.exact
 
 
 class CompiledStage:
@@ -69,7 +65,7 @@ def compile_stages(
     stages: list[tuple[nn.Module, str]], device: torch.device, mode: CompileMode, backend: str = "inductor"
 ) -> None:
     """Replace methods, given as (owner, name), by compiled ones that fit ``device``."""
-    torch._dynamo.config.recompile_limit = max(GRAPHS, torch._dynamo.config.recompile_limit)
+    torch._dynamo.config.recompile_limit = max(COMPILING.graphs, torch._dynamo.config.recompile_limit)
     replayed = mode == "graphs" and device.type == "cuda"
     for owner, name in stages:
         stage = CompiledStage(getattr(owner, name), replayed, backend, "reduce-overhead" if replayed else None)

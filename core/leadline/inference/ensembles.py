@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from leadline.inference.tuned import ENSEMBLES
 from leadline.models.values import unit
 
 #: How aligned members become one map: their (lower) median or their mean.
@@ -16,10 +17,6 @@ Reduction = Literal["median", "mean"]
 #: The reference's weight of the aligned map's ends lying at 0 and 1, and the size above which it thins maps out.
 END_WEIGHT = 0.02
 MAX_SIDE = 1024
-#: Passes of reweighting; the cost changes by less than a thousandth after half of them.
-_PASSES = 12
-#: Pixels among which the ends are looked for: so many highest and lowest of every member, and so many others.
-_EXTREMES, _SPREAD = 32, 2000
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
     candidates = [_with_ends(torch.cat([1.0 / ranges, start]), few, reduction) for start in starts]
     best, ends = min(candidates, key=lambda one: _pair_cost(one[0], covariance))
     best_cost = _pair_cost(best, covariance)
-    for _ in range(_PASSES):
+    for _ in range(ENSEMBLES.passes):
         proposal = _reweighted(best, covariance, ends)
         improved = False
         for share in (1.0, 0.5, 0.2, 0.05):
@@ -82,9 +79,9 @@ def align_members(members: Tensor, reduction: Reduction = "median") -> MemberAli
 def _telling_pixels(flat: Tensor) -> Tensor:
     """Indices of pixels (n,): every member's highest and lowest, and others spread evenly."""
     pixels = flat.shape[1]
-    most = min(_EXTREMES, pixels)
+    most = min(ENSEMBLES.extremes, pixels)
     extremes = torch.cat([flat.topk(most, dim=1).indices, flat.topk(most, dim=1, largest=False).indices]).flatten()
-    spread = torch.arange(0, pixels, max(1, pixels // _SPREAD), device=flat.device)
+    spread = torch.arange(0, pixels, max(1, pixels // ENSEMBLES.spread), device=flat.device)
     return torch.cat([extremes, spread]).unique()
 
 

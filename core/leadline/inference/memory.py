@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from leadline.errors import InputError
+from leadline.inference.tuned import MEMORY
 from leadline.models import Codec, DepthModel
-
-#: Python, PyTorch and OpenCV loaded, Winograd's tiles, and what the allocator keeps: resident bytes beyond
-#: weights and activations, measured on Linux and rounded up.
-LIBRARIES_BYTES = 600_000_000
-#: The same on a GPU: the driver's context and the workspace of its convolutions. Estimated, not measured.
-GPU_LIBRARIES_BYTES = 600_000_000
-#: Activations counted below, times this: layouts that kernels convert into and out of.
-MARGIN = 1.25
-#: On a GPU copies of them live on in the allocator. Counted from the operations, not measured.
-GPU_MARGIN = 1.4
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -60,9 +51,11 @@ class MemoryBudget:
         network = 25 * model.spec.unet["block_out_channels"][0] / codec.factor**2
         itemsize = model.prompt.element_size()
         on_cpu = model.prompt.device.type == "cpu"
-        activations = max(2 * second + first, network) * itemsize * (MARGIN if on_cpu else GPU_MARGIN)
+        activations = max(2 * second + first, network) * itemsize * (MEMORY.margin if on_cpu else MEMORY.gpu_margin)
         weights = weight_bytes(model, codec, *others)
-        return cls(total_bytes, weights + (LIBRARIES_BYTES if on_cpu else GPU_LIBRARIES_BYTES), activations)
+        return cls(
+            total_bytes, weights + (MEMORY.libraries_bytes if on_cpu else MEMORY.gpu_libraries_bytes), activations
+        )
 
     def at_once(self, height: int, width: int, members: int) -> int:
         """Members to run together, at most ``members``, for images of ``height`` × ``width``.

@@ -18,8 +18,7 @@ import torch
 from leadline.checkpoints.cache import cache_folder
 from leadline.files.whole import write_bytes
 from leadline.inference.devices import cpu_computes_bf16
-
-_WARM_UPS, _RUNS = 2, 5
+from leadline.inference.tuned import SPEED
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def measured_here() -> list[Measured]:
 
 
 def _seconds(call: Callable[[], object]) -> float:
-    for _ in range(_WARM_UPS):
+    for _ in range(SPEED.warm_ups):
         call()
     times = []
-    for _ in range(_RUNS):
+    for _ in range(SPEED.runs):
         started = perf_counter()
         call()
         times.append(perf_counter() - started)

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Shifts in pixels (down, right), smaller than a latent cell and coprime with it, so that each view is cut differently.
-_SHIFTS = ((0, 0), (3, 5), (-5, 3), (5, -3), (-3, -5), (1, -7), (-7, 1), (7, 3))
-
-#: Pixels at the edge of a network's map that nothing is continued from.
-_RIM = 2
+from leadline.inference.tuned import VIEWS
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ def laid_over(members: Tensor) -> Tensor:
 def _seen(length: int, shift: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each row or column the nearest one well inside what a shifted view saw, and whether it saw the row itself."""
     places = torch.arange(length, device=device)
-    low = _RIM - shift if shift < 0 else 0
-    high = length - 1 - (_RIM + shift if shift > 0 else 0)
+    low = VIEWS.rim - shift if shift < 0 else 0
+    high = length - 1 - (VIEWS.rim + shift if shift > 0 else 0)
     inside = places.clamp(min=min(low, length - 1)).clamp(max=max(high, 0))
     return inside, (places + shift >= 0) & (places + shift < length)
 
@@ -64,7 +60,7 @@ def views(count: int) -> list[View]:
     >>> views(2)
     [View(flip=False, down=0, right=0), View(flip=True, down=0, right=0)]
     """
-    return [View(bool(i % 2), *_SHIFTS[(i // 2) % len(_SHIFTS)]) for i in range(count)]
+    return [View(bool(i % 2), *VIEWS.shifts[(i // 2) % len(VIEWS.shifts)]) for i in range(count)]
 
 
 def _shifted(images: Tensor, down: int, right: int) -> Tensor:

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Smaller images lose nothing worth the bookkeeping.
-MIN_PIXELS = 128 * 128
-#: Numbers summed in float32 at a time, which then add up in float64; they stay in the processor's cache.
-CHUNK = 1 << 16
+from leadline.models.tuned import GROUP_NORM
 
 
 class SteadyGroupNorm(nn.Module):
@@ -34,7 +31,7 @@ class SteadyGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) → (N, C, h, w)."""
-        large = x.ndim == 4 and x.shape[-2] * x.shape[-1] >= MIN_PIXELS
+        large = x.ndim == 4 and x.shape[-2] * x.shape[-1] >= GROUP_NORM.least_pixels
         if not large or not x.is_contiguous(memory_format=torch.channels_last):
             return functional.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h w, C), a view
@@ -47,7 +44,7 @@ class SteadyGroupNorm(nn.Module):
     def _moments(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and 1 / standard deviation of each channel's group, float64 (N, C)."""
         channels = pixels.shape[-1]
-        chunks = pixels.split(max(1, CHUNK // channels), dim=1)
+        chunks = pixels.split(max(1, GROUP_NORM.chunk // channels), dim=1)
         first = torch.stack([chunk.sum(1) for chunk in chunks]).double().sum(0)
         second = torch.stack([(chunk * chunk).sum(1) for chunk in chunks]).double().sum(0)
         size = pixels.shape[1] * channels // self.num_groups

@@ -24,17 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from leadline.models.tuned import WINOGRAD
+
 TILE = 4  # outputs along each side
 WINDOW = TILE + 2  # inputs along each side
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
-
-#: Fewer channels than this are faster in a direct convolution; with an enlargement the limit is lower.
-MIN_CHANNELS = {False: 128, True: 32}
-#: Weights grow fourfold (elevenfold with an enlargement). Layers beyond this many bytes stay direct: they are the ones
-#: that see few pixels.
-MAX_WEIGHT_BYTES = 192 << 20
-#: Transformed tiles at once, in bytes: they stay in the processor's cache.
-CHUNK_BYTES = 8 << 20
 
 
 def _matrices() -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +79,7 @@ class Winograd(nn.Module):
         out, channels = weight.shape[:2]
         spectra = _roomy(self.phases**2, span, span, channels, out)
         transform = torch.kron(G, G)
-        step = min(channels, max(1, CHUNK_BYTES // (8 * WINDOW**2 * out)))
+        step = min(channels, max(1, WINOGRAD.chunk_bytes // (8 * WINDOW**2 * out)))
         room = weight.new_empty(WINDOW**2, step * out, dtype=torch.float64)
         for first in range(0, channels, step):
             part = slice(first, min(first + step, channels))
@@ -120,7 +114,7 @@ class Winograd(nn.Module):
     def _chunks(self, count: int, down: int, across: int) -> Iterator[tuple[slice, slice]]:
         """Images and rows of tiles to do at once."""
         channels = max(self.weight.shape[-2:])
-        rows = max(1, CHUNK_BYTES // (4 * WINDOW**2 * channels * across))
+        rows = max(1, WINOGRAD.chunk_bytes // (4 * WINDOW**2 * channels * across))
         together = max(1, rows // down)
         for first in range(0, count, together):
             for top in range(0, down, rows):
@@ -166,7 +160,8 @@ def suits(conv: nn.Module, enlarge: bool = False) -> bool:
         return False
     products = 4 * (WINDOW - 1) ** 2 if enlarge else WINDOW**2
     weight_bytes = 4 * products * conv.in_channels * conv.out_channels
-    return min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS[enlarge] and weight_bytes <= MAX_WEIGHT_BYTES
+    channels = WINOGRAD.least_channels_enlarged if enlarge else WINOGRAD.least_channels
+    return min(conv.in_channels, conv.out_channels) >= channels and weight_bytes <= WINOGRAD.most_weight_bytes
 
 
 def _phase_filters(weight: Tensor) -> list[Tensor]:

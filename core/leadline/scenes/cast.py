@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from . import intersect
+from .tuned import RENDER
 from .world import Kind, Primitives
 
-TILE = 16  # pixels along the edge of a tile
-_PAIRS = 384  # tile–primitive pairs intersected at once; keeps the working set inside the cache
 _EDGES = [(i, i | b) for i in range(8) for b in (1, 2, 4) if not i & b]
 
 
@@ -106,22 +105,23 @@ def _by_kind(solids: Solids, pairs: Tensor) -> list[tuple[int, Tensor]]:
     found: list[tuple[int, Tensor]] = []
     for kind in Kind:
         chosen = pairs[kinds == int(kind)]
-        found.extend((int(kind), chunk) for chunk in chosen.split(_PAIRS) if len(chunk))
+        found.extend((int(kind), chunk) for chunk in chosen.split(RENDER.pairs) if len(chunk))
     return found
 
 
 def nearest(solids: Solids, rectangles: Tensor, eye: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
     """First hit of rays from ``eye``.
 
-    ``rays`` (3, tiles_y, tiles_x, TILE·TILE) directions; ``rectangles`` from :func:`screen_rectangles` in the same pixels.
-    Returns t (tiles, TILE·TILE), inf for none, and the primitive's row (−1 for none).
+    ``rays`` (3, tiles_y, tiles_x, tile²) directions; ``rectangles`` from :func:`screen_rectangles` in the same pixels.
+    Returns t (tiles, tile²), inf for none, and the primitive's row (−1 for none).
     """
     _, rows, columns, inside = rays.shape
     device = rays.device
-    x0 = torch.arange(columns, device=device) * TILE
-    y0 = torch.arange(rows, device=device) * TILE
-    over_x = (rectangles[:, 0, None] <= x0 + TILE) & (rectangles[:, 2, None] >= x0 - 1)
-    over_y = (rectangles[:, 1, None] <= y0 + TILE) & (rectangles[:, 3, None] >= y0 - 1)
+    edge = RENDER.tile
+    x0 = torch.arange(columns, device=device) * edge
+    y0 = torch.arange(rows, device=device) * edge
+    over_x = (rectangles[:, 0, None] <= x0 + edge) & (rectangles[:, 2, None] >= x0 - 1)
+    over_y = (rectangles[:, 1, None] <= y0 + edge) & (rectangles[:, 3, None] >= y0 - 1)
     pairs = (over_y[:, :, None] & over_x[:, None, :]).flatten(1).nonzero()
     flat = rays.reshape(3, rows * columns, inside)
     best = torch.full((rows * columns, inside), intersect.INF, device=device)

@@ -27,6 +27,7 @@ from .photo import photograph
 from .render import Hits, cast_picture, radiance
 from .scene import Scene
 from .things import ball
+from .tuned import DRAWING, FILMS
 from .world import Primitives, World, turn
 
 Floats = npt.NDArray[np.float64]
@@ -37,9 +38,7 @@ PATHS = ("walk", "forward", "sideways", "pan", "shake", "still")
 #: Layouts a film is drawn from when none is named: deep enough to walk through.
 FILM_LAYOUTS = ("room", "street", "workshop", "corridor", "library", "table_oblique", "facade")
 
-_TRIES = 24
 _FAR_M = 1e6  # metres along the ray at which the sky is put for its flow
-_SAME_DEPTH = 0.03  # relative: nearer than this to the depth before, a point is the one that was seen there
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,7 @@ class _Stage:
             inside = ahead & (column >= 0) & (column < width) & (row >= 0) & (row < height)
             column, row = column.clip(0, width - 1), row.clip(0, height - 1)
             same = was_owner[row, column] == owner
-            near = (owner < 0) | (np.abs(was_depth[row, column] - z) < _SAME_DEPTH * z)
+            near = (owner < 0) | (np.abs(was_depth[row, column] - z) < FILMS.same_depth * z)
             seen |= inside & same & near
         return flow, seen
 
@@ -255,7 +254,7 @@ def _stage(
     device: torch.device,
 ) -> _Stage:
     """A shot in which the camera runs into nothing."""
-    for attempt in range(_TRIES):
+    for attempt in range(DRAWING.for_a_film):
         scene = draw(name, rng, width / height)
         still = scene.world.freeze()
         empty = _Stage(scene, still, [], lambda t: (np.zeros(3), 0.0, 0.0), (48, max(16, 48 * width // height)))
@@ -275,7 +274,9 @@ def _stage(
         stage.device, stage.seed = device, int(rng.integers(2**31))
         if all(_clear(stage, t) for t in {0, length // 3, 2 * length // 3, length - 1}):
             return stage
-    raise InputError(f"found no way for the camera through {_TRIES} scenes of layout {name!r}; take another seed")
+    raise InputError(
+        f"found no way for the camera through {DRAWING.for_a_film} scenes of layout {name!r}; take another seed"
+    )
 
 
 def _clear(stage: _Stage, t: int) -> bool:

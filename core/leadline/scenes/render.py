@@ -13,15 +13,14 @@ from torch.nn import functional as F
 from leadline.errors import InputError
 
 from .camera import rays
-from .cast import TILE, Solids, nearest, screen_rectangles
+from .cast import Solids, nearest, screen_rectangles
 from .layouts import LAYOUTS, draw
 from .photo import photograph
 from .scene import Scene
 from .shade import ambient_occlusion, dot, lit_colour, shadow, sky, surface, unit
+from .tuned import DRAWING, RENDER
 
 FARTHEST = 400.0  # metres: beyond this a hit counts as sky
-_TRIES = 8
-_CHUNK = 16384  # pixels shaded at once on the CPU: keeps the working set inside the cache
 
 
 @dataclass
@@ -51,13 +50,14 @@ def cast_picture(scene: Scene, solids: Solids, height: int, width: int, scale: f
     tall, wide = round(height * scale), round(width * scale)
     directions, pose, intrinsics = rays(scene.camera, height, width, (tall, wide), device)
     eye = torch.tensor(scene.camera.eye, device=device, dtype=torch.float32)
-    rows, columns = -(-tall // TILE), -(-wide // TILE)
-    padded = F.pad(directions[None], (0, columns * TILE - wide, 0, rows * TILE - tall), mode="replicate")[0]
-    tiles = padded.reshape(3, rows, TILE, columns, TILE).transpose(2, 3).reshape(3, rows, columns, TILE * TILE)
+    tile = RENDER.tile
+    rows, columns = -(-tall // tile), -(-wide // tile)
+    padded = F.pad(directions[None], (0, columns * tile - wide, 0, rows * tile - tall), mode="replicate")[0]
+    tiles = padded.reshape(3, rows, tile, columns, tile).transpose(2, 3).reshape(3, rows, columns, tile * tile)
     t, owner = nearest(solids, screen_rectangles(solids.corners, pose, eye, intrinsics), eye, tiles)
 
     def whole(x: Tensor) -> Tensor:
-        return x.reshape(rows, columns, TILE, TILE).transpose(1, 2).reshape(rows * TILE, columns * TILE)[:tall, :wide]
+        return x.reshape(rows, columns, tile, tile).transpose(1, 2).reshape(rows * tile, columns * tile)[:tall, :wide]
 
     depth, owner = whole(t), whole(owner)
     far = depth > FARTHEST
@@ -88,7 +88,7 @@ def radiance(scene: Scene, solids: Solids, hits: Hits) -> Tensor:
         return colour.reshape(3, height, width)
     table, owners, points = scene.materials.table(device), hits.owner.flatten(), point.reshape(3, -1)
     normal = torch.zeros_like(colour)
-    chunks = index.split(_CHUNK)
+    chunks = index.split(RENDER.chunk)
     surfaces = [surface(solids, table, owners[part], points[:, part], view[:, part]) for part in chunks]
     for part, s in zip(chunks, surfaces, strict=True):
         normal[:, part] = s.normal
@@ -142,7 +142,7 @@ def render_scene(
     on = torch.device(device)
     rng = np.random.default_rng([seed, index])
     name = layout or str(rng.choice(list(LAYOUTS), p=[share for share, _ in LAYOUTS.values()]))
-    for _ in range(_TRIES):
+    for _ in range(DRAWING.for_a_picture):
         scene = draw(name, rng, width / height)
         solids = Solids.of(scene.world.freeze(), on)
         exact = cast_picture(scene, solids, height, width)

@@ -12,9 +12,8 @@ from .cast import Solids, occluded
 from .materials import BUMP, GLOSS, GLOW, SCALE, albedo
 from .noise import CLOUD, SMOOTH, noise
 from .scene import Light
+from .tuned import RENDER
 from .world import Kind
-
-_GROUP = 8  # pixels along the edge of a shadow group (at half resolution)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -145,7 +144,8 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
     _, height, width = point.shape
     device = point.device
     p, n, ok = point[:, ::2, ::2], normal[:, ::2, ::2], hit[::2, ::2]
-    rows, columns = p.shape[1] // _GROUP, p.shape[2] // _GROUP
+    group = RENDER.shadow_group
+    rows, columns = p.shape[1] // group, p.shape[2] // group
     jitter = noise(
         torch.arange(p.shape[1] * p.shape[2], device=device) * 0.6180339,
         torch.arange(p.shape[1] * p.shape[2], device=device) * 0.7548776,
@@ -159,8 +159,8 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
 
     def grouped(x: Tensor) -> Tensor:
         lead = x.shape[:-2]
-        x = x.reshape(*lead, rows, _GROUP, columns, _GROUP).transpose(-3, -2)
-        return x.reshape(*lead, rows * columns, _GROUP * _GROUP)
+        x = x.reshape(*lead, rows, group, columns, group).transpose(-3, -2)
+        return x.reshape(*lead, rows * columns, group * group)
 
     usable = ok & faces
     distance = torch.full_like(p[0], 1e6 if light.sun else 0.98)
@@ -194,7 +194,7 @@ def shadow(solids: Solids, light: Light, point: Tensor, normal: Tensor, hit: Ten
     blocked = occluded(
         solids, rectangles, grouped(start), grouped(towards), grouped(distance), grouped(project(p)), grouped(usable)
     )
-    lit = (~blocked).float().reshape(rows, columns, _GROUP, _GROUP).transpose(1, 2).reshape(
+    lit = (~blocked).float().reshape(rows, columns, group, group).transpose(1, 2).reshape(
         p.shape[1], p.shape[2]
     ) * inside
     lit = _blurred(_blurred(lit, 1), 2 if light.size > 0.04 else 1)

@@ -46,10 +46,14 @@ class Component:
     values: Matrix
 
 
+def _tried(most: float, count: int) -> Matrix:
+    return np.linspace(-most, most, count)
+
+
 _ANGLES, _SIDEWAYS, _FORWARDS = (
-    np.deg2rad(np.linspace(-2, 2, 81)),
-    np.linspace(-0.2, 0.2, 81),
-    np.linspace(-0.4, 0.4, 81),
+    np.deg2rad(_tried(*ALIGNMENT.turns_deg)),
+    _tried(*ALIGNMENT.sideways_m),
+    _tried(*ALIGNMENT.forward_m),
 )
 COMPONENTS = (
     Component(("turn up", "turn down"), True, 0, _ANGLES),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.sensors.pinhole import Pinhole, scaled_matrix
+from leadline.sensors.tuned import LENS
 
 Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[Any]
@@ -34,10 +35,6 @@ _ALIASES = {
     "radtan": "plumb_bob",
     "fisheye": "equidistant",
 }
-
-#: Points further out than the image's corner by this factor (tangent of the angle off the axis) are not projected:
-#: distortion polynomials turn back there and would put them into the image.
-_CORNER_MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -284,8 +281,8 @@ class CalibratedCamera:
         if not edge.size:
             return np.zeros(2), np.zeros(2), 0.0
         low, high = edge.min(axis=0), edge.max(axis=0)
-        margin = (_CORNER_MARGIN - 1) * (high - low)
-        return low - margin, high + margin, float(_CORNER_MARGIN * np.linalg.norm(edge, axis=1).max())
+        margin = (LENS.corner_margin - 1) * (high - low)
+        return low - margin, high + margin, float(LENS.corner_margin * np.linalg.norm(edge, axis=1).max())
 
 
 _MISSING = object()

@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.sensors.camera import CalibratedCamera
-
-#: Ground pixels looked at, along each side of the picture.
-_GRID = 48
+from leadline.sensors.tuned import GROUND
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,8 @@ def ground_points(
         ``(u, v, depth_m)`` of a grid over the middle 60 % of the columns and everything below the horizon: ground is where
         ray·down · z = height.
     """
-    columns = np.linspace(0.2 * (camera.width - 1), 0.8 * (camera.width - 1), _GRID)
-    rows = np.linspace(0, camera.height - 1, 2 * _GRID)
+    columns = np.linspace(0.2 * (camera.width - 1), 0.8 * (camera.width - 1), GROUND.grid)
+    rows = np.linspace(0, camera.height - 1, 2 * GROUND.grid)
     u, v = (grid.ravel() for grid in np.meshgrid(np.rint(columns), np.rint(rows)))
     rays = camera.unproject(np.stack([u, v], axis=1), np.ones(len(u)))
     descent = rays @ ground.down

@@ -10,9 +10,7 @@ import numpy.typing as npt
 
 from leadline.depth.spaces import MAX_DEPTH_M, MIN_DEPTH_M
 from leadline.errors import InputError
-
-#: A median depth beyond this is taken for another unit than metres.
-_IMPLAUSIBLE_M = 1000.0
+from leadline.sensors.tuned import POINTS
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> 
             f"sparse depth is {points.size[1]}x{points.size[0]} and the image {size[1]}x{size[0]}; project the points at the "
             "image's size (a sparse map cannot be resized)"
         )
-    if len(points) and float(np.median(points.depth_m)) > _IMPLAUSIBLE_M:
+    if len(points) and float(np.median(points.depth_m)) > POINTS.implausible_m:
         raise InputError(f"the median of the sparse depth is {np.median(points.depth_m):.0f} m; is it in millimetres?")
     dropped = {reason: count for reason, count in points.dropped.items() if count}
     warnings.extend(f"{count} points dropped: {reason}" for reason, count in dropped.items())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from leadline.errors import InputError
+from leadline.sensors.tuned import TRANSFORMS
 
 Matrix = npt.NDArray[np.float64]
 Transform = tuple[Sequence[float], Sequence[float]]  # translation xyz in metres, quaternion xyzw
@@ -136,16 +137,6 @@ class Located:
     extrapolated_s: float = 0.0
 
 
-#: The velocity for an extrapolation is taken over at least this time, so that jitter of stamps does not matter.
-_VELOCITY_NS = 30_000_000
-#: A stamp so far before the newest one means that time was reset.
-_RESET_NS = 1_000_000_000
-#: A pose farther from where the last velocity leads than this, and than this acceleration explains, is a leap: odometry was reset.
-_LEAP_M, _ACCELERATION = 0.3, 30.0
-#: Between two poses farther apart in time than this, and in space than a leap, nobody knows the way.
-_GAP_NS = 500_000_000
-
-
 class _Edge:
     """Motion of one child frame in its parent over time."""
 
@@ -158,7 +149,7 @@ class _Edge:
         if self.is_static:
             self.history = [(stamp_ns, pose)]
             return
-        if self.history and (stamp_ns < self.history[-1][0] - _RESET_NS or self._leaps(stamp_ns, pose)):
+        if self.history and (stamp_ns < self.history[-1][0] - TRANSFORMS.reset_ns or self._leaps(stamp_ns, pose)):
             self.history.clear()
         insort(self.history, (stamp_ns, pose))
         oldest = self.history[-1][0] - keep_ns
@@ -168,10 +159,10 @@ class _Edge:
     def _leaps(self, stamp_ns: int, pose: tuple[float, ...]) -> bool:
         """Whether a newer pose is out of line with those before."""
         passed_ns = stamp_ns - self.history[-1][0]
-        if passed_ns <= 0 or self.history[-1][0] - self.history[0][0] < _VELOCITY_NS:
+        if passed_ns <= 0 or self.history[-1][0] - self.history[0][0] < TRANSFORMS.velocity_ns:
             return False
         off_m = float(np.linalg.norm(np.array(pose[:3]) - self._extrapolated(stamp_ns)[:3, 3]))
-        return off_m > _LEAP_M + 0.5 * _ACCELERATION * (passed_ns * 1e-9) ** 2
+        return off_m > TRANSFORMS.leap_m + 0.5 * TRANSFORMS.acceleration * (passed_ns * 1e-9) ** 2
 
     def at(self, stamp_ns: int) -> tuple[Matrix, int]:
         """Child → parent at a time, and how far (ns) that time lies outside of what is known."""
@@ -188,14 +179,16 @@ class _Edge:
         a, b = np.array(p0), np.array(p1)
         first, second = Rotation.from_quat([a[3:], b[3:]])
         between = first * Rotation.from_rotvec(fraction * (first.inv() * second).as_rotvec())
-        unknown = t1 - t0 > _GAP_NS and float(np.linalg.norm(b[:3] - a[:3])) > _LEAP_M
+        unknown = t1 - t0 > TRANSFORMS.gap_ns and float(np.linalg.norm(b[:3] - a[:3])) > TRANSFORMS.leap_m
         unknown_ns = min(stamp_ns - t0, t1 - stamp_ns) if unknown else 0
         return _rigid(between, (1 - fraction) * a[:3] + fraction * b[:3]), unknown_ns
 
     def _extrapolated(self, stamp_ns: int) -> Matrix:
         """Beyond the newest pose at the velocity of the last moments; standing still if there is but one."""
         newest_ns, newest = self.history[-1]
-        before = next((entry for entry in reversed(self.history) if entry[0] <= newest_ns - _VELOCITY_NS), None)
+        before = next(
+            (entry for entry in reversed(self.history) if entry[0] <= newest_ns - TRANSFORMS.velocity_ns), None
+        )
         pose = _matrix(newest)
         if before is None:
             return pose

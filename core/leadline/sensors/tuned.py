@@ -25,6 +25,12 @@ class _Alignment:
     jump_share: float = 0.2
     #: and so much farther than the near surface would be if it went on, so that slanted surfaces are none.
     off_surface: float = 0.12
+    #: Turns that are tried: up to so many degrees to either side, how many;
+    turns_deg: tuple[float, int] = (2.0, 81)
+    #: moves sideways in metres,
+    sideways_m: tuple[float, int] = (0.2, 81)
+    #: and along the optical axis, which show less.
+    forward_m: tuple[float, int] = (0.4, 81)
     #: Neighbours of a point that are looked at.
     neighbours: int = 10
     #: How far from the axis one may lie, as a share of its distance.
@@ -43,4 +49,52 @@ class _Alignment:
     predicted_blur: float = 1 / 160
 
 
-OCCLUSION, ALIGNMENT = _Occlusion(), _Alignment()
+@dataclass(frozen=True)
+class _Lens:
+    """Where a distortion is believed."""
+
+    #: Points further out than the image's corner by this factor (tangent of the angle off the axis) are not projected:
+    #: distortion polynomials turn back there and would put them into the image.
+    corner_margin: float = 1.1
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Measured points."""
+
+    #: A median depth beyond this, metres, is taken for another unit than metres.
+    implausible_m: float = 1000.0
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Flat ground in the picture."""
+
+    #: Pixels looked at across the picture; twice as many down it.
+    grid: int = 48
+
+
+@dataclass(frozen=True)
+class _Transforms:
+    """Poses over time, nanoseconds and metres."""
+
+    #: The velocity for an extrapolation is taken over at least this time, so that jitter of stamps does not matter.
+    velocity_ns: int = 30_000_000
+    #: A stamp so far before the newest one means that time was reset.
+    reset_ns: int = 1_000_000_000
+    #: A pose farther from where the last velocity leads than this
+    leap_m: float = 0.3
+    #: and than this acceleration explains (m/s²) is a leap: odometry was reset.
+    acceleration: float = 30.0
+    #: Between two poses farther apart in time than this, and in space than a leap, nobody knows the way.
+    gap_ns: int = 500_000_000
+
+
+OCCLUSION, ALIGNMENT, LENS, POINTS, GROUND, TRANSFORMS = (
+    _Occlusion(),
+    _Alignment(),
+    _Lens(),
+    _Points(),
+    _Ground(),
+    _Transforms(),
+)

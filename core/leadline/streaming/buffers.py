@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from leadline.streaming.tuned import LOSS
+
 T = TypeVar("T")
 
 
@@ -114,13 +116,6 @@ class RateMeter:
         return now_s - self._times[-1] if self._times else None
 
 
-#: The periods tried are quantiles of the intervals divided by whole numbers up to this.
-_DIVISORS = 10
-#: By chance, intervals miss whole multiples of a period by this share of it (root mean square of a uniform error). How far below
-#: it counts as a fit: many intervals tell jitter from chance, few do not.
-_CHANCE, _LEAST_FIT, _MOST_FIT = 0.289, 0.13, 0.23
-
-
 class LossMeter:
     """Share of a regular stream's messages that did not arrive, from the stamps of those that did.
 
@@ -179,8 +174,8 @@ def _period_of(intervals: npt.NDArray[np.float64]) -> float:
     """The longest period of which all intervals are whole multiples; the median if there is none."""
     ascending = np.sort(intervals)
     starts = {float(np.median(ascending)), *(float(np.quantile(ascending, q)) for q in (0.0, 0.05, 0.1, 0.25))}
-    candidates = sorted((start / n for start in starts for n in range(1, _DIVISORS + 1)), reverse=True)
-    fits = float(np.clip(_CHANCE * (1 - 1.8 / np.sqrt(len(intervals))), _LEAST_FIT, _MOST_FIT))
+    candidates = sorted((start / n for start in starts for n in range(1, LOSS.divisors + 1)), reverse=True)
+    fits = float(np.clip(LOSS.chance * (1 - 1.8 / np.sqrt(len(intervals))), LOSS.least_fit, LOSS.most_fit))
     for candidate in candidates:
         if candidate < 1e-3:
             break

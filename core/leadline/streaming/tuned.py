@@ -155,4 +155,30 @@ class _Around:
     shaken: float = 0.05
 
 
+@dataclass(frozen=True)
+class _Loss:
+    """Messages that did not arrive, from the rhythm of those that did."""
+
+    #: The periods tried are quantiles of the intervals divided by whole numbers up to this.
+    divisors: int = 10
+    #: By chance, intervals miss whole multiples of a period by this share of it (root mean square of a uniform error).
+    chance: float = 0.289
+    #: How far below it counts as a fit: many intervals tell jitter from chance, few do not.
+    least_fit: float = 0.13
+    most_fit: float = 0.23
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """The thread that runs the model."""
+
+    #: After this many failures in a row the model is loaded again;
+    failures_before_reload: int = 3
+    #: the pause before it doubles each time, up to this.
+    longest_pause_s: float = 30.0
+    #: Share of the time that the model may be busy for frames to be taken one by one.
+    keeps_up: float = 0.8
+
+
 MOTION, TRACKS, EVIDENCE, WATCH, AROUND = _Motion(), _Tracks(), _Evidence(), _Watch(), _Around()
+LOSS, WORKER = _Loss(), _Worker()

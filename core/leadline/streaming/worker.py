@@ -9,16 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from leadline.errors import Cancelled, LeadlineError
 from leadline.streaming.buffers import RateMeter
+from leadline.streaming.tuned import WORKER
 from leadline.streaming.waiting import WaitingFrames
 
 F = TypeVar("F")
 M = TypeVar("M")
-
-#: After this many failures in a row the model is loaded again.
-FAILURES_BEFORE_RELOAD = 3
-LONGEST_PAUSE_S = 30.0
-#: Share of the time that the model may be busy for frames to be taken one by one.
-_KEEPS_UP = 0.8
 
 
 class StreamWorker(Generic[F, M]):
@@ -135,7 +130,7 @@ class StreamWorker(Generic[F, M]):
     def _keeps_up(self) -> bool:
         """Whether frames are handled faster than they come."""
         rate_hz = max((arrivals.rate_hz() for arrivals in list(self._arrivals.values())), default=0.0)
-        return self._busy_s > 0 and self._busy_s * rate_hz < _KEEPS_UP
+        return self._busy_s > 0 and self._busy_s * rate_hz < WORKER.keeps_up
 
     def _handle(self, model: M, frames: list[F]) -> None:
         try:
@@ -152,9 +147,9 @@ class StreamWorker(Generic[F, M]):
         # A LeadlineError is about this frame or these settings; anything else may have broken the model.
         elif not all(isinstance(reason, LeadlineError) for _, reason in failed):
             self._failures += 1
-            if self._failures >= FAILURES_BEFORE_RELOAD and self._retry_at is None:
+            if self._failures >= WORKER.failures_before_reload and self._retry_at is None:
                 self._retry_at = monotonic() + self._pause_s
-                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+                self._pause_s = min(2 * self._pause_s, WORKER.longest_pause_s)
 
     def _load_if_asked(self) -> None:
         if self._retry_at is not None and monotonic() >= self._retry_at and self._loader is not None:

@@ -12,16 +12,14 @@ from leadline.models import Codec
 from leadline.models.small_decoder import SmallDecoder
 from leadline.training.losses import aligned_abs_rel
 from leadline.training.sources import Batch
+from leadline.training.tuned import TARGETS
 
 Maps = TypeVar("Maps", bound=Any)
-
-#: Depth is compared at one pixel of so many along each side.
-EVERY = 4
 
 
 def sampled(maps: Maps) -> Maps:
     """The pixels (..., H / 4, W / 4) of maps (..., H, W), tensors or arrays, at which depth is compared; no averages."""
-    pixels: Maps = maps[..., EVERY // 2 :: EVERY, EVERY // 2 :: EVERY]
+    pixels: Maps = maps[..., TARGETS.every // 2 :: TARGETS.every, TARGETS.every // 2 :: TARGETS.every]
     return pixels
 
 

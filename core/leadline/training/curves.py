@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-#: The smooth line is a mean over this share of the values.
-_WINDOW = 0.1
+from leadline.training.tuned import CURVES
 
 
 def running_mean(values: Sequence[float]) -> npt.NDArray[np.float64]:
     """Means over windows of about a tenth of the values, cut at the ends."""
-    half = int(_WINDOW * len(values) / 2)
+    half = int(CURVES.window * len(values) / 2)
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - half, 0)
     last = np.minimum(np.arange(len(values)) + half + 1, len(values))

@@ -22,8 +22,9 @@ from leadline.training.aligned import sampled
 from leadline.training.augment import Augmentation, augment
 from leadline.training.conditions import share_of, thin_out
 from leadline.training.datasets import RgbdDataset, RgbdSample
-from leadline.training.normalisation import SKY_BEYOND, Normalisation, latent_mask
+from leadline.training.normalisation import Normalisation, latent_mask
 from leadline.training.sources import LatentSource, image_to_tensor
+from leadline.training.tuned import TARGETS
 
 #: Changes when the tensors of a cache do.
 _FORMAT = 2
@@ -219,4 +220,4 @@ def target_named(name: str) -> Normalisation:
     whole data sets, which reach farther than those of one image.
     """
     space = Space(name)
-    return Normalisation(space, clip=SKY_BEYOND if space is Space.LOG_DEPTH else 1.0)
+    return Normalisation(space, clip=TARGETS.sky_beyond if space is Space.LOG_DEPTH else 1.0)

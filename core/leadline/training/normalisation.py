@@ -11,10 +11,8 @@ from torch.nn import functional
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.sensors.filling import fill_nearest
+from leadline.training.tuned import TARGETS
 from leadline.types import BoolMap, FloatMap
-
-#: Where the sky lies when nothing is cut off: a little beyond the far quantile.
-SKY_BEYOND = 1.25
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Normalisation:
         values: FloatMap = np.clip(exact, -self.clip, self.clip).astype(np.float32)
         known = valid
         if sky is not None:
-            farthest = min(self.clip, SKY_BEYOND)
+            farthest = min(self.clip, TARGETS.sky_beyond)
             values[sky] = -farthest if self.space.near_is_high else farthest
             known = valid | sky
         return fill_nearest(values, known)

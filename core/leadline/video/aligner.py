@@ -15,15 +15,7 @@ import numpy as np
 
 from leadline.depth.alignment import robust_least_squares
 from leadline.types import BoolMap, FloatMap, Floats
-
-#: A fit whose median error, relative to the target's spread, is larger than this means another scene.
-CUT_RESIDUAL = 0.35
-#: A scene does not change its scale by more than this between two frames.
-LARGEST_SCALE = 4.0
-#: Share of a new frame in the memory.
-RENEWAL = 0.2
-#: Points of a regular grid that a fit looks at, lines it tries, points it judges them on, passes of re-weighting.
-_POINTS, _LINES, _JUDGED, _PASSES = 1500, 40, 300, 5
+from leadline.video.tuned import ALIGNER
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ def scale_and_shift(
         valid: bool (H, W), where both show the same point.
         steadiness: Noise variance of ``target`` over that of ``values``; below 1 for an average of frames.
     """
-    step = max(1, int(np.sqrt(values.size / _POINTS)))
+    step = max(1, int(np.sqrt(values.size / ALIGNER.points)))
     grid = (slice(step // 2, None, step), slice(step // 2, None, step))
     usable = np.isfinite(values[grid]) & np.isfinite(target[grid])
     if valid is not None:
@@ -70,8 +62,8 @@ def scale_and_shift(
     x, y = (a[grid][usable].astype(np.float64) for a in (values, target))
     if x.size < 16:
         return ScaleShift(1.0, 0.0, float("inf"), True)
-    forth = robust_least_squares(x, y, pairs=_LINES, judged_on=_JUDGED, passes=_PASSES)
-    back = robust_least_squares(y, x, pairs=_LINES, judged_on=_JUDGED, passes=_PASSES)
+    forth = robust_least_squares(x, y, pairs=ALIGNER.lines, judged_on=ALIGNER.judged, passes=ALIGNER.passes)
+    back = robust_least_squares(y, x, pairs=ALIGNER.lines, judged_on=ALIGNER.judged, passes=ALIGNER.passes)
     spread = float(np.subtract(*np.percentile(y, [75, 25])))
     if forth is None and back is None:  # two constant maps: only the shift can differ
         return ScaleShift(1.0, float(y[0] - x[0]), 0.0, False)
@@ -81,7 +73,7 @@ def scale_and_shift(
     scale = float(forth[0] ** share * back[0] ** (share - 1.0))
     shift = float(np.median(y - scale * x))
     residual = float(np.median(np.abs(scale * x + shift - y))) / spread
-    if residual > CUT_RESIDUAL or not 1 / LARGEST_SCALE < scale < LARGEST_SCALE:
+    if residual > ALIGNER.cut_residual or not 1 / ALIGNER.largest_scale < scale < ALIGNER.largest_scale:
         return ScaleShift(1.0, 0.0, residual, True)
     return ScaleShift(scale, shift, residual, False)
 
@@ -104,10 +96,10 @@ class TemporalAligner:
         if self.memory is None or self.memory.shape != values.shape:
             self.memory = values.astype(np.float32)
             return self.memory.copy()
-        fit = scale_and_shift(values, self.memory, steadiness=RENEWAL / (2.0 - RENEWAL))
+        fit = scale_and_shift(values, self.memory, steadiness=ALIGNER.renewal / (2.0 - ALIGNER.renewal))
         if fit.cut:
             self.memory = values.astype(np.float32)
             return self.memory.copy()
         aligned = fit.apply(values)
-        self.memory = (self.memory + RENEWAL * (aligned - self.memory)).astype(np.float32)
+        self.memory = (self.memory + ALIGNER.renewal * (aligned - self.memory)).astype(np.float32)
         return aligned

@@ -11,13 +11,9 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.types import BoolMap, FloatMap, RgbImage
+from leadline.video.tuned import FLOW
 
 Grey = npt.NDArray[np.uint8]
-
-#: Forward and backward flow may disagree by this much (pixels, and share of their length) before a point counts as hidden.
-DISAGREEMENT_PX, DISAGREEMENT_SHARE = 0.7, 0.07
-#: A point that looks this different (grey levels after exposure is equalised) is another point.
-LOOKS_DIFFERENT = 28.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Motion:
     @cached_property
     def seen(self) -> BoolMap:
         """bool (h, w): the point was visible in the earlier frame."""
-        limit = DISAGREEMENT_PX + DISAGREEMENT_SHARE * cv2.magnitude(self.back[..., 0], self.back[..., 1])
+        limit = FLOW.disagreement_px + FLOW.disagreement_share * cv2.magnitude(self.back[..., 0], self.back[..., 1])
         return np.asarray(self.alike & (cv2.magnitude(self.off[..., 0], self.off[..., 1]) < limit))
 
 
@@ -110,7 +106,7 @@ class Follower:
         x, y = place[..., 0], place[..., 1]
         inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
         difference = now.astype(np.float32) - warp(_alike(before, now), back, self._grid)
-        alike = np.abs(cv2.blur(difference, (3, 3))) < LOOKS_DIFFERENT
+        alike = np.abs(cv2.blur(difference, (3, 3))) < FLOW.looks_different
         return Motion(back, off, np.asarray(inside & alike))
 
 

@@ -33,16 +33,13 @@ from leadline.files.pictures import colourise
 from leadline.files.whole import cannot_write, write_bytes
 from leadline.types import FloatMap
 from leadline.video.stabiliser import Stabiliser
+from leadline.video.tuned import FILM
 
 #: How the depth of a film is stored: 16-bit PNGs, float32 OpenEXRs, one lossless 16-bit film (FFV1 in Matroska), or one for
 #: editing (ProRes 4444 in QuickTime), which keeps 10 bits and is a little changed by its compression.
 VideoFormat = Literal["png", "exr", "ffv1", "prores"]
 _FILMS = {"ffv1": ".mkv", "prores": ".mov"}
 
-#: The first frame fixes the 16-bit scale of all; later frames may go this share of its range beyond it.
-_HEADROOM = 0.5
-#: The largest standard deviation that 16 bits store, as a share of the range of the depth.
-_SPREAD_SHARE = 0.25
 #: Frames predicted in one call, by device type.
 _BATCH = {"cuda": 8, "mps": 4, "cpu": 2}
 
@@ -261,9 +258,9 @@ class _Run:
         """Store one more frame."""
         number = self.frames + 1
         if self.scale is None:
-            self.scale = Quantisation.of(prediction.values).widened(_HEADROOM)
+            self.scale = Quantisation.of(prediction.values).widened(FILM.headroom)
             if prediction.uncertainty is not None:
-                self.spread = Quantisation(0.0, (self.scale.high - self.scale.low) * _SPREAD_SHARE)
+                self.spread = Quantisation(0.0, (self.scale.high - self.scale.low) * FILM.spread_share)
         self._store(self._frame(number), prediction.values, self.scale)
         if prediction.uncertainty is not None and self.spread is not None:
             self._store(self._frame(number, "uncertainty"), prediction.uncertainty, self.spread)

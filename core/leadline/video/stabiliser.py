@@ -19,13 +19,7 @@ from leadline.errors import InputError
 from leadline.types import FloatMap, RgbImage
 from leadline.video.aligner import ScaleShift, scale_and_shift
 from leadline.video.flow import Follower, Motion, pixel_grid, warp
-
-#: Least share of a new frame in the average: how long the filter remembers.
-LEAST_GAIN = 0.22
-#: A change is noise up to the first of these multiples of what is usual in this frame, and real from the second on.
-NOISE_UP_TO, REAL_FROM = 2.0, 4.0
-#: Less of the picture than this found again in the frame before is a cut.
-CUT_SEEN = 0.2
+from leadline.video.tuned import STABILISER
 
 
 @dataclass
@@ -46,7 +40,7 @@ class Stabiliser:
         flow_edge: Long edge, in pixels, of the pictures on which optical flow is computed.
     """
 
-    def __init__(self, least_gain: float = LEAST_GAIN, flow_edge: int = 256) -> None:
+    def __init__(self, least_gain: float = STABILISER.least_gain, flow_edge: int = 256) -> None:
         if not 0 < least_gain <= 1:
             raise InputError(f"least_gain={least_gain}: it is a share between 0 and 1")
         self.least_gain = least_gain
@@ -75,7 +69,7 @@ class Stabiliser:
         motion = self._follower.follow(rgb)
         memory = self._memory if kind == self._kind else None
         self._kind = kind
-        if memory is None or motion is None or motion.alike.mean() < CUT_SEEN:
+        if memory is None or motion is None or motion.alike.mean() < STABILISER.cut_seen:
             return self._start(prediction, rgb)
         before = warp(memory.small, motion.back)
         small = _shrunk(prediction.values, before.shape)
@@ -144,7 +138,7 @@ class Stabiliser:
         plain = motion.alike & (elsewhere < usual)
         seen = motion.seen
         real = np.where(seen, lasting, np.abs(change)) / usual
-        agree = np.clip((REAL_FROM - real) / (REAL_FROM - NOISE_UP_TO), 0.0, 1.0)
+        agree = np.clip((STABILISER.real_from - real) / (STABILISER.real_from - STABILISER.noise_up_to), 0.0, 1.0)
         return (agree * (seen | plain)).astype(np.float32)
 
     def _blended(

@@ -20,28 +20,10 @@ import numpy.typing as npt
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
+from leadline.inference.tuned import EDGES
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 Pixels = npt.NDArray[np.float32]
-
-#: Standard deviation (pixels) of a ramp at the size at which ramps are found, and half the window that sees all of it.
-WORKING_SIGMA, REACH = 1.5, 4
-#: Largest long edge at which ramps are looked for.
-LARGEST_WORK = 960
-#: A map whose steps are sharper than this (standard deviation, pixels) needs nothing.
-SHARP_SIGMA = 1.0
-#: A map blurred by more than this share of its short side has no edges to speak of.
-HOPELESS_SHARE = 1 / 22
-#: A step is a ramp if its steepest slope is so many times the mean slope around it (1 on a plane, up to 2 at a fold) ...
-RAMP_STEEPNESS = 2.1
-#: ... and if it is at least this share of the map's range high.
-LEAST_STEP = 0.04
-#: The ramp reaches to where its slope has fallen to this share of the steepest.
-RAMP_END = 0.2
-#: Noise of a colour within one surface (grey levels), and what the place within the ramp weighs against colour.
-COLOUR_NOISE, PLACE_WEIGHT = 14.0, 12.0
-#: Pixels decided at once: bounds memory whatever the size of the photograph.
-_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -83,13 +65,13 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
         raise InputError(f"a map of {values.shape} needs its photograph as uint8 {(*values.shape, 3)}, not {rgb.shape}")
     known = np.isfinite(values)
     unchanged = Snapped(values, uncertainty, np.zeros(values.shape, bool), float("inf"))
-    if not known.any() or min(values.shape) < 4 * REACH:
+    if not known.any() or min(values.shape) < 4 * EDGES.reach:
         return unchanged
     whole = values if known.all() else np.where(known, values, values[known].max()).astype(np.float32)
     blur_px = blur_of_steps(whole)
-    if blur_px < SHARP_SIGMA or blur_px > min(values.shape) * HOPELESS_SHARE:
+    if blur_px < EDGES.sharp_sigma or blur_px > min(values.shape) * EDGES.hopeless_share:
         return replace(unchanged, blur_px=blur_px)
-    factor = max(1.0, blur_px / WORKING_SIGMA, max(values.shape) / LARGEST_WORK)
+    factor = max(1.0, blur_px / EDGES.working_sigma, max(values.shape) / EDGES.largest_work)
     size = (round(values.shape[1] / factor), round(values.shape[0] / factor))
     sides = _sides(_shrunk(whole, size), _shrunk(rgb, size).astype(np.float32))
     if sides is None:
@@ -98,7 +80,7 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
     moved &= known
     out = values.copy()
     sigma = None if uncertainty is None else uncertainty.copy()
-    rows = max(1, _AT_ONCE // values.shape[1])
+    rows = max(1, EDGES.at_once // values.shape[1])
     for top in range(0, values.shape[0], rows):
         _decide(slice(top, min(top + rows, values.shape[0])), sides, values, rgb, moved, out, sigma)
     return Snapped(out, sigma, moved, blur_px)
@@ -143,14 +125,14 @@ class _Sides:
 
 def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
     """Ramps, and for each of their pixels the nearest point of the surface above and of the one below (in value)."""
-    window = np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)
+    window = np.ones((2 * EDGES.reach + 1, 2 * EDGES.reach + 1), np.uint8)
     top, bottom = cv2.dilate(values, window), cv2.erode(values, window)
     height = top - bottom
     slope = _slope(values)
-    steepest, mean = cv2.dilate(slope, window), _mean(slope, 2 * REACH)
+    steepest, mean = cv2.dilate(slope, window), _mean(slope, 2 * EDGES.reach)
     span = float(np.subtract(*np.percentile(values, [98, 2])))
-    step = (steepest > RAMP_STEEPNESS * mean) & (height > LEAST_STEP * span)
-    ramp = step & (slope > RAMP_END * steepest)
+    step = (steepest > EDGES.ramp_steepness * mean) & (height > EDGES.least_step * span)
+    ramp = step & (slope > EDGES.ramp_end * steepest)
     beside = (cv2.dilate(ramp.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~ramp
     above = beside & (values > (top + bottom) / 2)
     below = beside & ~above
@@ -160,7 +142,7 @@ def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
     colour = _mean(rgb * flat[..., None], 2) / (_mean(flat, 2) + np.float32(1e-6))[..., None]
     far_up, high, high_colour = _nearest(above, values, colour)
     far_down, low, low_colour = _nearest(below, values, colour)
-    reached = (far_up < 2.5 * REACH) & (far_down < 2.5 * REACH)
+    reached = (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach)
     sure = ramp & reached & (high - low > 0.4 * height)
     return _Sides(sure.astype(np.uint8) * 255, high, low, high_colour, low_colour)
 
@@ -191,7 +173,7 @@ def _decide(
     nearer = ((colour - low_colour) ** 2).sum(1) - ((colour - high_colour) ** 2).sum(1)
     old = values[rows].ravel()[here]
     share = np.clip((old - low) / np.maximum(high - low, np.float32(1e-30)), 0.0, 1.0)
-    score = nearer / (2.0 * COLOUR_NOISE**2 + 0.5 * apart) + PLACE_WEIGHT * (share - 0.5)
+    score = nearer / (2.0 * EDGES.colour_noise**2 + 0.5 * apart) + EDGES.place_weight * (share - 0.5)
     distinct = high > low
     out[rows].reshape(-1)[here] = np.where(distinct, np.where(score > 0, high, low), old)
     if sigma is not None:

@@ -14,21 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.depth.alignment import robust_least_squares
+from leadline.inference.tuned import TILES
 from leadline.types import FloatMap, RgbImage
 
 #: Maps of tiles, in the model's space.
 PredictTiles = Callable[[list[RgbImage]], list[FloatMap]]
-
-#: Tiles look at the picture at so many times the network's size; below the second, there is nothing to gain.
-CLOSER, LEAST_CLOSER = 2.0, 1.25
-#: Weight of "no detail" (a tile's middle has 1): detail fades towards tiles that were left out and the picture's border.
-FADE = 0.05
-#: Tiles predicted at once.
-AT_ONCE = 4
-#: Structure coarser than this share of a tile (standard deviation) comes from the whole picture.
-STRUCTURE_SHARE = 1 / 24
-#: A tile whose fit leaves this share of the whole map's spread unexplained shows something else; it is left out.
-WORST_FIT = 0.18
 
 
 def add_detail(whole: FloatMap, rgb: RgbImage, size: int, predict: PredictTiles) -> tuple[FloatMap, int]:
@@ -42,16 +32,16 @@ def add_detail(whole: FloatMap, rgb: RgbImage, size: int, predict: PredictTiles)
         size: Long edge in pixels at which the network saw the whole picture; tiles have it, too.
         predict: Maps of tiles, each of its tile's size.
     """
-    factor = min(1.0, CLOSER * size / max(whole.shape))
-    if factor * max(whole.shape) < LEAST_CLOSER * size:
+    factor = min(1.0, TILES.closer * size / max(whole.shape))
+    if factor * max(whole.shape) < TILES.least_closer * size:
         return whole, 0
     height, width = (max(1, round(side * factor)) for side in whole.shape)
     picture = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
     coarse = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-    total, weights, used = np.zeros_like(coarse), np.full_like(coarse, FADE), 0
+    total, weights, used = np.zeros_like(coarse), np.full_like(coarse, TILES.fade), 0
     places = list(_places(height, width, size))
-    for first in range(0, len(places), AT_ONCE):
-        now = places[first : first + AT_ONCE]
+    for first in range(0, len(places), TILES.at_once):
+        now = places[first : first + TILES.at_once]
         for place, tile in zip(now, predict([np.ascontiguousarray(picture[p]) for p in now]), strict=True):
             detail = _detail(tile, coarse[place])
             if detail is None:
@@ -82,10 +72,15 @@ def _detail(tile: FloatMap, coarse: FloatMap) -> FloatMap | None:
     x, y = (one[::step, ::step].ravel().astype(np.float64) for one in (tile, coarse))
     fit = robust_least_squares(x, y, pairs=200, judged_on=1000)
     spread = float(np.subtract(*np.percentile(y, [90, 10])))
-    if fit is None or fit[0] <= 0 or spread <= 0 or np.median(np.abs(fit[0] * x + fit[1] - y)) > WORST_FIT * spread:
+    if (
+        fit is None
+        or fit[0] <= 0
+        or spread <= 0
+        or np.median(np.abs(fit[0] * x + fit[1] - y)) > TILES.worst_fit * spread
+    ):
         return None
     difference = (np.float32(fit[0]) * tile + np.float32(fit[1]) - coarse).astype(np.float32)
-    sigma = STRUCTURE_SHARE * max(tile.shape)
+    sigma = TILES.structure_share * max(tile.shape)
     return np.asarray(difference - cv2.GaussianBlur(difference, (0, 0), sigma), np.float32)
 
 

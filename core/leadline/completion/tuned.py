@@ -1,0 +1,257 @@
+"""The numbers of completion that were tuned, by what they belong to.
+
+What a caller may change is in :mod:`leadline.completion.options`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Scale and shift of a whole map."""
+
+    #: Points under which a prior about maps still tells something,
+    prior_matters: int = 50
+    #: and under which it is all that tells wrong points from right.
+    too_few_to_vote: int = 12
+    #: A point agrees with the majority's fit within so many of its sigma,
+    agrees_sigma: float = 4.0
+    #: or within this difference of log depth.
+    agrees: float = 0.3
+    #: Points from which on a map that explains them no better than a constant is given up.
+    enough_to_give_up: int = 24
+    #: Points the robust fit looks at; more add time and nothing else.
+    fitted: int = 300
+    #: Lines through two of them that it tries: a third of all lines are good where 45 % of points are wrong.
+    lines: int = 200
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """What a relative map means before any point is seen, and the grids on which that is computed."""
+
+    #: Mean of the logarithm of the depth ratio, far end over near end: a factor of four,
+    log_ratio: float = 1.35
+    #: and its standard deviation: between one and a half (a table seen from above) and fifteen (a street).
+    log_ratio_sigma: float = 0.65
+    #: Standard deviation of the model's error in log depth: small networks are off by 15 %,
+    model_error: float = 0.16
+    #: and of its logarithm.
+    log_model_error_sigma: float = 0.6
+    #: Quantiles of a map that count as its far and near end, percent: single pixels tell nothing, and sky does not count twice.
+    ends: tuple[float, float] = (1.0, 99.0)
+    #: The map's ends are found on so many of its pixels.
+    looked_at: int = 20_000
+    #: Log ratios that are tried: from, to, how many.
+    ratios: tuple[float, float, int] = (0.02, 4.5, 225)
+    #: Model errors that are tried: from, to, how many.
+    errors: tuple[float, float, int] = (0.004, 0.8, 16)
+    #: Values of the map at which the uncertainty is kept.
+    knots: int = 33
+    #: How far beyond its ends a map is followed, in lengths between them.
+    beyond_ends: tuple[float, float] = (-0.1, 1.05)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """How the points lie on the picture."""
+
+    #: Points under which nobody asks whether they are a scanner's.
+    fewest_in_lines: int = 50
+    #: Points that are asked.
+    asked: int = 300
+    #: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
+    closer: float = 0.7
+    #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
+    tile_reach: float = 0.6
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Metres from the camera's height above flat ground."""
+
+    #: Ground beyond this many camera heights is nearly at the horizon and says little.
+    heights: float = 15.0
+    #: Largest median error, as a share of depth, with which the picture's lower part still passes as flat ground.
+    tolerance: float = 0.15
+    #: Largest change of scale, as a share, by one standard deviation of the direction, with which the fit is worth anything.
+    tolerable_tilt: float = 0.5
+    #: Fewer pixels of ground than this decide nothing.
+    fewest: int = 50
+
+
+@dataclass(frozen=True)
+class _Outliers:
+    """Dropping wrong points by a small network."""
+
+    #: Fewest neighbours that can contradict a point.
+    fewest: int = 5
+    #: Fewest points of which any is dropped.
+    fewest_points: int = 16
+    #: Mean share of wrong points among those that the network was trained with.
+    trained_share: float = 0.23
+    #: The trust that every round starts from.
+    first_trust: float = 0.7
+    #: Rounds: each sees which neighbours the round before distrusts.
+    rounds: int = 3
+    #: Points are dropped if they are right with less than this probability.
+    kept: float = 0.6
+    #: So many points are judged first, in one round;
+    sample: int = 1000
+    #: if the share of wrong ones seems to be below this, none is dropped.
+    clean: float = 0.01
+    #: Bounds of the estimated share of wrong points.
+    least_share: float = 0.002
+    most_share: float = 0.6
+    #: Standard deviation of the weight of colour in the plane of the surroundings, CIELAB units.
+    colour: float = 24.0
+    #: Distance in log depth at which a neighbour loses half of its say about the plane.
+    near_plane: float = 0.1
+    #: Ridge of the plane's slope.
+    ridge: float = 0.15
+
+
+@dataclass(frozen=True)
+class _Support:
+    """Dropping wrong points by rules: a point needs neighbours that agree with it."""
+
+    #: Fewest neighbours that can contradict a point.
+    fewest: int = 5
+    #: Differences are in units of the fusion's tolerance. A neighbour agrees within this one;
+    agrees: float = 1.0
+    #: in the last passes within this multiple of what close neighbours differ by,
+    times: float = 2.5
+    #: at least within this one.
+    least: float = 0.1
+    #: A neighbour counts for the plane within this one.
+    near_plane: float = 0.4
+    #: Support at which half of the trust is lost when many points are wrong, in each pass.
+    asked: tuple[float, float, float, float] = (0.36, 0.36, 0.2, 0.2)
+    #: Width of the change from trusted to not.
+    softness: float = 0.2
+    #: Share of unsupported points that clean scenes stay below: real scenes have points of their own (a pole, a finger), so a
+    #: few isolated points are no reason to drop any.
+    clean: float = 0.02
+    #: Share of unsupported points from which on the full support is asked for.
+    spoiled: float = 0.08
+    #: A point with less support than this is unsupported.
+    unsupported: float = 0.2
+    #: So many points are looked at first.
+    sample: int = 2000
+    #: Residual and values both count unless neighbours differ this many times less in one of them.
+    both: float = 1.3
+    #: Slopes are drawn towards flat by this ridge (distances in units of the neighbours' root mean square).
+    ridge: float = 0.15
+    #: Least weight of a neighbour of another colour.
+    other_colour: float = 0.05
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """Learning from points that are left out."""
+
+    #: Fewer points than this teach nothing.
+    fewest: int = 8
+    #: Shares of the model that are tried,
+    shares: int = 5
+    #: on one of so many left-out points.
+    tried: int = 3
+    #: Pixels farther from points than so many of their usual distances are in a hole;
+    hole: float = 3.0
+    #: less than this share of them is no hole worth leaving out a region for.
+    holes_share: float = 0.002
+    #: Fewest points that must be left outside of a region.
+    fewest_around: int = 30
+
+
+@dataclass(frozen=True)
+class _Uncertainty:
+    """Sigma as a function of what foretells an error, learnt from left-out points."""
+
+    #: Left-out points under which there is nothing to learn from.
+    fewest: int = 24
+    #: Largest number of bins of the calibration.
+    bins: int = 10
+    #: Fewest left-out points in each.
+    per_bin: int = 12
+    #: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges have
+    #: heavy tails, so sigma is raised from the first towards the second until the third is reached. The first is below 0.68
+    #: because heavy tails and edges add to sigma afterwards.
+    plain: tuple[float, float, float] = (0.56, 0.63, 0.95)
+    #: The same where the left-out points are much easier than the pixels to come.
+    cautious: tuple[float, float, float] = (0.6, 0.77, 0.99)
+    #: Logarithm of the most that sigma grows beyond the last bin.
+    largest_growth: float = 2.5
+    #: Sigma is raised by so many over the number of left-out points: the quantiles of few errors are too small more often than not.
+    few_errors: float = 4.0
+    #: Least sigma of a bin over the root mean square of its errors, by which a normal error would be punished.
+    tail: float = 0.3
+    #: Ridge of the score's slopes, per left-out point.
+    ridge: float = 0.02
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """Features of the search for sky; its weights were fitted to these."""
+
+    #: Bins of lightness of the colour histograms.
+    lightness_bins: int = 22
+    #: Bins of each of the two colours of CIELAB.
+    colour_bins: int = 16
+    #: Width of a bin in 8-bit units, of lightness
+    lightness_step: int = 12
+    #: and of a colour.
+    colour_step: int = 6
+    #: Steps of a logit in the map that is brought to full size: eight bits are far faster than floats.
+    logit_steps: int = 16
+    #: Share of all pixels that an unseen colour is taken for.
+    unseen: float = 2e-5
+    #: Largest logarithm of a ratio of colours' shares.
+    largest: float = 5.0
+    #: The sensor's view begins so many usual distances above the row
+    first_rows: float = 3.0
+    #: that this percentage of the points lies above.
+    first_percent: float = 0.5
+    #: Below that row a missing return raises the logit by so much at most, as its view may begin lower in places.
+    doubt: float = 3.5
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What a stream remembers of the frames before."""
+
+    #: Size of the picture by which a cut is recognised, (width, height).
+    thumbnail: tuple[int, int] = (32, 24)
+    #: Correlation with the last frame's under which it is one.
+    same_scene: float = 0.5
+    #: Points that the memory weighs as, at most.
+    points: float = 200.0
+    #: How much of it the next frame keeps.
+    kept: float = 0.9
+    #: Memory is dropped when the points' median residual under it is this many times that of a fit of their own.
+    contradiction: float = 3.0
+    #: Fewer points than this cannot contradict the memory; it judges them.
+    fewest_to_contradict: int = 8
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """How long work is cut: shorter blocks are not worth a thread, longer ones keep too much on the way."""
+
+    #: Least and most pixels of the regression.
+    regressed: tuple[int, int] = (8000, 32768)
+    #: Least and most points that the network judges.
+    judged: tuple[int, int] = (1000, 16384)
+    #: Rows of a full map.
+    rows: int = 200
+    #: Pairs of a place and a point at once, off the processor: 256 MB of distances.
+    pairs: int = 1 << 26
+    #: Pixels of a map that its far end is found on.
+    far_end: int = 5000
+
+
+FIT, PRIOR, SETTING, GROUND = _Fit(), _Prior(), _Setting(), _Ground()
+OUTLIERS, SUPPORT, LEFT_OUT, UNCERTAINTY = _Outliers(), _Support(), _LeftOut(), _Uncertainty()
+SKY, STREAM, BLOCKS = _Sky(), _Stream(), _Blocks()
