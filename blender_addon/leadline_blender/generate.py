@@ -16,9 +16,10 @@ from leadline.serving.client.client import Client, Progress, Refused, ServerUnre
 from . import effort, photos, results, runtime, sight
 from .chosen import server_settings
 from .depth import Depth, at_most
-from .host import Outcome, mesh_of, present
-from .properties import MeshOptions, settings_of
+from .host import Outcome, item, mesh_of, present
+from .properties import Snapshot, settings_of
 from .running import TaskOperator
+from .shaping import Seen, Shape, shape
 from .task import Report, Task
 
 #: The server's stages in words for somebody who wants a picture.
@@ -88,14 +89,6 @@ def ask_for_depth(
     return work
 
 
-class Snapshot(MeshOptions):
-    """The mesh options at the moment of the click, whatever happens to the scene while the model works."""
-
-    def __init__(self, options: MeshOptions) -> None:
-        for name in MeshOptions.__annotations__:
-            setattr(self, name, getattr(options, name))
-
-
 class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
     """Turn the photograph into geometry. Blender stays usable meanwhile; Esc stops it"""
 
@@ -121,17 +114,29 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         self._photo = photos.photo_from_file(self.filepath) if self.filepath else photos.photo_from_settings(context)
         self._options = Snapshot(settings_of(context))
         self._update = settings_of(context).update_existing
-        return Task(ask_for_depth(context, self._photo), self._photo.name)
+        photo, options, update = self._photo, self._options, self._update
+        ask = ask_for_depth(context, photo)
+
+        def look(depth: Depth) -> Seen:
+            image = photo.data_block(update)
+            self._image = image.name
+            return results.look(image, depth.values.shape, options)
+
+        def work(report: Report) -> tuple[Depth, Shape]:
+            depth = ask(report)
+            report.progress("building the surface", 1.0)
+            return depth, shape(depth, report.on_main(lambda: look(depth)), options)
+
+        return Task(work, photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
-        image = self._photo.data_block(self._update)
+        depth, made = task.result
+        image = item(bpy.data.images, self._image) or self._photo.data_block(self._update)
         target = results.find_object(context, image) if self._update else None
-        thing = results.build(context, image, task.result, self._options, target)
+        thing = results.realise(context, image, depth, made, self._options, target)
         if target is None:
             sight.show(context, thing)
-        where = {"": "", "cpu": ", computed on the processor"}.get(
-            task.result.device, f", computed on {task.result.device}"
-        )
+        where = {"": "", "cpu": ", computed on the processor"}.get(depth.device, f", computed on {depth.device}")
         return f"{thing.name}: {len(mesh_of(thing).vertices):,} vertices{where}"
 
 

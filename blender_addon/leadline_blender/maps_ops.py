@@ -15,7 +15,7 @@ from leadline.files.png import encode_png
 from leadline.files.whole import write_bytes
 from leadline.geometry import Pinhole, ambient_occlusion, normal_map
 
-from . import photos, runtime
+from . import photos, results, runtime
 from .exr import write_exr
 from .host import present
 from .properties import memory_of, settings_of
@@ -38,15 +38,14 @@ class LEADLINE_OT_export_maps(TaskOperator, bpy.types.Operator):
         return not runtime.busy()
 
     def begin(self, context: bpy.types.Context) -> Task:
-        memory = memory_of(present(context.active_object))
+        thing = present(context.active_object)
+        memory = memory_of(thing)
         folder = settings_of(context).maps_folder
         if not folder and not memory.photo.filepath:
             raise InputError("choose a folder for the maps first: the photograph has none")
         where = Path(bpy.path.abspath(folder or os.path.dirname(memory.photo.filepath)))
         depth = photos.read_map(memory.depth, memory.orientation)
-        height, width = depth.shape
-        photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
-        camera = Pinhole(width, height, memory.focal_px * width / photo_width)
+        camera = results.camera_for(thing, depth.shape)
         stem, radius_m = Path(memory.photo.name).stem, settings_of(context).occlusion_m
         return Task(lambda report: write_maps(report, where, stem, depth, camera, radius_m), memory.photo.name)
 

@@ -192,6 +192,14 @@ class MeshOptions:
 OPTION_NAMES = tuple(MeshOptions.__annotations__)
 
 
+class Snapshot(MeshOptions):
+    """The mesh options at one moment, whatever happens to the scene meanwhile; a thread may read it."""
+
+    def __init__(self, options: MeshOptions) -> None:
+        for name in OPTION_NAMES:
+            setattr(self, name, getattr(options, name))
+
+
 class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     """The settings of the panel, one set for each scene."""
 

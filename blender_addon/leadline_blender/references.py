@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import bpy
 import numpy as np
 from bpy.props import FloatProperty, FloatVectorProperty
@@ -10,16 +13,17 @@ from mathutils import Vector
 
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.geometry import Pinhole, scale_from_length, scale_to_points
+from leadline.geometry import scale_from_length, scale_to_points
 
-from . import photos, results, runtime
+from . import photos, results
 from .depth import Depth
 from .generate import ask_for_depth
-from .host import Outcome, item, present
+from .host import Outcome, present
 from .picking import PickOperator
-from .properties import memory_of
-from .running import TaskOperator
-from .task import Task
+from .properties import Snapshot, memory_of
+from .scene_task import SceneTask, scene_object
+from .shaping import Shape
+from .task import Report, Task
 
 #: From this many points on, depth is fitted to them by the server rather than only scaled.
 ENOUGH_TO_RESHAPE = 8
@@ -93,42 +97,45 @@ class LEADLINE_OT_measure_length(PickOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEADLINE_OT_scale_to_references(TaskOperator, bpy.types.Operator):
+class LEADLINE_OT_scale_to_references(SceneTask, bpy.types.Operator):
     """Bring the active scene to metres by its reference points. A few points scale it as it is; from eight on, the depth is computed again to fit them"""
 
     bl_idname = "leadline.scale_to_references"
     bl_label = "Scale to Metres"
     bl_options = {"UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return not runtime.busy() and scene_object(context) is not None
-
-    def begin(self, context: bpy.types.Context) -> Task:
-        thing = present(scene_object(context))
+    def start(self, context: bpy.types.Context, thing: bpy.types.Object) -> Task:
+        options = Snapshot(memory_of(thing))
         photo = photos.photo_from_image(memory_of(thing).photo)
-        self._name = thing.name
         # The server reads whole files at their own size, arrays at the size they are sent.
         size = photo.sent.shape[:2] if isinstance(photo.sent, np.ndarray) else None
         sparse_m = sparse_from_references(context, thing, size)
+        measured: Callable[[Report], Depth]
         if np.count_nonzero(sparse_m) >= ENOUGH_TO_RESHAPE:
-            return Task(ask_for_depth(context, photo, sparse_m), photo.name)
-        now = results.stored_depth(thing)
-        metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
-        scale = scale_to_points(metres, sparse_m)
-        scaled = Depth((metres * scale).astype(np.float32), Space.DEPTH, True, now.model)
-        return Task(lambda report: scaled, photo.name)
+            measured = ask_for_depth(context, photo, sparse_m)
+        else:
+            metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
+            measured = partial(_scaled, metres, sparse_m, memory_of(thing).model)
 
-    def finish(self, context: bpy.types.Context, task: Task) -> str:
-        thing = item(bpy.data.objects, self._name)
-        if thing is None:
-            raise InputError("the object is gone; generate it again")
-        depth = task.result
-        if not depth.metric:
-            raise InputError("the server could not find a scale from these points; check their distances")
-        results.build(context, memory_of(thing).photo, depth, memory_of(thing), thing)
+        def work(report: Report) -> tuple[Depth, Shape]:
+            depth = measured(report)
+            if not depth.metric:
+                raise InputError("the server could not find a scale from these points; check their distances")
+            return depth, self.reshape(report, depth, options)
+
+        return Task(work, photo.name)
+
+    def done(self, context: bpy.types.Context, thing: bpy.types.Object, task: Task) -> str:
+        depth, made = task.result
+        results.realise(context, memory_of(thing).photo, depth, made, memory_of(thing), thing)
         low, high = np.percentile(depth.values, [1, 99])
         return f"{thing.name} is in metres: {low:.2f} m to {high:.2f} m"
+
+
+def _scaled(metres: np.ndarray, sparse_m: np.ndarray, model: str, report: Report) -> Depth:
+    """A map of metres as it is, but for its scale."""
+    scale = scale_to_points(metres, sparse_m)
+    return Depth((metres * scale).astype(np.float32), Space.DEPTH, True, model)
 
 
 def sparse_from_references(
@@ -142,9 +149,8 @@ def sparse_from_references(
     scene has now; it gives two pixels.
     """
     memory = memory_of(thing)
-    photo_height, photo_width = photos.upright_size(memory.photo, memory.orientation)
-    height, width = size or (photo_height, photo_width)
-    camera = Pinhole(width, height, memory.focal_px * width / photo_width)
+    height, width = size or photos.upright_size(memory.photo, memory.orientation)
+    camera = results.camera_for(thing, (height, width))
     sparse_m = np.zeros((height, width), np.float32)
     to_camera = thing.matrix_world.inverted()
     units_m = present(context.scene).unit_settings.scale_length
@@ -172,16 +178,6 @@ def sparse_from_references(
     if not sparse_m.any():
         raise InputError("there are no reference points; add one with the 3D cursor on the surface")
     return sparse_m
-
-
-def scene_object(context: bpy.types.Context) -> bpy.types.Object | None:
-    """The active object if it is a Leadline scene, or the one that the active reference point belongs to."""
-    thing = context.active_object
-    if thing is not None and thing.type == "EMPTY" and thing.parent is not None:
-        thing = thing.parent
-    if thing is None or memory_of(thing).photo is None or memory_of(thing).result != "PERSPECTIVE":
-        return None
-    return thing
 
 
 CLASSES = (LEADLINE_OT_add_reference, LEADLINE_OT_measure_length, LEADLINE_OT_scale_to_references)

@@ -5,37 +5,25 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any, cast
+from typing import cast
 
 import bpy
 import numpy as np
 
-from leadline.depth.nearness import nearness
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
-from leadline.geometry import (
-    Mesh,
-    Pinhole,
-    assumed_depth,
-    background,
-    grid_mesh,
-    perspective_mesh,
-    relief_mesh,
-    sky_mask,
-    solid,
-)
+from leadline.geometry import Mesh, Pinhole
 
 from . import materials, meshes, photos, sight
-from .depth import Depth, check
+from .depth import Depth
 from .host import camera_of, mesh_of, present
 from .properties import MeshOptions, copy_options, memory_of
+from .shaping import Seen, Shape, fills_behind, removes_sky, shape
 
 _MODIFIER = "Leadline Displacement"
 #: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
 _UPRIGHT = (math.radians(90), 0.0, 0.0)
 _SENSOR_MM = 36.0
-#: Alpha, 0 to 255, from which a pixel gets a surface.
-_OPAQUE = 128
 
 
 def build(
@@ -49,32 +37,59 @@ def build(
 
     ``image`` is the photograph, ``depth`` its upright map, perhaps smaller.
     """
+    made = shape(depth, look(image, depth.values.shape, options), options)
+    return realise(context, image, depth, made, options, target)
+
+
+def look(image: bpy.types.Image, map_shape: tuple[int, ...], options: MeshOptions) -> Seen:
+    """What :func:`leadline_blender.shaping.shape` needs of a photograph whose depth map has that shape."""
     orientation = photos.orientation_of(image)
     size = photos.upright_size(image, orientation)
-    check(depth, size)
-    camera = photos.camera_of(image, size, options)
-    shape = _geometry(image, orientation, depth, camera, options)
+    cut_out = options.result != "DISPLACEMENT" and photos.has_alpha(image)
+    pixels = None
+    if cut_out or removes_sky(options) or fills_behind(options):
+        pixels = photos.working_pixels(image, (map_shape[0], map_shape[1]), orientation)
+    return Seen(size, photos.camera_of(image, size, options), orientation, pixels, cut_out)
+
+
+def realise(
+    context: bpy.types.Context,
+    image: bpy.types.Image,
+    depth: Depth,
+    made: Shape,
+    options: MeshOptions,
+    target: bpy.types.Object | None,
+) -> bpy.types.Object:
+    """Bring finished geometry into the scene: a new object, or ``target`` changed in place."""
+    orientation = photos.orientation_of(image)
+    camera = photos.camera_of(image, photos.upright_size(image, orientation), options)
     units_per_m = 1.0 / present(context.scene).unit_settings.scale_length
-    thing = place(context, target, shape, image.name, units_per_m, orientation)
+    thing = place(context, target, made.mesh, image.name, units_per_m, orientation)
     memory = memory_of(thing)
     copy_options(options, memory)
     memory.photo, memory.space, memory.metric, memory.model = image, depth.space.value, depth.metric, depth.model
     memory.focal_px, memory.orientation = camera.focal_px, orientation
-    metres = _metres(depth, options)
-    memory.depth = photos.write_map(metres, f"{image.name} depth", own(thing, "depth"), orientation)
+    memory.depth = photos.write_map(made.metres, f"{image.name} depth", own(thing, "depth"), orientation)
     if depth.uncertainty is not None:
         kept = own(thing, "uncertainty")
         memory.uncertainty = photos.write_map(depth.uncertainty, f"{image.name} uncertainty", kept, orientation)
     else:
         _forget_uncertainty(thing)
     dress(thing, image, options)
-    _displace(context, thing, depth, options, image.name)
+    _displace(context, thing, made.rise, options, image.name)
     if options.result == "PERSPECTIVE":
-        _camera(context, thing, camera, metres, options)
-    _behind(context, thing, image, metres, camera, options)
+        _camera(context, thing, camera, made.metres, options)
+    _behind(context, thing, made, options)
     if target is None:
         sight.make_room(context, thing)
     return thing
+
+
+def camera_for(thing: bpy.types.Object, shape: tuple[int, ...]) -> Pinhole:
+    """The camera of an object's photograph, for a map (H, W) of it."""
+    memory = memory_of(thing)
+    photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
+    return Pinhole(shape[1], shape[0], memory.focal_px * shape[1] / photo_width)
 
 
 def find_object(context: bpy.types.Context, image: bpy.types.Image) -> bpy.types.Object | None:
@@ -113,54 +128,6 @@ def stored_depth(thing: bpy.types.Object) -> Depth:
     values = metres if memory.metric else space.from_depth(metres)
     uncertainty = photos.read_map(memory.uncertainty, memory.orientation) if memory.uncertainty is not None else None
     return Depth(values, space, memory.metric, memory.model, uncertainty)
-
-
-def _metres(depth: Depth, options: MeshOptions) -> np.ndarray:
-    if depth.metric:
-        return depth.values
-    if not options.far_m > options.near_m:
-        raise InputError("the farthest distance has to be larger than the nearest")
-    return assumed_depth(depth.values, depth.space, options.near_m, options.far_m)
-
-
-def _geometry(image: bpy.types.Image, orientation: int, depth: Depth, camera: Pinhole, options: MeshOptions) -> Mesh:
-    rise = None
-    if options.result != "PERSPECTIVE" or options.remove_sky:
-        rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
-    rows, columns = depth.values.shape
-    if options.result == "DISPLACEMENT":
-        return grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True)
-    removed = _removed(image, orientation, rise, (rows, columns), options)
-    common: dict[str, Any] = {
-        "uncertainty": depth.uncertainty,
-        "removed": removed,
-        "cut": options.cut if options.use_cut else 1.0,
-        "long_edge": options.long_edge,
-        "target_faces": options.target_faces if options.use_adaptive else 0,
-        "edges": True,
-    }
-    metres = _metres(depth, options)
-    if options.result == "RELIEF":
-        if options.use_base or not options.cut_relief:
-            common["cut"] = 1.0
-        relief = relief_mesh(present(rise), options.width_m, options.height_m, depth=metres, **common)
-        return solid(relief, options.base_m) if options.use_base else relief
-    steepest = math.degrees(options.steepest)
-    return perspective_mesh(metres, camera, steepest=steepest, keep_planes=options.keep_planes, **common)
-
-
-def _removed(
-    image: bpy.types.Image, orientation: int, rise: np.ndarray | None, shape: tuple[int, int], options: MeshOptions
-) -> np.ndarray | None:
-    """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph."""
-    cut_out = photos.has_alpha(image)
-    if not cut_out and not options.remove_sky:
-        return None
-    pixels = photos.working_pixels(image, shape, orientation)
-    removed = pixels[..., 3] < _OPAQUE
-    if options.remove_sky:
-        removed |= sky_mask(1 - present(rise), pixels[..., :3], options.sky_from)
-    return removed
 
 
 def place(
@@ -203,11 +170,11 @@ def dress(thing: bpy.types.Object, image: bpy.types.Image, options: MeshOptions)
 
 
 def _displace(
-    context: bpy.types.Context, thing: bpy.types.Object, depth: Depth, options: MeshOptions, name: str
+    context: bpy.types.Context, thing: bpy.types.Object, rise: np.ndarray | None, options: MeshOptions, name: str
 ) -> None:
-    """The modifier of a displacement; none for the other results."""
+    """The modifier of a displacement by ``rise``; none for the other results."""
     modifier = _modifier(thing)
-    if options.result != "DISPLACEMENT":
+    if rise is None:
         if modifier is not None:
             thing.modifiers.remove(modifier)
         return
@@ -215,7 +182,6 @@ def _displace(
         modifier.texture = None  # a copy of the object has it, too
     texture = cast("bpy.types.ImageTexture | None", modifier.texture) if modifier is not None else None
     old_image = texture.image if texture is not None else None
-    rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
     image = photos.write_map(rise, f"{name} nearness", old_image, memory_of(thing).orientation)
     set_displacement(thing, image, options.height_m / present(context.scene).unit_settings.scale_length)
 
@@ -243,30 +209,19 @@ def set_displacement(thing: bpy.types.Object, image: bpy.types.Image, strength: 
     return texture
 
 
-def _behind(
-    context: bpy.types.Context,
-    thing: bpy.types.Object,
-    image: bpy.types.Image,
-    metres: np.ndarray,
-    camera: Pinhole,
-    options: MeshOptions,
-) -> None:
+def _behind(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, options: MeshOptions) -> None:
     """The surface behind the silhouettes, as a child of its own; none if it is not wanted, or nothing is covered."""
     holder = memory_of(thing).behind
     if holder is not None and holder.parent != thing:  # a copy's original has it
         holder = None
-    wanted = options.result == "PERSPECTIVE" and options.use_cut and options.fill_behind
-    layer = (
-        background(metres, camera, options.cut, math.degrees(options.steepest), options.keep_planes) if wanted else None
-    )
-    if layer is None:
+    if made.behind is None or made.behind_colours is None:
         memory_of(thing).behind = None
         if holder is not None:
             bpy.data.objects.remove(holder)
         return
     name = f"{thing.name} behind"
     units = 1.0 / present(context.scene).unit_settings.scale_length
-    data = meshes.mesh_data(layer.mesh(camera, options.long_edge, edges=True), name, units, 1)
+    data = meshes.mesh_data(made.behind, name, units, 1)
     if holder is None:
         holder = bpy.data.objects.new(name, data)
         for collection in thing.users_collection:
@@ -275,10 +230,9 @@ def _behind(
         memory_of(thing).behind = holder
     else:
         meshes.exchange_mesh(holder, data)
-    seen = photos.working_pixels(image, metres.shape, memory_of(thing).orientation)[..., :3]
     slots = mesh_of(holder).materials
     current = slots[0] if len(slots) else None
-    painted = photos.write_colours(layer.colours(seen), name, materials.picture_of(current))
+    painted = photos.write_colours(made.behind_colours, name, materials.picture_of(current))
     material = materials.photo_material(painted, options.shading, current if materials.is_ours(current) else None)
     if len(slots):
         slots[0] = material

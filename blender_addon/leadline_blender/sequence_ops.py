@@ -14,9 +14,9 @@ from leadline.geometry import grid_mesh, orientation_from_photo
 
 from . import decode, film, materials, photos, results, runtime
 from .depth import Depth
-from .generate import Snapshot, ask_for_depth
+from .generate import ask_for_depth
 from .host import mesh_of, present
-from .properties import copy_options, memory_of, settings_of
+from .properties import Snapshot, copy_options, memory_of, settings_of
 from .running import TaskOperator
 from .task import Report, Task
 

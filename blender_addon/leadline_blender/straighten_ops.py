@@ -11,13 +11,13 @@ from mathutils import Vector
 from leadline.errors import InputError
 from leadline.geometry import Flat, Pinhole, Straightened, flat_around, straighten
 
-from . import photos, results, runtime
-from .depth import at_most
+from . import photos, results
+from .depth import Depth, at_most
 from .host import Outcome, item, present
 from .picking import PickOperator
-from .properties import memory_of, settings_of
-from .references import scene_object
-from .running import TaskOperator
+from .properties import Snapshot, memory_of, settings_of
+from .scene_task import SceneTask, scene_object
+from .shaping import Shape
 from .task import Report, Task
 
 #: Long edge of the maps that are enough to find the angle of a wall.
@@ -60,40 +60,32 @@ class LEADLINE_OT_mark_surface(PickOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
+class LEADLINE_OT_straighten(SceneTask, bpy.types.Operator):
     """Choose the farthest distance so that the marked floors and walls are flat and at right angles, and put the floor level"""
 
     bl_idname = "leadline.straighten"
     bl_label = "Straighten"
     bl_options = {"UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return not runtime.busy() and scene_object(context) is not None
-
-    def begin(self, context: bpy.types.Context) -> Task:
-        thing = present(scene_object(context))
+    def start(self, context: bpy.types.Context, thing: bpy.types.Object) -> Task:
         memory = memory_of(thing)
         if memory.metric:
             raise InputError("this scene is in measured metres already; generate it again to straighten it")
-        self._name = thing.name
         marks = [child for child in thing.children if memory_of(child).surface]
         if len(marks) < 2:
             raise InputError("mark two surfaces at least, such as a floor and a wall")
         kinds = [kind for kind, *_ in SURFACES]
         self._axes = [kinds.index(memory_of(mark).surface) for mark in marks]
         self._marks = [mark.name for mark in marks]
-        depth = results.stored_depth(thing)
+        depth, options = results.stored_depth(thing), Snapshot(memory)
         values = at_most(depth.values, _WORKING_EDGE)
-        height, width = values.shape
-        photo_width = photos.upright_size(memory.photo, memory.orientation)[1]
-        camera = Pinhole(width, height, memory.focal_px * width / photo_width)
+        camera = results.camera_for(thing, values.shape)
         metres = at_most(photos.read_map(memory.depth, memory.orientation), _WORKING_EDGE)
         units_m = present(context.scene).unit_settings.scale_length
-        pixels = [_pixel(camera, bpy.data.objects[name], units_m) for name in self._marks]
-        names, axes, space = list(self._marks), self._axes, depth.space
+        pixels = [_pixel(camera, mark, units_m) for mark in marks]
+        names, axes = list(self._marks), self._axes
 
-        def work(report: Report) -> Straightened:
+        def work(report: Report) -> tuple[Straightened, Depth, Snapshot, Shape]:
             report.progress("looking at the surfaces", 0.0)
             flats = []
             for name, axis, (row, column) in zip(names, axes, pixels, strict=True):
@@ -102,31 +94,25 @@ class LEADLINE_OT_straighten(TaskOperator, bpy.types.Operator):
                     flats.append(Flat(flat_around(metres, camera, row, column), axis))
                 except ValueError as error:
                     raise InputError(f"{name}: {error}") from error
-            return straighten(values, space, camera, flats)
+            found = straighten(values, depth.space, camera, flats)
+            options.far_m = options.near_m * found.ratio
+            return found, depth, options, self.reshape(report, depth, options)
 
         return Task(work, thing.name)
 
-    def finish(self, context: bpy.types.Context, task: Task) -> str:
-        thing = item(bpy.data.objects, self._name)
-        if thing is None:
-            raise InputError("the object is gone; generate it again")
-        found: Straightened = task.result
-        memory = memory_of(thing)
-        before = results.stored_depth(thing)
-        memory.far_m = memory.near_m * found.ratio
-        settings_of(context).near_m, settings_of(context).far_m = memory.near_m, memory.far_m
-        results.build(context, memory.photo, before, memory, thing)
+    def done(self, context: bpy.types.Context, thing: bpy.types.Object, task: Task) -> str:
+        found, depth, options, made = task.result
+        settings_of(context).near_m, settings_of(context).far_m = options.near_m, options.far_m
+        results.realise(context, memory_of(thing).photo, depth, made, options, thing)
         self._seat(context, thing)
         if 0 in self._axes:
             _level(thing, Vector(found.normals[self._axes.index(0)]))
-        return f"Nearest {memory.near_m:.2f} m, farthest {memory.far_m:.2f} m; angles within {found.off_degrees:.1f}°"
+        return f"Nearest {options.near_m:.2f} m, farthest {options.far_m:.2f} m; angles within {found.off_degrees:.1f}°"
 
     def _seat(self, context: bpy.types.Context, thing: bpy.types.Object) -> None:
         """Put the marks onto the surface that has moved under them."""
         metres = photos.read_map(memory_of(thing).depth, memory_of(thing).orientation)
-        photo_width = photos.upright_size(memory_of(thing).photo, memory_of(thing).orientation)[1]
-        height, width = metres.shape
-        camera = Pinhole(width, height, memory_of(thing).focal_px * width / photo_width)
+        camera = results.camera_for(thing, metres.shape)
         units_m = present(context.scene).unit_settings.scale_length
         for name in self._marks:
             mark = item(bpy.data.objects, name)

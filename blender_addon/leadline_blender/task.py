@@ -12,12 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from leadline.errors import Cancelled, LeadlineError
 
 #: From this part and this time on, the time left is told.
 _ENOUGH_FRACTION, _ENOUGH_S = 0.08, 2.0
+#: How often a thread that waits for the main thread looks whether it should stop.
+_ASK_AGAIN_S = 0.1
+
+T = TypeVar("T")
 
 
 class State(Enum):
@@ -25,6 +29,22 @@ class State(Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class _Call:
+    """Something that a thread waits for the main thread to do."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function, self.done = function, threading.Event()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self.function()
+        except Exception as error:  # it belongs to the thread, which waits for it
+            self.error = error
+        self.done.set()
 
 
 class Report:
@@ -40,6 +60,21 @@ class Report:
     def partial(self, value: Any) -> None:
         """Something for the main thread before the end: a finished frame."""
         self.events.put(("partial", value))
+
+    def on_main(self, function: Callable[[], T]) -> T:
+        """What ``function`` gives when the main thread calls it at its next tick: the only way to `bpy`.
+
+        Raises:
+            Cancelled: The work should stop.
+            Exception: Whatever ``function`` raises.
+        """
+        call = _Call(function)
+        self.events.put(("call", call))
+        while not call.done.wait(_ASK_AGAIN_S):
+            self.check()
+        if call.error is not None:
+            raise call.error
+        return cast(T, call.result)
 
     def check(self) -> None:
         """Raise Cancelled if the work should stop."""
@@ -87,6 +122,8 @@ class Task:
                 self.stage, self.fraction = value[0], min(max(float(value[1]), 0.0), 1.0)
             elif kind == "partial":
                 self.partials.append(value)
+            elif kind == "call":
+                value.run()
             elif kind == "done":
                 self.state, self.result, self.fraction = State.DONE, value, 1.0
             elif kind == "cancelled":

@@ -59,6 +59,52 @@ def test_progress_arrives_and_the_main_thread_is_free_meanwhile(settings):
     assert len(lines) >= 3, lines
 
 
+def test_geometry_is_made_while_blender_stays_free(settings, monkeypatch):
+    threads = []
+
+    def watched(name: str):
+        module = part(name)
+        original = module.shape
+
+        def shape(*arguments):
+            threads.append(threading.current_thread())
+            return original(*arguments)
+
+        monkeypatch.setattr(module, "shape", shape)
+
+    watched("generate")
+    watched("scene_task")
+    settings.result = "PERSPECTIVE"
+    assert bpy.ops.leadline.generate() == {"FINISHED"}
+    thing = bpy.context.active_object
+    bpy.context.scene.cursor.location = thing.matrix_world @ thing.data.vertices[200].co
+    assert bpy.ops.leadline.add_reference(distance_m=3.0) == {"FINISHED"}
+    assert bpy.ops.leadline.scale_to_references() == {"FINISHED"}
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+def test_a_thread_may_ask_the_main_thread(settings):
+    task_module = part("task")
+    seen = []
+
+    def work(report):
+        seen.append(report.on_main(lambda: (threading.current_thread(), bpy.data.scenes[0].name)))
+        with pytest.raises(ZeroDivisionError):
+            report.on_main(lambda: 1 // 0)
+        return report.on_main(lambda: "done")
+
+    task = task_module.Task(work)
+    assert task.wait() is task_module.State.DONE
+    assert task.result == "done"
+    assert seen == [(threading.main_thread(), bpy.context.scene.name)]
+    # Nobody answers a task that was stopped, and its thread does not wait for ever.
+    waiting = task_module.Task(lambda report: report.on_main(lambda: "never"))
+    waiting.cancel()
+    assert waiting.join(10.0)
+    assert not waiting.tick()
+
+
 def test_stopping_takes_effect_at_once_and_leaves_nothing(settings):
     things = len(bpy.data.objects)
     task = slow_task(settings)

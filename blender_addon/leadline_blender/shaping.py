@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a depth map to the geometry of an object. No `bpy` here, so that a thread can do it while Blender stays free."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from leadline.depth.nearness import nearness
+from leadline.errors import InputError
+from leadline.geometry import (
+    Mesh,
+    Pinhole,
+    assumed_depth,
+    background,
+    grid_mesh,
+    perspective_mesh,
+    relief_mesh,
+    sky_mask,
+    solid,
+)
+
+from .depth import Depth, check
+
+if TYPE_CHECKING:
+    from .properties import MeshOptions
+
+#: Alpha, 0 to 255, from which a pixel gets a surface.
+_OPAQUE = 128
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What geometry needs of a photograph, read from Blender beforehand.
+
+    Attributes:
+        size: Height and width, upright.
+        camera: That took it.
+        orientation: How its file is stored (EXIF).
+        pixels: uint8 (H, W, 4), upright, of the depth map's size; None if the options ask for nothing that needs them.
+        cut_out: Whether what is transparent gets no surface.
+    """
+
+    size: tuple[int, int]
+    camera: Pinhole
+    orientation: int
+    pixels: np.ndarray | None = None
+    cut_out: bool = False
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an object is made of.
+
+    Attributes:
+        mesh: Its surface.
+        metres: float32 (H, W), distance along the camera's axis, assumed or measured.
+        rise: float32 (H, W) in [0, 1], 1 is nearest, for a displacement; else None.
+        behind, behind_colours: The surface behind the silhouettes and its uint8 (H, W, 3); None if there is none.
+    """
+
+    mesh: Mesh
+    metres: np.ndarray
+    rise: np.ndarray | None = None
+    behind: Mesh | None = None
+    behind_colours: np.ndarray | None = None
+
+
+def fills_behind(options: MeshOptions) -> bool:
+    """Whether the options ask for a surface behind the silhouettes."""
+    return options.result == "PERSPECTIVE" and options.use_cut and options.fill_behind
+
+
+def removes_sky(options: MeshOptions) -> bool:
+    return options.result != "DISPLACEMENT" and options.remove_sky
+
+
+def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
+    """The geometry that the options ask for.
+
+    Raises:
+        InputError: The depth does not fit the photograph, or the options contradict each other.
+    """
+    check(depth, seen.size)
+    metres = metres_of(depth, options)
+    rise = None
+    if options.result != "PERSPECTIVE" or options.remove_sky:
+        rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
+    if options.result == "DISPLACEMENT":
+        assert rise is not None
+        rows, columns = rise.shape
+        return Shape(grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True), metres, rise)
+    removed = _removed(seen, rise, options)
+    if options.result == "RELIEF":
+        assert rise is not None
+        return Shape(_relief(rise, metres, removed, depth, options), metres)
+    scene = perspective_mesh(
+        metres,
+        seen.camera,
+        steepest=math.degrees(options.steepest),
+        keep_planes=options.keep_planes,
+        **_common(depth, removed, options),
+    )
+    return Shape(scene, metres, None, *_behind(metres, seen, options))
+
+
+def metres_of(depth: Depth, options: MeshOptions) -> np.ndarray:
+    """Distances (H, W), measured, or what they are if the map reaches from the nearest to the farthest distance."""
+    if depth.metric:
+        return depth.values
+    if not options.far_m > options.near_m:
+        raise InputError("the farthest distance has to be larger than the nearest")
+    return assumed_depth(depth.values, depth.space, options.near_m, options.far_m)
+
+
+def _common(depth: Depth, removed: np.ndarray | None, options: MeshOptions) -> dict[str, Any]:
+    """What scenes and reliefs are told alike."""
+    return {
+        "uncertainty": depth.uncertainty,
+        "removed": removed,
+        "cut": options.cut if options.use_cut else 1.0,
+        "long_edge": options.long_edge,
+        "target_faces": options.target_faces if options.use_adaptive else 0,
+        "edges": True,
+    }
+
+
+def _relief(
+    rise: np.ndarray, metres: np.ndarray, removed: np.ndarray | None, depth: Depth, options: MeshOptions
+) -> Mesh:
+    common = _common(depth, removed, options)
+    if options.use_base or not options.cut_relief:
+        common["cut"] = 1.0
+    relief = relief_mesh(rise, options.width_m, options.height_m, depth=metres, **common)
+    return solid(relief, options.base_m) if options.use_base else relief
+
+
+def _removed(seen: Seen, rise: np.ndarray | None, options: MeshOptions) -> np.ndarray | None:
+    """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph."""
+    if seen.pixels is None or not (seen.cut_out or options.remove_sky):
+        return None
+    removed = np.zeros(seen.pixels.shape[:2], np.bool_)
+    if seen.cut_out:
+        removed |= seen.pixels[..., 3] < _OPAQUE
+    if options.remove_sky:
+        assert rise is not None
+        removed |= sky_mask(1 - rise, seen.pixels[..., :3], options.sky_from)
+    return removed
+
+
+def _behind(metres: np.ndarray, seen: Seen, options: MeshOptions) -> tuple[Mesh, np.ndarray] | tuple[None, None]:
+    """The surface behind the silhouettes and its colours; nothing if it is not wanted, or nothing is covered."""
+    if not fills_behind(options) or seen.pixels is None:
+        return None, None
+    layer = background(metres, seen.camera, options.cut, math.degrees(options.steepest), options.keep_planes)
+    if layer is None:
+        return None, None
+    mesh = layer.mesh(seen.camera, options.long_edge, edges=True)
+    return mesh, layer.colours(seen.pixels[..., :3])
