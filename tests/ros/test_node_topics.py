@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from ros_bench import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
+from ros_bench import HEIGHT, START_TIMEOUT_S, WIDTH, Bench, NodeProcess, camera_info, image, pixels, scene
 from ros_pictures import HEIGHT as SCENE_HEIGHT
 from ros_pictures import SCENE, encoded
 from ros_pictures import WIDTH as SCENE_WIDTH
@@ -60,8 +64,6 @@ def test_every_pairing_of_reliability_matches(
 
 
 def test_compressed_input_is_chosen_live(bench: Bench, shared_node: NodeProcess) -> None:
-    import cv2
-
     answers = bench.listen(Image, "depth/relative")
     publisher = bench.publisher(CompressedImage, "image/compressed")
     assert bench.set("/depth_node", image_transport="compressed") == [(True, "")]
@@ -76,6 +78,43 @@ def test_compressed_input_is_chosen_live(bench: Bench, shared_node: NodeProcess)
         assert bench.until(lambda: [a for a in answers if (a.height, a.width) == SCENE.shape[:2]], each=send)
     finally:
         bench.set("/depth_node", image_transport="raw")
+
+
+def test_edges_and_steadiness_are_chosen_live(bench: Bench, shared_node: NodeProcess, models: dict[str, Path]) -> None:
+    answers, publisher = bench.listen(Image, "depth"), bench.publisher(Image, "image")
+    rng = np.random.default_rng(5)
+    still = cv2.GaussianBlur(scene(), (0, 0), 2.0).astype(np.float32)
+
+    def change() -> float:
+        """Mean change from frame to frame of a still scene whose pictures are noisy, in metres."""
+        answers.clear()
+
+        def send() -> None:
+            noisy = np.clip(still + rng.normal(0, 12, still.shape), 0, 255).astype(np.uint8)
+            publisher.publish(image(bench, noisy))
+
+        assert bench.until(lambda: len(answers) >= 12, 60.0, each=send), shared_node.log
+        maps = [pixels(answer) for answer in answers[-6:]]
+        return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(maps)]))
+
+    accepted = bench.set("/depth_node", model="fiffdepth-mini", metric_scale=1.0, metric_shift=1.0)
+    assert all(ok for ok, _ in accepted)
+    try:
+        loaded = lambda: "loaded fiffdepth-mini" in shared_node.log  # noqa: E731
+        assert bench.until(loaded, START_TIMEOUT_S), shared_node.log
+        plain = change()
+        assert bench.set("/depth_node", steady=True, detail="edges") == [(True, ""), (True, "")]
+        steady = change()
+        assert steady < 0.6 * plain
+        ((accepted, reason),) = bench.set("/depth_node", detail="tiles")
+        assert not accepted
+        assert "off, edges" in reason
+        assert bench.get("/depth_node", "detail") == "edges"
+    finally:
+        back = {"model": str(models["depthfm"]), "metric_scale": 0.0, "metric_shift": 0.0}
+        before = shared_node.log.count("loaded")
+        bench.set("/depth_node", steady=False, detail="off", **back)
+        assert bench.until(lambda: shared_node.log.count("loaded") > before, START_TIMEOUT_S), shared_node.log
 
 
 def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodeProcess) -> None:

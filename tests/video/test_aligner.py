@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import films
+import known_films as films
 import numpy as np
 import pytest
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import films
+import known_films as films
 import numpy as np
 import pytest
 
@@ -85,6 +85,20 @@ def test_metric_frames_stay_in_metres_and_sigma_tells_the_truth():
     assert out[-1].uncertainty.mean() < 0.75 * raw[-1].uncertainty.mean()
     covered = float((off < out[-1].uncertainty).mean())
     assert 0.55 < covered < 0.95  # one standard deviation holds 68 %
+
+
+def test_a_camera_that_comes_nearer_sees_no_depth_of_a_moment_ago():
+    """A camera far from a scene moves forward: the picture hardly changes, and every depth falls by a tenth of a metre."""
+    frame = next(iter(render_film(4, 1, *SIZE, layout="room", path="still", movers=0, supersample=1.0)))
+    true, rng = np.exp(films.truth(frame)), np.random.default_rng(0)
+    stabiliser = Stabiliser()
+    for number in range(6):
+        now = (true + 2.0 - 0.1 * number).astype(np.float32)
+        raw = now + np.float32(0.05) * films.blobs(rng, SIZE, 4.0)
+        sigma = np.full(SIZE, 0.05, np.float32)
+        out = stabiliser.step(DepthPrediction(raw, Space.DEPTH, uncertainty=sigma, metric=True), frame.rgb)
+    assert abs(float((out.values - now).mean())) < 0.02
+    assert float(np.abs(out.values - now).mean()) < 0.75 * float(np.abs(raw - now).mean())
 
 
 def test_errors_that_all_frames_share_do_not_leave_sigma():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from leadline.types import BoolMap, FloatMap, RgbImage
 if TYPE_CHECKING:
     from leadline.inference.estimator import DepthEstimator
     from leadline.streaming.evidence import ScaleSource
+    from leadline.video.stabiliser import Stabiliser
 
 OnProgress = Callable[[str, float], None]
 
@@ -29,6 +31,7 @@ class DepthPipeline:
         self.estimator = estimator
         self.settings = settings  # those it was loaded with
         self._scales: dict[str, ScaleSource] = {}
+        self._stabilisers: dict[str, Stabiliser] = {}
 
     @classmethod
     def load(cls, settings: StreamSettings) -> DepthPipeline:
@@ -86,7 +89,7 @@ class DepthPipeline:
     def finish(
         self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, stream: str = "", model_s: float = 0.0
     ) -> StreamResult:
-        """Depth of one frame from the model's map of it.
+        """Depth of one frame from the model's map of it: its edges, its metres, what it shares with the frames before.
 
         Args:
             frame: In the order of time within its stream.
@@ -96,7 +99,13 @@ class DepthPipeline:
             model_s: What the prediction took, for the result.
         """
         predicted = monotonic()
+        raw = with_detail(raw, frame.rgb, settings)
         metric = self._scale(stream).metric(frame, raw, settings)
+        steady = self._steady(stream, metric.prediction or raw, frame.rgb, settings)
+        if metric.prediction is None:
+            raw = steady
+        else:
+            metric = replace(metric, prediction=steady)
         ended = monotonic()
         depth_m = sigma_m = validity = None
         if metric.prediction is not None:
@@ -130,6 +139,18 @@ class DepthPipeline:
         """Forget what was learnt from earlier frames of a stream."""
         if stream in self._scales:
             self._scales[stream].reset()
+        self._stabilisers.pop(stream, None)
+
+    def _steady(
+        self, stream: str, prediction: DepthPrediction, rgb: RgbImage, settings: StreamSettings
+    ) -> DepthPrediction:
+        """``prediction`` as it continues the stream, if ``settings`` want that."""
+        if not settings.steady:
+            self._stabilisers.pop(stream, None)
+            return prediction
+        from leadline.video.stabiliser import Stabiliser  # noqa: PLC0415  (OpenCV)
+
+        return self._stabilisers.setdefault(stream, Stabiliser()).step(prediction, rgb)
 
     def _scale(self, stream: str) -> ScaleSource:
         from leadline.streaming.evidence import ScaleSource  # noqa: PLC0415  (torch)
@@ -147,6 +168,15 @@ def predict_options(settings: StreamSettings) -> dict[str, Any]:
         "size": max(settings.size, 0) if settings.size else None,
         "seed": settings.seed,
     }
+
+
+def with_detail(raw: DepthPrediction, rgb: RgbImage, settings: StreamSettings) -> DepthPrediction:
+    """``raw`` with its edges where the image has them, if ``settings`` want that."""
+    if settings.detail == "off":
+        return raw
+    from leadline.inference.refine.edges import sharpen  # noqa: PLC0415  (OpenCV)
+
+    return sharpen(raw, rgb)
 
 
 def published(

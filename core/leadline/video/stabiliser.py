@@ -1,7 +1,8 @@
 """Depth that holds still over time, causal: every frame depends on itself and on those before it.
 
 Two things flicker. A relative map has its own scale and shift in every frame; a robust fit to the frames before undoes that
-(:mod:`leadline.video.aligner`; metric frames stay in their metres). What is left differs from pixel to pixel: each point is
+(:mod:`leadline.video.aligner`). Metric frames stay in their metres, and the frames before are brought to them, so that a camera
+that moves forward sees no depth of a moment ago. What is left differs from pixel to pixel: each point is
 followed by optical flow, and where the frames agree about it they are averaged, weighted by their variances, as a Kalman
 filter does. A point that was hidden, that moves in depth or that lies in another shot starts anew, so nothing lags and
 nothing is carried over a cut.
@@ -30,6 +31,11 @@ class _Memory:
     small: FloatMap  # (h, w), the same on the grid of the flow
     variance: FloatMap  # (h, w), of the average, as if the frames' errors were independent; in units of one frame's without sigma
     change: FloatMap  # (h, w), by how much the last frame differed from what was expected
+
+    def carried(self, by: ScaleShift) -> _Memory:
+        """The same from where the camera is now: a camera that moves forward by a metre takes a metre off every depth."""
+        factor = np.float32(by.scale)
+        return _Memory(by.apply(self.values), by.apply(self.small), self.variance * factor**2, self.change * factor)
 
 
 class Stabiliser:
@@ -74,8 +80,13 @@ class Stabiliser:
         before = warp(memory.small, motion.back)
         small = _shrunk(prediction.values, before.shape)
         fit = ScaleShift(1.0, 0.0, 0.0, False)
-        if not prediction.metric:
-            fit = scale_and_shift(small, before, motion.seen, self.least_gain / (2.0 - self.least_gain))
+        steadiness = self.least_gain / (2.0 - self.least_gain)
+        if prediction.metric:
+            nearer = scale_and_shift(before, small, motion.seen, 1.0 / steadiness)
+            if not nearer.cut:
+                memory, before = memory.carried(nearer), nearer.apply(before)
+        else:
+            fit = scale_and_shift(small, before, motion.seen, steadiness)
             if fit.cut:
                 return self._start(prediction, rgb)
         return self._continue(prediction, memory, motion, before, fit.apply(small), fit)
