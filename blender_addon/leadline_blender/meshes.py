@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 import numpy as np
@@ -39,14 +39,17 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bp
         attributes[".edge_verts"].data.foreach_set("value", mesh.edges.ravel())
         attributes[".corner_edge"].data.foreach_set("value", mesh.face_edges.ravel())
         data.update()
-    _attribute(data, "depth", mesh.depth)
+    add_attribute(data, "depth", mesh.depth)
     if mesh.uncertainty is not None:
-        _attribute(data, "uncertainty", mesh.uncertainty)
+        add_attribute(data, "uncertainty", mesh.uncertainty)
     return data
 
 
-def _attribute(data: bpy.types.Mesh, name: str, values: np.ndarray) -> None:
-    attribute: Any = data.attributes.new(name, "FLOAT", "POINT")
+def add_attribute(
+    data: bpy.types.Mesh, name: str, values: np.ndarray, domain: Literal["POINT", "FACE"] = "POINT"
+) -> None:
+    """float32, one for each vertex or face."""
+    attribute: Any = data.attributes.new(name, "FLOAT", domain)
     attribute.data.foreach_set("value", np.ascontiguousarray(values, np.float32))
 
 

@@ -7,9 +7,10 @@ import textwrap
 
 import bpy
 
-from . import runtime
+from . import live, runtime
 from .host import PanelPart, present
 from .install_ops import draw_install, needs_server
+from .live_ops import draw_live
 from .properties import memory_of, settings_of
 from .rebuild import draw_mesh_options
 from .shot import MOVES
@@ -78,6 +79,8 @@ class LEADLINE_PT_mesh(_Panel, bpy.types.Panel):
         draw_mesh_options(layout, settings_of(context), metric)
         layout.prop(settings_of(context), "update_existing")
         layout.operator("leadline.rebuild", icon="FILE_REFRESH")
+        if thing is not None and live.modifier_of(thing) is not None:
+            draw_live(layout.box(), thing)
 
 
 class LEADLINE_PT_shot(_Panel, bpy.types.Panel):

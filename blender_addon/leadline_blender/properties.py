@@ -100,6 +100,12 @@ class MeshOptions:
         description="Continue what is behind an object under it, with colours painted smoothly, so that a camera may move without seeing holes",
         default=False,
     )
+    use_live: BoolProperty(  # type: ignore[valid-type]
+        name="Live",
+        description="Keep strength, range and cut as inputs of a Geometry Nodes modifier: they act at once, also animated, until Bake makes "
+        "a mesh of it",
+        default=False,
+    )
     use_base: BoolProperty(  # type: ignore[valid-type]
         name="Solid",
         description="Give the relief a flat back and walls: a closed body for 3D printing and milling",

@@ -17,7 +17,7 @@ from .properties import OPTION_NAMES, MeshOptions, copy_options, memory_of, sett
 def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
     """The mesh options that matter for the chosen result."""
     layout.prop(options, "long_edge")
-    if options.result != "DISPLACEMENT":
+    if options.result == "PERSPECTIVE" or (options.result == "RELIEF" and not options.use_live):
         _switched(layout, options, "use_adaptive", "target_faces")
     if options.result == "PERSPECTIVE":
         _draw_scene_options(layout, options, metric)
@@ -25,12 +25,17 @@ def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: 
         column = layout.column(align=True)
         column.prop(options, "width_m")
         column.prop(options, "height_m")
-    if options.result == "RELIEF":
+        column.prop(options, "use_live")
+    if options.result == "RELIEF" and not options.use_live:
         _switched(layout, options, "use_base", "base_m")
         row = layout.row()
         row.active = not options.use_base
         row.prop(options, "cut_relief")
         if options.cut_relief and not options.use_base:
+            layout.prop(options, "cut")
+    elif options.result != "PERSPECTIVE" and options.use_live:
+        layout.prop(options, "cut_relief")
+        if options.cut_relief:
             layout.prop(options, "cut")
     if options.result != "DISPLACEMENT":
         _switched(layout, options, "remove_sky", "sky_from")

@@ -14,7 +14,7 @@ from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.geometry import Mesh, Pinhole
 
-from . import materials, meshes, photos, sight
+from . import live, materials, meshes, photos, sight
 from .depth import Depth
 from .host import camera_of, mesh_of, present
 from .properties import MeshOptions, copy_options, memory_of
@@ -76,7 +76,7 @@ def realise(
     else:
         _forget_uncertainty(thing)
     dress(thing, image, options)
-    _displace(context, thing, made.rise, options, image.name)
+    _raise(context, thing, made, options, image.name)
     if options.result == "PERSPECTIVE":
         _camera(context, thing, camera, made.metres, options)
     _behind(context, thing, made, options)
@@ -169,21 +169,41 @@ def dress(thing: bpy.types.Object, image: bpy.types.Image, options: MeshOptions)
         slots.append(material)
 
 
-def _displace(
-    context: bpy.types.Context, thing: bpy.types.Object, rise: np.ndarray | None, options: MeshOptions, name: str
-) -> None:
-    """The modifier of a displacement by ``rise``; none for the other results."""
-    modifier = _modifier(thing)
-    if rise is None:
+def _raise(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, options: MeshOptions, name: str) -> None:
+    """The modifier that gives a displacement, or a live relief, its height; none for the other results."""
+    old = _image_of_height(thing)
+    if made.rise is None or made.live is not None:
+        modifier = _modifier(thing)
         if modifier is not None:
             thing.modifiers.remove(modifier)
-        return
-    if modifier is not None and modifier.texture is not None and modifier.texture.users > 1:
-        modifier.texture = None  # a copy of the object has it, too
-    texture = cast("bpy.types.ImageTexture | None", modifier.texture) if modifier is not None else None
-    old_image = texture.image if texture is not None else None
-    image = photos.write_map(rise, f"{name} nearness", old_image, memory_of(thing).orientation)
-    set_displacement(thing, image, options.height_m / present(context.scene).unit_settings.scale_length)
+    if made.live is None:
+        live.detach(thing)
+    image = (
+        photos.write_map(made.rise, f"{name} nearness", old, memory_of(thing).orientation)
+        if made.rise is not None
+        else None
+    )
+    strength = options.height_m / present(context.scene).unit_settings.scale_length
+    if made.live is not None:
+        data = mesh_of(thing)
+        meshes.add_attribute(data, live.NEARNESS, made.live.nearness)
+        meshes.add_attribute(data, live.JUMP, made.live.jump, "FACE")
+        live.attach(thing, strength, options.cut if options.cut_relief else 1.0, image)
+    elif image is not None:
+        set_displacement(thing, image, strength)
+
+
+def _image_of_height(thing: bpy.types.Object) -> bpy.types.Image | None:
+    """The image of nearness that an object displaces by, if no copy of the object has it, too."""
+    modifier = _modifier(thing)
+    if modifier is not None and modifier.texture is not None:
+        if modifier.texture.users > 1:
+            modifier.texture = None
+            return None
+        return cast(bpy.types.ImageTexture, modifier.texture).image
+    image = live.image_of(thing)
+    copies = [other for other in bpy.data.objects if other != thing and live.image_of(other) == image]
+    return None if copies else image
 
 
 def _modifier(thing: bpy.types.Object) -> bpy.types.DisplaceModifier | None:

@@ -12,11 +12,13 @@ import numpy as np
 from leadline.depth.nearness import nearness
 from leadline.errors import InputError
 from leadline.geometry import (
+    LiveRelief,
     Mesh,
     Pinhole,
     assumed_depth,
     background,
     grid_mesh,
+    live_relief,
     perspective_mesh,
     relief_mesh,
     sky_mask,
@@ -59,12 +61,14 @@ class Shape:
         mesh: Its surface.
         metres: float32 (H, W), distance along the camera's axis, assumed or measured.
         rise: float32 (H, W) in [0, 1], 1 is nearest, for a displacement; else None.
+        live: What belongs to ``mesh`` if its height and its cuts are left to Geometry Nodes; else None.
         behind, behind_colours: The surface behind the silhouettes and its uint8 (H, W, 3); None if there is none.
     """
 
     mesh: Mesh
     metres: np.ndarray
     rise: np.ndarray | None = None
+    live: LiveRelief | None = None
     behind: Mesh | None = None
     behind_colours: np.ndarray | None = None
 
@@ -72,6 +76,11 @@ class Shape:
 def fills_behind(options: MeshOptions) -> bool:
     """Whether the options ask for a surface behind the silhouettes."""
     return options.result == "PERSPECTIVE" and options.use_cut and options.fill_behind
+
+
+def is_live(options: MeshOptions) -> bool:
+    """Whether height and cuts are left to Geometry Nodes."""
+    return options.result != "PERSPECTIVE" and options.use_live
 
 
 def removes_sky(options: MeshOptions) -> bool:
@@ -89,6 +98,18 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
+    if is_live(options):
+        assert rise is not None
+        removed = _removed(seen, rise, options) if options.result == "RELIEF" else None
+        live = live_relief(
+            rise,
+            metres,
+            options.width_m,
+            uncertainty=depth.uncertainty,
+            removed=removed,
+            long_edge=options.long_edge,
+        )
+        return Shape(live.mesh, metres, rise if options.result == "DISPLACEMENT" else None, live)
     if options.result == "DISPLACEMENT":
         assert rise is not None
         rows, columns = rise.shape
@@ -104,7 +125,7 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         keep_planes=options.keep_planes,
         **_common(depth, removed, options),
     )
-    return Shape(scene, metres, None, *_behind(metres, seen, options))
+    return Shape(scene, metres, None, None, *_behind(metres, seen, options))
 
 
 def metres_of(depth: Depth, options: MeshOptions) -> np.ndarray:

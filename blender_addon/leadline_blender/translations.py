@@ -34,6 +34,9 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     "Base": ("Sockel", "土台", "底座", "Base", "Base"),
     "Width": ("Breite", "幅", "宽度", "Largeur", "Ancho"),
     "Strength": ("Stärke", "強さ", "强度", "Force", "Intensidad"),
+    "Live": ("Lebendig", "ライブ", "实时", "En direct", "En vivo"),
+    "From Jump Of": ("Ab einem Sprung von", "段差のしきい値", "跳变阈值", "À partir d'un saut de", "Desde un salto de"),
+    "Bake to Mesh": ("In Netz umwandeln", "メッシュにベイク", "烘焙为网格", "Convertir en maillage", "Convertir en malla"),
     "Material": ("Material", "マテリアル", "材质", "Matériau", "Material"),
     "Match Render Settings": (
         "Rendereinstellungen anpassen", "レンダー設定を合わせる", "匹配渲染设置", "Adapter le rendu", "Ajustar el render",

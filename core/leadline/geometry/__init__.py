@@ -10,6 +10,7 @@ origin at the lower left corner of the photograph.
 from leadline.geometry.exif import focal_px_from_photo, orientation_from_photo
 from leadline.geometry.lattice import Lattice
 from leadline.geometry.layers import Background, background
+from leadline.geometry.live import LiveRelief, live_relief
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.planes import Flat, Straightened, flat_around, straighten
@@ -25,6 +26,7 @@ __all__ = [
     "Background",
     "Flat",
     "Lattice",
+    "LiveRelief",
     "Mesh",
     "Pinhole",
     "Straightened",
@@ -37,6 +39,7 @@ __all__ = [
     "flat_around",
     "focal_px_from_photo",
     "grid_mesh",
+    "live_relief",
     "normal_map",
     "orientation_from_photo",
     "perspective_mesh",

@@ -123,7 +123,7 @@ def relief_mesh(
 
     def over(lattice: Lattice, block: int) -> Mesh:
         risen = lattice.linear(rise) * np.float32(height_m)
-        dropped = _removed_cells(lattice, removed)
+        dropped = removed_cells(lattice, removed)
         if depth is not None and cut < 1:
             dropped |= silhouette_cells(lattice.depth(depth), cut)
         points = _relief_points(lattice, risen, width_m)
@@ -162,7 +162,7 @@ def perspective_mesh(
     def over(lattice: Lattice, block: int) -> Mesh:
         on_lattice = lattice.depth(depth)
         focal = camera.focal_px * (lattice.columns - 1) / camera.width
-        dropped = _removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut, focal, steepest, keep_planes)
+        dropped = removed_cells(lattice, removed) | silhouette_cells(on_lattice, cut, focal, steepest, keep_planes)
         x_px = (lattice.x_px * (camera.width / width)).astype(np.float32)
         y_px = (lattice.y_px * (camera.height / height)).astype(np.float32)
         points = camera.unproject(x_px, y_px[:, None], on_lattice)
@@ -198,7 +198,7 @@ def _nothing(lattice: Lattice) -> BoolMap:
     return np.zeros((lattice.rows - 1, lattice.columns - 1), np.bool_)
 
 
-def _removed_cells(lattice: Lattice, removed: BoolMap | None) -> BoolMap:
+def removed_cells(lattice: Lattice, removed: BoolMap | None) -> BoolMap:
     """Cells with a removed pixel at any corner."""
     if removed is None:
         return _nothing(lattice)

@@ -54,6 +54,28 @@ def silhouette_cells(
     return cells
 
 
+def jumps(depth: npt.NDArray[np.floating[Any]]) -> FloatMap:
+    """float32 (rows-1, columns-1) in [0, 1]: the threshold below which ``silhouette_cells``, without a focal length, cuts a cell.
+
+    Args:
+        depth: (rows, columns) of the lattice, > 0.
+    """
+    rows, columns = depth.shape
+    disparity = (1.0 / depth).astype(np.float32)
+    reach = _ramp_reach(disparity)
+    found = np.zeros((rows - 1, columns - 1), np.float32)
+    across = _edge_jumps(disparity, 1, reach)
+    np.maximum(across[:-1], across[1:], out=found)
+    down = _edge_jumps(disparity, 0, reach)
+    np.maximum(found, np.maximum(down[:, :-1], down[:, 1:]), out=found)
+    return np.minimum(found, np.float32(1), out=found)
+
+
+def _ramp_reach(disparity: FloatMap) -> int:
+    """Half the width, in steps of the lattice, of a ramp that counts as one edge."""
+    return max(1, round(SILHOUETTES.ramp_share * max(disparity.shape)))
+
+
 def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool) -> BoolMap:
     """Cells steeper than the limit; if ``keep_planes``, only those that are no part of a plane."""
     down = np.diff(disparity, axis=0)
@@ -86,7 +108,7 @@ def _ramps(disparity: FloatMap, focal: float, steepest: float, keep_planes: bool
 def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | None) -> BoolMap:
     """Edges between neighbours along ``axis`` that belong to a jump: sharp, or, if ``focal`` is known, drawn wide."""
     long_edge = max(disparity.shape)
-    cut = _cut_edges(disparity, axis, max(1, round(SILHOUETTES.ramp_share * long_edge)), threshold)
+    cut = _edge_jumps(disparity, axis, _ramp_reach(disparity)) > threshold
     if focal is None:
         return cut
     count = disparity.shape[axis]
@@ -98,9 +120,8 @@ def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | 
     for share in SILHOUETTES.wide_shares:
         reach = round(share * long_edge)
         if reach > 1:
-            cut |= _cut_edges(disparity, axis, reach, threshold, steep) & ~_within(
-                cut, axis, SILHOUETTES.explained * reach
-            )
+            wide = _edge_jumps(disparity, axis, reach, steep) > threshold
+            cut |= wide & ~_within(cut, axis, SILHOUETTES.explained * reach)
     return cut
 
 
@@ -116,10 +137,10 @@ def _within(edges: BoolMap, axis: int, reach: int) -> BoolMap:
     return np.asarray(upto > earlier)
 
 
-def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float, among: BoolMap | None = None) -> BoolMap:
-    """Edges between neighbours along ``axis`` (one fewer than vertices there) that belong to a jump.
+def _edge_jumps(disparity: FloatMap, axis: int, reach: int, among: BoolMap | None = None) -> FloatMap:
+    """Relative size of the jump that each edge between neighbours along ``axis`` belongs to; 0 if it belongs to none.
 
-    ``among``: the edges that are looked at; None: all.
+    There is one edge fewer than vertices along ``axis``. ``among``: the edges that are looked at; None: all.
     """
     count = disparity.shape[axis]
     at = np.arange(count - 1)
@@ -155,11 +176,11 @@ def _cut_edges(disparity: FloatMap, axis: int, reach: int, threshold: float, amo
 
     expected = np.clip(change, np.minimum(lead_in, lead_out) * steps, np.maximum(lead_in, lead_out) * steps)
     excess = change - expected
-    jumps = np.abs(excess) > threshold * np.maximum(near_side, far_side)
     own_step = value(at + 1) - value(at) - expected / steps
-    cut: BoolMap = jumps & (own_step * np.sign(excess) >= SILHOUETTES.ramp_step * np.abs(excess) / steps)
+    belongs = own_step * np.sign(excess) >= SILHOUETTES.ramp_step * np.abs(excess) / steps
+    size: FloatMap = np.where(belongs, np.abs(excess) / np.maximum(near_side, far_side), np.float32(0))
     if among is None:
-        return cut
-    found = np.zeros_like(among)
-    found[rows, columns] = cut
+        return size
+    found = np.zeros(among.shape, np.float32)
+    found[rows, columns] = size
     return found
