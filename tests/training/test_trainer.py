@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import DistributedType
 from torch import Tensor, nn
 
 from leadline.errors import CheckpointError, InputError
@@ -22,7 +21,6 @@ from leadline.training.trainer import (
     Recipe,
     TrainerConfig,
     parts_of,
-    refuse_sharding,
     step_generator,
     train,
 )
@@ -176,12 +174,6 @@ def test_processes_share_a_step_s_parts(processes: int) -> None:
     assert sorted(part for share in shares for part in share) == list(range(8))
     with pytest.raises(InputError, match="multiple of 3"):
         parts_of(8, 0, 3)
-
-
-def test_weights_that_are_shared_out_are_refused_in_one_line() -> None:
-    refuse_sharding(DistributedType.MULTI_GPU)
-    with pytest.raises(InputError, match=r"does not share them out \(FSDP\); launch without"):
-        refuse_sharding(DistributedType.FSDP)
 
 
 def test_two_processes_train_one_network(tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from leadline.checkpoints.bundle import ModelBundle
+from leadline.checkpoints.bundle import ModelBundle, build_empty
 from leadline.checkpoints.native import save_model
 from leadline.errors import InputError
 from leadline.models import Codec, DepthModel, ModelSpec
+from leadline.models.layers import Doubling, Halving, ResidualBlock, Transformer
 from leadline.models.small_decoder import SmallDecoder
 from leadline.training.aligned import AlignedError
 from leadline.training.growth import given_name, pass_on
@@ -23,6 +24,8 @@ from leadline.training.sources import Batch
 from leadline.training.trainer import Recipe
 
 MODEL_FILE = "model.safetensors"
+#: What FSDP shares out one by one.
+LAYERS = (ResidualBlock, Transformer, Halving, Doubling)
 
 
 class DepthRecipe(Recipe):
@@ -86,6 +89,16 @@ class DepthRecipe(Recipe):
         """Gradient checkpointing of the network."""
         self.model.unet.recompute_layers()
 
+    def shared_layers(self) -> Sequence[nn.Module]:
+        """The network's residual blocks, transformers and changes of size, which hold nearly all of its weights.
+
+        Raises:
+            InputError: It has adapters, which are small and whose merging needs whole weights.
+        """
+        if any(hasattr(layer, "get_base_layer") for layer in self.model.modules()):
+            raise InputError("model.lora trains little enough for every process to keep it whole; launch without FSDP")
+        return [layer for layer in self.model.unet.net.modules() if isinstance(layer, LAYERS)]
+
     @property
     def spec(self) -> ModelSpec:
         """The model's description."""
@@ -117,7 +130,16 @@ class DepthRecipe(Recipe):
 
     def bundle(self) -> ModelBundle:
         """An ordinary model with the present weights: the network, or a copy where adapters have to be merged, and the codec."""
-        return ModelBundle(merged(self.model), self.codec)
+        return ModelBundle(plain(merged(self.model)), self.codec)
+
+
+def plain(model: DepthModel) -> DepthModel:
+    """A model of the same weights, in the same memory, without FSDP's layers; itself if it has none."""
+    if not any(hasattr(layer, "unshard") for layer in model.modules()):
+        return model
+    same = build_empty(model.spec, model.prompt).model
+    same.load_state_dict({name: tensor.detach() for name, tensor in model.named_parameters()}, assign=True)
+    return same
 
 
 def warm_start(model: DepthModel, source: DepthModel) -> list[str]:

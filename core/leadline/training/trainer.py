@@ -13,13 +13,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from leadline.errors import CheckpointError, InputError
 from leadline.extras import require
 from leadline.files.whole import whole_file
-from leadline.training import trackers
+from leadline.training import sharding, trackers
 from leadline.training.muon import Muon
 from leadline.training.schedules import learning_rate
 from leadline.training.sources import Batch, BatchSource
@@ -53,6 +53,10 @@ class Recipe(nn.Module, ABC):
             InputError: This one does not.
         """
         raise InputError("this recipe knows no gradient checkpointing; leave trainer.checkpointing out")
+
+    def shared_layers(self) -> Sequence[nn.Module]:
+        """The layers that FSDP shares out one by one, each called as a module; none: its network is not shared out."""
+        return ()
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures (3, H, W) in [0, 1] for the trackers."""
@@ -131,19 +135,6 @@ class TrainerConfig:
         trackers.check_trackers(self.trackers)
 
 
-def refuse_sharding(kind: DistributedType) -> None:
-    """Checkpoints, averages and exports are written from whole weights, which processes that share them out do not have.
-
-    Raises:
-        InputError: Accelerate is set up for such a kind.
-    """
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise InputError(
-            f"this trainer keeps whole weights in every process and does not share them out ({kind.value}); launch without, and "
-            "save memory by trainer.checkpointing, precision bf16, optimiser adamw8bit or model.lora"
-        )
-
-
 def parts_of(accumulate: int, process: int, processes: int) -> range:
     """The accumulation parts of a step that one of several processes takes: the global batch stays what was written.
 
@@ -195,11 +186,18 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     accelerator = Accelerator(
         mixed_precision=config.precision, log_with=trackers.for_accelerator(config.trackers, folder) or None
     )
-    refuse_sharding(accelerator.distributed_type)
+    shares = sharding.is_asked_for(accelerator, config.optimiser, config.precision)
     parts = parts_of(config.accumulate, accelerator.process_index, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = len(parts)
-    optimiser = _optimiser(recipe, config)
-    network, prepared = accelerator.prepare(recipe, optimiser)
+    precise: Callable[[], AbstractContextManager[Any]] = nullcontext
+    if shares:
+        sharding.share_out(recipe, recipe.shared_layers(), accelerator.device)
+        optimiser = _optimiser(recipe, config)
+        network, prepared = recipe, accelerator.prepare_optimizer(optimiser)
+        precise = accelerator.autocast
+    else:
+        optimiser = _optimiser(recipe, config)
+        network, prepared = accelerator.prepare(recipe, optimiser)
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     ema = EMAModel(parameters, decay=config.ema) if config.ema > 0 else None
     first = min(_resume(folder, recipe, optimiser, ema, accelerator.scaler), config.steps)
@@ -222,8 +220,10 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
                 group["lr"] = _rate(config, step)
             sums: dict[str, Tensor] = {}
             for part, batch in zip(parts, batches, strict=True):
+                sharding.travel(recipe, now=part == parts[-1])
                 with accelerator.accumulate(network):  # gradients travel between processes with the last part only
-                    losses = network(batch, step_generator(config.seed, step, 0, 2 * part + 1))
+                    with precise():
+                        losses = network(batch, step_generator(config.seed, step, 0, 2 * part + 1))
                     accelerator.backward(losses["loss"])  # a share of it: it knows the number of parts
                 for name, value in losses.items():
                     added = value.detach().float() / len(parts)
@@ -240,17 +240,19 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
                 raise InputError(f"the loss became {losses_now['loss']} at step {done}; lower lr or use precision 'no'")
             if accelerator.is_main_process:
                 _log(accelerator, config, step, (time.perf_counter() - started) / (done - first), losses_now, report)
-                if config.preview_every and done % config.preview_every == 0:
-                    with _averaged(recipe, ema):
-                        pictures = recipe.preview(batches[0])
-                    trackers.log_pictures(accelerator, pictures, done)
+            if config.preview_every and done % config.preview_every == 0:
+                with _averaged(recipe, ema):
+                    if accelerator.is_main_process:
+                        trackers.log_pictures(accelerator, recipe.preview(batches[0]), done)
             if config.save_every and done % config.save_every == 0 and done < config.steps:
                 _save(accelerator, folder, done, recipe, optimiser, ema)
             if (rhythm and done % rhythm == 0) or done == config.steps:
-                if watch is not None and evaluate is not None:
-                    _evaluate(accelerator, recipe, ema, evaluate, done, report, watch)
-                    if watch.wants_to_stop:
-                        accelerator.set_trigger()
+                if evaluate is not None:
+                    with _averaged(recipe, ema):
+                        if watch is not None:
+                            _evaluate(accelerator, recipe, evaluate, done, report, watch)
+                if watch is not None and watch.wants_to_stop:
+                    accelerator.set_trigger()
                 if config.patience and accelerator.check_trigger():  # in all processes at once
                     report(f"no better for {config.patience} evaluations: stopped at step {done}")
                     stopped = True
@@ -260,6 +262,7 @@ def train(  # noqa: PLR0915, PLR0912  (one loop, read from top to bottom)
     recipe.eval()
     if ema is not None:
         ema.copy_to(parameters)
+    sharding.make_whole(recipe)
     if accelerator.is_main_process:
         best = watch.best_weights() if watch is not None and config.export == "best" else None
         if best is not None:
@@ -323,14 +326,14 @@ def _log(
 
 @contextmanager
 def _averaged(recipe: Recipe, ema: EMAModel | None) -> Iterator[None]:
-    """Inside, the network does not train and has the averaged weights."""
+    """Inside, the network does not train and has the averaged weights, whole. To be entered by all processes."""
     parameters = [p for p in recipe.parameters() if p.requires_grad]
     if ema is not None:
         ema.store(parameters)
         ema.copy_to(parameters)
     recipe.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), sharding.whole_weights(recipe):
             yield
     finally:
         recipe.train()
@@ -341,15 +344,13 @@ def _averaged(recipe: Recipe, ema: EMAModel | None) -> Iterator[None]:
 def _evaluate(
     accelerator: Accelerator,
     recipe: Recipe,
-    ema: EMAModel | None,
     evaluate: Callable[[int], dict[str, float]],
     step: int,
     report: Callable[[str], None],
     watch: Watch,
 ) -> None:
-    with _averaged(recipe, ema):
-        scores = evaluate(step)
-        watch.add(step, scores, _trained_state(recipe))
+    scores = evaluate(step)
+    watch.add(step, scores, _trained_state(recipe))
     accelerator.log({f"evaluation/{name}": value for name, value in scores.items()}, step=step)
     report(f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
@@ -368,9 +369,7 @@ def _save(
     stopped: bool = False,
 ) -> None:
     accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return
-    state = {
+    shares = {
         "step": step,
         "stopped": stopped,
         "parameters": _trained_state(recipe),
@@ -378,6 +377,9 @@ def _save(
         "ema": None if ema is None else ema.state_dict(),
         "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
     }
+    state = sharding.gathered(shares, keep=accelerator.is_main_process)
+    if not accelerator.is_main_process:
+        return
     with whole_file(folder / CHECKPOINT_NAME) as unfinished:
         torch.save(state, unfinished.path)
 
@@ -393,12 +395,14 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     if _groups(optimiser.state_dict()) != _groups(state["optimiser"]):
         raise CheckpointError(f"{path} was trained with another optimiser; go on with that, or choose another folder")
     _put(recipe, state["parameters"])
-    optimiser.load_state_dict(state["optimiser"])
+    in_order = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    optimiser.load_state_dict(sharding.share_of_moments(state["optimiser"], in_order))
     if ema is not None and state["ema"] is not None:
         kept = state["ema"]
         if "shadow" in kept:  # as version 0.1 wrote it
             kept = {"optimization_step": kept["updates"], "shadow_params": kept["shadow"]}
-        ema.load_state_dict(kept)
+        averages = [share.clone() for share in map(sharding.share_of, kept["shadow_params"], own.values())]
+        ema.load_state_dict({**kept, "shadow_params": averages})
         ema.to(device=next(iter(own.values())).device)
     if scaler is not None and state["scaler"] is not None:
         scaler.load_state_dict(state["scaler"])
@@ -408,7 +412,7 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
 @torch.no_grad()
 def _put(recipe: Recipe, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in _trained_state(recipe).items():
-        tensor.copy_(weights[name])
+        tensor.copy_(sharding.share_of(weights[name], tensor))
 
 
 def _groups(state: dict[str, Any]) -> list[tuple[bool | None, int]]:
