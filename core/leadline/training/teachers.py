@@ -33,10 +33,15 @@ class Teacher(Protocol):
 class DinoV2Encoder(nn.Module):
     """DINOv2's patch tokens, through ``transformers`` and weights that you have (nothing is downloaded).
 
-    Pictures go to [0, 1] before ImageNet's normalisation. (The official DepthMaster code normalises [-1, 1] values.)
+    DepthMaster's paper names DINOv2; its code takes the encoder inside Depth Anything V2, which is DINOv2 tuned for depth. A folder
+    of either will do. Pictures go to [0, 1] before ImageNet's normalisation. (The official code normalises [-1, 1] values.)
 
     Args:
-        folder: A local folder in the hub's layout, for example of ``facebook/dinov2-large``.
+        folder: A local folder in the hub's layout, for example of ``facebook/dinov2-large`` or
+            ``depth-anything/Depth-Anything-V2-Large-hf``.
+
+    Raises:
+        InputError: transformers is missing, or there are no such weights.
     """
 
     MEAN: ClassVar[tuple[float, ...]] = (0.485, 0.456, 0.406)
@@ -45,15 +50,21 @@ class DinoV2Encoder(nn.Module):
     def __init__(self, folder: str) -> None:
         super().__init__()
         try:
-            from transformers import AutoModel  # noqa: PLC0415
+            from transformers import AutoConfig, AutoModel, AutoModelForDepthEstimation  # noqa: PLC0415
         except ImportError as error:
             raise InputError("DINOv2 needs the transformers package; pip install 'leadline[import]'") from error
         try:
-            self.net: Any = AutoModel.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False)
-        except OSError as error:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            inside = getattr(config, "backbone_config", None)  # of a depth model with an encoder of its own
+            kind = AutoModel if inside is None else AutoModelForDepthEstimation
+            net: Any = kind.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError) as error:
             raise InputError(f"{folder} holds no DINOv2 weights; give a local folder in the hub's layout") from error
-        self.channels = int(self.net.config.hidden_size)
-        self.patch = int(self.net.config.patch_size)
+        self.net = (net if inside is None else net.backbone).eval().requires_grad_(False)
+        own = config if inside is None else inside
+        if not str(own.model_type).startswith("dinov2"):
+            raise InputError(f"{folder} holds {own.model_type}; give DINOv2, or a depth model that sees with it")
+        self.channels, self.patch = int(own.hidden_size), int(own.patch_size)
 
     @torch.no_grad()
     def forward(self, rgb: Tensor | None, latents: Tensor) -> Tensor:
@@ -65,7 +76,15 @@ class DinoV2Encoder(nn.Module):
             rgb * 0.5 + 0.5, (rows * self.patch, columns * self.patch), mode="bicubic", antialias=True
         )
         mean, std = (torch.tensor(v, device=x.device, dtype=x.dtype).view(1, 3, 1, 1) for v in (self.MEAN, self.STD))
-        tokens: Tensor = self.net(pixel_values=(x - mean) / std).last_hidden_state
+        seen = self.net(pixel_values=(x - mean) / std)
+        if "feature_maps" not in seen:
+            return self._grid(seen.last_hidden_state, rows, columns)
+        last: Tensor = seen.feature_maps[-1]
+        return last if last.ndim == 4 else self._grid(last, rows, columns)
+
+    @staticmethod
+    def _grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
+        """The last rows · columns of tokens (N, n, C), which are the patches', as (N, C, rows, columns)."""
         return tokens[:, -rows * columns :].transpose(1, 2).unflatten(-1, (rows, columns))
 
 
