@@ -120,7 +120,8 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         def look(depth: Depth) -> Seen:
             image = photo.data_block(update)
             self._image = image.name
-            return results.look(image, depth.values.shape, options)
+            target = results.find_object(bpy.context, image) if update else None
+            return results.look(image, depth.values.shape, options, target)
 
         def work(report: Report) -> tuple[Depth, Shape]:
             depth = ask(report)

@@ -12,6 +12,9 @@ from .photos import has_alpha
 
 _PHOTO_NODE = "Leadline Photograph"
 _CUT_NODE = "Leadline Cut-out"
+_PAINT_NODE = "Leadline Paint"
+#: How much of the photograph paint hides.
+_PAINT_OPACITY = 0.6
 
 
 def photo_material(photo: bpy.types.Image, shading: str, existing: bpy.types.Material | None) -> bpy.types.Material:
@@ -65,6 +68,36 @@ def _see_through(
     tree.links.new(clear.outputs[0], mix.inputs[1])
     tree.links.new(surface, mix.inputs[2])
     return mix.outputs[0]
+
+
+def lay_over(material: bpy.types.Material, paint: bpy.types.Image) -> None:
+    """Show a painted image over the photograph of a material of ours, where it is opaque."""
+    take_off(material)
+    tree = present(material.node_tree)
+    photo: Any = _photo_node(material)
+    shader = next(n for n in tree.nodes if n.bl_idname in ("ShaderNodeEmission", "ShaderNodeBsdfPrincipled"))
+    over: Any = tree.nodes.new("ShaderNodeTexImage")
+    weaker: Any = tree.nodes.new("ShaderNodeMath")
+    mix: Any = tree.nodes.new("ShaderNodeMix")
+    for node, x in ((over, -700), (weaker, -400), (mix, -200)):
+        node.name, node.location = f"{_PAINT_NODE} {node.type}", (x, 0)
+    over.image, over.extension = paint, "EXTEND"
+    weaker.operation = "MULTIPLY"
+    weaker.inputs[1].default_value = _PAINT_OPACITY
+    mix.data_type = "RGBA"
+    factor, one, other = (next(s for s in mix.inputs if s.enabled and s.name == name) for name in ("Factor", "A", "B"))
+    tree.links.new(over.outputs["Alpha"], weaker.inputs[0])
+    tree.links.new(weaker.outputs[0], factor)
+    tree.links.new(photo.outputs["Color"], one)
+    tree.links.new(over.outputs["Color"], other)
+    tree.links.new(next(s for s in mix.outputs if s.enabled), shader.inputs[0])
+
+
+def take_off(material: bpy.types.Material) -> None:
+    """Show the photograph alone again; `photo_material` links it anew."""
+    tree = present(material.node_tree)
+    for node in [node for node in tree.nodes if node.name.startswith(_PAINT_NODE)]:
+        tree.nodes.remove(node)
 
 
 def is_ours(material: bpy.types.Material | None) -> bool:

@@ -11,6 +11,7 @@ from . import live, runtime
 from .host import PanelPart, present
 from .install_ops import draw_install, needs_server
 from .live_ops import draw_live
+from .paint_ops import BRUSHES
 from .properties import memory_of, settings_of
 from .rebuild import draw_mesh_options
 from .shot import MOVES
@@ -108,6 +109,28 @@ class LEADLINE_PT_own_depth(_Panel, bpy.types.Panel):
         layout.operator_menu_enum("leadline.use_depth", "meaning", icon="IMAGE_ZDEPTH")
 
 
+class LEADLINE_PT_paint(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_paint"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Paint Depth"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = present(self.layout)
+        grid = layout.grid_flow(columns=2, align=True)
+        for brush, name, *_ in BRUSHES:
+            grid.operator("leadline.paint", text=name).brush = brush
+        thing = context.active_object
+        if thing is not None and memory_of(thing).paint is not None:
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            column.prop(memory_of(thing), "paint_share")
+        row = layout.row(align=True)
+        row.operator("leadline.apply_paint", icon="CHECKMARK")
+        row.operator("leadline.clear_paint", text="", icon="X")
+
+
 class LEADLINE_PT_surfaces(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_surfaces"
     bl_parent_id = "LEADLINE_PT_main"
@@ -199,6 +222,7 @@ CLASSES = (
     LEADLINE_PT_mesh,
     LEADLINE_PT_shot,
     LEADLINE_PT_own_depth,
+    LEADLINE_PT_paint,
     LEADLINE_PT_surfaces,
     LEADLINE_PT_references,
     LEADLINE_PT_maps,

@@ -130,6 +130,14 @@ class MeshOptions:
         max=1.0,
         subtype="FACTOR",
     )
+    paint_share: FloatProperty(  # type: ignore[valid-type]
+        name="Paint Moves By",
+        description="How far white and black paint move the surface, as a share of the way from the nearest to the farthest",
+        default=0.25,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
     width_m: FloatProperty(  # type: ignore[valid-type]
         name="Width", description="Width of the relief", default=2.0, min=1e-3, soft_max=100.0, unit="LENGTH"
     )
@@ -307,6 +315,7 @@ class LeadlineObject(MeshOptions, bpy.types.PropertyGroup):
     photo: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
     depth: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
     uncertainty: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
+    paint: PointerProperty(type=bpy.types.Image)  # type: ignore[valid-type]
     camera: PointerProperty(type=bpy.types.Object)  # type: ignore[valid-type]
     space: StringProperty()  # type: ignore[valid-type]
     metric: BoolProperty()  # type: ignore[valid-type]

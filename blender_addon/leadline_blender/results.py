@@ -37,19 +37,27 @@ def build(
 
     ``image`` is the photograph, ``depth`` its upright map, perhaps smaller.
     """
-    made = shape(depth, look(image, depth.values.shape, options), options)
+    made = shape(depth, look(image, depth.values.shape, options, target), options)
     return realise(context, image, depth, made, options, target)
 
 
-def look(image: bpy.types.Image, map_shape: tuple[int, ...], options: MeshOptions) -> Seen:
-    """What :func:`leadline_blender.shaping.shape` needs of a photograph whose depth map has that shape."""
+def look(
+    image: bpy.types.Image, map_shape: tuple[int, ...], options: MeshOptions, target: bpy.types.Object | None
+) -> Seen:
+    """What :func:`leadline_blender.shaping.shape` needs of a photograph whose depth map has that shape.
+
+    ``target``: the object that will be built again, which may be painted on.
+    """
     orientation = photos.orientation_of(image)
     size = photos.upright_size(image, orientation)
     cut_out = options.result != "DISPLACEMENT" and photos.has_alpha(image)
     pixels = None
     if cut_out or removes_sky(options) or fills_behind(options):
         pixels = photos.working_pixels(image, (map_shape[0], map_shape[1]), orientation)
-    return Seen(size, photos.camera_of(image, size, options), orientation, pixels, cut_out)
+    paint = None
+    if target is not None and memory_of(target).paint is not None:
+        paint = photos.working_pixels(memory_of(target).paint, (map_shape[0], map_shape[1]), orientation)
+    return Seen(size, photos.camera_of(image, size, options), orientation, pixels, cut_out, paint)
 
 
 def realise(

@@ -12,7 +12,7 @@ from .depth import Depth
 from .host import item, present
 from .properties import Snapshot, memory_of
 from .running import TaskOperator
-from .shaping import Shape, shape
+from .shaping import Seen, Shape, shape
 from .task import Report, Task
 
 
@@ -52,8 +52,12 @@ class SceneTask(TaskOperator):
     def reshape(self, report: Report, depth: Depth, options: Snapshot) -> Shape:
         """The scene's geometry from another depth; for the thread."""
         report.progress("building the surface", 1.0)
-        photo = report.on_main(lambda: results.look(memory_of(self._thing()).photo, depth.values.shape, options))
-        return shape(depth, photo, options)
+
+        def look() -> Seen:
+            thing = self._thing()
+            return results.look(memory_of(thing).photo, depth.values.shape, options, thing)
+
+        return shape(depth, report.on_main(look), options)
 
     def _thing(self) -> bpy.types.Object:
         thing = item(bpy.data.objects, self._name)

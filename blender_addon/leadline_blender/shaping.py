@@ -19,7 +19,10 @@ from leadline.geometry import (
     background,
     grid_mesh,
     live_relief,
+    moved_depth,
+    moved_nearness,
     perspective_mesh,
+    read_paint,
     relief_mesh,
     sky_mask,
     solid,
@@ -44,6 +47,7 @@ class Seen:
         orientation: How its file is stored (EXIF).
         pixels: uint8 (H, W, 4), upright, of the depth map's size; None if the options ask for nothing that needs them.
         cut_out: Whether what is transparent gets no surface.
+        paint: uint8 (H, W, 4), upright, of the depth map's size: what was painted to change the depth; None if nothing was.
     """
 
     size: tuple[int, int]
@@ -51,6 +55,7 @@ class Seen:
     orientation: int
     pixels: np.ndarray | None = None
     cut_out: bool = False
+    paint: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Shape:
 
     Attributes:
         mesh: Its surface.
-        metres: float32 (H, W), distance along the camera's axis, assumed or measured.
+        metres: float32 (H, W), distance along the camera's axis, assumed or measured, as it was before paint moved it.
         rise: float32 (H, W) in [0, 1], 1 is nearest, for a displacement; else None.
         live: What belongs to ``mesh`` if its height and its cuts are left to Geometry Nodes; else None.
         behind, behind_colours: The surface behind the silhouettes and its uint8 (H, W, 3); None if there is none.
@@ -94,13 +99,18 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         InputError: The depth does not fit the photograph, or the options contradict each other.
     """
     check(depth, seen.size)
-    metres = metres_of(depth, options)
+    stored = metres = metres_of(depth, options)
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
+    removed = _removed(seen, rise, options)
+    if seen.paint is not None:
+        shift, painted_out = read_paint(seen.paint)
+        metres = moved_depth(metres, shift, options.paint_share)
+        rise = None if rise is None else moved_nearness(rise, shift, options.paint_share)
+        removed = painted_out if removed is None else removed | painted_out
     if is_live(options):
         assert rise is not None
-        removed = _removed(seen, rise, options) if options.result == "RELIEF" else None
         live = live_relief(
             rise,
             metres,
@@ -109,15 +119,14 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
             removed=removed,
             long_edge=options.long_edge,
         )
-        return Shape(live.mesh, metres, rise if options.result == "DISPLACEMENT" else None, live)
+        return Shape(live.mesh, stored, rise if options.result == "DISPLACEMENT" else None, live)
     if options.result == "DISPLACEMENT":
         assert rise is not None
         rows, columns = rise.shape
-        return Shape(grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True), metres, rise)
-    removed = _removed(seen, rise, options)
+        return Shape(grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True), stored, rise)
     if options.result == "RELIEF":
         assert rise is not None
-        return Shape(_relief(rise, metres, removed, depth, options), metres)
+        return Shape(_relief(rise, metres, removed, depth, options), stored)
     scene = perspective_mesh(
         metres,
         seen.camera,
@@ -125,7 +134,7 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         keep_planes=options.keep_planes,
         **_common(depth, removed, options),
     )
-    return Shape(scene, metres, None, None, *_behind(metres, seen, options))
+    return Shape(scene, stored, None, None, *_behind(metres, seen, options))
 
 
 def metres_of(depth: Depth, options: MeshOptions) -> np.ndarray:
@@ -161,12 +170,12 @@ def _relief(
 
 def _removed(seen: Seen, rise: np.ndarray | None, options: MeshOptions) -> np.ndarray | None:
     """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph."""
-    if seen.pixels is None or not (seen.cut_out or options.remove_sky):
+    if seen.pixels is None or not (seen.cut_out or removes_sky(options)):
         return None
     removed = np.zeros(seen.pixels.shape[:2], np.bool_)
     if seen.cut_out:
         removed |= seen.pixels[..., 3] < _OPAQUE
-    if options.remove_sky:
+    if removes_sky(options):
         assert rise is not None
         removed |= sky_mask(1 - rise, seen.pixels[..., :3], options.sky_from)
     return removed
