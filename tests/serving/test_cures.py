@@ -253,3 +253,21 @@ def test_work_is_limited_whatever_it_is_made_of(start: Callable[..., Server], im
         with pytest.raises(Refused, match="megapixels of work"):
             client.predict(image, ensemble=64, size=2048)
         client.predict(image, ensemble=2, size=512)
+
+
+def test_a_decoder_that_is_killed_at_work_does_not_cost_its_picture(
+    start: Callable[..., Server], image: np.ndarray
+) -> None:
+    server = start()
+    large = io.BytesIO()
+    Image.new("L", (5500, 5500), 51).save(large, "PNG", compress_level=1)
+    with Client(server.address, timeout_s=60) as client:
+        encoded = io.BytesIO()
+        Image.fromarray(image).save(encoded, "PNG")
+        client.predict(encoded.getvalue())  # a decoder is up
+        job = client.submit(large.getvalue(), steps=1)
+        assert until(lambda: bool(server._decoders.busy), 20)
+        for process in _decoders(os.getpid()):
+            os.kill(process, signal.SIGKILL)
+        np.testing.assert_allclose(job.result(60).values, 51 / 255 + 0.25 + 0.125, atol=1e-6)
+        assert server._decoders.restarts >= 1

@@ -217,9 +217,11 @@ def test_two_models_and_memory_for_one_do_not_thrash(start: Callable[..., Server
 
     with Client(server.address, timeout_s=30) as client:
         client.predict(image, model="a")
-    one = replies("a", 2.5)
-    two = replies("ab", 7.5) / 3
-    assert two >= 0.5 * one, (one, two)  # 0.6 on a quiet machine: docs/server.md
+    shares = []
+    while len(shares) < 3 and max(shares, default=0.0) < 0.6:  # again, where others took the processors for a while
+        one = replies("a", 2.5)
+        shares.append(replies("ab", 7.5) / 3 / one)
+    assert max(shares) >= 0.6, shares
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:

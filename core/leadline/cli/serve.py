@@ -57,6 +57,26 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )
 @speed_option
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
+@click.option(
+    "--max-replicas",
+    default=0,
+    type=click.IntRange(0, 256),
+    help="So many while there is work for them.  [default: --replicas]",
+)
+@click.option(
+    "--requests-per-worker",
+    default=4.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="With --max-replicas: requests in hand that one worker is enough for.",
+)
+@click.option(
+    "--scale-down-s",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0.0),
+    help="With --max-replicas: fewer workers must be enough for so long before one leaves.",
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads per worker.")
 @click.option(
     "--engine",

@@ -22,6 +22,15 @@ def effort_s(pid: int | str = "self") -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK") + _bytes_read(pid) / _BYTES_PER_S
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process (Linux; elsewhere nobody knows). A debugger's stop is another one."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
+
+
 def _bytes_read(pid: int | str) -> int:
     try:
         with open(f"/proc/{pid}/io") as file:

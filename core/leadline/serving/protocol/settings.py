@@ -20,6 +20,9 @@ class ServerConfig:
         device, precision: As for ``leadline.load``.
         compiled, speed: As for ``leadline.load``.
         replicas: Worker processes; devices named with commas are dealt out to them in turn.
+        max_replicas: So many while there is work for them; 0: always ``replicas``.
+        requests_per_worker: Requests in hand that one worker is enough for.
+        scale_down_s: Fewer workers have to be enough for so long before one leaves.
         threads: CPU threads per worker; None: the cores shared out.
         max_members: Images times ensemble size in one batch.
         max_megapixels: Megapixels × members of one step of a batch, and of its images.
@@ -51,6 +54,9 @@ class ServerConfig:
     compiled: str = "off"
     speed: str = "full"
     replicas: int = 1
+    max_replicas: int = 0
+    requests_per_worker: float = 4.0
+    scale_down_s: float = 60.0
     threads: int | None = None
     max_members: int = 16
     max_megapixels: float = 16.0
@@ -74,3 +80,8 @@ class ServerConfig:
     http_host: str = "127.0.0.1"
     log_style: str = "json"
     log_level: str = "info"
+
+    @property
+    def most_replicas(self) -> int:
+        """Workers at most."""
+        return max(self.replicas, self.max_replicas)

@@ -18,6 +18,8 @@ from leadline.serving.server.lender import Block
 #: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
 IMAGE_SHARE = 0.05
 
+#: A client that has asked for nothing for so long is not about any more.
+LATELY_S = 10.0
 #: Times that the network looks at a picture with detail "tiles", at most: at the whole and at nine parts.
 TILES_WORK = 10
 
@@ -101,6 +103,8 @@ class Batcher:
     max_members: int = 16
     window_s: float = 0.004
     max_megapixels: float = 16.0
+    #: Clients that have as many workers as they may; their tickets wait.
+    full: frozenset[str] = frozenset()
     quota: Callable[[str], Quota] = lambda client: EVERYBODY
     #: Tickets that had to make room for a client with less in the queue; whoever admits takes them away.
     evicted: list[Ticket] = field(default_factory=list)
@@ -212,6 +216,10 @@ class Batcher:
         self._forget(now)
         return batch
 
+    def others(self, client: str, now: float) -> bool:
+        """Whether other clients have asked for something lately."""
+        return any(now - seen < LATELY_S for other, seen in self._seen.items() if other != client)
+
     def leader(self) -> Ticket | None:
         """Whose turn it is."""
         return next(iter(self._pick(None)), None)
@@ -226,7 +234,11 @@ class Batcher:
         return list(self._waiting)
 
     def _pick(self, warm: frozenset[str] | None) -> list[Ticket]:
-        choice = [t for t in self._waiting if t.ready and (warm is None or t.request.model in warm)]
+        choice = [
+            t
+            for t in self._waiting
+            if t.ready and t.client not in self.full and (warm is None or t.request.model in warm)
+        ]
         if not choice:
             return []
         leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))  # the first of equals: by arrival
@@ -259,7 +271,7 @@ class Batcher:
         """Drop what is known of clients that have nothing here and would start at the present anyway."""
         for client in [c for c, v in self._virtual.items() if v <= self._present and c not in self._in_hand]:
             del self._virtual[client]
-        for client in [c for c, seen in self._seen.items() if now - seen > 10.0]:
+        for client in [c for c, seen in self._seen.items() if now - seen > LATELY_S]:
             del self._seen[client]
             if client not in self._in_hand:
                 self._virtual.pop(client, None)

@@ -1,6 +1,6 @@
 """Decodes pictures of strangers in processes that may be killed, beside the workers, so that a bad one costs its sender.
 
-Each decoder has a thread here that writes a picture to its process and waits for the pixels. A process that takes longer
+Each decoder has a thread here, there from the beginning, that writes a picture to its process and waits for the pixels. A process that takes longer
 than its picture may is killed, and a new one started for the next picture.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from leadline.serving.processes import effort_s
 from leadline.serving.protocol.arena import Arena
+from leadline.serving.server.crew import Crew
 from leadline.serving.worker.decoder import Task
 
 #: Time that a picture may take: for any, and more for each megapixel. Photographs take a twentieth of it.
@@ -44,6 +45,7 @@ class Picture:
         nbytes: Of the pixels.
         shape: (H, W, 3), when it was decoded.
         error: Why it was not.
+        gave_up: It took too long.
         seconds: What it took.
     """
 
@@ -55,6 +57,7 @@ class Picture:
     shape: tuple[int, int, int] | None = None
     pixels: Any = None
     error: str = ""
+    gave_up: bool = False
     seconds: float = 0.0
 
 
@@ -79,7 +82,12 @@ class Decoders:
     def __post_init__(self) -> None:
         self._tasks: queue.SimpleQueue[Picture | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Picture] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._watched: set[_Process] = set()
+        self._begun, self._closed = threading.Event(), False
+        self._crew = Crew(self.count + 1, "leadline-decoder")
+        for _ in range(self.count):
+            self._crew.do(self._work)
+        self._crew.do(self._watch)
 
     @property
     def free(self) -> bool:
@@ -87,19 +95,8 @@ class Decoders:
         return len(self.busy) < self.count
 
     def start(self, picture: Picture) -> None:
-        """Decode a picture, or fail it at once if no thread can be had."""
+        """Decode a picture."""
         self.busy.add(picture)
-        if len(self._threads) < min(self.count, len(self.busy)):
-            try:
-                thread = threading.Thread(target=self._work, name="leadline-decoder", daemon=True)
-                thread.start()
-                self._threads.append(thread)
-            except RuntimeError as error:  # the machine is out of threads or memory
-                if not self._threads:
-                    picture.error = f"pictures cannot be decoded now ({error}); try again later"
-                    self._done.put(picture)
-                    self.wake()
-                    return
         self._tasks.put(picture)
 
     def finished(self) -> list[Picture]:
@@ -114,37 +111,72 @@ class Decoders:
 
     def close(self) -> None:
         """End them."""
-        for _ in self._threads:
+        for _ in range(self.count):
             self._tasks.put(None)
-        for thread in self._threads:
-            thread.join(2.0)
+        self._closed = True
+        self._begun.set()
+        self._crew.close()
+
+    def _watch(self) -> None:
+        """End processes whose picture takes too long."""
+        while not self._closed:
+            self._begun.wait()
+            self._begun.clear()
+            time.sleep(LOOK_EVERY_S)
+            for process in list(self._watched):
+                process.look()
+            if any(process.busy for process in list(self._watched)):
+                self._begun.set()
 
     def _work(self) -> None:
         process: _Process | None = None
         while (picture := self._tasks.get()) is not None:
             started = time.monotonic()
-            if process is not None and not process.alive():
-                process.end()
-                process = None
-            try:
-                process = process or _Process(self.megapixels, self.arena)
-                process.decode(picture, self.arena)
-            except Exception as error:
-                if isinstance(error, _GaveUp):
-                    picture.error = str(error)
-                elif process is None:
-                    picture.error = f"pictures cannot be decoded now ({error}); try again later"
-                else:
-                    picture.error = "the image cannot be decoded; save it again"
-                if process is not None:
-                    process.end()
-                    self.restarts += 1
-                process = None
+            process = self._decode(picture, process)
+            if process is None and not picture.gave_up:  # its decoder died: of it, or of something else
+                process = self._decode(picture, None)
             picture.seconds = time.monotonic() - started
             self._done.put(picture)
             self.wake()
         if process is not None:
-            process.end()
+            self._end(process)
+
+    def _decode(self, picture: Picture, process: _Process | None) -> _Process | None:
+        """One attempt; the process to go on with."""
+        if process is not None and not process.alive():
+            self._end(process)
+            process = None
+        picture.error = ""
+        try:
+            process = process or self._new()
+            process.decode(picture, self.arena)
+        except Exception as error:
+            picture.gave_up = isinstance(error, _GaveUp)
+            if picture.gave_up:
+                picture.error = str(error)
+            elif process is None:
+                picture.error = f"pictures cannot be decoded now ({error}); try again later"
+            else:
+                picture.error = "the image cannot be decoded; save it again"
+            if process is not None:
+                self._end(process)
+                self.restarts += 1
+            return None
+        return process
+
+    def _new(self) -> _Process:
+        process = _Process(self.megapixels, self.arena, self._begun)
+        self._watched.add(process)
+        try:
+            process.greet()
+        except BaseException:
+            self._end(process)
+            raise
+        return process
+
+    def _end(self, process: _Process) -> None:
+        self._watched.discard(process)
+        process.end()
 
 
 class _GaveUp(Exception):
@@ -152,9 +184,9 @@ class _GaveUp(Exception):
 
 
 class _Process:
-    """One decoder, and a thread that ends it when its picture takes too long."""
+    """One decoder, which :meth:`look` ends when its picture takes too long."""
 
-    def __init__(self, megapixels: float, arena: Arena | None) -> None:
+    def __init__(self, megapixels: float, arena: Arena | None, begun: threading.Event) -> None:
         shared = [] if arena is None else [str(arena.descriptor), str(arena.size)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "leadline.serving.worker.decoder", str(megapixels), *shared],
@@ -168,16 +200,14 @@ class _Process:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        self._busy, self._over = threading.Event(), False
-        self._gave_up = False
+        self.busy, self._gave_up = False, False
+        self._begun = begun
+
+    def greet(self) -> None:
+        """Wait until it is ready."""
         self._begin(START_S)
-        try:
-            threading.Thread(target=self._watch, name="leadline-decoder-watch", daemon=True).start()
-            self._line()  # it is ready
-            self._busy.clear()
-        except BaseException:
-            self.end()
-            raise
+        self._line()
+        self.busy = False
 
     def decode(self, picture: Picture, arena: Arena | None) -> None:
         at, room = picture.room or (None, 0)
@@ -196,7 +226,7 @@ class _Process:
                 raise _GaveUp(text) from error
             raise
         finally:
-            self._busy.clear()
+            self.busy = False
         if "error" in answer:
             picture.error = answer["error"]
         else:
@@ -207,8 +237,7 @@ class _Process:
         return self._process.poll() is None
 
     def end(self) -> None:
-        self._over = True
-        self._busy.set()
+        self.busy = False
         self._process.kill()
         self._process.wait()
         with contextlib.suppress(OSError):
@@ -218,7 +247,8 @@ class _Process:
     def _begin(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._started, self._worked = time.monotonic(), effort_s(self._process.pid)
-        self._busy.set()
+        self.busy = True
+        self._begun.set()
 
     def _line(self) -> bytes:
         line = self._out.readline()
@@ -226,14 +256,11 @@ class _Process:
             raise EOFError("the decoder ended")
         return line
 
-    def _watch(self) -> None:
-        while not self._over:
-            self._busy.wait()
-            time.sleep(LOOK_EVERY_S)
-            if self._busy.is_set() and not self._over and self._is_late():
-                self._gave_up = True
-                self._process.kill()  # whoever waits for its answer finds the end
-                return
+    def look(self) -> None:
+        """End it if it is late; whoever waits for its answer finds the end."""
+        if self.busy and self._is_late():
+            self._gave_up = True
+            self._process.kill()
 
     def _is_late(self) -> bool:
         passed, worked = time.monotonic() - self._started, effort_s(self._process.pid)

@@ -8,15 +8,19 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict
 from typing import Protocol
 
-from leadline.serving.processes import effort_s
+from leadline.serving.processes import effort_s, is_stopped
+from leadline.serving.server.crew import Crew
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import settings
 
 #: A worker's end is noticed within this time.
 LOOK_EVERY_S = 0.03
+#: A worker that the system says is stopped (SIGSTOP) for so long is as good as gone.
+STOPPED_S = 3.0
 
 
 class Running(Protocol):
@@ -34,6 +38,9 @@ class Running(Protocol):
     def effort_s(self) -> float | None:
         """See :func:`leadline.serving.processes.effort_s`; None if it is not known."""
 
+    def must_move(self) -> bool:
+        """Whether its machine is about to be taken away: it should finish what it has, and another start elsewhere."""
+
 
 class Launcher(Protocol):
     """A way to start workers. What it and its workers do may fail, and may take long."""
@@ -43,24 +50,23 @@ class Launcher(Protocol):
 
 
 class Child:
-    """A worker, started, watched and ended in a thread of its own: whoever holds it never waits for it.
+    """A worker, started, watched and ended by a thread of the crew: whoever holds it never waits for it.
 
     Attributes:
         end: Why there is no such worker (any more); None while it starts and runs.
         effort_s: What it has done, as last seen; None if it is not known.
+        must_move: Its machine is about to be taken away.
     """
 
-    def __init__(self, launcher: Launcher, config: WorkerConfig) -> None:
+    def __init__(self, launcher: Launcher, config: WorkerConfig, crew: Crew) -> None:
         self.end: str | None = None
         self.effort_s: float | None = None
+        self.must_move = False
         self._launcher, self._config = launcher, config
         self._kill, self._leave = threading.Event(), threading.Event()
         self._patience_s = 0.0
-        self._thread = threading.Thread(target=self._live, name=f"leadline-{config.name}", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self.end = f"it could not be started ({error})"
+        self._over = threading.Event()
+        crew.do(self._live)
 
     def kill(self) -> None:
         """Have it ended now."""
@@ -74,22 +80,30 @@ class Child:
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        self._over.wait(timeout_s)
 
     def _live(self) -> None:
         try:
-            running = self._launcher.launch(self._config)
-        except Exception as error:
-            self.end = f"it could not be started ({type(error).__name__}: {error})"
-            return
-        reason = None
-        while reason is None and not self._leave.wait(LOOK_EVERY_S):
-            reason, self.effort_s = running.ended(), running.effort_s()
-        if reason is None:
-            running.kill() if self._kill.is_set() else running.wait(self._patience_s)
-            reason = "it was ended"
-        self.end = reason
+            self.end = self._from_start_to_end()
+        except Exception as error:  # what a launcher, or a machine without memory, may come up with
+            self.end = f"it could not be started or watched ({type(error).__name__}: {error})"
+        self._over.set()
+
+    def _from_start_to_end(self) -> str:
+        if self._leave.is_set():  # given up while it waited for a thread
+            return "it was ended"
+        running = self._launcher.launch(self._config)
+        try:
+            reason = None
+            while reason is None and not self._leave.wait(LOOK_EVERY_S):
+                reason, self.effort_s, self.must_move = running.ended(), running.effort_s(), running.must_move()
+            if reason is None:
+                running.kill() if self._kill.is_set() else running.wait(self._patience_s)
+                reason = "it was ended"
+        except BaseException:
+            running.kill()
+            raise
+        return reason
 
 
 class LocalLauncher:
@@ -119,6 +133,7 @@ class _LocalProcess:
             env=environment,
             start_new_session=True,  # Ctrl+C is for the front, which ends its workers in order
         )
+        self._stopped_at: float | None = None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asdict(config)).encode() + b"\n")
@@ -127,7 +142,7 @@ class _LocalProcess:
     def ended(self) -> str | None:
         status = self._process.poll()
         if status is None:
-            return None
+            return self._stopped()
         self._finish()
         return f"it was ended by signal {-status}" if status < 0 else f"it ended with status {status}"
 
@@ -144,6 +159,20 @@ class _LocalProcess:
 
     def effort_s(self) -> float | None:
         return effort_s(self._process.pid)
+
+    def must_move(self) -> bool:
+        return False
+
+    def _stopped(self) -> str | None:
+        if not is_stopped(self._process.pid):
+            self._stopped_at = None
+            return None
+        now = time.monotonic()
+        self._stopped_at = now if self._stopped_at is None else self._stopped_at
+        if now - self._stopped_at < STOPPED_S:
+            return None
+        self.kill()
+        return "it was stopped by a signal"
 
     def _finish(self) -> None:
         self._process.wait()

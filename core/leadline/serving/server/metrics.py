@@ -36,6 +36,7 @@ _GAUGES = {
     "connections": "Connections of clients",
     "lent_bytes": "Shared memory lent to clients on this machine",
     "workers_ready": "Workers that are up",
+    "workers_wanted": "Workers that there should be",
     "log_lines_dropped": "Log lines that nobody read in time",
 }
 

@@ -16,6 +16,7 @@ from leadline.serving.protocol import pixels
 from leadline.serving.protocol.arena import Allocator, Arena
 from leadline.serving.protocol.frames import next_message, send_message
 from leadline.serving.server.batching import Ticket
+from leadline.serving.server.crew import Crew
 from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.metrics import Metrics
 from leadline.serving.server.vitals import Vitals
@@ -28,6 +29,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 YOUNG_S = 10.0
 #: Workers that died before they were ready, in a row.
 MANY = 3
+#: Time to leave for a worker that is not needed any more.
+LEAVE_S = 10.0
 
 
 @dataclass(eq=False)
@@ -41,13 +44,18 @@ class Batch:
     step_s: float = math.inf
     stop_by: float | None = None
 
+    @property
+    def clients(self) -> set[str]:
+        """Whose they are."""
+        return {ticket.client for ticket in self.tickets}
+
 
 @dataclass(eq=False)
 class Slot:
     """A place for a worker, with its current occupant.
 
     ``state`` is ``down`` (nobody, another try at ``start_at``), ``starting``, ``idle`` or ``busy``; ``reason`` says why
-    the last occupant is gone.
+    the last occupant is gone. ``leaving``: the occupant gets no more work.
     """
 
     index: int
@@ -68,6 +76,7 @@ class Slot:
     loaded_at: float = -math.inf
     load_s: float = 0.0
     rested_at: float = 0.0
+    leaving: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ class Pool:
         context: Of the front.
         template: Configuration of a worker; name, endpoint and device are filled in.
         endpoint: To bind for the workers.
-        devices: One worker for each.
+        devices: One worker for each, at most.
         launcher: Starts them.
         listener: Told about tickets.
         metrics: Counted in.
@@ -155,18 +164,25 @@ class Pool:
         self.bound = self.socket.last_endpoint.decode()
         self.slots = [Slot(i, device) for i, device in enumerate(self.devices)]
         self._rooms = Allocator(self.arena.size) if self.arena is not None else None
+        self.wanted = len(self.slots)
+        self._crew = Crew(2 * len(self.slots), "leadline-worker")  # one leaves while the next starts
         self._leaving: list[tuple[Sequence[Any], list[int]]] = []
+        self._gone: list[Child] = []
         self._numbers = 0
 
     # --- work
 
     def idle(self) -> list[Slot]:
         """Workers with nothing to do."""
-        return [slot for slot in self.slots if slot.state == "idle"]
+        return [slot for slot in self.slots if slot.state == "idle" and not slot.leaving]
+
+    def present(self) -> list[Slot]:
+        """Places that have a worker or should have one."""
+        return [slot for slot in self.slots if slot.index < self.wanted or slot.child is not None]
 
     def is_hopeless(self) -> bool:
         """Whether no worker comes up: each died several times before it was ready."""
-        return all(slot.stillborn >= MANY for slot in self.slots)
+        return all(slot.stillborn >= MANY for slot in self.present())
 
     def run(self, slot: Slot, tickets: list[Ticket], now: float) -> None:
         """Give a batch to an idle worker."""
@@ -227,11 +243,11 @@ class Pool:
                 self._take(slot, slot.vitals, messages.unpack(head.bytes), frames, now)
 
     def tend(self, now: float) -> None:
-        """Start what is down, and give up what died or hangs."""
+        """Start what is down, give up what died or hangs, and see off who is wanted no more or loses its machine."""
         self._collect()
         for slot in self.slots:
             if slot.child is None or slot.vitals is None:
-                if now >= slot.start_at:
+                if now >= slot.start_at and slot.index < self.wanted:
                     self._start(slot, now)
             elif slot.child.end is not None:
                 if now - slot.started_at > YOUNG_S:
@@ -239,6 +255,10 @@ class Pool:
                 self._lose(slot, slot.child.end, now)
             elif complaint := self._complaint(slot, slot.child, slot.vitals, now):
                 self._lose(slot, complaint, now)
+            else:
+                slot.leaving = slot.child.must_move or slot.index >= self.wanted
+                if slot.leaving and slot.state == "idle":
+                    self._see_off(slot, slot.child, now)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End all workers."""
@@ -249,8 +269,9 @@ class Pool:
                     slot.child.leave(timeout_s)
                 else:
                     slot.child.kill()  # it never got as far as connecting
-        for child in children:
+        for child in (*children, *self._gone):
             child.join(timeout_s + 1.0)
+        self._crew.close(0.1)
         self.socket.close(0)
 
     # --- inside
@@ -263,11 +284,20 @@ class Pool:
     def _start(self, slot: Slot, now: float) -> None:
         slot.name = f"worker-{slot.index}-{secrets.token_hex(8)}"
         config = replace(self.template, name=slot.name, endpoint=self.bound, device=slot.device, index=slot.index)
-        slot.child, slot.vitals = Child(self.launcher, config), Vitals(self.patience.silence_s, now)
+        slot.child, slot.vitals = Child(self.launcher, config, self._crew), Vitals(self.patience.silence_s, now)
         slot.state, slot.started_at, slot.models, slot.pid = "starting", now, frozenset(), None
-        slot.loaded_at, slot.load_s = -math.inf, 0.0
+        slot.loaded_at, slot.load_s, slot.leaving = -math.inf, 0.0, False
         self.metrics.count("worker_starts_total", replica=str(slot.index))
         log("worker started", worker=slot.index, device=slot.device)
+
+    def _see_off(self, slot: Slot, child: Child, now: float) -> None:
+        """An idle occupant leaves in order; its place is free at once."""
+        self._send(slot, messages.Exit())
+        child.leave(LEAVE_S)
+        self._gone.append(child)
+        slot.child, slot.vitals, slot.state, slot.models, slot.start_at = None, None, "down", frozenset(), now
+        slot.reason = "its machine is being drained" if child.must_move else ""
+        log("worker left", worker=slot.index, pid=slot.pid, reason=slot.reason or "it is not needed")
 
     def _complaint(self, slot: Slot, child: Child, vitals: Vitals, now: float) -> str | None:
         vitals.look(now, child.effort_s)
@@ -418,6 +448,7 @@ class Pool:
             else:
                 still.append((trackers, rooms))
         self._leaving = still
+        self._gone = [child for child in self._gone if child.end is None]
 
     def _send(self, slot: Slot, message: messages.Message, frames: Sequence[Any] = ()) -> bool:
         try:

@@ -7,20 +7,30 @@ and Ray ends the actors of a driver that ended.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import sys
 import threading
+import time
 from importlib import import_module
 from typing import Any, TextIO
 
 from leadline.serving.worker.config import WorkerConfig
 
 LOOK_EVERY_S = 0.1
+#: How often Ray is asked for nodes that are being drained.
+DRAINED_EVERY_S = 1.0
 
 
 class Actor:
     """Runs a worker in its process."""
+
+    def node(self) -> str:
+        """Where it is."""
+        import ray  # noqa: PLC0415
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def serve(self, config: WorkerConfig) -> None:
         """Until the front says to leave."""
@@ -55,8 +65,16 @@ class Agent:
         self._ray = ray
         if gpus is None:
             gpus = float(ray.cluster_resources().get("GPU", 0) > 0)
-        self._options = {"num_gpus": gpus, "num_cpus": cpus, "max_restarts": 0, "max_task_retries": 0}
-        self._actors: dict[int, tuple[Any, Any]] = {}
+        self._options = {
+            "num_gpus": gpus,
+            "num_cpus": cpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "scheduling_strategy": "SPREAD",  # a node that dies takes few of them with it
+        }
+        self._actors: dict[int, tuple[Any, Any, Any]] = {}
+        self._told: set[int] = set()
+        self._asked = -math.inf
         self.tell(host=ray.util.get_node_ip_address())
 
     def tell(self, **said: Any) -> None:
@@ -78,14 +96,18 @@ class Agent:
             if "config" in order:
                 try:
                     actor = self._ray.remote(Actor).options(**self._options).remote()
-                    self._actors[number] = actor, actor.serve.remote(WorkerConfig(**order["config"]))
+                    node = actor.node.remote()
+                    self._actors[number] = actor, actor.serve.remote(WorkerConfig(**order["config"])), node
                 except Exception as error:
                     self.tell(ended=number, reason=_in_a_line(error))
             elif number in self._actors:
                 self._ray.kill(self._actors[number][0], no_restart=True)
 
     def _look(self) -> None:
-        for number, (_, done) in list(self._actors.items()):
+        if time.monotonic() - self._asked > DRAINED_EVERY_S:
+            self._asked = time.monotonic()
+            self._look_for_drained_nodes()
+        for number, (_, done, _) in list(self._actors.items()):
             try:
                 if not self._ray.wait([done], timeout=0)[0]:
                     continue
@@ -94,7 +116,20 @@ class Agent:
             except Exception as error:
                 reason = _in_a_line(error)
             del self._actors[number]
+            self._told.discard(number)
             self.tell(ended=number, reason=reason)
+
+    def _look_for_drained_nodes(self) -> None:
+        """Ray has no public call for this; Ray Serve asks the same way."""
+        try:
+            drained = set(import_module("ray._private.state").state.get_draining_nodes())
+            for number, (_, _, node) in self._actors.items() if drained else ():
+                placed = number not in self._told and self._ray.wait([node], timeout=0)[0]
+                if placed and self._ray.get(node) in drained:
+                    self._told.add(number)
+                    self.tell(moving=number)
+        except Exception as error:
+            sys.stderr.write(f"leadline: drained nodes are not seen ({_in_a_line(error)})\n")
 
 
 def _in_a_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Workers as actors on a Ray cluster.
 
-Ray places them, and says when one is gone; requests and results do not pass through it. An actor runs the same loop as
+Ray places them, says when one is gone, and when the node of one is being drained; requests and results do not pass through it. An actor runs the same loop as
 a local worker process and connects to the front by itself, encrypted with keys that live as long as the front. Ray is
 driven by a process of its own (:mod:`leadline.serving.server.ray_agent`), which is started again when it ends.
 """
@@ -77,6 +77,7 @@ class _AgentProcess:
         self._numbers = itertools.count()
         self._writing = threading.Lock()
         self.reasons: dict[int, str] = {}
+        self.moving: set[int] = set()
         self.ended = False
         self._order(options)
         said = json.loads(self._out.readline() or '{"error": "its driver ended"}')
@@ -113,7 +114,11 @@ class _AgentProcess:
     def _hear(self) -> None:
         for line in self._out:
             said = json.loads(line)
-            self.reasons[said["ended"]] = said["reason"]
+            if "moving" in said:
+                self.moving.add(said["moving"])
+            elif "ended" in said:
+                self.reasons[said["ended"]] = said["reason"]
+                self.moving.discard(said["ended"])
         self.ended = True
         self._process.wait()
 
@@ -137,3 +142,6 @@ class _RayActor:
 
     def effort_s(self) -> float | None:
         return None  # what the actor's own pulse says has to do
+
+    def must_move(self) -> bool:
+        return self._number in self._agent.moving

@@ -45,6 +45,7 @@ from leadline.serving.server.notify import notify
 from leadline.serving.server.operations import OperationsPage
 from leadline.serving.server.pictures import Pictures
 from leadline.serving.server.pool import Patience, Pool, Slot
+from leadline.serving.server.scaling import Scaler
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
 from leadline.version import __version__
@@ -58,9 +59,10 @@ TEND_EVERY_S = 0.02
 MAX_ATTEMPTS = 2
 #: A running request whose worker has given no sign of life for so long is said to be ``silent``.
 QUIET_S = 2.0
-#: A worker stays with its loaded models for this many times what loading takes (and no longer than the next) while
-#: clients ask for them, who may be away for a moment between two requests.
-STAY_LOADS, LONGEST_STAY_S, GAP_S = 2.5, 5.0, 0.05
+#: A worker stays with its loaded models for this many times what loading takes while clients ask for them, who may be
+#: away for a moment between two requests. Where that would be longer than the seconds, it stays for them, or the second
+#: number of loads: of its time, two thirds and more go into answers.
+STAY_LOADS, LEAST_LOADS, LONGEST_STAY_S, GAP_S = 4.0, 2.0, 5.0, 0.05
 #: Long edge that a model makes of an image, until its first load says better.
 USUAL_SIZE_PX = 768
 #: Messages beyond a client's rate: so many a second are answered, the others dropped unread; after this many bursts of
@@ -165,7 +167,9 @@ class Server:
         if arena is not None and self._folder is not None:
             path = str(self._folder.path / "blocks")
             self._lender = Lender.create(path, config.limits.block_bytes, config.lend_bytes)
-        devices = config.device.split(",") if config.replicas > 1 else [config.device]
+        most = config.most_replicas
+        devices = config.device.split(",") if most > 1 else [config.device]
+        self._scaler = Scaler(config.replicas, most, config.requests_per_worker, down_s=config.scale_down_s)
         self._pool = Pool(
             context=self._context,
             template=WorkerConfig(
@@ -174,7 +178,7 @@ class Server:
                 models=dict(config.models),
                 loader=config.loader,
                 device="",
-                spread=config.replicas > 1,
+                spread=most > 1,
                 precision=config.precision,
                 compiled=config.compiled,
                 speed=config.speed,
@@ -187,14 +191,15 @@ class Server:
                 log_level=config.log_level,
             ),
             endpoint=workers_bind or _private_endpoint(self._folder),
-            devices=[devices[i % len(devices)] for i in range(config.replicas)],
-            launcher=launcher or LocalLauncher(config.threads or _threads_each(config.replicas)),
+            devices=[devices[i % len(devices)] for i in range(most)],
+            launcher=launcher or LocalLauncher(config.threads or _threads_each(most)),
             listener=self,
             metrics=self.metrics,
             arena=arena,
             patience=Patience(config.silence_s, config.start_s, config.hang_s, _step_s(config)),
             secret=front_keys[1] if front_keys is not None else None,
         )
+        self._pool.wanted = config.replicas
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -262,7 +267,7 @@ class Server:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether a request would be computed now. From any thread."""
         now = self._clock()
-        states = [slot.state for slot in self._pool.slots]
+        states = [slot.state for slot in self._pool.present()]
         vitals = [slot.vitals for slot in self._pool.slots if slot.state in ("idle", "busy")]
         up = sum(one is not None and one.quiet_s(now) < self.config.silence_s for one in vitals)
         well = up > 0 and self.live()[0] and not self._stop.is_set()
@@ -340,6 +345,7 @@ class Server:
         now = self._clock()
         if now - self._tended >= TEND_EVERY_S:
             self._tended = now
+            self._scale(now)
             self._pool.tend(now)
             self._end_late(now)
         self._pictures.start()
@@ -347,6 +353,13 @@ class Server:
         self._tell(now)
         if now - self._swept > TICK_S / 2:
             self._sweep(now)
+
+    def _scale(self, now: float) -> None:
+        """As many workers as there is work for."""
+        wanted = self._scaler.look(now, len(self._tickets))
+        if wanted != self._pool.wanted:
+            log("workers wanted", workers=wanted, before=self._pool.wanted, in_hand=len(self._tickets))
+            self._pool.wanted = wanted
 
     # --- clients
 
@@ -510,7 +523,7 @@ class Server:
                 "reason": slot.reason,
                 "quiet_s": round(slot.vitals.quiet_s(now), 2) if slot.vitals is not None else None,
             }
-            for slot in self._pool.slots
+            for slot in self._pool.present()
         ]
         status: dict[str, Any] = {
             "op": "status",
@@ -548,6 +561,7 @@ class Server:
                 self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
         idle = self._pool.idle()
         self._holding = False
+        self._share_workers(now)
         while idle and (choice := self._choose(idle, now)):
             slot, models = choice
             batch = self._batcher.next_batch(now, models)
@@ -560,6 +574,15 @@ class Server:
             members = sum(t.request.ensemble for t in batch)
             self.metrics.observe("batch_members", members, model=batch[0].request.model or "")
             self._pool.run(slot, batch, now)
+            self._share_workers(now)
+
+    def _share_workers(self, now: float) -> None:
+        """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
+        up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
+        held = Counter(client for slot in self._pool.slots if slot.batch for client in slot.batch.clients)
+        self._batcher.full = frozenset(
+            client for client, workers in held.items() if 1 < up <= workers + 1 and self._batcher.others(client, now)
+        )
 
     def _choose(self, idle: list[Slot], now: float) -> tuple[Slot, frozenset[str] | None] | None:
         """The worker that goes on, and the models it should keep to (None: any); None to wait a moment."""
@@ -568,7 +591,7 @@ class Server:
             return None
         warm = [slot for slot in idle if leader.request.model in slot.models]
         slot = warm[0] if warm else min(idle, key=lambda s: len(s.models))
-        stay_s = min(LONGEST_STAY_S, STAY_LOADS * slot.load_s)
+        stay_s = min(STAY_LOADS * slot.load_s, max(LONGEST_STAY_S, LEAST_LOADS * slot.load_s))
         if warm or not slot.models or leader.attempts or now - slot.loaded_at > stay_s:
             return slot, None
         if any(ticket.ready and ticket.request.model in slot.models for ticket in self._batcher.waiting()):
@@ -689,6 +712,7 @@ class Server:
         self.metrics.set("queue_length", len(self._batcher))
         self.metrics.set("connections", self._entrance.connections)
         self.metrics.set("log_lines_dropped", dropped())
+        self.metrics.set("workers_wanted", self._pool.wanted)
         self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
         self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
         held = private_bytes()
