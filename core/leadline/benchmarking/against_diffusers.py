@@ -1,15 +1,16 @@
-"""Beside diffusers' Marigold pipeline: the same full-size random weights, the same noise, by turns in one process."""
+"""Beside diffusers' Marigold pipeline: the same full-size random weights and noise; time by turns in one process, memory in two."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from leadline.benchmarking.apart import answer_parent, peak_mb, run_module
 from leadline.benchmarking.reference import OFFICIAL_CODEC, official_spec
 from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.depth.spaces import Space
@@ -23,20 +24,42 @@ from leadline.models.spec import ModelSpec
 _SCHEDULE = Schedule(kind="ddim", spacing="trailing", zero_snr=True)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Seconds of both sides for one picture (the least of several runs each), and the largest difference of their maps.
+Side = Literal["diffusers", "ours"]
+Run = Callable[[], np.ndarray]
 
-    The difference is over the map's range; of an ensemble it is not given, because the reference's alignment cannot be
-    reproduced to the digit.
+
+@dataclass(frozen=True)
+class Task:
+    """What both sides do, on the CPU.
+
+    Attributes:
+        size: Side of the square picture, pixels.
+        steps, ensemble: Of both sides.
+        precision: Of our side; the pipeline runs in float32.
+        threads: CPU threads; 0 leaves PyTorch's choice.
     """
 
     size: int
     steps: int
     ensemble: int
+    precision: str = "fp32"
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds of both sides (the least of several runs each), and how far their maps are apart.
+
+    Attributes:
+        diffusers_s, ours_s: Seconds of one call.
+        mean_difference, largest_difference: Over the range of the pipeline's map. None for an ensemble: the reference's alignment
+            cannot be reproduced to the digit.
+    """
+
     diffusers_s: float
     ours_s: float
-    difference: float | None
+    mean_difference: float | None
+    largest_difference: float | None
 
     @property
     def ratio(self) -> float:
@@ -89,46 +112,78 @@ def diffusers_pipeline(bundle: ModelBundle) -> Any:
     return pipeline
 
 
-def compare(
-    size: int, steps: int, ensemble: int, repeat: int, cpu_seconds: bool, precision: str = "fp32"
-) -> Comparison:
-    """Both sides on one square picture, on the CPU.
+def compare(task: Task, repeat: int, cpu_seconds: bool) -> Comparison:
+    """Both sides on one picture, by turns.
 
     Args:
-        size: Side in pixels.
-        steps, ensemble: Of both sides.
-        repeat: Runs of each side, by turns.
+        task: What to do.
+        repeat: Runs of each side.
         cpu_seconds: Processor seconds rather than wall-clock seconds.
-        precision: Of our side; the pipeline runs in float32.
     """
     bundle = full_size_marigold()
+    sides: dict[Side, Run] = {"diffusers": _theirs(task, bundle), "ours": _ours(task, bundle)}
+    clock = time.process_time if cpu_seconds else time.perf_counter
+    seconds: dict[Side, list[float]] = {side: [] for side in sides}
+    maps: dict[Side, np.ndarray] = {}
+    for _ in range(repeat):
+        for side, run in sides.items():
+            started = clock()
+            maps[side] = run()
+            seconds[side].append(clock() - started)
+    mean, largest = share_of_range(maps["diffusers"], maps["ours"]) if task.ensemble == 1 else (None, None)
+    return Comparison(min(seconds["diffusers"]), min(seconds["ours"]), mean, largest)
+
+
+def share_of_range(exact: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Mean and largest absolute difference of two maps, over the range of the first."""
+    apart, span = np.abs(other - exact), np.ptp(exact)
+    return float(apart.mean() / span), float(apart.max() / span)
+
+
+def peak_memory_mb(task: Task, side: Side) -> float:
+    """Peak resident set of a fresh process that makes the weights and runs one side once, MiB."""
+    return float(run_module(__name__, {"task": asdict(task), "side": side}, str(task))["peak_mb"])
+
+
+def _picture(task: Task) -> tuple[np.ndarray, torch.Tensor]:
+    cells = task.size // 8
+    picture = np.random.default_rng(0).integers(0, 256, (task.size, task.size, 3), dtype=np.uint8)
+    return picture, torch.randn(task.ensemble, 4, cells, cells, generator=torch.Generator().manual_seed(0))
+
+
+def _theirs(task: Task, bundle: ModelBundle) -> Run:
+    from PIL import Image  # noqa: PLC0415
+
     pipeline = diffusers_pipeline(bundle)
-    estimator = DepthEstimator(bundle, device="cpu", precision=precision)
-    picture = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    noise = torch.randn(ensemble, 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
+    picture, noise = _picture(task)
 
-    def theirs() -> Any:
-        from PIL import Image  # noqa: PLC0415
-
+    def run() -> Any:
         return pipeline(
-            Image.fromarray(picture), num_inference_steps=steps, ensemble_size=ensemble, processing_resolution=0,
-            latents=noise.clone(), output_type="np", batch_size=ensemble,
+            Image.fromarray(picture), num_inference_steps=task.steps, ensemble_size=task.ensemble, processing_resolution=0,
+            latents=noise.clone(), output_type="np", batch_size=task.ensemble,
         ).prediction[0, :, :, 0]  # fmt: skip
 
-    def ours() -> Any:
-        return estimator.predict(
-            picture, steps=steps, ensemble=ensemble, size=0, framing="diffusers", noise=noise
-        ).values
+    return run
 
-    clock = time.process_time if cpu_seconds else time.perf_counter
-    seconds: dict[Callable[[], Any], list[float]] = {theirs: [], ours: []}
-    maps: dict[Callable[[], Any], Any] = {}
-    for _ in range(repeat):
-        for side, taken in seconds.items():
-            started = clock()
-            maps[side] = side()
-            taken.append(clock() - started)
-    difference = None
-    if ensemble == 1:
-        difference = float(np.abs(maps[theirs] - maps[ours]).max() / np.ptp(maps[theirs]))
-    return Comparison(size, steps, ensemble, min(seconds[theirs]), min(seconds[ours]), difference)
+
+def _ours(task: Task, bundle: ModelBundle) -> Run:
+    estimator = DepthEstimator(bundle, device="cpu", precision=task.precision)
+    picture, noise = _picture(task)
+    return lambda: (
+        estimator.predict(
+            picture, steps=task.steps, ensemble=task.ensemble, size=0, framing="diffusers", noise=noise
+        ).values
+    )
+
+
+def _child(asked: dict[str, Any]) -> dict[str, Any]:
+    task = Task(**asked["task"])
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    side = _ours if asked["side"] == "ours" else _theirs
+    side(task, full_size_marigold())()
+    return {"peak_mb": peak_mb(torch.device("cpu"))}
+
+
+if __name__ == "__main__":
+    answer_parent(_child)

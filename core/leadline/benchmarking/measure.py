@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,16 +13,14 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from leadline.benchmarking.apart import answer_parent, peak_mb, run_module
 from leadline.benchmarking.reference import official_bundle, official_spec, reference, reference_copy
 from leadline.checkpoints.bundle import ModelBundle, build_empty
 from leadline.checkpoints.resolve import resolve
-from leadline.errors import InputError, LeadlineError
+from leadline.errors import InputError
 from leadline.inference.compiling import CompileMode
 from leadline.inference.devices import choose_devices, choose_precision
 from leadline.inference.estimator import DepthEstimator
-
-if sys.platform != "win32":
-    import resource
 
 Side = Literal["ours", "reference"]
 Clock = Literal["wall", "cpu"]
@@ -34,7 +28,6 @@ Clock = Literal["wall", "cpu"]
 #: In runs longer than this, what happens only in the first one does not show.
 LONG_S = 5.0
 
-PROC_STATUS = Path("/proc/self/status")
 OFFICIAL_MODELS = ("depthfm-official", "depthmaster-official", "fiffdepth-official")
 
 
@@ -224,47 +217,21 @@ def _timed(run: Callable[[], Any], case: Case) -> tuple[float, Any]:
     return clock() - started, result
 
 
-def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if PROC_STATUS.exists():  # of this program alone: getrusage also remembers the process that started it
-        line = next(line for line in PROC_STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    if sys.platform == "win32":
-        raise LeadlineError("peak memory is measured on Linux and macOS only; use --no-memory")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-
 def _in_child(what: str, case: Case, side: Side) -> dict[str, Any]:
-    request = json.dumps({"what": what, "case": asdict(case), "side": side})
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, request], capture_output=True, text=True, check=False
-    )  # fmt: skip
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}, probably out of memory"]
-        raise LeadlineError(f"{case.model} at {case.size} could not be measured: {reason[0]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return run_module(__name__, {"what": what, "case": asdict(case), "side": side}, f"{case.model} at {case.size}")
 
 
-def _child(request: str) -> None:
-    """Answer one request on standard output."""
-    asked = json.loads(request)
+def _child(asked: dict[str, Any]) -> dict[str, Any]:
     case = Case(**asked["case"])
     if case.threads:
         torch.set_num_threads(case.threads)
-    try:
-        if asked["what"] == "time":
-            answer = asdict(measure(case))
-            answer.pop("case")
-        else:
-            _runner(case, asked["side"], bundle_of(case.model))()
-            answer = {"peak_mb": _peak_mb(choose_devices(case.device)[0])}
-    except LeadlineError as error:
-        sys.exit(str(error))
-    print(json.dumps(answer))
+    if asked["what"] == "time":
+        answer = asdict(measure(case))
+        answer.pop("case")
+        return answer
+    _runner(case, asked["side"], bundle_of(case.model))()
+    return {"peak_mb": peak_mb(choose_devices(case.device)[0])}
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1])
+    answer_parent(_child)

@@ -71,7 +71,7 @@ def command(
     from dataclasses import replace
 
     if str(against) == "diffusers":
-        _against_diffusers(sizes, steps, ensemble, repeat, clock == "cpu", precision, threads)
+        _against_diffusers(sizes, steps, ensemble, repeat, clock == "cpu", precision, threads, memory)
         return
     if stream:
         options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled, "speed": speed}
@@ -181,22 +181,27 @@ def _stream(
 
 def _against_diffusers(
     sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int, cpu_seconds: bool,
-    precision: str, threads: int,
+    precision: str, threads: int, memory: bool,
 ) -> None:  # fmt: skip
     import torch
 
-    from leadline.benchmarking.against_diffusers import compare
+    from leadline.benchmarking.against_diffusers import Task, compare, peak_memory_mb
 
     if threads:
         torch.set_num_threads(threads)
+    precision = "fp32" if precision == "auto" else precision
     click.echo(
-        "| size | steps | ensemble | diffusers s | Leadline s | times faster | largest difference, of the range |"
+        f"| size | steps | ensemble | diffusers s | Leadline s ({precision}) | times faster | difference of the range, mean / "
+        "largest | diffusers peak | Leadline peak |"
     )
-    click.echo("|---|---|---|---|---|---|---|")
-    for size in sizes:
-        for step, members in ((s, e) for s in steps for e in ensemble):
-            row = compare(size, step, members, repeat, cpu_seconds, "fp32" if precision == "auto" else precision)
-            difference = "-" if row.difference is None else f"{row.difference:.0e}"
-            click.echo(
-                f"| {size}² | {step} | {members} | {row.diffusers_s:.2f} | {row.ours_s:.2f} | {row.ratio:.2f} | {difference} |"
-            )
+    click.echo("|---|---|---|---|---|---|---|---|---|")
+    for task in (Task(size, s, e, precision, threads) for size in sizes for s in steps for e in ensemble):
+        row = compare(task, repeat, cpu_seconds)
+        apart = "-" if row.mean_difference is None else f"{row.mean_difference:.0e} / {row.largest_difference:.0e}"
+        peaks = [
+            f"{peak_memory_mb(task, side) * 2**20 / 1e9:.2f} GB" if memory else "-" for side in ("diffusers", "ours")
+        ]
+        click.echo(
+            f"| {task.size}² | {task.steps} | {task.ensemble} | {row.diffusers_s:.2f} | {row.ours_s:.2f} | {row.ratio:.2f} | "
+            f"{apart} | {' | '.join(peaks)} |"
+        )

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from leadline.models.convolution import Enlargement, SizedConvolution, suits, worth_transforming
 from leadline.models.group_norm import SteadyGroupNorm
 from leadline.models.layers import Doubling, ResidualBlock
-from leadline.models.winograd import Winograd, suits
 
 
 class Residual(nn.Module):
@@ -37,21 +37,6 @@ class Residual(nn.Module):
         return y.add_(x if self.shortcut is None else self.shortcut(x))
 
 
-class Enlargement(nn.Module):
-    """A :class:`~leadline.models.layers.Doubling` with its convolution on the low-resolution grid; odd target sizes go the plain way."""
-
-    def __init__(self, plain: Doubling) -> None:
-        super().__init__()
-        self.plain = plain
-        self.fast = Winograd(plain.conv, enlarge=True)
-
-    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """(N, C, h, w) → (N, out, 2h, 2w), or of ``size``."""
-        fits = size is None or size == (2 * x.shape[-2], 2 * x.shape[-1])
-        out: Tensor = self.fast(x) if fits else self.plain(x, size)
-        return out
-
-
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -70,14 +55,14 @@ def streamline(module: nn.Module, exact_cpu: bool) -> None:
 
     Args:
         module: What to rewrite.
-        exact_cpu: Whether it runs in float32 on a CPU: there 3×3 convolutions go through
-            :class:`~leadline.models.winograd.Winograd`, and normalisations keep the digits that PyTorch's kernel loses.
+        exact_cpu: Whether it runs in float32 on a CPU: there 3×3 convolutions are a
+            :class:`~leadline.models.convolution.SizedConvolution`, and normalisations keep the digits that PyTorch's kernel loses.
     """
     replace_modules(module, _in_place)
     if exact_cpu:
         replace_modules(module, lambda child: SteadyGroupNorm(child) if SteadyGroupNorm.can_replace(child) else None)  # type: ignore[arg-type]
         replace_modules(module, _enlargement)
-        replace_modules(module, lambda child: Winograd(child) if suits(child) else None)  # type: ignore[arg-type]
+        replace_modules(module, lambda child: SizedConvolution(child) if suits(child) else None)  # type: ignore[arg-type]
 
 
 def _in_place(block: nn.Module) -> nn.Module | None:
@@ -86,7 +71,7 @@ def _in_place(block: nn.Module) -> nn.Module | None:
 
 
 def _enlargement(block: nn.Module) -> nn.Module | None:
-    return Enlargement(block) if isinstance(block, Doubling) and suits(block.conv, enlarge=True) else None
+    return Enlargement(block.conv) if isinstance(block, Doubling) and worth_transforming(block.conv, True) else None
 
 
 def replace_modules(root: nn.Module, choose: Callable[[nn.Module], nn.Module | None]) -> None:
@@ -95,5 +80,5 @@ def replace_modules(root: nn.Module, choose: Callable[[nn.Module], nn.Module | N
         new = choose(child)
         if new is not None:
             setattr(root, name, new)
-        elif not isinstance(child, Enlargement):
+        else:
             replace_modules(child, choose)

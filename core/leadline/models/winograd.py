@@ -12,11 +12,15 @@ A nearest-neighbour ×2 enlargement in front is part of the weights: each of the
 one has its own 3×3 filter on the low-resolution grid, of which one row and one column are zero, and stay zero under G.
 So 25 products on a quarter of the tiles replace 36 products.
 
+Transformed filters take four times a filter's memory (eleven times with an enlargement), so they are not kept: each call
+transforms them anew, into memory that all layers of a thread share. For pictures of some tens of tiles that costs little.
+
 Nothing is approximated; results differ by rounding only.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from leadline.models.tuned import WINOGRAD
+from leadline.models.tuned import CONVOLUTION
 
 TILE = 4  # outputs along each side
 WINDOW = TILE + 2  # inputs along each side
@@ -47,128 +51,109 @@ def _matrices() -> tuple[Tensor, Tensor, Tensor]:
 B_T, G, A_T = _matrices()
 
 
-class Winograd(nn.Module):
-    """The same function as a 3×3 ``Conv2d`` with stride 1 and padding 1, behind a ×2 enlargement or not.
+def _filter_transform(enlarge: bool) -> Tensor:
+    """From the nine taps of a filter to its products, float64 (36, 9), or (4 · 25, 9) for the four of an enlargement.
+
+    Along one side of the enlarged grid, output 2i sees (x[i-1], x[i], x[i]) and output 2i + 1 sees (x[i], x[i], x[i+1]).
+    """
+    if not enlarge:
+        return torch.kron(G, G)
+    even = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=torch.float64)
+    odd = torch.tensor([[0, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    sides = [(G @ even)[:-1], (G @ odd)[1:]]  # the rows that are not zero
+    return torch.cat([torch.kron(y, x) for y in sides for x in sides])
+
+
+class Winograd:
+    """The arithmetic of a 3×3 convolution with stride 1 and padding 1, behind a ×2 enlargement (nearest neighbour) or not.
 
     Args:
-        conv: The convolution.
-        enlarge: Enlarge by 2 (nearest neighbour) first.
+        enlarge: Enlarge by 2 first.
     """
 
-    weight: Tensor
-    bias: Tensor
-    inward: Tensor
-    outward: Tensor
+    def __init__(self, enlarge: bool = False) -> None:
+        self._scale = 2 if enlarge else 1  # output pixels along each side for one input pixel
+        self._span = span = WINDOW - enlarge  # products along each side
+        self._phases = [(y, x) for y in range(self._scale) for x in range(self._scale)]
+        self._filters = _filter_transform(enlarge).float()
+        self._inward = torch.kron(B_T, B_T).float()
+        outward = [torch.kron(A_T[:, y : y + span], A_T[:, x : x + span]) for y, x in self._phases]
+        self._outward = torch.stack(outward).float()  # (phases², 16, span²)
 
-    def __init__(self, conv: nn.Conv2d, enlarge: bool = False) -> None:
-        super().__init__()
-        self.out_channels = conv.out_channels
-        self.phases = 2 if enlarge else 1  # output pixels along each side for one input pixel
-        span = WINDOW - enlarge  # products along each side
-        self.register_buffer("weight", self._spectra(conv.weight.detach(), span, enlarge))
-        self.register_buffer("bias", torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach())
-        self.register_buffer("inward", torch.kron(B_T, B_T).float())
-        outward = [torch.kron(A_T[:, y : y + span], A_T[:, x : x + span]) for y, x in self._phases()]
-        self.register_buffer("outward", torch.stack(outward).float())  # (phases², 16, span²)
+    def filter_bytes(self, conv: nn.Conv2d) -> int:
+        """What the transformed filters of ``conv`` take."""
+        return 4 * len(self._filters) * conv.in_channels * conv.out_channels
 
-    def _spectra(self, weight: Tensor, span: int, enlarge: bool) -> Tensor:
-        """Filters (out, in, 3, 3) to (phases², span, span, in, out), computed in float64.
-
-        A few input channels at a time: what lies between stays in the processor's cache.
-        """
-        out, channels = weight.shape[:2]
-        spectra = _roomy(self.phases**2, span, span, channels, out)
-        transform = torch.kron(G, G)
-        step = min(channels, max(1, WINOGRAD.chunk_bytes // (8 * WINDOW**2 * out)))
-        room = weight.new_empty(WINDOW**2, step * out, dtype=torch.float64)
-        for first in range(0, channels, step):
-            part = slice(first, min(first + step, channels))
-            taps = weight[:, part].double().permute(2, 3, 1, 0)  # (3, 3, in, out)
-            spectrum = room[:, : (part.stop - part.start) * out]
-            for filters, (y, x), target in zip(
-                _phase_filters(taps) if enlarge else [taps], self._phases(), spectra, strict=True
-            ):
-                torch.mm(transform, filters.reshape(9, -1), out=spectrum)
-                whole = spectrum.view(WINDOW, WINDOW, -1, out)
-                target[:, :, part] = whole[y : y + span, x : x + span]
-        return spectra
-
-    def _phases(self) -> list[tuple[int, int]]:
-        return [(y, x) for y in range(self.phases) for x in range(self.phases)]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, h, w) → (N, out, h, w), or (N, out, 2h, 2w) where it enlarges; channels last."""
+    def __call__(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Images (N, C, h, w), filters (out, C, 3, 3) and biases (out,) → (N, out, h, w), or twice the size; channels last."""
         count, _, height, width = images.shape
         down, across = -(-height // TILE), -(-width // TILE)
-        scale = self.phases
-        grid = images.new_empty(count, down, TILE, scale, across, TILE, scale, self.out_channels)
+        scale, channels = self._scale, len(weight)
+        filters = self._transformed(weight)
+        grid = images.new_empty(count, down, TILE, scale, across, TILE, scale, channels)
         pixels = images.permute(0, 2, 3, 1)
-        for members, rows in self._chunks(count, down, across):
-            tiles = self._tiles(pixels[members], rows, across)
+        for members, rows in _chunks(count, down, across, max(weight.shape[:2])):
+            tiles = _tiles(pixels[members], rows, across)
             target = grid[members, rows].permute(2, 5, 3, 6, 0, 1, 4, 7)  # (4, 4, phase, phase, n, rows, across, out)
-            self._multiply(tiles, target)
-        whole = grid.view(count, down * TILE * scale, across * TILE * scale, self.out_channels)
+            self._multiply(tiles, filters, bias, target)
+        whole = grid.view(count, down * TILE * scale, across * TILE * scale, channels)
         dense = whole[:, : height * scale, : width * scale].contiguous()  # attention wants rows without gaps
         return dense.permute(0, 3, 1, 2)
 
-    def _chunks(self, count: int, down: int, across: int) -> Iterator[tuple[slice, slice]]:
-        """Images and rows of tiles to do at once."""
-        channels = max(self.weight.shape[-2:])
-        rows = max(1, WINOGRAD.chunk_bytes // (4 * WINDOW**2 * channels * across))
-        together = max(1, rows // down)
-        for first in range(0, count, together):
-            for top in range(0, down, rows):
-                yield slice(first, min(first + together, count)), slice(top, min(top + rows, down))
+    def _transformed(self, weight: Tensor) -> Tensor:
+        """Filters (out, C, 3, 3) to (phases², span, span, out, C), in this thread's room: valid until the next call."""
+        out, channels = weight.shape[:2]
+        room = _room(len(self._filters) * out * channels).view(len(self._filters), -1)
+        torch.mm(self._filters, weight.reshape(-1, 9).T, out=room)
+        return room.view(-1, self._span, self._span, out, channels)
 
-    @staticmethod
-    def _tiles(pixels: Tensor, rows: slice, across: int) -> Tensor:
-        """Overlapping windows (6, 6, n, rows, across, C) of zero-bordered images (n, h, w, C), as a view."""
-        height, width = pixels.shape[1:3]
-        top, bottom = TILE * rows.start - 1, TILE * rows.stop + 1
-        strip = pixels[:, max(top, 0) : min(bottom, height)]
-        right = TILE * across + 1 - width
-        strip = pad(strip, (0, 0, 1, right, max(-top, 0), max(bottom - height, 0)))
-        n, y, x, c = strip.stride()
-        shape = (WINDOW, WINDOW, len(strip), rows.stop - rows.start, across, strip.shape[-1])
-        return strip.as_strided(shape, (y, x, n, TILE * y, TILE * x, c))
-
-    def _multiply(self, tiles: Tensor, target: Tensor) -> None:
+    def _multiply(self, tiles: Tensor, filters: Tensor, bias: Tensor | None, target: Tensor) -> None:
         """From tiles to their outputs, written into ``target``."""
-        size = tiles.shape[2:5]
-        windows = (self.inward @ tiles.reshape(WINDOW**2, -1)).view(WINDOW, WINDOW, size.numel(), -1)
-        phases = self._phases()
-        for index, (y, x) in enumerate(phases):
-            weight = self.weight[index]
-            span = weight.shape[0]
-            products = windows.new_empty(span, span, size.numel(), self.out_channels)
+        span, size = self._span, tiles.shape[2:5]
+        windows = (self._inward @ tiles.reshape(WINDOW**2, -1)).view(WINDOW, WINDOW, size.numel(), -1)
+        for (y, x), own, outward in zip(self._phases, filters, self._outward, strict=True):
+            products = windows.new_empty(span, span, size.numel(), own.shape[2])
             for i in range(span):
-                torch.bmm(windows[y + i, x : x + span], weight[i], out=products[i])
-            outputs = self.outward[index] @ products.view(span * span, -1)
-            torch.add(outputs.view(TILE, TILE, *size, -1), self.bias, out=target[:, :, y, x])
+                torch.bmm(windows[y + i, x : x + span], own[i].transpose(1, 2), out=products[i])
+            outputs = (outward @ products.view(span * span, -1)).view(TILE, TILE, *size, -1)
+            if bias is None:
+                target[:, :, y, x] = outputs
+            else:
+                torch.add(outputs, bias, out=target[:, :, y, x])
 
 
-def _roomy(*shape: int) -> Tensor:
-    """Uninitialised float32 memory from NumPy, which asks Linux for large pages: gigabytes of small ones take seconds."""
-    return torch.from_numpy(np.empty(shape, np.float32))
+def _chunks(count: int, down: int, across: int, channels: int) -> Iterator[tuple[slice, slice]]:
+    """Images and rows of tiles to do at once."""
+    rows = max(1, CONVOLUTION.chunk_bytes // (4 * WINDOW**2 * channels * across))
+    together = max(1, rows // down)
+    for first in range(0, count, together):
+        for top in range(0, down, rows):
+            yield slice(first, min(first + together, count)), slice(top, min(top + rows, down))
 
 
-def suits(conv: nn.Module, enlarge: bool = False) -> bool:
-    """Whether ``conv`` can be and deserves to be replaced by :class:`Winograd`."""
-    if not isinstance(conv, nn.Conv2d) or (conv.kernel_size, conv.stride, conv.padding) != ((3, 3), (1, 1), (1, 1)):
-        return False
-    if conv.groups != 1 or conv.dilation != (1, 1) or conv.padding_mode != "zeros":
-        return False
-    products = 4 * (WINDOW - 1) ** 2 if enlarge else WINDOW**2
-    weight_bytes = 4 * products * conv.in_channels * conv.out_channels
-    channels = WINOGRAD.least_channels_enlarged if enlarge else WINOGRAD.least_channels
-    return min(conv.in_channels, conv.out_channels) >= channels and weight_bytes <= WINOGRAD.most_weight_bytes
+def _tiles(pixels: Tensor, rows: slice, across: int) -> Tensor:
+    """Overlapping windows (6, 6, n, rows, across, C) of zero-bordered images (n, h, w, C), as a view."""
+    height, width = pixels.shape[1:3]
+    top, bottom = TILE * rows.start - 1, TILE * rows.stop + 1
+    strip = pixels[:, max(top, 0) : min(bottom, height)]
+    right = TILE * across + 1 - width
+    strip = pad(strip, (0, 0, 1, right, max(-top, 0), max(bottom - height, 0)))
+    n, y, x, c = strip.stride()
+    shape = (WINDOW, WINDOW, len(strip), rows.stop - rows.start, across, strip.shape[-1])
+    return strip.as_strided(shape, (y, x, n, TILE * y, TILE * x, c))
 
 
-def _phase_filters(weight: Tensor) -> list[Tensor]:
-    """Filters (3, 3, in, out) on the enlarged grid to four on the small one, for the pixels of a 2×2 block.
+_shared = threading.local()
 
-    Along one side, output 2i sees (x[i-1], x[i], x[i]) and output 2i + 1 sees (x[i], x[i], x[i+1]).
+
+def _room(count: int) -> Tensor:
+    """This thread's memory for ``count`` float32 numbers; fresh memory for each call would cost more than the transform.
+
+    It comes from NumPy, which asks Linux for large pages.
     """
-    even = torch.tensor([[1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=weight.dtype)
-    odd = torch.tensor([[0, 0, 0], [1, 1, 0], [0, 0, 1]], dtype=weight.dtype)
-    return [torch.einsum("ka,lb,abco->klco", y, x, weight) for y in (even, odd) for x in (even, odd)]
+    room: Tensor | None = getattr(_shared, "room", None)
+    if room is None or len(room) < count:
+        _shared.room = None  # first give back what was too small
+        with torch.inference_mode(mode=False):
+            _shared.room = room = torch.from_numpy(np.empty(count, np.float32))
+    return room[:count]
