@@ -74,7 +74,7 @@ def ask_for_depth(
                 cancel=report.stop,
             )
         except Refused as error:
-            raise InputError(f"{photo.name if photo is not None else 'a frame'}: {error}") from error
+            raise InputError(f"{photo.name}: {error}" if photo is not None else str(error)) from error
         except ServerUnreachable as error:
             raise LeadlineError(link.explained(error, connection)) from error
         return Depth(

@@ -184,6 +184,24 @@ class LEADLINE_PT_maps(_Panel, bpy.types.Panel):
         layout.operator("leadline.export_maps", icon="EXPORT")
 
 
+class LEADLINE_PT_folder(_Panel, bpy.types.Panel):
+    bl_idname = "LEADLINE_PT_folder"
+    bl_parent_id = "LEADLINE_PT_main"
+    bl_label = "Folder"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = present(self.layout)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = settings_of(context)
+        layout.prop(settings, "batch_folder")
+        layout.row().prop(settings, "batch_result", expand=True)
+        if settings.batch_result == "MAPS":
+            layout.prop(settings, "maps_folder")
+        layout.operator("leadline.batch", icon="FILE_FOLDER")
+
+
 class LEADLINE_PT_film(_Panel, bpy.types.Panel):
     bl_idname = "LEADLINE_PT_film"
     bl_parent_id = "LEADLINE_PT_main"
@@ -226,5 +244,6 @@ CLASSES = (
     LEADLINE_PT_surfaces,
     LEADLINE_PT_references,
     LEADLINE_PT_maps,
+    LEADLINE_PT_folder,
     LEADLINE_PT_film,
 )

@@ -296,6 +296,21 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         min=1e-3,
         unit="LENGTH",
     )
+    batch_folder: StringProperty(  # type: ignore[valid-type]
+        name="Folder", description="A folder of photographs", subtype="DIR_PATH"
+    )
+    batch_result: EnumProperty(  # type: ignore[valid-type]
+        name="For Each",
+        description="What each photograph becomes",
+        items=[
+            ("OBJECTS", "Object", "An object in this scene, as the Generate button makes it"),
+            (
+                "MAPS",
+                "Maps",
+                "Files of depth, normals and occlusion, as Export Maps writes them; nothing is put into the scene",
+            ),
+        ],
+    )
     sequence_path: StringProperty(  # type: ignore[valid-type]
         name="Film", description="A movie file, or the first image of a numbered sequence", subtype="FILE_PATH"
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from . import (
+    batch_ops,
     drop,
     generate,
     install_ops,
@@ -36,6 +37,7 @@ _MODULES = (
     lens_ops,
     live_ops,
     maps_ops,
+    batch_ops,
     own_depth,
     paint_ops,
     rebuild,

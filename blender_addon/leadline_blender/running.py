@@ -31,8 +31,9 @@ class TaskOperator(OperatorPart):
         """Use the result; returns a line for the user."""
         raise NotImplementedError
 
-    def step(self, context: bpy.types.Context, task: Task) -> None:
-        """Called after each tick while the task runs."""
+    def kept(self) -> str:
+        """What was done already and stays when the task is stopped or fails, for the user; empty if nothing stays."""
+        return ""
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
         if bpy.app.background or context.window is None:
@@ -51,11 +52,9 @@ class TaskOperator(OperatorPart):
             return self._leave({"CANCELLED"})
         if event.type == "ESC" and event.value == "PRESS" and task.state is State.RUNNING:
             task.cancel()
-        if event.type == "TIMER" and task.state is State.RUNNING:
-            if task.tick():
-                runtime.show_status(f"{task.line}  |  Esc: stop")
-                runtime.redraw()
-            self._step(context, task)
+        if event.type == "TIMER" and task.state is State.RUNNING and task.tick():
+            runtime.show_status(f"{task.line}  |  Esc: stop")
+            runtime.redraw()
         if task.state is State.RUNNING:
             return {"PASS_THROUGH"}
         return self._leave(self._end(context, task))
@@ -64,8 +63,7 @@ class TaskOperator(OperatorPart):
         task = self._start(context)
         if task is None:
             return {"CANCELLED"}
-        while task.state is State.RUNNING:
-            task.wait(lambda running: self._step(context, running))
+        task.wait()
         return self._end(context, task)
 
     def cancel(self, context: bpy.types.Context) -> None:
@@ -73,12 +71,6 @@ class TaskOperator(OperatorPart):
         if self._task is not None:
             self._task.cancel()
         self._leave(set())
-
-    def _step(self, context: bpy.types.Context, task: Task) -> None:
-        try:
-            self.step(context, task)
-        except (LeadlineError, RuntimeError) as error:  # RuntimeError: what Blender raises for files it cannot read
-            task.fail(str(error))
 
     def _start(self, context: bpy.types.Context) -> Task | None:
         self._task = None
@@ -92,12 +84,14 @@ class TaskOperator(OperatorPart):
         return self._task
 
     def _end(self, context: bpy.types.Context, task: Task) -> Outcome:
+        kept = self.kept() if task.state is not State.DONE else ""
         if task.state is State.CANCELLED:
-            runtime.say("INFO", "Stopped")
-            self.report({"INFO"}, "Stopped")
-            return {"CANCELLED"}
+            text = f"Stopped: {kept}" if kept else "Stopped"
+            runtime.say("INFO", text)
+            self.report({"INFO"}, text)
+            return {"FINISHED"} if kept else {"CANCELLED"}  # what stays is a step that can be undone
         if task.state is State.FAILED:
-            return self._fail(task.error, task.fix)
+            return self._fail(f"{task.error} ({kept})" if kept else task.error, task.fix)
         try:
             text = self.finish(context, task)
         except (LeadlineError, ValueError) as error:

@@ -57,10 +57,6 @@ class Report:
     def progress(self, stage: str, fraction: float) -> None:
         self.events.put(("progress", (stage, fraction)))
 
-    def partial(self, value: Any) -> None:
-        """Something for the main thread before the end: a finished frame."""
-        self.events.put(("partial", value))
-
     def on_main(self, function: Callable[[], T]) -> T:
         """What ``function`` gives when the main thread calls it at its next tick: the only way to `bpy`.
 
@@ -94,7 +90,6 @@ class Task:
         result: What the work returned; None until it is DONE.
         error: One sentence; empty unless FAILED.
         fix: The operator that helps against the error; empty if none is known.
-        partials: Values handed over early, oldest first; whoever uses them takes them out.
     """
 
     def __init__(self, work: Work, title: str = "") -> None:
@@ -103,7 +98,6 @@ class Task:
         self.stage, self.fraction = "starting", 0.0
         self.result: Any = None
         self.error = self.fix = ""
-        self.partials: list[Any] = []
         self.started = time.monotonic()
         self._report = Report()
         self._thread = threading.Thread(target=self._run, args=(work,), name="leadline", daemon=True)
@@ -120,8 +114,6 @@ class Task:
             changed = True
             if kind == "progress":
                 self.stage, self.fraction = value[0], min(max(float(value[1]), 0.0), 1.0)
-            elif kind == "partial":
-                self.partials.append(value)
             elif kind == "call":
                 value.run()
             elif kind == "done":
@@ -144,13 +136,11 @@ class Task:
         if self.state is State.RUNNING:
             self.state, self.error = State.FAILED, error
 
-    def wait(self, while_waiting: Callable[[Task], None] | None = None, interval_s: float = 0.02) -> State:
+    def wait(self, interval_s: float = 0.02) -> State:
         """Tick until it ends: for background mode and tests, where nothing else would."""
         while self.state is State.RUNNING:
             if not self.tick():
                 time.sleep(interval_s)
-            elif while_waiting is not None:
-                while_waiting(self)
         return self.state
 
     def join(self, timeout_s: float) -> bool:

@@ -45,6 +45,9 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     "Apply Paint": ("Malerei anwenden", "ペイントを適用", "应用绘制", "Appliquer la peinture", "Aplicar pintura"),
     "Clear Paint": ("Malerei verwerfen", "ペイントを消す", "清除绘制", "Effacer la peinture", "Borrar pintura"),
     "Paint Moves By": ("Malerei bewegt um", "ペイントの移動量", "绘制移动量", "La peinture déplace de", "La pintura mueve"),
+    "Folder": ("Ordner", "フォルダー", "文件夹", "Dossier", "Carpeta"),
+    "For Each": ("Für jedes", "それぞれ", "每张", "Pour chacune", "Para cada una"),
+    "Generate Folder": ("Ordner erzeugen", "フォルダーを生成", "生成文件夹", "Générer le dossier", "Generar carpeta"),
     "Material": ("Material", "マテリアル", "材质", "Matériau", "Material"),
     "Match Render Settings": (
         "Rendereinstellungen anpassen", "レンダー設定を合わせる", "匹配渲染设置", "Adapter le rendu", "Ajustar el render",
