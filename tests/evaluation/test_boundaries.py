@@ -11,6 +11,7 @@ from leadline.evaluation.boundaries import (
     boundary_f1,
     boundary_recall,
     edge_precision_recall,
+    flying_share,
     sobel_magnitude,
     thin_runs,
 )
@@ -168,6 +169,22 @@ def test_edges_in_many_blocks_are_those_of_one_picture() -> None:
         "edge_precision": both / np.count_nonzero(edges[0]),
         "edge_recall": both / np.count_nonzero(edges[1]),
     }
+
+
+def test_flying_pixels_by_hand() -> None:
+    truth = np.ones((20, 40))
+    truth[:, 20:] = 2.0
+    valid = np.ones(truth.shape, bool)
+    assert flying_share(truth, truth, valid) == 0.0
+    ramp = truth.copy()
+    ramp[:, 18:22] = [1.2, 1.4, 1.6, 1.96]  # eight columns lie within 3 px of the edge; the last is on the far surface
+    assert flying_share(ramp, truth, valid) == pytest.approx(3 / 8)
+    assert flying_share(1.2 * ramp, truth, valid) == pytest.approx(
+        4 / 8
+    )  # what is left of the near surface is on neither
+    assert flying_share(1.2 * ramp, truth, valid, own_surfaces_px=10) == pytest.approx(3 / 8)
+    valid[:, 17:23] = False
+    assert flying_share(ramp, truth, valid) == 0.0
 
 
 def test_holes_make_no_edges() -> None:

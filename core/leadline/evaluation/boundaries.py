@@ -19,6 +19,10 @@ MATTE_THRESHOLD = 0.1
 #: Hu et al. 2019, public code: the gradient magnitude (metres per 8-fold Sobel step) that counts as an edge.
 SOBEL_THRESHOLD = 0.25
 
+#: A pixel flies if it is farther than this share from both surfaces, within so many pixels of a true edge, which is a step of
+#: at least the last share.
+FLYING_SHARE, FLYING_PX, FLYING_STEP = 0.05, 3, 0.15
+
 _MIN_DEPTH = 1e-6
 Map64 = npt.NDArray[np.float64]
 Neighbours = tuple[Map64, Map64, Map64, Map64]
@@ -165,6 +169,42 @@ def boundary_recall(predicted_m: Floats, matte: npt.NDArray[np.floating]) -> Sco
         found += [thin_runs(ratios[2], threshold), thin_runs(ratios[3].T, threshold).T]
         scores.append(float(np.mean([_share(a, b) for a, b in zip(found, (left, up, right, down), strict=True)])))
     return {"boundary_recall": float(np.average(scores, weights=RATIO_THRESHOLDS))}
+
+
+def flying_share(predicted_m: Floats, measured_m: Floats, valid: BoolMap, own_surfaces_px: int | None = None) -> float:
+    """Share of the pixels near true edges that lie on neither surface but between the two, in [0, 1]; 0 without edges.
+
+    Args:
+        predicted_m: (H, W) metres, aligned.
+        measured_m: (H, W) true metres.
+        valid: bool (H, W), where they are known.
+        own_surfaces_px: None: the surfaces are the nearest and the farthest true depth within 4 px. Else the prediction's own
+            nearest and farthest within so many pixels, so that a wrong depth of a whole surface counts for nothing here.
+    """
+    import cv2  # noqa: PLC0415  (keeps `import leadline.evaluation` light)
+
+    edge = np.zeros(valid.shape, np.uint8)
+    for one, other in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        low, high = np.minimum(measured_m[one], measured_m[other]), np.maximum(measured_m[one], measured_m[other])
+        step = valid[one] & valid[other] & (high > (1 + FLYING_STEP) * low)
+        edge[one] |= step
+        edge[other] |= step
+    beside = (cv2.dilate(edge, np.ones((2 * FLYING_PX + 1,) * 2, np.uint8)) > 0) & valid
+    if not beside.any():
+        return 0.0
+    depth = predicted_m.astype(np.float32)
+    if own_surfaces_px is not None:
+        window = np.ones((2 * own_surfaces_px + 1,) * 2, np.uint8)
+        near, far = cv2.erode(depth, window), cv2.dilate(depth, window)
+    else:
+        true, window = (
+            measured_m.astype(np.float32),
+            np.ones((2 * FLYING_PX + 3,) * 2, np.uint8),
+        )  # sees beyond the edge
+        near = cv2.erode(np.where(valid, true, np.float32(np.finfo(np.float32).max)), window)
+        far = cv2.dilate(np.where(valid, true, np.float32(0)), window)
+    flies = (depth > (1 + FLYING_SHARE) * near) & (depth < (1 - FLYING_SHARE) * far)
+    return float(np.count_nonzero(flies & beside) / np.count_nonzero(beside))
 
 
 def edge_precision_recall(
