@@ -12,7 +12,9 @@ import pytest
 import leadline
 from leadline import DepthPrediction, InputError, Space
 from leadline.evaluation.boundaries import boundary_f1
+from leadline.inference.refine import refine
 from leadline.inference.refine.edges import blur_of_steps, sharpen, snap_edges
+from leadline.inference.refine.edges_on_device import snap_edges_on
 from leadline.scenes import render_scenes
 
 HEIGHT, WIDTH = 360, 480
@@ -173,3 +175,39 @@ def test_boundaries_of_the_small_models(name):
 def test_it_needs_no_torch():
     code = "import sys, leadline.inference.refine.edges; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("blur", ["4", "/8"])
+def test_the_gpu_path_does_the_same(desk, blur):
+    """Run where there is always a device: PyTorch's CPU."""
+    depth, rgb = desk
+    soft = smaller(depth, int(blur[1:])) if blur[0] == "/" else cv2.GaussianBlur(depth, (0, 0), float(blur))
+    sigma = np.full_like(soft, 0.02)
+    here, there = snap_edges(soft, rgb, sigma), snap_edges_on("cpu", soft, rgb, sigma)
+    assert there.blur_px == pytest.approx(here.blur_px, rel=0.05)
+    assert (here.moved == there.moved).mean() > 0.995
+    assert np.mean(np.abs(here.values - there.values) < 0.02) > 0.99
+    assert np.mean(np.abs(here.uncertainty - there.uncertainty) < 0.02) > 0.99
+    edge = near_edges(depth)
+    errors = [np.abs(one.values - depth)[edge].mean() for one in (here, there)]
+    assert errors[1] < 1.05 * errors[0]
+    holed = soft.copy()
+    holed[100:110, 100:130] = np.nan
+    np.testing.assert_array_equal(np.isnan(snap_edges_on("cpu", holed, rgb).values), np.isnan(holed))
+    np.testing.assert_array_equal(snap_edges_on("cpu", depth, rgb).values, depth)
+
+
+def test_a_network_on_a_gpu_takes_the_gpu_path(desk, monkeypatch):
+    depth, rgb = desk
+    soft = DepthPrediction(cv2.GaussianBlur(depth, (0, 0), 4), Space.LOG_DEPTH)
+    asked = []
+
+    def on(device, *arguments):
+        asked.append(device)
+        return snap_edges_on("cpu", *arguments)
+
+    monkeypatch.setattr("leadline.inference.refine.edges_on_device.snap_edges_on", on)
+    refine(soft, rgb, "edges", 288)
+    assert not asked
+    assert refine(soft, rgb, "edges", 288, device="cuda:1").meta["edge_pixels"] > 500
+    assert asked == ["cuda:1"]

@@ -92,6 +92,24 @@ def test_a_stopped_run_goes_on_and_another_film_does_not_take_it_up(model, tmp_p
     assert not list(out.glob("*part*"))
 
 
+def test_looking_ahead_changes_frames_but_not_the_last_and_loses_none(model, film, tmp_path):
+    options = {"preview": False, "video_format": "exr", **OPTIONS}
+    predict_video(film, tmp_path / "causal", model, **options)
+    result = predict_video(film, tmp_path / "ahead", model, look_ahead=3, batch=2, **options)
+    assert result.frames == 7
+    assert result.record["settings"]["look_ahead"] == 3
+    maps = [
+        [read_exr(tmp_path / way / "film.depth" / f"{n:06d}.exr") for n in range(1, 8)] for way in ("causal", "ahead")
+    ]
+    same = [bool(np.array_equal(a, b)) for a, b in zip(*maps, strict=True)]
+    assert same[-1]
+    assert not all(same[:-1])
+    for a, b in zip(*maps, strict=True):
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.8
+    with pytest.raises(InputError, match="--flicker"):
+        predict_video(film, tmp_path / "none", model, look_ahead=3, steady=False, **options)
+
+
 def test_changed_settings_are_done_again_and_the_same_are_not(model, film, tmp_path, monkeypatch):
     out = tmp_path / "out"
     predict_video(film, out, model, preview=False, **OPTIONS)

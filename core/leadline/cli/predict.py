@@ -125,6 +125,14 @@ class Settings:
     help="Depth of a video: 16-bit PNGs, float32 EXRs, one lossless 16-bit film (FFV1, .mkv), or one of 10 bits for editing (ProRes 4444, .mov; not exact).",
 )
 @click.option("--flicker", is_flag=True, help="Videos: every frame by itself, without holding it still over time.")
+@click.option(
+    "--look-ahead",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    metavar="FRAMES",
+    help="Videos: hold a frame still by so many frames to come, too; 4 is a good number.",
+)
 @click.option("--memory-budget", default=None, help="What the process may take, such as 4GB: fewer maps at once.")
 @click.option("--overwrite", is_flag=True, help="Do files again, and replace results of other files of the same name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per input on standard output, no progress bar.")
@@ -132,7 +140,7 @@ class Settings:
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str, speed: Speed,
-    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, sheet: bool,
+    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, look_ahead: int, sheet: bool,
     overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
@@ -175,7 +183,19 @@ def command(
     )  # fmt: skip
     failures = 0
     with progress(len(plan.jobs), quiet=quiet or as_json) as told:
-        run = _Run(settings, model, vae, device, memory_budget, compiled, video_format, not flicker, overwrite, told)
+        run = _Run(
+            settings,
+            model,
+            vae,
+            device,
+            memory_budget,
+            compiled,
+            video_format,
+            not flicker,
+            look_ahead,
+            overwrite,
+            told,
+        )
         run.refuse_misfits(plan.jobs)
         try:
             stages = staged(plan.jobs, run.read, run.work, alone=lambda job: job.is_video)
@@ -211,9 +231,10 @@ class _Run:
 
     def __init__(
         self, settings: Settings, model: str, vae: str | None, device: str, memory_budget: str | None,
-        compiled: CompileMode, video_format: VideoFormat, steady: bool, overwrite: bool, told: Lines,
+        compiled: CompileMode, video_format: VideoFormat, steady: bool, look_ahead: int, overwrite: bool,
+        told: Lines,
     ) -> None:  # fmt: skip
-        self.settings, self.steady = settings, steady
+        self.settings, self.steady, self.look_ahead = settings, steady, look_ahead
         self.video_format: VideoFormat = "exr" if settings.exr and video_format == "png" else video_format
         self.overwrite, self.told = overwrite, told
         self._loading = {
@@ -282,8 +303,8 @@ class _Run:
 
         self.film = job
         done = write_video_depth(
-            self.estimator, job.source, job.stem, self._plain(job), steady=self.steady, video_format=self.video_format,
-            overwrite=self.overwrite, on_frames=self.told.frames, on_warning=self.told.warn,
+            self.estimator, job.source, job.stem, self._plain(job), steady=self.steady, look_ahead=self.look_ahead,
+            video_format=self.video_format,            overwrite=self.overwrite, on_frames=self.told.frames, on_warning=self.told.warn,
         )  # fmt: skip
         self.film = None
         self.made += 1
@@ -313,7 +334,7 @@ class _Run:
             return plain
         from leadline.video.predict import video_settings
 
-        return video_settings(plain, self.steady, self.video_format)
+        return video_settings(plain, self.steady, self.look_ahead, self.video_format)
 
 
 @dataclass(frozen=True)

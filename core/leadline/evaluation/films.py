@@ -1,4 +1,4 @@
-"""Depth over time on rendered films: each frame by itself, on one scale, and steadied."""
+"""Depth over time on rendered films: each frame by itself, on one scale, steadied, and steadied with a look ahead."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.evaluation.video import flicker, lag_frames, opw, pose_error, temporal_error
 from leadline.scenes import FilmFrame, render_film
 from leadline.types import FloatMap, Floats, RgbImage
+from leadline.video.look_ahead import looking_ahead
 from leadline.video.stabiliser import Stabiliser
+from leadline.video.tuned import STABILISER
 
 Predict = Callable[[RgbImage], DepthPrediction]
 
-#: How the frames are steadied: name and least gain of the stabiliser (1 undoes scale and shift only; None: not at all).
-WAYS: dict[str, float | None] = {"frame by frame": None, "scale and shift": 1.0, "steady": Stabiliser().least_gain}
+#: Frames to come that the last way depends on.
+LOOK_AHEAD = 4
+#: How the frames are steadied: least gain of the stabiliser (1 undoes scale and shift only; None: not at all), and frames to come.
+WAYS: dict[str, tuple[float | None, int]] = {
+    "frame by frame": (None, 0),
+    "scale and shift": (1.0, 0),
+    "steady": (STABILISER.least_gain, 0),
+    "look ahead": (STABILISER.least_gain, LOOK_AHEAD),
+}
 #: What is filmed: (name, options of render_film). An object steps in the last one, half way.
 FILMS: tuple[tuple[str, dict[str, object]], ...] = (
     ("room", {"layout": "room", "path": "walk", "exposure": 0.3}),
@@ -66,9 +75,9 @@ def score_films(predict: Predict, seed: int, frames: int, height: int, width: in
         step = frames // 2 if name == "step" else None
         film = list(render_film(seed + number, frames, height, width, step_at=step, supersample=1.0, **options))  # type: ignore[arg-type]
         raw = [predict(frame.rgb) for frame in film]
-        for way, gain in WAYS.items():
-            stabiliser = None if gain is None else Stabiliser(gain)
-            maps = [p if stabiliser is None else stabiliser.step(p, f.rgb) for p, f in zip(raw, film, strict=True)]
+        for way, (gain, ahead) in WAYS.items():
+            steady = [] if gain is None else looking_ahead(zip(film, raw, strict=True), Stabiliser(gain), ahead)
+            maps = [prediction for _, prediction in steady] or raw
             yield _score(name, way, film, maps, step)
 
 

@@ -331,7 +331,7 @@ class DepthEstimator:
         for i, (picture, (whole, edge)) in enumerate(zip(rgb, rough, strict=True)):
             start = int(seed) if isinstance(seed, int | np.integer) else seed[i]
             closer = self._closer(edge, start, steps, framing, on_progress)
-            result = refine(whole, picture, detail, edge, closer)
+            result = refine(whole, picture, detail, edge, closer, str(self.devices[0]))
             if out is not None:
                 out[i][...] = result.values
             results.append(result if out is None else replace(result, values=out[i]))

@@ -72,6 +72,8 @@ class _Edges:
     reach: int = 4
     #: Largest long edge at which ramps are looked for.
     largest_work: int = 960
+    #: Standard deviation, pixels, of the blur that is added to measure the one that is there.
+    measuring_blur_px: float = 1.5
     #: A map whose steps are sharper than this (standard deviation, pixels) needs nothing.
     sharp_sigma: float = 1.0
     #: A map blurred by more than this share of its short side has no edges to speak of.

@@ -22,6 +22,7 @@ def predict_video(
     framing: Literal["pad", "official"] = "pad",
     detail: Detail = "off",
     steady: bool = True,
+    look_ahead: int = 0,
     video_format: VideoFormat = "png",
     preview: bool = True,
     batch: int | None = None,
@@ -48,6 +49,7 @@ def predict_video(
         model: A name, a checkpoint's path, or a loaded model.
         steps, ensemble, size, seed, framing, detail: See :meth:`leadline.DepthEstimator.predict`.
         steady: Hold frames still over time, against flicker (:class:`~leadline.video.stabiliser.Stabiliser`).
+        look_ahead: Frames to come that each depends on, too: steadier than without, for a few milliseconds a frame and step.
         video_format: How depth is stored.
         preview: Whether to write the film to look at.
         batch: Frames predicted in one call. None: by the device.
@@ -77,6 +79,7 @@ def predict_video(
         Path(out) / source.stem,
         settings,
         steady=steady,
+        look_ahead=look_ahead,
         video_format=video_format,
         preview=preview,
         batch=batch,

@@ -7,7 +7,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -32,6 +32,7 @@ from leadline.files.output import Quantisation, read_png16, write_json
 from leadline.files.pictures import colourise
 from leadline.files.whole import cannot_write, write_bytes
 from leadline.types import FloatMap
+from leadline.video.look_ahead import looking_ahead
 from leadline.video.stabiliser import Stabiliser
 from leadline.video.tuned import FILM
 
@@ -90,6 +91,7 @@ def frame_predictions(
     skip: int = 0,
     previous: DepthPrediction | None = None,
     steady: bool = True,
+    look_ahead: int = 0,
     batch: int | None = None,
     on_warning: OnWarning | None = None,
     **options: Any,
@@ -102,6 +104,7 @@ def frame_predictions(
         skip: Leave out so many frames at the beginning.
         previous: The prediction of the last frame left out, to continue on its scale.
         steady: Hold frames still over time (:class:`~leadline.video.stabiliser.Stabiliser`).
+        look_ahead: Frames to come that a steady frame depends on, too (:mod:`leadline.video.look_ahead`).
         batch: Frames predicted in one call. None: by the device.
         on_warning: Told if the film breaks off.
         **options: ``steps``, ``ensemble``, ``size``, ``seed``, ``framing`` and ``detail`` of :meth:`~leadline.DepthEstimator.predict`.
@@ -109,25 +112,29 @@ def frame_predictions(
     Raises:
         InputError: The film or an option cannot be used.
     """
+    if look_ahead and not steady:
+        raise InputError(
+            "looking ahead is for films that are held still, not for frames by themselves (steady=False, --flicker)"
+        )
     size = batch or _BATCH[estimator.devices[0].type] * len(estimator.devices)
-    waiting: list[Frame] = []
-    stabiliser = Stabiliser() if steady else None
+    stabiliser = Stabiliser()
 
-    def predicted() -> Iterator[tuple[Frame, DepthPrediction]]:
-        results = estimator.predict([frame.rgb for frame in waiting], **options) if waiting else []
-        for frame, prediction in zip(waiting, results, strict=True):
-            yield frame, prediction if stabiliser is None else stabiliser.step(prediction, frame.rgb)
-        waiting.clear()
+    def predicted() -> Generator[tuple[Frame, DepthPrediction], None, None]:
+        waiting: list[Frame] = []
+        for index, frame in enumerate(read_frames(Path(source), on_warning)):
+            if index < skip:
+                if index == skip - 1 and previous is not None:
+                    stabiliser.step(previous, frame.rgb)
+                continue
+            waiting.append(frame)
+            if len(waiting) == size:
+                yield from zip(waiting, estimator.predict([one.rgb for one in waiting], **options), strict=True)
+                waiting.clear()
+        if waiting:
+            yield from zip(waiting, estimator.predict([one.rgb for one in waiting], **options), strict=True)
 
-    for index, frame in enumerate(read_frames(Path(source), on_warning)):
-        if index < skip:
-            if index == skip - 1 and stabiliser is not None and previous is not None:
-                stabiliser.step(previous, frame.rgb)
-            continue
-        waiting.append(frame)
-        if len(waiting) == size:
-            yield from predicted()
-    yield from predicted()
+    with contextlib.closing(predicted()) as frames:
+        yield from looking_ahead(frames, stabiliser, look_ahead) if steady else frames
 
 
 #: Which entries of the settings are options of the network.
@@ -135,10 +142,13 @@ _OPTIONS = ("steps", "ensemble", "size", "seed", "framing", "detail")
 
 
 def video_settings(
-    settings: Mapping[str, Any], steady: bool, video_format: VideoFormat, preview: bool = True
+    settings: Mapping[str, Any], steady: bool, look_ahead: int, video_format: VideoFormat, preview: bool = True
 ) -> dict[str, Any]:
     """What decides the numbers and files of a film's result."""
-    return {**settings, "steady": steady, "video_format": video_format, "film_preview": preview}
+    chosen: dict[str, Any] = {"steady": steady, "video_format": video_format, "film_preview": preview}
+    if look_ahead:  # films made before there was this option are still found
+        chosen["look_ahead"] = look_ahead
+    return {**settings, **chosen}
 
 
 def write_video_depth(
@@ -148,6 +158,7 @@ def write_video_depth(
     settings: Mapping[str, Any],
     *,
     steady: bool = True,
+    look_ahead: int = 0,
     video_format: VideoFormat = "png",
     preview: bool = True,
     batch: int | None = None,
@@ -160,7 +171,7 @@ def write_video_depth(
         raise InputError(f"a film's depth is stored as png, exr, ffv1 or prores, not as '{video_format}'")
     if video_format == "prores":
         require_prores()
-    whole = video_settings(settings, steady, video_format, preview)
+    whole = video_settings(settings, steady, look_ahead, video_format, preview)
     if not overwrite and (record := journal.finished(stem, source, whole)):
         return VideoResult(stem, record)
     info = describe(source)
@@ -177,6 +188,7 @@ def write_video_depth(
             skip=run.frames,
             previous=run.last(estimator),
             steady=steady,
+            look_ahead=look_ahead,
             batch=batch,
             on_warning=on_warning,
             **options,

@@ -49,6 +49,8 @@ class _Stabiliser:
     real_from: float = 4.0
     #: Less of the picture than this found again in the frame before is a cut.
     cut_seen: float = 0.2
+    #: Looking ahead: share of the causal result where past and future agree, for each has seen as many frames as the other.
+    causal_share: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from leadline.depth.prediction import DepthPrediction
-from leadline.inference.refine.edges import sharpen
+from leadline.inference.refine.edges import Snap, sharpen
 from leadline.inference.refine.tiles import PredictTiles, add_detail
 from leadline.types import RgbImage
 
@@ -22,6 +23,7 @@ def refine(
     detail: Detail,
     network_edge: int,
     predict_tiles: PredictTiles | None = None,
+    device: str = "cpu",
 ) -> DepthPrediction:
     """``prediction`` with more detail; ``meta`` says what was done.
 
@@ -31,6 +33,7 @@ def refine(
         detail: What to do.
         network_edge: Long edge in pixels at which the network saw it.
         predict_tiles: The network, for "tiles".
+        device: Where edges are sharpened: NumPy and OpenCV on "cpu", else PyTorch.
     """
     if detail == "off":
         return prediction
@@ -38,5 +41,10 @@ def refine(
     if detail == "tiles" and predict_tiles is not None:
         values, used = add_detail(prediction.values, rgb, network_edge, predict_tiles)
         prediction = replace(prediction, values=values)
-    sharp = sharpen(prediction, rgb)
+    snap: Snap | None = None
+    if device != "cpu":
+        from leadline.inference.refine.edges_on_device import snap_edges_on  # noqa: PLC0415  (torch)
+
+        snap = partial(snap_edges_on, device)
+    sharp = sharpen(prediction, rgb, snap)
     return replace(sharp, meta={**sharp.meta, "detail": detail, "tiles": used})

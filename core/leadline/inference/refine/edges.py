@@ -6,11 +6,12 @@ pixels wide, each ramp is found, and so are the surfaces on both sides of it. At
 of one side: the one whose colour it has, or, where colours tell nothing, the one it is nearer to.
 
 Nothing else changes: flat and slanted surfaces, folds, and steps that are sharp already come back as they are.
-NumPy and OpenCV only.
+NumPy and OpenCV only; :mod:`leadline.inference.refine.edges_on_device` does the same on a GPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,9 +44,12 @@ class Snapped:
     blur_px: float
 
 
-def sharpen(prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
-    """``prediction`` with its edges where ``rgb`` has them; see :func:`snap_edges`."""
-    snapped = snap_edges(prediction.values, rgb, prediction.uncertainty)
+Snap = Callable[[FloatMap, RgbImage, FloatMap | None], Snapped]
+
+
+def sharpen(prediction: DepthPrediction, rgb: RgbImage, snap: Snap | None = None) -> DepthPrediction:
+    """``prediction`` with its edges where ``rgb`` has them; see :func:`snap_edges`, which does it if ``snap`` is None."""
+    snapped = (snap or snap_edges)(prediction.values, rgb, prediction.uncertainty)
     meta = {**prediction.meta, "detail": "edges", "edge_pixels": int(snapped.moved.sum())}
     return replace(prediction, values=snapped.values, uncertainty=snapped.uncertainty, meta=meta)
 
@@ -61,8 +65,7 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
     Raises:
         InputError: Map and photograph differ in size.
     """
-    if rgb.shape != (*values.shape, 3) or rgb.dtype != np.uint8:
-        raise InputError(f"a map of {values.shape} needs its photograph as uint8 {(*values.shape, 3)}, not {rgb.shape}")
+    check_picture(values, rgb)
     known = np.isfinite(values)
     unchanged = Snapped(values, uncertainty, np.zeros(values.shape, bool), float("inf"))
     if not known.any() or min(values.shape) < 4 * EDGES.reach:
@@ -86,13 +89,18 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
     return Snapped(out, sigma, moved, blur_px)
 
 
+def check_picture(values: FloatMap, rgb: RgbImage) -> None:
+    """Raise :class:`InputError` unless ``rgb`` is a photograph of the size of ``values``."""
+    if rgb.shape != (*values.shape, 3) or rgb.dtype != np.uint8:
+        raise InputError(f"a map of {values.shape} needs its photograph as uint8 {(*values.shape, 3)}, not {rgb.shape}")
+
+
 def blur_of_steps(values: FloatMap) -> float:
     """Standard deviation, in pixels, of the blur of a map's strongest steps; infinite if there are none.
 
     Blurring a step of standard deviation s by a further b makes it shallower by sqrt(1 + b²/s²) (the measure of defocus of
     Zhuo and Sim, 2011). It is measured on a map so small that the steps are one to four pixels wide.
     """
-    again = 1.5
     found = float("inf")
     for factor in (8, 4, 2, 1):
         size = (values.shape[1] // factor, values.shape[0] // factor)
@@ -103,9 +111,9 @@ def blur_of_steps(values: FloatMap) -> float:
         peak = (slope >= cv2.dilate(slope, np.ones((3, 3), np.uint8))) & (slope > np.percentile(slope[::2, ::2], 97))
         if slope.max() <= 1e-6 * (np.ptp(small) + 1e-30) or np.count_nonzero(peak) < 4:
             continue
-        shallower = _slope(cv2.GaussianBlur(small, (0, 0), again))[peak]
+        shallower = _slope(cv2.GaussianBlur(small, (0, 0), EDGES.measuring_blur_px))[peak]
         ratio = slope[peak] / np.maximum(shallower, np.float32(1e-30))
-        width = float(np.median(again / np.sqrt(np.maximum(ratio**2 - 1.0, 1e-6))))
+        width = float(np.median(EDGES.measuring_blur_px / np.sqrt(np.maximum(ratio**2 - 1.0, 1e-6))))
         found = factor * float(np.sqrt(max(width**2 - 0.5, 0.05)))  # without the blur of the slope's own kernel
         if found > factor:
             return found
