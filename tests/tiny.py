@@ -50,3 +50,18 @@ def tiny_estimator(
     family: str, seed: int = 0, device: str = "cpu", precision: str = "fp32", **changes: Any
 ) -> DepthEstimator:
     return DepthEstimator(tiny_bundle(family, seed, **changes), device=device, precision=precision)
+
+
+def tiny_normals_estimator(family: str = "lotus-d") -> DepthEstimator:
+    unet = dict(tiny_spec("fiffdepth").unet) | {
+        "in_channels": 4 if family == "lotus-d" else 8,
+        "class_embed_type": "projection" if family.startswith("lotus") else None,
+        "projection_class_embeddings_input_dim": 4 if family.startswith("lotus") else None,
+    }
+    spec = ModelSpec(
+        family, None, unet, CODEC, output="normals", default_size=64, name=f"{family}-tiny",
+        schedule={"kind": "ddim", "spacing": "trailing", "zero_snr": True} if family == "marigold" else {},
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return DepthEstimator(build(spec, torch.randn(1, 2, 16)), device="cpu")

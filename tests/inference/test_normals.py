@@ -5,34 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import CODEC, tiny_spec
+from tiny import tiny_normals_estimator
 
 from leadline import InputError, NormalsPrediction
-from leadline.checkpoints.bundle import build
 from leadline.checkpoints.native import save_model
 from leadline.inference.ensembles import closest_direction, mean_direction
 from leadline.inference.estimator import DepthEstimator
-from leadline.models import ModelSpec
-
-
-def normals_estimator(family: str = "lotus-d") -> DepthEstimator:
-    unet = dict(tiny_spec("fiffdepth").unet) | {
-        "in_channels": 4 if family == "lotus-d" else 8,
-        "class_embed_type": "projection" if family.startswith("lotus") else None,
-        "projection_class_embeddings_input_dim": 4 if family.startswith("lotus") else None,
-    }
-    spec = ModelSpec(
-        family, None, unet, CODEC, output="normals", default_size=64, name=f"{family}-tiny",
-        schedule={"kind": "ddim", "spacing": "trailing", "zero_snr": True} if family == "marigold" else {},
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return DepthEstimator(build(spec, torch.randn(1, 2, 16)), device="cpu")
 
 
 @pytest.mark.parametrize("family", ["lotus-d", "marigold", "e2e-ft"])
 def test_unit_vectors_of_the_image_size(family, photo):
-    prediction = normals_estimator(family).normals(photo, ensemble=3)
+    prediction = tiny_normals_estimator(family).normals(photo, ensemble=3)
     assert prediction.values.shape == (*photo.shape[:2], 3)
     np.testing.assert_allclose(np.linalg.norm(prediction.values, axis=2), 1.0, atol=1e-5)
     assert prediction.uncertainty.shape == photo.shape[:2]
@@ -41,7 +24,7 @@ def test_unit_vectors_of_the_image_size(family, photo):
 
 def test_members_of_a_mirrored_view_are_turned_back(photo):
     """The mean of two views of an image and of its mirror image are each other's mirror: x changes sign."""
-    estimator = normals_estimator("lotus-d")
+    estimator = tiny_normals_estimator("lotus-d")
     bundle = estimator.bundle
     bundle.model.spec = bundle.spec.changed(samples_encoding=False)
     estimator = DepthEstimator(bundle, device="cpu")
@@ -53,7 +36,7 @@ def test_members_of_a_mirrored_view_are_turned_back(photo):
 
 
 def test_depth_and_normals_are_never_mixed_up(photo):
-    estimator = normals_estimator()
+    estimator = tiny_normals_estimator()
     with pytest.raises(InputError, match="surface normals"):
         estimator.predict(photo)
     with pytest.raises(InputError, match="surface normals"):
@@ -86,7 +69,7 @@ def test_command_writes_what_it_says(photo, tmp_path):
 
     from leadline.cli.normals import command
 
-    estimator = normals_estimator()
+    estimator = tiny_normals_estimator()
     save_model(estimator.bundle, tmp_path / "n.safetensors", torch.float32)
     cv2.imwrite(str(tmp_path / "a.png"), photo[:, :, ::-1])
     asked = [str(tmp_path / "a.png"), "-m", str(tmp_path / "n.safetensors"), "-o", str(tmp_path), "--ensemble", "1",

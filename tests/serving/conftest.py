@@ -74,7 +74,9 @@ def http() -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("PYTHONPATH", HERE)
         limits = Limits(megapixels=2.0, image_bytes=4 << 20, ensemble=8)
-        yield stack.enter_context(serving({"quick": {}, "slow": {"step_s": 0.2}}, http_port=0, limits=limits))
+        yield stack.enter_context(
+            serving({"quick": {}, "slow": {"step_s": 0.2}, "faces": {"normals": True}}, http_port=0, limits=limits)
+        )
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import CheckpointError, InputError
@@ -84,17 +86,32 @@ class StandIn:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class NormalsStandIn(StandIn):
+    """Gives normals: everywhere the direction (0.6, 0, 0.8)."""
+
+    spec = SimpleNamespace(output="normals", condition_channels=0)
+
+    def normals(self, image: Sequence[Any], *, ensemble: int = 1, **options: Any) -> list[NormalsPrediction]:
+        answers = []
+        for one in image:
+            values = np.broadcast_to(np.float32([0.6, 0.0, 0.8]), read_image(one).shape).copy()
+            spread = values[:, :, 0] if ensemble > 1 else None
+            answers.append(NormalsPrediction(values, spread, self.name))
+        return answers
+
+
 def load(source: str, device: str, precision: str) -> StandIn:
     """A stand-in; ``{"broken": true}`` fails as a missing checkpoint does."""
     settings = json.loads(source)
     time.sleep(settings.pop("load_s", 0.0))
     if settings.pop("broken", False):
         raise CheckpointError("the weights are not on this computer; pull them")
-    return StandIn(**{"name": "stand-in", **settings})
+    kind = NormalsStandIn if settings.pop("normals", False) else StandIn
+    return kind(**{"name": "stand-in", **settings})
 
 
 def load_tiny(source: str, device: str, precision: str) -> Any:
-    """A real network with random weights: ``source`` is its family."""
-    from tiny import tiny_estimator
+    """A real network with random weights: ``source`` is its family, or "normals"."""
+    from tiny import tiny_estimator, tiny_normals_estimator
 
-    return tiny_estimator(source, seed=1)
+    return tiny_normals_estimator() if source == "normals" else tiny_estimator(source, seed=1)

@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +53,26 @@ def ask(server: Server, path: str, body: bytes | None = None, **headers: str) ->
             return response.status, response.read(), response.headers
     except HTTPError as error:
         return error.code, error.read(), error.headers
+
+
+def test_normals_come_back_as_every_format(http: Server, image: np.ndarray) -> None:
+    body, path = encoded(image), "/v1/predict?model=faces&output=normals&ensemble=2&format="
+    truth = np.broadcast_to(np.float32([0.6, 0.0, 0.8]), image.shape)
+    status, answer, headers = ask(http, f"{path}npy", body)
+    assert (status, headers["Leadline-Output"]) == (200, "normals")
+    assert headers["Leadline-Axes"] == "x right, y up, z towards the viewer"
+    np.testing.assert_array_equal(np.load(io.BytesIO(answer)), truth)
+    said = json.loads(ask(http, f"{path}json", body)[1])
+    assert (said["output"], said["width"], said["height"]) == ("normals", 64, 48)
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(said["values"]), "<f4").reshape(truth.shape), truth)
+    numbers = cv2.imdecode(np.frombuffer(ask(http, f"{path}png", body)[1], np.uint8), cv2.IMREAD_UNCHANGED)[:, :, ::-1]
+    assert numbers.dtype == np.uint16
+    np.testing.assert_allclose(numbers * (2 / 65535) - 1, truth, atol=2e-5)
+    with zipfile.ZipFile(io.BytesIO(ask(http, f"{path}zip", body)[1])) as archive:
+        assert set(archive.namelist()) == {"normals.npy", "normals.png", "about.json", "uncertainty.npy"}
+    for wrong in ("model=faces", "model=quick&output=normals"):
+        status, answer, _ = ask(http, f"/v1/predict?{wrong}", body)
+        assert (status, json.loads(answer)["code"]) == (422, "bad_option")
 
 
 def test_a_photograph_comes_back_as_every_format(http: Server, image: np.ndarray) -> None:
@@ -115,7 +136,7 @@ def test_traces_are_continued_and_models_and_the_interface_described(http: Serve
     _, _, headers = ask(http, "/v1/predict", encoded(image), traceparent="nonsense")
     assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", headers["traceparent"])
     models = json.loads(ask(http, "/v1/models")[1])
-    assert [one["name"] for one in models["models"]] == ["quick", "slow"]
+    assert [one["name"] for one in models["models"]] == ["quick", "slow", "faces"]
     described = json.loads(ask(http, "/openapi.json")[1])
     operation = described["paths"]["/v1/predict"]["post"]
     assert {one["name"] for one in operation["parameters"]} >= {"model", "steps", "ensemble", "size", "seed", "format"}

@@ -25,7 +25,7 @@ def address() -> object:
     here = Path(__file__).parent
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{here}:{here.parent}")
-        models = {family: family for family in FAMILIES}
+        models = {name: name for name in (*FAMILIES, "normals")}
         config = ServerConfig("tcp://127.0.0.1:*", models, loader="stand_in:load_tiny", device="cpu", threads=1,
                               log_level="warning")  # fmt: skip
         server = Server(config)
@@ -49,6 +49,42 @@ def test_the_numbers_are_those_of_the_estimator(address: str, family: str, image
     np.testing.assert_allclose(there.values, here.values, atol=1e-5)
     np.testing.assert_allclose(there.uncertainty, here.uncertainty, atol=1e-5)
     assert there.meta["weights"] == here.meta["weights"]
+
+
+@pytest.mark.parametrize("reply", ["float32", "float16"])
+def test_normals_are_those_of_the_estimator(address: str, image: np.ndarray, reply: str) -> None:
+    from tiny import tiny_normals_estimator
+
+    here = tiny_normals_estimator().normals(image, ensemble=2)
+    with Client(address, timeout_s=240) as client:
+        there = client.normals(image, model="normals", ensemble=2, reply=reply)
+        assert client.submit_normals(image, model="normals").result().uncertainty is None
+        info = {model.name: model for model in client.hello().models}["normals"]
+    assert info.space is None
+    assert (there.model, there.shape) == (here.model, image.shape[:2])
+    np.testing.assert_allclose(there.values, here.values, atol=1e-5 if reply == "float32" else 1e-3)
+    np.testing.assert_allclose(there.uncertainty, here.uncertainty, atol=1e-5 if reply == "float32" else 2e-3)
+
+
+def test_depth_and_normals_are_never_taken_for_each_other(address: str, image: np.ndarray) -> None:
+    with Client(address, timeout_s=240) as client:
+        with pytest.raises(Refused, match="fiffdepth gives depth, not normals") as refused:
+            client.normals(image, model="fiffdepth")
+        assert refused.value.code == "bad_option"
+        with pytest.raises(Refused, match="normals gives normals, not depth"):
+            client.predict(image, model="normals")
+        with pytest.raises(Refused, match="normals travel as float32 or float16"):
+            client.normals(image, model="normals", reply="png16")
+
+
+def test_normals_of_a_large_picture_beside_lent_memory(address: str) -> None:
+    from tiny import tiny_normals_estimator
+
+    large = np.random.default_rng(0).integers(0, 256, (512, 640, 3), dtype=np.uint8)
+    with Client(address, timeout_s=240) as client:
+        for _ in range(3):  # the client borrows memory for its second large image
+            there = client.normals(large, model="normals", size=64)
+    np.testing.assert_allclose(there.values, tiny_normals_estimator().normals(large, size=64).values, atol=1e-5)
 
 
 def test_batches_of_several_clients_get_their_own_maps(address: str) -> None:

@@ -129,6 +129,9 @@ def test_a_field_of_the_wrong_kind_is_accepted_or_refused_but_never_more(data: s
         ({"model": "../../secret"}, "model is missing or not of the form"),
         ({"sparse": {"kind": "points", "shape": [5, 3]}}, "need the camera"),
         ({"sparse": {"kind": "map", "shape": [4, 6]}}, "has 1 bodies, its header announces 2"),
+        ({"output": "colours"}, "output is one of depth, normals"),
+        ({"output": "normals", "reply": "uint16"}, "normals travel as float32 or float16, not uint16"),
+        ({"output": "normals", "detail": "edges"}, "for depth, not for normals"),
         ({"block": 1}, "go together"),
         ({"maps_at": [64]}, "go together"),
         ({"block": 0}, "whole number from 1"),
@@ -159,6 +162,35 @@ def test_maps_of_a_result_are_bodies_or_in_the_block() -> None:
     for at in ((None, None, body), (0, None), (0, 64, body), (0, None, body[1:]), (-64, 64)):
         with pytest.raises(WireError):
             result(*at)
+
+
+def test_a_request_for_depth_says_no_more_than_before() -> None:
+    assert "output" not in predict()
+
+
+def test_normals_of_a_result_have_three_components() -> None:
+    def result(body: bytes, **changes: Any) -> messages.Reply:
+        values = {"encoding": "float16", "shape": [2, 3, 3], **changes.pop("values", {})}
+        header = {
+            "op": "result",
+            "id": "1",
+            "output": "normals",
+            "space": None,
+            "values": values,
+            "model": "m",
+            **changes,
+        }
+        return wire.read_reply([messages.TAG, json.dumps(header).encode(), body])
+
+    read_back = result(bytes(36))
+    assert isinstance(read_back, messages.Result)
+    assert (read_back.values.shape, read_back.space) == ((2, 3, 3), None)
+    for changes in (
+        {"values": {"shape": [2, 3]}}, {"values": {"shape": [2, 3, 4]}}, {"values": {"encoding": "uint16"}}, {"metric": True},
+        {"output": "depth"}, {"uncertainty": {"encoding": "float16", "shape": [2, 3, 3]}},
+    ):  # fmt: skip
+        with pytest.raises(WireError):
+            result(bytes(36), **changes)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ One :class:`Client` serves three habits, all from the same background thread tha
 ...     job = client.submit(rgb, on_progress=print)                      # a Job: callbacks, cancel(), result()
 ...     job.add_done_callback(lambda job: print(job.result().shape))
 
-Results are :class:`leadline.DepthPrediction` (``values``, ``space``, ``uncertainty``, ``metric``, ``model``, ``meta``).
+Results are :class:`leadline.DepthPrediction` (``values``, ``space``, ``uncertainty``, ``metric``, ``model``, ``meta``), those of
+``normals`` and ``submit_normals`` a :class:`leadline.depth.normals.NormalsPrediction`.
 The client reconnects and asks again by itself; asking twice is safe, as a request always gives the same result.
 """
 
@@ -26,9 +27,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import Cancelled, InputError
-from leadline.serving.client.job import Job, OnProgress
+from leadline.serving.client.job import Answer, Job, OnProgress
 from leadline.serving.client.keys import ClientKeys, load_client_keys
 from leadline.serving.client.link import Link
 from leadline.serving.client.pending import Lent, Pending
@@ -188,13 +190,7 @@ class Client:
             ServerUnreachable, AccessDenied, ServerError: See there.
             leadline.Cancelled: ``cancel`` was set.
         """
-        job = self.submit(image, timeout_s=timeout_s, **options)
-        if cancel is None:
-            return job.result()
-        while not wait([job.future], CANCEL_POLL_S).done:
-            if cancel.is_set():
-                job.cancel()
-        return job.result()
+        return _waited(self.submit(image, timeout_s=timeout_s, **options), cancel)
 
     async def predict_async(self, image: Image, **options: Any) -> DepthPrediction:
         """Depth of an image, awaited; cancelling the task cancels the request. Arguments as for :meth:`submit`."""
@@ -221,7 +217,7 @@ class Client:
         latest: str | None = None,
         timeout_s: float | None = None,
         on_progress: OnProgress | None = None,
-    ) -> Job:
+    ) -> Job[DepthPrediction]:
         """Send a request and return at once.
 
         Args:
@@ -245,6 +241,54 @@ class Client:
         Raises:
             InputError: The image is of no kind that can be sent.
         """
+        return self._submit(
+            image, timeout_s, on_progress, sparse, model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
+            detail=detail, reply=reply, latest=latest,
+        )  # fmt: skip
+
+    def normals(
+        self, image: Image, *, cancel: threading.Event | None = None, timeout_s: float | None = None, **options: Any
+    ) -> NormalsPrediction:
+        """Surface normals of an image, by a model whose ``output`` is "normals"; waits for them.
+
+        Args:
+            image, cancel, timeout_s: See :meth:`predict`, which also says what is raised.
+            **options: See :meth:`submit_normals`.
+        """
+        return _waited(self.submit_normals(image, timeout_s=timeout_s, **options), cancel)
+
+    def submit_normals(
+        self,
+        image: Image,
+        *,
+        model: str | None = None,
+        steps: int | None = None,
+        ensemble: int = 1,
+        size: int | None = None,
+        seed: int = 0,
+        reply: Literal["float32", "float16"] = "float32",
+        latest: str | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Job[NormalsPrediction]:
+        """Ask for surface normals and return at once; arguments as for :meth:`submit`.
+
+        A model that gives depth refuses, and so does a model of normals that is asked for depth.
+        """
+        return self._submit(
+            image, timeout_s, on_progress, None, model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
+            reply=reply, latest=latest, output="normals",
+        )  # fmt: skip
+
+    def _submit(
+        self,
+        image: Image,
+        timeout_s: float | None,
+        on_progress: OnProgress | None,
+        sparse: Sparse | None,
+        **options: Any,
+    ) -> Job[Any]:
+        """Send a request; ``options`` as :class:`~leadline.serving.protocol.messages.Predict` has them."""
         image_info, pixels_or_file = _image(image)
         sparse_info, sparse_body = _sparse(sparse) if sparse is not None else (None, None)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
@@ -252,35 +296,38 @@ class Client:
             id=_new_id(),
             image=image_info,
             session=self._session,
-            model=model,
             sparse=sparse_info,
-            steps=steps,
-            ensemble=ensemble,
-            size=size,
-            seed=seed,
-            detail=detail,
-            reply=reply,
-            latest=latest,
             deadline_s=timeout_s if timeout_s <= messages.Limits.deadline_s else None,
             progress=on_progress is not None,
+            **options,
         )
-        job = Job(request.id, self._cancel, on_progress)
+        job: Job[Any] = Job(request.id, self._cancel, on_progress)
         bodies = [pixels_or_file] if sparse is None else [pixels_or_file, sparse_body]
         lent = Lent.of(self._link.loan, request, pixels_or_file)
         self._link.send(Pending(job, request, timeout_s, bodies, lent))
         return job
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: Job[Any]) -> None:
         if not job.done():
             job.finish(Cancelled("the request was cancelled"))
             self._link.forget(job.id, wire.pack(wire.request_header(messages.Cancel(job.id, self._session))))
 
     def _ask(self, request: messages.Hello | messages.Status, timeout_s: float | None) -> Mapping[str, Any]:
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        job = Job(request.id, self._cancel, None)
+        job: Job[Any] = Job(request.id, self._cancel, None)
         self._link.send(Pending(job, request, timeout_s))
         header: Mapping[str, Any] = job.future.result()
         return header
+
+
+def _waited(job: Job[Answer], cancel: threading.Event | None) -> Answer:
+    """The outcome of a job, which ``cancel`` stops."""
+    if cancel is None:
+        return job.result()
+    while not wait([job.future], CANCEL_POLL_S).done:
+        if cancel.is_set():
+            job.cancel()
+    return job.result()
 
 
 def _new_id() -> str:

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.serving.protocol.failures import TimedOut
 from leadline.serving.protocol.messages import Progress
@@ -15,10 +16,14 @@ from leadline.serving.protocol.messages import Progress
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
-class Job:
-    """A request on its way. Made by :meth:`Client.submit`."""
+#: What a job ends in.
+Answer = TypeVar("Answer", bound="DepthPrediction | NormalsPrediction")
 
-    def __init__(self, id: str, cancel: Callable[[Job], None], on_progress: OnProgress | None) -> None:  # noqa: A002
+
+class Job(Generic[Answer]):
+    """A request on its way. Made by :meth:`Client.submit` and :meth:`Client.submit_normals`."""
+
+    def __init__(self, id: str, cancel: Callable[[Job[Any]], None], on_progress: OnProgress | None) -> None:  # noqa: A002
         self.id = id
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()  # only cancel() below cancels it, as the server must hear of it
@@ -30,10 +35,10 @@ class Job:
         """Whether there is a result or an error."""
         return self.future.done()
 
-    def result(self, timeout_s: float | None = None) -> DepthPrediction:
+    def result(self, timeout_s: float | None = None) -> Answer:
         """Wait for the result. Raises what went wrong; :class:`TimedOut` leaves the job running."""
         try:
-            prediction: DepthPrediction = self.future.result(timeout_s)
+            prediction: Answer = self.future.result(timeout_s)
         except (TimeoutError, FutureTimeoutError) as error:  # two classes until Python 3.11
             if isinstance(error, TimedOut):
                 raise
@@ -44,7 +49,7 @@ class Job:
         """Stop it: :meth:`result` raises :class:`leadline.Cancelled` at once, the server stops between steps."""
         self._cancel(self)
 
-    def add_done_callback(self, callback: Callable[[Job], None]) -> None:
+    def add_done_callback(self, callback: Callable[[Job[Answer]], None]) -> None:
         """Call ``callback(job)`` in the client's thread (or here, if it is done) when there is an outcome."""
         self.future.add_done_callback(lambda _: callback(self))
 

@@ -13,6 +13,8 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from leadline.depth.normals import NormalsPrediction
+from leadline.depth.prediction import DepthPrediction
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.serving.client.keys import ClientKeys
 from leadline.serving.client.loan import Loan, ask, receive
@@ -287,6 +289,8 @@ class Link(threading.Thread):
                 pending.lent = None  # the image's room is free before anybody hears of the result
                 if pending.shape not in (None, prediction.shape):
                     raise messages.WireError(f"the image is {pending.shape}, the map {prediction.shape}")
+                if isinstance(pending.request, messages.Predict) and pending.request.output != _output(prediction):
+                    raise messages.WireError(f"it is {_output(prediction)}, not {pending.request.output}")
                 pending.job.finish(prediction)
             except LeadlineError as error:
                 pending.job.finish(ServingError(f"the server's answer is malformed: {error}"))
@@ -316,3 +320,7 @@ class Link(threading.Thread):
             self._abandon(pending)
             pending.job.finish(error)
         self._waiting.clear()
+
+
+def _output(prediction: DepthPrediction | NormalsPrediction) -> str:
+    return "normals" if isinstance(prediction, NormalsPrediction) else "depth"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.serving.client.job import Job
@@ -60,7 +61,7 @@ def need_bytes(request: messages.Predict) -> list[int]:
     shape = request.image.shape
     if shape is None or math.prod(shape) < WORTH_BYTES:
         return []
-    nbytes = pixels.map_nbytes(request.reply, *shape[:2])
+    nbytes = pixels.map_nbytes(request.reply, *shape[:2]) if request.output == "depth" else None
     maps = 0 if nbytes is None else 2 if request.ensemble > 1 or request.sparse is not None else 1
     return [math.prod(shape), *[nbytes or 0] * maps]
 
@@ -69,7 +70,7 @@ def need_bytes(request: messages.Predict) -> list[int]:
 class Pending:
     """A request that has no outcome yet."""
 
-    job: Job
+    job: Job[Any]
     request: messages.Request
     timeout_s: float
     bodies: list[Any] = field(default_factory=list)
@@ -97,7 +98,9 @@ class Pending:
         return wire.pack(wire.request_header(request), [_contiguous(body) for body in bodies])
 
 
-def as_prediction(result: messages.Result, bodies: Sequence[Any], lent: Lent | None) -> DepthPrediction:
+def as_prediction(
+    result: messages.Result, bodies: Sequence[Any], lent: Lent | None
+) -> DepthPrediction | NormalsPrediction:
     """The server's answer as what the caller gets; its maps come in frames or lie in shared memory."""
     carried = iter(bodies)
 
@@ -108,10 +111,14 @@ def as_prediction(result: messages.Result, bodies: Sequence[Any], lent: Lent | N
             raise messages.WireError("the server put a map into shared memory that it was not given")
         return pixels.decode_map(info, lent.map_at(info.at))
 
+    values = decoded(result.values)
+    uncertainty = None if result.uncertainty is None else decoded(result.uncertainty)
+    if result.space is None:
+        return NormalsPrediction(values, uncertainty, result.model, result.meta)
     return DepthPrediction(
-        values=decoded(result.values),
+        values=values,
         space=Space(result.space),
-        uncertainty=None if result.uncertainty is None else decoded(result.uncertainty),
+        uncertainty=uncertainty,
         metric=result.metric,
         model=result.model,
         meta=result.meta,

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import LeadlineError
@@ -143,19 +144,22 @@ def make_app(config: GatewayConfig) -> FastAPI:
             Literal["off", "edges", "tiles"],
             Query(description="Edges where the picture has them; tiles: a closer look."),
         ] = "off",
+        output: Annotated[
+            Literal["depth", "normals"], Query(description="normals: of a model that gives surface normals.")
+        ] = "depth",
         format: Annotated[  # noqa: A002
             Literal["png", "npy", "json", "zip"], Query(description="Of the answer; zip holds all files.")
         ] = "png",
         timeout_s: Annotated[float | None, Query(gt=0, description="After this time the server stops.")] = None,
     ) -> Response:
-        """Depth of a JPEG or PNG, which is the request's body."""
+        """Depth, or surface normals, of a JPEG or PNG, which is the request's body."""
         client, trace = client_of(request), _trace(request.headers.get("traceparent"))
         async with uploads:
             image = await _body(request, config.limits.image_bytes)
         encoding = _encoding(image)
         header = wire.request_header(messages.Predict(
             "0", messages.ImageInfo(encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
-            detail=detail, deadline_s=timeout_s, trace=trace,
+            detail=detail, output=output, deadline_s=timeout_s, trace=trace,
         ))  # fmt: skip
         try:  # the front checks it again; this is for a quick and exact answer
             asked = wire.read_request([messages.TAG, *wire.pack(header)[1:], image], config.limits)
@@ -289,6 +293,8 @@ def _encoded(result: messages.Result, bodies: list[Any], image: bytes, kind: str
     if result.uncertainty is not None:
         maps.append(pixels.decode_map(result.uncertainty, bodies[1]))
     uncertainty = maps[1] if len(maps) > 1 else None
+    if result.space is None:
+        return outputs.encode_normals(NormalsPrediction(maps[0], uncertainty, result.model, result.meta), kind)
     prediction = DepthPrediction(
         maps[0], Space(result.space), uncertainty, metric=result.metric, model=result.model, meta=result.meta
     )

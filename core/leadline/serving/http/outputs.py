@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.files.image import read_image
 from leadline.files.output import Quantisation, npy, png, uncertainty_preview
@@ -69,6 +70,37 @@ def encode(prediction: DepthPrediction, image: bytes, kind: str) -> tuple[bytes,
     return _files(prediction, image), headers
 
 
+def encode_normals(prediction: NormalsPrediction, kind: str) -> tuple[bytes, dict[str, str]]:
+    """The same for surface normals.
+
+    ``png``: a tangent-space normal map of 16 bits, component = 2 · number / 65535 - 1. ``npy``: float32 (H, W, 3). ``json``: the same
+    numbers in base64. ``zip``: all of that, and the uncertainty if there is one.
+    """
+    headers = {"Leadline-Model": prediction.model, "Leadline-Output": "normals", "Leadline-Axes": prediction.axes}
+    height, width = prediction.shape
+    said: dict[str, Any] = {
+        "model": prediction.model, "output": "normals", "axes": prediction.axes, "width": width, "height": height,
+        "meta": dict(prediction.meta),
+    }  # fmt: skip
+    if kind == PNG:
+        return png(prediction.as_picture(16)), headers
+    if kind == NPY:
+        return npy(prediction.values), headers
+    if kind == JSON:
+        maps = {"values": _base64(prediction.values)}
+        if prediction.uncertainty is not None:
+            maps["uncertainty"] = _base64(prediction.uncertainty)
+        return json.dumps({**said, "dtype": "<f4", **maps}).encode(), headers
+    files = {
+        "normals.npy": npy(prediction.values),
+        "normals.png": png(prediction.as_picture(16)),
+        "about.json": json.dumps(said, indent=1).encode(),
+    }
+    if prediction.uncertainty is not None:
+        files["uncertainty.npy"] = npy(prediction.uncertainty)
+    return _zipped(files), headers
+
+
 def _files(prediction: DepthPrediction, image: bytes) -> bytes:
     """Everything, in a ZIP that is not compressed again."""
     range_ = Quantisation.of(prediction.values)
@@ -85,6 +117,10 @@ def _files(prediction: DepthPrediction, image: bytes) -> bytes:
     if prediction.uncertainty is not None:
         files["uncertainty.npy"] = npy(prediction.uncertainty)
         files["uncertainty-colours.png"] = png(uncertainty_preview(prediction.uncertainty))
+    return _zipped(files)
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():

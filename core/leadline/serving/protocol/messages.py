@@ -23,6 +23,9 @@ LOAN_MESSAGE_BYTES = 4096
 
 IMAGE_ENCODINGS = ("raw", "jpeg", "png")
 REPLY_ENCODINGS = ("float32", "float16", "uint16", "png16")
+#: What a request can ask for. Normals travel as floats only.
+OUTPUTS = ("depth", "normals")
+NORMALS_ENCODINGS = ("float32", "float16")
 #: How far to refine a map beyond the network's resolution.
 DETAILS = ("off", "edges", "tiles")
 SPARSE_KINDS = ("map", "points")
@@ -177,6 +180,7 @@ class Predict:
     size: int | None = None
     seed: int = 0
     detail: str = "off"
+    output: str = "depth"
     reply: str = "float32"
     latest: str | None = None
     deadline_s: float | None = None
@@ -212,13 +216,13 @@ Request: TypeAlias = Predict | Hello | Status | Cancel
 
 @dataclass(frozen=True)
 class MapInfo:
-    """One map in a ``result``: ``value = scale * number + offset`` for the 16-bit integer encodings.
+    """One map (H, W), or normals (H, W, 3), in a ``result``: ``value = scale * number + offset`` for the 16-bit integer encodings.
 
     It is a body, or if ``at`` is not None begins there in the request's block.
     """
 
     encoding: str
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     scale: float = 1.0
     offset: float = 0.0
     at: int | None = None
@@ -226,11 +230,11 @@ class MapInfo:
 
 @dataclass(frozen=True)
 class Result:
-    """A checked ``result`` header."""
+    """A checked ``result`` header. ``space`` is None for normals, and only for them."""
 
     id: str
     values: MapInfo
-    space: str
+    space: str | None
     metric: bool
     model: str
     uncertainty: MapInfo | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 import zlib
@@ -21,14 +22,14 @@ _RAW = {"float32": "<f4", "float16": "<f2", "uint16": "<u2"}
 _PNG_LEVEL = 1
 
 
-def map_nbytes(encoding: str, height: int, width: int) -> int | None:
-    """Bytes of an encoded map, or None if that depends on its content."""
+def map_nbytes(encoding: str, *shape: int) -> int | None:
+    """Bytes of an encoded map (H, W) or of normals (H, W, 3), or None if that depends on the content."""
     itemsize = reply_itemsize(encoding)
-    return None if itemsize is None else height * width * itemsize
+    return None if itemsize is None else math.prod(shape) * itemsize
 
 
 def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -> tuple[MapInfo, Frame]:
-    """A finite float32 (H, W) map as bytes.
+    """A finite float32 map (H, W) as bytes, or normals (H, W, 3) as floats.
 
     Args:
         values: The map.
@@ -40,7 +41,6 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
     Returns:
         What the result's header says, and the bytes (``out`` if it was used).
     """
-    height, width = values.shape
     scale, offset = 1.0, 0.0
     numbers: npt.NDArray[Any] = values
     if encoding in ("uint16", "png16"):
@@ -49,12 +49,12 @@ def encode_map(values: FloatMap, encoding: str, out: memoryview | None = None) -
         numbers = np.rint((values - np.float32(low)) / np.float32(scale)).clip(0, 65535)
     elif encoding == "float16":
         numbers = _halves(values)
-    info = MapInfo(encoding, (height, width), scale, offset)
+    info = MapInfo(encoding, values.shape, scale, offset)
     if encoding == "png16":
         return info, encode_png(numbers.astype(np.uint16), _PNG_LEVEL)
     if out is None:
-        out = memoryview(bytearray(map_nbytes(encoding, height, width) or 0))
-    target: npt.NDArray[Any] = np.frombuffer(out, _RAW[encoding]).reshape(height, width)
+        out = memoryview(bytearray(map_nbytes(encoding, *values.shape) or 0))
+    target: npt.NDArray[Any] = np.frombuffer(out, _RAW[encoding]).reshape(values.shape)
     if numbers.__array_interface__ != target.__array_interface__:
         np.copyto(target, numbers, casting="unsafe")
     return info, out
@@ -70,7 +70,7 @@ def _halves(values: FloatMap) -> npt.NDArray[np.float16]:
 
 
 def decode_map(info: MapInfo, body: Frame) -> FloatMap:
-    """Bytes to a float32 (H, W) map; a view of ``body`` if it holds float32 already.
+    """Bytes to a float32 map (H, W), or normals (H, W, 3); a view of ``body`` if it holds float32 already.
 
     Raises:
         WireError: The bytes are no such map, or the map has NaN or infinite values.
@@ -110,7 +110,7 @@ def image_size(encoded: Frame) -> tuple[int, int]:
     raise WireError("the image is neither JPEG nor PNG", code="bad_image")
 
 
-def _read_png(data: bytes, shape: tuple[int, int]) -> npt.NDArray[np.uint16]:
+def _read_png(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint16]:
     """The 16-bit PNGs that :func:`leadline.files.png.encode_png` makes; never inflates more than ``shape`` needs."""
     height, width = shape
     expected = height * (1 + 2 * width)

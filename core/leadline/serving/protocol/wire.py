@@ -24,6 +24,8 @@ from leadline.serving.protocol.messages import (
     MAX_FRAMES,
     MAX_HEADER_BYTES,
     MAX_REPLY_HEADER_BYTES,
+    NORMALS_ENCODINGS,
+    OUTPUTS,
     PROTOCOL,
     REPLY_ENCODINGS,
     SPACES,
@@ -150,6 +152,7 @@ def _predict(f: Fields, limits: Limits) -> Predict:
         size=f.optional_integer("size", 0, limits.size),
         seed=f.integer("seed", 0, 2**63 - 1, 0),
         detail=f.choice("detail", DETAILS, "off"),
+        output=f.choice("output", OUTPUTS, "depth"),
         reply=f.choice("reply", REPLY_ENCODINGS, "float32"),
         latest=f.optional_text("latest", _ID),
         deadline_s=f.optional_number("deadline_s", 0.0, limits.deadline_s),
@@ -162,6 +165,11 @@ def _predict(f: Fields, limits: Limits) -> Predict:
         raise f.error("block and image.at go together, and maps_at only with them")
     if request.maps_at and reply_itemsize(request.reply) is None:
         raise f.error(f"maps_at is for maps of known size; {request.reply} has none")
+    if request.output == "normals":
+        if request.reply not in NORMALS_ENCODINGS:
+            raise f.error(f"normals travel as {' or '.join(NORMALS_ENCODINGS)}, not {request.reply}")
+        if request.sparse is not None or request.detail != "off" or request.maps_at:
+            raise f.error("sparse, detail and maps_at are for depth, not for normals")
     return request
 
 
@@ -247,15 +255,20 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
         return Info(op, f.id, header)
     if op == "progress":
         return Progress(f.id, f.sentence("stage"), f.number("fraction", 0.0, 1.0), f.integer("position", 0, 1 << 31, 0))
-    values = _map(f.record("values"))
+    normals = f.choice("output", OUTPUTS, "depth") == "normals"
+    values = _map(f.record("values"), 3 if normals else 2)
     uncertainty = _map(f.record("uncertainty")) if f.left.get("uncertainty") is not None else None
-    space, metric = f.choice("space", SPACES), f.boolean("metric", False)
+    space, metric = None if normals else f.choice("space", SPACES), f.boolean("metric", False)
+    if normals and (values.shape[2] != 3 or values.encoding not in NORMALS_ENCODINGS):
+        raise f.error(
+            f"normals are floats of {list(values.shape[:2])} × 3, not {values.encoding} of {list(values.shape)}"
+        )
     if metric and space != "depth":
         raise f.error(f"a metric map is in space depth, not {space}")
     meta = header.get("meta") or {}
     if not isinstance(meta, dict):
         raise f.error("meta is not an object")
-    if uncertainty is not None and uncertainty.shape != values.shape:
+    if uncertainty is not None and uncertainty.shape != values.shape[:2]:
         raise f.error("values and uncertainty differ in shape")
     result = Result(f.id, values, space, metric, f.sentence("model"), uncertainty, meta)
     carried = [info for info in (values, uncertainty) if info is not None and info.at is None]
@@ -268,12 +281,11 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
     return result
 
 
-def _map(f: Fields) -> MapInfo:
+def _map(f: Fields, axes: int = 2) -> MapInfo:
     encoding = f.choice("encoding", REPLY_ENCODINGS)
-    height, width = f.shape("shape", 2, 1 << 16)
     return MapInfo(
         encoding,
-        (height, width),
+        f.shape("shape", axes, 1 << 16),
         f.number("scale", -1e30, 1e30, 1.0),
         f.number("offset", -1e30, 1e30, 0.0),
         f.optional_integer("at", 0, 1 << 53),

@@ -60,7 +60,7 @@ class Ticket:
     def kind(self) -> tuple[Any, ...]:
         """Tickets of one kind can share a batch."""
         r = self.request
-        return r.model, r.steps, r.ensemble, r.size, r.detail, self.shape
+        return r.model, r.steps, r.ensemble, r.size, r.detail, r.output, self.shape
 
     @property
     def image_megapixels(self) -> float:

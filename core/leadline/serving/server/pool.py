@@ -193,7 +193,9 @@ class Pool:
         jobs = [self._job(ticket, batch, frames) for ticket in tickets]
         first = tickets[0].request
         batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
-        run = messages.Run(batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, jobs)
+        run = messages.Run(
+            batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, first.output, jobs
+        )  # fmt: skip
         slot.state, slot.batch = "busy", batch
         if slot.vitals is not None:
             slot.vitals.hear(now)
@@ -410,7 +412,8 @@ class Pool:
                 assert self.arena is not None
                 self.arena.view(room, len(body))[:] = memoryview(getattr(body, "buffer", body))
                 places.append(["arena", room, len(body)])
-        nbytes = pixels.map_nbytes(request.reply, *ticket.shape)
+        # Normals are larger than the rooms for maps, and travel in frames.
+        nbytes = pixels.map_nbytes(request.reply, *ticket.shape) if request.output == "depth" else None
         maps = 2 if request.ensemble > 1 or request.sparse is not None else 1
         rooms: list[messages.Place | None] = []
         if nbytes is not None:

@@ -46,6 +46,7 @@ class Run:
     ensemble: int
     size: int | None
     detail: str
+    output: str
     jobs: list[Job]
 
 

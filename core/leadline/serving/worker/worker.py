@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import zmq
 
+from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import Cancelled, InputError, LeadlineError
 from leadline.inference.allocator import keep_large_blocks
@@ -105,7 +106,7 @@ class Worker:
         info = {
             "name": name,
             "family": estimator.family,
-            "space": estimator.space.value,
+            "space": None if _gives(estimator) == "normals" else estimator.space.value,
             "default_steps": estimator.default_steps,
             "default_size": estimator.default_size,
             "stochastic": estimator.stochastic,
@@ -167,18 +168,27 @@ class Worker:
         for half in (tasks[: len(tasks) // 2], tasks[len(tasks) // 2 :]):
             self._compute(run, half)
 
-    def _predict(self, estimator: Any, run: messages.Run, tasks: list[_Task]) -> Sequence[DepthPrediction]:
-        predictions: Sequence[DepthPrediction] = estimator.predict(
-            [task.rgb for task in tasks],
-            steps=run.steps,
-            ensemble=run.ensemble,
-            size=run.size,
-            seed=[task.job.seed for task in tasks],
-            out=self._places(tasks),
-            on_progress=self._on_progress,
-            **({} if run.detail == "off" else {"detail": run.detail}),
-        )
-        return predictions
+    def _predict(
+        self, estimator: Any, run: messages.Run, tasks: list[_Task]
+    ) -> Sequence[DepthPrediction | NormalsPrediction]:
+        gives = _gives(estimator)
+        if run.output != gives:
+            raise InputError(f"{run.model} gives {gives}, not {run.output}; ask for output '{gives}' or another model")
+        images = [task.rgb for task in tasks]
+        options: dict[str, Any] = {
+            "steps": run.steps,
+            "ensemble": run.ensemble,
+            "size": run.size,
+            "seed": [task.job.seed for task in tasks],
+            "on_progress": self._on_progress,
+        }
+        if gives == "normals":
+            normals: Sequence[NormalsPrediction] = estimator.normals(images, **options)
+            return normals
+        if run.detail != "off":
+            options["detail"] = run.detail
+        maps: Sequence[DepthPrediction] = estimator.predict(images, out=self._places(tasks), **options)
+        return maps
 
     def _places(self, tasks: list[_Task]) -> list[Any] | None:
         """Shared memory for the model to write its maps to, if what it writes is what travels, for the whole batch."""
@@ -198,10 +208,10 @@ class Worker:
             return None
         return self._memory(room)
 
-    def _answer(self, task: _Task, prediction: DepthPrediction, seconds: float, batch: int) -> None:
+    def _answer(self, task: _Task, prediction: DepthPrediction | NormalsPrediction, seconds: float, batch: int) -> None:
         job = task.job
         try:
-            if job.sparse is not None:
+            if job.sparse is not None and isinstance(prediction, DepthPrediction):
                 self._on_progress("complete", 1.0)
                 prediction = completed(task.rgb, prediction, job.sparse, task.bodies[1])
         except Cancelled:
@@ -231,8 +241,7 @@ class Worker:
         result = {
             "values": infos[0],
             "uncertainty": infos[1] if len(infos) > 1 else None,
-            "space": prediction.space.value,
-            "metric": prediction.metric,
+            **_meaning(prediction),
             "model": prediction.model,
             "meta": _plain({**prediction.meta, "model_seconds": round(seconds, 6), "batch": batch}),
         }
@@ -322,6 +331,18 @@ class Worker:
     def _receive(self) -> tuple[Any, list[Any]]:
         head, *frames = receive_message(self._socket)
         return messages.unpack(head.bytes), frames
+
+
+def _gives(estimator: Any) -> str:
+    """What an estimator gives, "depth" or "normals"; one that does not say gives depth."""
+    return str(getattr(getattr(estimator, "spec", None), "output", "depth"))
+
+
+def _meaning(prediction: DepthPrediction | NormalsPrediction) -> dict[str, Any]:
+    """The fields of a result that say what its numbers are."""
+    if isinstance(prediction, NormalsPrediction):
+        return {"output": "normals", "space": None, "metric": False}
+    return {"output": "depth", "space": prediction.space.value, "metric": prediction.metric}
 
 
 def completed(rgb: Any, prediction: DepthPrediction, sparse: dict[str, Any], body: Any) -> DepthPrediction:
