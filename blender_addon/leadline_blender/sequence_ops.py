@@ -113,7 +113,7 @@ def film_object(
     present(nearness.colorspace_settings).name = "Non-Color"  # type: ignore[assignment]
     units = 1.0 / present(context.scene).unit_settings.scale_length
     target = results.find_object(context, photo)
-    shape = grid_mesh(height, width, options.width_m, options.long_edge, edges=True)
+    shape = grid_mesh(height, width, options.width_m, options.long_edge or None, edges=True)
     thing = results.place(context, target, shape, photo.name, units, orientation)
     copy_options(options, memory_of(thing))
     memory_of(thing).photo, memory_of(thing).orientation = photo, orientation

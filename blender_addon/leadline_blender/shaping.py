@@ -117,13 +117,13 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
             options.width_m,
             uncertainty=depth.uncertainty,
             removed=removed,
-            long_edge=options.long_edge,
+            long_edge=options.long_edge or None,
         )
         return Shape(live.mesh, stored, rise if options.result == "DISPLACEMENT" else None, live)
     if options.result == "DISPLACEMENT":
         assert rise is not None
         rows, columns = rise.shape
-        return Shape(grid_mesh(rows, columns, options.width_m, options.long_edge, edges=True), stored, rise)
+        return Shape(grid_mesh(rows, columns, options.width_m, options.long_edge or None, edges=True), stored, rise)
     if options.result == "RELIEF":
         assert rise is not None
         return Shape(_relief(rise, metres, removed, depth, options), stored)
@@ -152,8 +152,8 @@ def _common(depth: Depth, removed: np.ndarray | None, options: MeshOptions) -> d
         "uncertainty": depth.uncertainty,
         "removed": removed,
         "cut": options.cut if options.use_cut else 1.0,
-        "long_edge": options.long_edge,
-        "target_faces": options.target_faces if options.use_adaptive else 0,
+        "long_edge": options.long_edge or None,
+        "target_faces": options.target_faces if options.use_adaptive else None,
         "edges": True,
     }
 
@@ -188,5 +188,5 @@ def _behind(metres: np.ndarray, seen: Seen, options: MeshOptions) -> tuple[Mesh,
     layer = background(metres, seen.camera, options.cut, math.degrees(options.steepest), options.keep_planes)
     if layer is None:
         return None, None
-    mesh = layer.mesh(seen.camera, options.long_edge, edges=True)
+    mesh = layer.mesh(seen.camera, options.long_edge or None, edges=True)
     return mesh, layer.colours(seen.pixels[..., :3])

@@ -61,8 +61,8 @@ def uv_areas(mesh) -> np.ndarray:
     width=st.integers(3, 90),
     height=st.integers(3, 90),
     focal=st.floats(0.3, 4),
-    long_edge=st.sampled_from([0, 2, 17, 64, 131]),
-    target=st.sampled_from([0, 50, 1000]),
+    long_edge=st.sampled_from([None, 2, 17, 64, 131]),
+    target=st.sampled_from([None, 50, 1000]),
 )
 def test_every_vertex_projects_onto_its_own_point_of_the_photograph(width, height, focal, long_edge, target):
     camera = Pinhole(width, height, focal * width)
@@ -181,7 +181,7 @@ def test_normals_of_a_ball_point_outwards():
     a, b, c = (rays**2).sum(-1), (rays * centre).sum(-1), (centre**2).sum() - 0.9**2
     hit = b**2 > a * c
     depth = np.where(hit, (b - np.sqrt(np.maximum(b**2 - a * c, 0))) / a, 9.0).astype(np.float32)
-    for target in (0, 20_000):
+    for target in (None, 20_000):
         mesh = perspective_mesh(depth, camera, cut=0.05, target_faces=target)
         close = np.linalg.norm(mesh.vertices[:, :2], axis=1) < 0.5
         close &= mesh.depth < 4
@@ -503,7 +503,7 @@ def test_holes_are_filled_smoothly_and_known_pixels_stay():
         fill_holes(plane, np.zeros(plane.shape, bool))
 
 
-@pytest.mark.parametrize("target", [0, 3000])
+@pytest.mark.parametrize("target", [None, 3000])
 def test_a_solid_relief_is_watertight(target):
     trimesh = pytest.importorskip("trimesh")
     rise = nearness(hills(60, 80), near_is_high=False)

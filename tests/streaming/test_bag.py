@@ -14,7 +14,9 @@ from test_encodings import SCENE
 
 from leadline.cli.bag import command
 from leadline.errors import InputError
+from leadline.streaming import bags
 from leadline.streaming.journal import Entry, Journal
+from leadline.streaming.settings import StreamSettings
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = STORE.types
@@ -248,3 +250,22 @@ def test_what_is_no_bag_is_named(tmp_path: Path, models: dict[str, Path]) -> Non
     source = write_bag(tmp_path / "in", StoragePlugin.MCAP)
     with pytest.raises(InputError, match="exists"):
         CliRunner().invoke(command, arguments(source, existing, models["depthfm"]), catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "size"),
+    [((), 0, 0), (("--size", "0"), 0, -1), (("--size", "96", "--steps", "3"), 3, 96)],
+)
+def test_sizes_and_steps_reach_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], steps: int, size: int
+) -> None:
+    """Unset is the model's default (0 in a stream) and 0 the image's own size (-1 there)."""
+    seen: list[StreamSettings] = []
+
+    def run(job: bags.BagJob, out: Path, settings: StreamSettings, *rest: object) -> bags.BagReport:
+        seen.append(settings)
+        return bags.BagReport()
+
+    monkeypatch.setattr(bags, "run", run)
+    CliRunner().invoke(command, arguments(tmp_path, tmp_path / "out", tmp_path, *given), catch_exceptions=False)
+    assert [(one.steps, one.size) for one in seen] == [(steps, size)]

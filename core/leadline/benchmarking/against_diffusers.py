@@ -36,14 +36,14 @@ class Task:
         size: Side of the square picture, pixels.
         steps, ensemble: Of both sides.
         precision: Of our side; the pipeline runs in float32.
-        threads: CPU threads; 0 leaves PyTorch's choice.
+        threads: CPU threads; None leaves PyTorch's choice.
     """
 
     size: int
     steps: int
     ensemble: int
     precision: str = "fp32"
-    threads: int = 0
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _ours(task: Task, bundle: ModelBundle) -> Run:
 
 def _child(asked: dict[str, Any]) -> dict[str, Any]:
     task = Task(**asked["task"])
-    if task.threads:
+    if task.threads is not None:
         torch.set_num_threads(task.threads)
     side = _ours if asked["side"] == "ours" else _theirs
     side(task, full_size_marigold())()

@@ -40,7 +40,7 @@ class Case:
         size: Side of the square image, pixels.
         steps, ensemble: As :meth:`DepthEstimator.predict` takes them.
         device, precision: As :func:`leadline.load` takes them.
-        threads: CPU threads; 0 leaves PyTorch's choice.
+        threads: CPU threads; None leaves PyTorch's choice.
         repeat: Runs of each side; the best counts.
         clock: "wall", or "cpu" to count the process's own processor seconds: on a machine that others use, too, and
             with one thread, this is what the wall clock would say if it were quiet.
@@ -53,7 +53,7 @@ class Case:
     ensemble: int = 1
     device: str = "auto"
     precision: str = "auto"
-    threads: int = 0
+    threads: int | None = None
     repeat: int = 3
     clock: Clock = "wall"
     compiled: CompileMode = "off"
@@ -223,7 +223,7 @@ def _in_child(what: str, case: Case, side: Side) -> dict[str, Any]:
 
 def _child(asked: dict[str, Any]) -> dict[str, Any]:
     case = Case(**asked["case"])
-    if case.threads:
+    if case.threads is not None:
         torch.set_num_threads(case.threads)
     if asked["what"] == "time":
         answer = asdict(measure(case))

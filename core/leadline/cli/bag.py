@@ -15,10 +15,10 @@ from leadline.errors import InputError
 @click.argument("source", type=click.Path(path_type=Path))
 @out_option(required=True, help="OUT.mcap, OUT.db3 or a folder.")
 @click.option("--image", required=True, help="Topic of the images (Image or CompressedImage).")
-@click.option("--camera-info", default="", help="Topic of the calibration.  [default: beside the image topic]")
-@click.option("--points", default="", help="Topic of LiDAR points (PointCloud2).")
-@click.option("--sparse-depth", default="", help="Topic of a sparse depth image (16UC1 or 32FC1).")
-@click.option("--prefix", default="", help="Of the new topics.  [default: /camera/image_raw gives /camera/depth]")
+@click.option("--camera-info", default=None, help="Topic of the calibration.  [default: beside the image topic]")
+@click.option("--points", default=None, help="Topic of LiDAR points (PointCloud2).")
+@click.option("--sparse-depth", default=None, help="Topic of a sparse depth image (16UC1 or 32FC1).")
+@click.option("--prefix", default=None, help="Of the new topics.  [default: /camera/image_raw gives /camera/depth]")
 @click.option(
     "--add",
     "outputs",
@@ -30,13 +30,21 @@ from leadline.errors import InputError
 @click.option(
     "--set", "changes", multiple=True, metavar="NAME=VALUE", help="A parameter of the ROS node, as extrinsics=[...]."
 )
-@click.option("--steps", type=int, default=0, help="Network evaluations per image.  [default: the model's]")
+@click.option(
+    "--steps", type=click.IntRange(1), default=None, help="Network evaluations per image.  [default: the model's]"
+)
 @click.option("--ensemble", type=int, default=1, show_default=True, help="Members per image.")
-@click.option("--size", type=int, default=-1, help="Long edge for processing; 0 is native.  [default: the model's]")
+@click.option(
+    "--size",
+    type=click.IntRange(0),
+    default=None,
+    help="Long edge for processing; 0 is native.  [default: the model's]",
+)
 @model_options
 def command(
-    source: Path, out: Path, image: str, camera_info: str, points: str, sparse_depth: str, prefix: str,
-    outputs: str, depth_encoding: str, changes: tuple[str, ...], vae: str | None, **options: Any,
+    source: Path, out: Path, image: str, camera_info: str | None, points: str | None, sparse_depth: str | None,
+    prefix: str | None, outputs: str, depth_encoding: str, changes: tuple[str, ...], steps: int | None, size: int | None,
+    vae: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Add metric depth to a recorded ROS 2 bag (.mcap, .db3 or a bag's folder).
 
@@ -53,7 +61,9 @@ def command(
     names = tuple(dict.fromkeys(name.strip() for name in outputs.split(",") if name.strip()))
     if not names or not set(names) <= set(NEW_TOPICS):
         raise InputError(f"--add takes {', '.join(NEW_TOPICS)}, not {outputs!r}")
-    settings = StreamSettings().changed({**options, **dict(map(_parsed, changes))})
+    # The stream's settings are a ROS node's parameters, which know no None: there 0 is the default and -1 the image's own size.
+    of_network = {"steps": steps or 0, "size": 0 if size is None else size or -1}
+    settings = StreamSettings().changed({**options, **of_network, **dict(map(_parsed, changes))})
     job = BagJob(
         source=source,
         image=image,

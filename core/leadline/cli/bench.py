@@ -31,7 +31,7 @@ EQUAL = 1e-4
 @click.option("--repeat", default=3, show_default=True, help="Runs of each side; the best counts.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--threads", default=0, help="CPU threads.  [default: PyTorch's choice]")
+@click.option("--threads", type=click.IntRange(1), default=None, help="CPU threads.  [default: PyTorch's choice]")
 @click.option(
     "--clock", type=click.Choice(["wall", "cpu"]), default="wall", show_default=True,
     help="cpu: processor seconds; with --threads 1 on a machine that others use, too.",
@@ -60,7 +60,7 @@ EQUAL = 1e-4
 @out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png, or stream.json.")
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
-    device: str, precision: str, threads: int, clock: str, compiled: str, memory: bool, against: Path | None, stream: bool,
+    device: str, precision: str, threads: int | None, clock: str, compiled: str, memory: bool, against: Path | None, stream: bool,
     rate: float, seconds: float, camera: str, through: str, decoder: str, speed: str, out: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
@@ -88,7 +88,7 @@ def command(
     from leadline.files.output import write_json
 
     stored = None if against is None else read_ratios(against)  # complain before measuring
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
 
     def cases_of(model: str) -> list[Case]:
@@ -131,7 +131,7 @@ def command(
 
 
 def _stream(
-    models: tuple[str, ...], size: int, threads: int, options: dict[str, str], rate: float, seconds: float, camera: str,
+    models: tuple[str, ...], size: int, threads: int | None, options: dict[str, str], rate: float, seconds: float, camera: str,
     through: str, out: Path,
 ) -> None:  # fmt: skip
     """One line for each model, and stream.json."""
@@ -149,7 +149,7 @@ def _stream(
         width, height = (int(side) for side in camera.lower().split("x"))
     except ValueError:
         raise InputError(f"--camera '{camera}' is no size; write for example 640x480") from None
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     frames = np.random.default_rng(0).integers(0, 255, (4, height, width, 3), dtype=np.uint8)
     served = [
@@ -181,13 +181,13 @@ def _stream(
 
 def _against_diffusers(
     sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int, cpu_seconds: bool,
-    precision: str, threads: int, memory: bool,
+    precision: str, threads: int | None, memory: bool,
 ) -> None:  # fmt: skip
     import torch
 
     from leadline.benchmarking.against_diffusers import Task, compare, peak_memory_mb
 
-    if threads:
+    if threads is not None:
         torch.set_num_threads(threads)
     precision = "fp32" if precision == "auto" else precision
     click.echo(

@@ -35,14 +35,14 @@ from leadline.cli.options import MAX_ENSEMBLE
     "--patience", type=click.IntRange(0), default=4, show_default=True,
     help="Stop after so many looks at the held-out pictures without improvement; 0: never.",
 )  # fmt: skip
-@click.option("--topic", default="", help="Of a bag's images.  [default: the only one]")
-@click.option("--licence", default="", help="Of the teacher, where it does not say.")
+@click.option("--topic", default=None, help="Of a bag's images.  [default: the only one]")
+@click.option("--licence", default=None, help="Of the teacher, where it does not say.")
 @click.option("--device", default="auto", show_default=True, help="Of the teacher.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of this process.")
 def command(
     teacher: str, images: tuple[Path, ...], student: str, out: Path, ensemble: int | None, teacher_steps: int | None,
-    steps: int, batch_size: int, lr: float, patience: int, topic: str, licence: str, device: str, seed: int, threads: int | None,
+    steps: int, batch_size: int, lr: float, patience: int, topic: str | None, licence: str | None, device: str, seed: int, threads: int | None,
 ) -> None:  # fmt: skip
     """Teach a small, fast model what TEACHER sees in your pictures, and write it as an ordinary model file.
 

@@ -139,7 +139,10 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )
 @click.option("--megapixels", type=click.FloatRange(0.001), help="Largest image.  [default: 33.2, that is 8K]")
 @click.option(
-    "--memory-gb", default=0.0, help="For loaded models, per worker.  [default: 80 % of the GPU, half of the machine]"
+    "--memory-gb",
+    type=click.FloatRange(0, min_open=True),
+    default=None,
+    help="For loaded models, per worker.  [default: 80 % of the GPU, half of the machine]",
 )
 @click.option(
     "--lend-gb",
@@ -187,7 +190,7 @@ def command(
     models: tuple[str, ...], engine: str, ray_address: str | None, ray_host: str | None, gpus_per_worker: float | None,
     max_batch: int, window_ms: float, queue: int | None, queue_per_client: int | None, rate: float | None,
     deadline_s: float | None, ensemble: int | None, steps: int | None, size: int | None, work: float | None,
-    megapixels: float | None, memory_gb: float, lend_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
+    megapixels: float | None, memory_gb: float | None, lend_gb: float, keys: Path | None, announce: bool, end_with_stdin: bool, **rest: Any,
 ) -> None:  # fmt: skip
     """Answer depth requests of many programs with one GPU.
 
@@ -223,7 +226,7 @@ def command(
         max_members=max_batch,
         window_s=window_ms / 1000.0,
         limits=limits,
-        memory_bytes=int(memory_gb * 1e9),
+        memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
         lend_bytes=int(lend_gb * 2**30),
         keys=default_folder() if keys == KEY_RING else keys,
         **rest,

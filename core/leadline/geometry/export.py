@@ -165,8 +165,8 @@ def build_mesh(
         "uncertainty": scene.prediction.uncertainty,
         "cut": cut,
         "removed": None if sky else sky_mask(1 - rise, scene.photo),
-        "long_edge": min(vertices, max(scene.photo.shape)),
-        "target_faces": triangles or 0,
+        "long_edge": min(vertices, max(scene.photo.shape)) or None,
+        "target_faces": triangles,
     }
     if kind == "relief":
         mesh = relief_mesh(rise, *relief_size_m, depth=scene.depth_m, **common)

@@ -34,15 +34,17 @@ class Lattice:
             )
 
     @classmethod
-    def over(cls, height: int, width: int, long_edge: int = 0) -> Lattice:
+    def over(cls, height: int, width: int, long_edge: int | None = None) -> Lattice:
         """As many vertices as pixels, or ``long_edge`` vertices along the long edge and square cells."""
-        if long_edge <= 0:
+        if long_edge is None:
             return cls(max(height, 2), max(width, 2), height, width)
         scale = (max(long_edge, 2) - 1) / max(height, width)
         return cls(max(round(height * scale), 1) + 1, max(round(width * scale), 1) + 1, height, width)
 
     @classmethod
-    def divisible(cls, height: int, width: int, long_edge: int = 0, largest_block: int = 64) -> tuple[Lattice, int]:
+    def divisible(
+        cls, height: int, width: int, long_edge: int | None = None, largest_block: int = 64
+    ) -> tuple[Lattice, int]:
         """A lattice near ``long_edge`` whose cells come in square blocks of a power of two; and the block's edge."""
         plain = cls.over(height, width, long_edge)
         short = min(plain.rows, plain.columns) - 1

@@ -39,7 +39,7 @@ class Background:
     hidden: BoolMap
     extent: BoolMap
 
-    def mesh(self, camera: Pinhole, long_edge: int = 0, edges: bool = False) -> Mesh:
+    def mesh(self, camera: Pinhole, long_edge: int | None = None, edges: bool = False) -> Mesh:
         """The surface, for the camera of the photograph; it goes on a little under what is visible."""
         shown = self.extent
         for _ in range(LAYERS.overlap_px):

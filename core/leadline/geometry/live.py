@@ -38,7 +38,7 @@ def live_relief(
     *,
     uncertainty: FloatArray | None = None,
     removed: BoolMap | None = None,
-    long_edge: int = 0,
+    long_edge: int | None = None,
 ) -> LiveRelief:
     """What :func:`leadline.geometry.relief_mesh` makes of the same arguments, before it is raised and cut."""
     rows, columns = rise.shape

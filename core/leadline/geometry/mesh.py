@@ -86,12 +86,12 @@ class Mesh:
         )
 
 
-def grid_mesh(height: int, width: int, width_m: float, long_edge: int, edges: bool = False) -> Mesh:
+def grid_mesh(height: int, width: int, width_m: float, long_edge: int | None, edges: bool = False) -> Mesh:
     """A flat grid, ``width_m`` wide and centred on the origin, for a displacement to act on."""
     lattice = Lattice.over(height, width, long_edge)
     flat = np.zeros((lattice.rows, lattice.columns), np.float32)
     return _assemble(
-        lattice, _relief_points(lattice, flat, width_m), flat, None, _nothing(lattice), 0, 0, width_m, edges
+        lattice, _relief_points(lattice, flat, width_m), flat, None, _nothing(lattice), 0, None, width_m, edges
     )
 
 
@@ -104,8 +104,8 @@ def relief_mesh(
     depth: FloatArray | None = None,
     cut: float = 1.0,
     removed: BoolMap | None = None,
-    long_edge: int = 0,
-    target_faces: int = 0,
+    long_edge: int | None = None,
+    target_faces: int | None = None,
     edges: bool = False,
 ) -> Mesh:
     """A relief: the picture as a plane, ``width_m`` wide, that rises towards the viewer.
@@ -115,8 +115,8 @@ def relief_mesh(
         uncertainty: (H, W), stored with the vertices.
         depth: (H, W) > 0; where it jumps by ``cut`` (relative, see ``silhouette_cells``) the relief is cut.
         removed: (H, W) pixels without surface, such as the sky.
-        long_edge: Vertices along the long edge; 0 for one for each pixel.
-        target_faces: Adaptive triangles, this many within 5 % unless the full grid has fewer; 0 for the full grid of
+        long_edge: Vertices along the long edge; None for one for each pixel.
+        target_faces: Adaptive triangles, this many within 5 % unless the full grid has fewer; None for the full grid of
             quadrilaterals.
         edges: Also give the edges of a full grid.
     """
@@ -141,8 +141,8 @@ def perspective_mesh(
     steepest: float = STEEPEST_DEGREES,
     keep_planes: bool = True,
     removed: BoolMap | None = None,
-    long_edge: int = 0,
-    target_faces: int = 0,
+    long_edge: int | None = None,
+    target_faces: int | None = None,
     edges: bool = False,
 ) -> Mesh:
     """The surface that the camera saw: every vertex projects exactly onto its point of the photograph.
@@ -172,11 +172,11 @@ def perspective_mesh(
 
 
 def _near_target(
-    over: Callable[[Lattice, int], Mesh], shape: tuple[int, ...], long_edge: int, target_faces: int
+    over: Callable[[Lattice, int], Mesh], shape: tuple[int, ...], long_edge: int | None, target_faces: int | None
 ) -> Mesh:
     """The mesh over the lattice that was asked for, or over a coarser one if its outlines alone exceed the target."""
     height, width = shape
-    if not target_faces:
+    if target_faces is None:
         return over(Lattice.over(height, width, long_edge), 0)
     lattice, block = Lattice.divisible(height, width, long_edge)
     best = over(lattice, block)
@@ -222,13 +222,13 @@ def _assemble(
     uncertainty: FloatArray | None,
     dropped: BoolMap,
     block: int,
-    target_faces: int,
+    target_faces: int | None,
     error_scale: FloatArray | float,
     edges: bool,
 ) -> Mesh:
     faces = (
         adaptive_faces(points, np.asarray(error_scale), dropped, block, target_faces).astype(np.int32)
-        if target_faces
+        if target_faces is not None
         else lattice.quads()[~dropped.ravel()]
     )
     mesh = Mesh(
@@ -237,7 +237,7 @@ def _assemble(
         lattice.uv(),
         depth.ravel(),
         None if uncertainty is None else lattice.linear(uncertainty).ravel(),
-        *(_used_edges(lattice, dropped) if edges and not target_faces else (None, None)),
+        *(_used_edges(lattice, dropped) if edges and target_faces is None else (None, None)),
     )
     return mesh.without_loose_vertices()
 

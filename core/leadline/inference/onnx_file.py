@@ -105,12 +105,12 @@ def example_inputs(graph: DepthGraph, height: int, width: int, count: int = 1) -
     return image, torch.randn(count, graph.codec.latent_channels, *cells, generator=generator)
 
 
-def session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session on the CPU."""
+def session(path: Path, threads: int | None = None) -> Any:
+    """An onnxruntime session on the CPU, with its own choice of threads where none is given."""
     import onnxruntime  # noqa: PLC0415  (an extra)
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -54,8 +54,8 @@ class BagJob:
     Attributes:
         source: A `.mcap` or `.db3` file, or a bag's folder.
         image: Topic of `Image` or `CompressedImage`.
-        camera_info: Topic; empty: the sibling of the image topic, if it is there.
-        points, sparse_depth: Topics; empty for none.
+        camera_info: Topic; None: the sibling of the image topic, if it is there.
+        points, sparse_depth: Topics; None for none.
         prefix: Of the new topics: depth itself is published on it.
         outputs: Names from :data:`NEW_TOPICS`.
         depth_encoding: "32FC1" or "16UC1".
@@ -63,9 +63,9 @@ class BagJob:
 
     source: Path
     image: str
-    camera_info: str
-    points: str
-    sparse_depth: str
+    camera_info: str | None
+    points: str | None
+    sparse_depth: str | None
     prefix: str
     outputs: tuple[str, ...]
     depth_encoding: str
@@ -113,21 +113,27 @@ def is_bag(path: Path) -> bool:
     return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
-def read_pictures(source: Path, image: str = "", every: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
-    """Every so manieth image of a bag, RGB uint8 (H, W, 3), in the order in which they were recorded.
+def read_pictures(source: Path, image: str | None = None, every: int = 1) -> Iterator[npt.NDArray[np.uint8]]:
+    """Images of a bag, RGB uint8 (H, W, 3), in the order in which they were recorded.
 
     Args:
         source: A `.mcap` or `.db3` file, or a bag's folder.
-        image: Topic of `Image` or `CompressedImage`; empty: the only one.
-        every: 2 gives the first, the third ...
+        image: Topic of `Image` or `CompressedImage`; None: the only one.
+        every: 1 gives all, 2 the first, the third ...
 
     Raises:
         InputError: There is no such topic, or none was named and there are several; the bag is damaged.
     """
     with closing(open_bag(source)) as reader:
         topics = sorted(c.topic for c in reader.connections if c.msgtype in (IMAGE, COMPRESSED))
-        if image not in topics and (image or len(topics) != 1):
-            what = f"no images on {image}" if image else "more than one topic of images" if topics else "no images"
+        if image not in topics and (image is not None or len(topics) != 1):
+            what = (
+                f"no images on {image}"
+                if image is not None
+                else "more than one topic of images"
+                if topics
+                else "no images"
+            )
             raise InputError(f"{source} has {what}; its topics of images are: {', '.join(topics) or 'none'}")
         wanted = [c for c in reader.connections if c.topic == (image or topics[0])]
         store = _typestore()
@@ -139,11 +145,11 @@ def read_pictures(source: Path, image: str = "", every: int = 1) -> Iterator[npt
                     continue  # a picture that cannot be read
 
 
-def count_pictures(source: Path, image: str = "") -> int:
+def count_pictures(source: Path, image: str | None = None) -> int:
     """How many images of the topic a bag has; of all topics where none is named."""
     with closing(open_bag(source)) as reader:
         kinds = (IMAGE, COMPRESSED)
-        return sum(c.msgcount for c in reader.connections if c.msgtype in kinds and image in ("", c.topic))
+        return sum(c.msgcount for c in reader.connections if c.msgtype in kinds and image in (None, c.topic))
 
 
 def run(
@@ -197,7 +203,7 @@ def _check_topics(job: BagJob, topics: dict[str, Connection]) -> None:
         job.camera_info: (INFO,),
     }
     for topic, kinds in wanted.items():
-        if not topic:
+        if topic is None:
             continue
         if topic not in topics:
             usable = sorted(t for t, c in topics.items() if c.msgtype in kinds) or ["none"]

@@ -69,14 +69,14 @@ class Recording:
 
     Args:
         path: The film or bag.
-        topic: Of a bag's images; empty: the only one.
+        topic: Of a bag's images; None: the only one.
         most: Frames to keep.
 
     Raises:
         InputError: It cannot be read, or has no pictures.
     """
 
-    def __init__(self, path: Path, topic: str = "", most: int = MOST_FRAMES) -> None:
+    def __init__(self, path: Path, topic: str | None = None, most: int = MOST_FRAMES) -> None:
         bag = is_bag(path)
         total = count_pictures(path, topic) if bag else describe(path).frames
         every = max(1, -(-total // most))
@@ -96,7 +96,7 @@ class Recording:
         return read_image(self._encoded[index])
 
 
-def open_pictures(path: Path, topic: str = "") -> Pictures:
+def open_pictures(path: Path, topic: str | None = None) -> Pictures:
     """The pictures of a folder, a tar file, one image, a film or a bag.
 
     Raises:

@@ -31,7 +31,7 @@ class ServerConfig:
         limits: What is accepted.
         keys: Folder of a key ring; None: no keys.
         insecure: Allow an address that others can reach without keys.
-        memory_bytes: For loaded models, per worker; 0: see :class:`~leadline.serving.worker.worker.WorkerConfig`.
+        memory_bytes: For loaded models, per worker; None: see :class:`~leadline.serving.worker.worker.WorkerConfig`.
         arena_bytes: Memory shared with local workers.
         lend_bytes: Memory lent to clients on this machine, all together; 0: none.
         spare_bytes: What the front may hold besides the queue before it drops all connections.
@@ -65,7 +65,7 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
     keys: Path | None = None
     insecure: bool = False
-    memory_bytes: int = 0
+    memory_bytes: int | None = None
     arena_bytes: int = 1 << 30
     lend_bytes: int = 1 << 30
     spare_bytes: int = 512 << 20

@@ -17,7 +17,7 @@ class WorkerConfig:
         index: Which of the workers it is, from 0.
         spread: There are several workers: take the GPU of this index if the device names none.
         megapixels: Largest image, decoded.
-        memory_bytes: Budget for the weights of loaded models; 0: most of the GPU's memory, or half of the machine's.
+        memory_bytes: Budget for the weights of loaded models; None: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
         front: Process whose descriptors of lent blocks are opened here.
         compiled, speed: As for ``leadline.load``; passed on where they are not the default.
@@ -33,7 +33,7 @@ class WorkerConfig:
     megapixels: float
     index: int = 0
     spread: bool = False
-    memory_bytes: int = 0
+    memory_bytes: int | None = None
     arena: tuple[int, int] | None = None
     front: int | None = None
     keys: tuple[str, str, str] | None = None

@@ -64,7 +64,7 @@ class Worker:
         self._socket = connected(self._context, config)
         self._load: Callable[..., Any] = _imported(config.loader)
         self._device = own_device(config.device, config.index) if config.spread else config.device
-        budget = config.memory_bytes or default_budget(self._device)
+        budget = default_budget(self._device) if config.memory_bytes is None else config.memory_bytes
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
         self._sources = config.models

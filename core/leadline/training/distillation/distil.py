@@ -36,8 +36,8 @@ class DistilSettings:
         batch_size, lr: Of the training.
         evaluate_every: Steps between looks at the held-out pictures.
         patience: Looks without improvement after which it stops.
-        topic: Of a bag's images; empty: the only one.
-        licence: Of the teacher, where it does not say.
+        topic: Of a bag's images; None: the only one.
+        licence: Of the teacher; None: what it says itself.
         device: Of the teacher; the student goes where Accelerate puts it.
         seed: Of everything random.
     """
@@ -50,8 +50,8 @@ class DistilSettings:
     lr: float = 3e-4
     evaluate_every: int = 50
     patience: int = 4
-    topic: str = ""
-    licence: str = ""
+    topic: str | None = None
+    licence: str | None = None
     device: str = "auto"
     seed: int = 0
 
