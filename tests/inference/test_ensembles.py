@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from leadline.inference.ensembles import MemberAlignment, align_members, cost_of, merge
+from leadline.inference.ensembles import MemberAlignment, align_members, cost_of, merge, of_one_scale
 
 
 def members(count: int, height: int, width: int, noise: float = 0.02, seed: int = 0) -> torch.Tensor:
@@ -41,6 +41,18 @@ def test_no_member_is_turned_around():
     unrelated = torch.rand(4, 30, 40, generator=torch.Generator().manual_seed(1))
     alignment = align_members(torch.cat([unrelated, 1.0 - unrelated[:1]]))
     assert float(alignment.scales.min()) > 0
+
+
+def test_the_spread_of_members_from_noise_is_what_scale_and_shift_do_not_explain():
+    maps = torch.tensor([[[0.0, 2.0], [4.0, 6.0]], [[1.0, 2.0], [3.0, 4.0]], [[5.0, 5.0], [5.0, 5.0]]])
+    # two of one shape, with means 3 and 2.5 and variances 20/3 and 5/3; a flat one of mean 5; the means' mean is 3.5
+    common = ((20 / 3) ** 0.5 + (5 / 3) ** 0.5 + 0.0) / 3
+    shape = torch.tensor([[-3.0, -1.0], [1.0, 3.0]]) / (20 / 3) ** 0.5 * common
+    brought = of_one_scale(maps)
+    torch.testing.assert_close(brought[0], shape + 3.5)
+    torch.testing.assert_close(brought[1], shape + 3.5)
+    torch.testing.assert_close(brought[2], torch.full((2, 2), 3.5))
+    assert float(of_one_scale(members(4, 20, 30, noise=0.0)).std(0).max()) < 1e-5
 
 
 def test_large_maps_are_thinned_out_for_the_fit_only():

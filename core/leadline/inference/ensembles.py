@@ -150,6 +150,18 @@ def merge(members: Tensor, alignment: MemberAlignment, reduction: Reduction = "m
     return (merged - low) / span, aligned.std(0) / span
 
 
+def of_one_scale(members: Tensor) -> Tensor:
+    """Maps (E, h, w), each known up to its own scale and shift, with the mean and the standard deviation that they have on average.
+
+    What is left of their differences is what they disagree about: DepthFM's authors fit scale and shift of each prediction before
+    they look at the variance. Moments are matched instead of fitting by least squares, which would shrink members the more the
+    less they agree. A flat member keeps its scale.
+    """
+    means, deviations = (getattr(members, name)(dim=(1, 2), keepdim=True) for name in ("mean", "std"))
+    scales = torch.where(deviations > 1e-6, deviations.mean() / deviations.clamp_min(1e-6), 1.0)
+    return (members - means) * scales + means.mean()
+
+
 def mean_direction(members: Tensor) -> tuple[Tensor, Tensor]:
     """Unit vectors (E, 3, h, w) to their mean direction (3, h, w) and mean angle to it in radians (h, w)."""
     mean = unit(members.mean(0, keepdim=True))

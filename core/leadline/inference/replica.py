@@ -16,7 +16,7 @@ from leadline.checkpoints.bundle import ModelBundle
 from leadline.errors import InputError
 from leadline.inference.compiling import CompileMode, compile_stages, largest_bucket
 from leadline.inference.devices import TRUE_FLOAT32, precision_name
-from leadline.inference.ensembles import align_members, mean_direction, merge
+from leadline.inference.ensembles import align_members, mean_direction, merge, of_one_scale
 from leadline.inference.framing import Framed, normalise
 from leadline.inference.memory import MemoryBudget
 from leadline.inference.noise import Noise
@@ -248,7 +248,9 @@ class Replica:
             mean = maps[0]
         elif self.model.traits.aligned:
             mean, spread = merge(maps, align_members(maps))
-        else:
+        elif self.model.stochastic and not self.model.spec.condition_channels:
+            mean, spread = maps.mean(0), of_one_scale(maps).std(0)
+        else:  # one normalisation for all members: a picture's, or its points'
             mean, spread = maps.mean(0), maps.std(0)
         if place is None:
             values = np.ascontiguousarray(framed.restore(mean[None, None])[0, 0].cpu().numpy())
