@@ -55,7 +55,6 @@ def vkitti2_tree(root: Path, frames: dict[str, int]) -> None:
 def official(name: str, root: Path, listed: Path) -> dict[str, Any]:
     config = load_config(CONFIGS / f"{name}.yaml")
     hypersim, vkitti2 = config["data"]["sets"]
-    del hypersim["split_csv"]
     hypersim |= {"root": str(root / "hypersim"), "list_file": str(listed)}
     vkitti2["root"] = str(root / "vkitti2")
     return config
@@ -73,7 +72,7 @@ def test_counts_batches_and_deviations_are_said(small: dict[str, Any]) -> None:
     text = "\n".join(found.lines)
     assert "global batch: 32 = 2 x 16, 2 part(s) a process and step with 8 process(es)" in text
     assert "samples seen: 640 000 in 20 000 steps" in text
-    assert "866 M numbers" in text
+    assert "13.9 GB of weights, gradients, optimiser and averages, 1.7 GB with FSDP (866 M numbers)" in text
     assert any("hypersim has 5 pictures, the paper 53884" in line for line in found.deviations)
     assert any("clipped" in line for line in found.deviations)
 
@@ -99,6 +98,68 @@ def test_each_deviation_has_its_line(small: dict[str, Any], key: str, value: Any
     assert not any(words in line for line in check(small).deviations)
     set_key(small, key, value)
     assert any(words in line for line in check(small).deviations)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key", "value", "words"),
+    [
+        ("depthmaster-stage1", "encoder", None, "no external encoder"),
+        ("depthmaster-stage1", "data.augmentation.min_scale", 0.5, "only mirrors"),
+        ("depthmaster-stage2", "loss.weight_gradient", 0.1, "loss.weight_gradient is 0.1, in the paper 0.001"),
+        ("depthmaster-stage2", "loss.delta", 0.3, "loss.delta is 0.3, in the paper 0.2"),
+        ("depthmaster-stage2", "trainer.weight_decay", 0.01, "weight decay 0.01, in the paper Adam"),
+        ("depthfm", "trainer.ema", 0.9, "EMA is 0.9, in the paper 0.999"),
+        ("depthfm", "loss.squared", False, "loss.squared is False, in the paper True"),
+        ("depthfm", "loss.start_share", 0.5, "loss.start_share is 0.5, in the paper 0.0"),
+        ("depthfm", "model.noising_step", 600, "t_s = 0.6, in the paper 0.4"),
+        ("depthfm", "data.augmentation.colour", 0.7, "colours are changed"),
+        ("depthfm", "data.sizes", [[256, 320]], "hypersim is seen at 256x320, in the paper at 384x512"),
+        ("depthfm", "model.lora", 8, "only adapters are trained"),
+        ("depthfm-id", "data.unlabelled_ratio", 0.5, "not the paper's k = 0.1"),
+        ("fiffdepth", "loss.keep_share", 0.25, "loss.keep_share is 0.25, in the paper 1.0"),
+        ("fiffdepth", "loss.gamma", 0.2, "loss.gamma is 0.2, in the paper 0.5"),
+        ("fiffdepth", "loss.weight_aligned", 1.0, "adds a term that no paper has"),
+        ("fiffdepth", "model.frozen", ["down_blocks"], "parts of the network stay as they are"),
+    ],
+)
+def test_so_has_each_of_the_other_recipes(
+    recipe: str, key: str, value: Any, words: str, small: dict[str, Any], tmp_path: Path
+) -> None:
+    listed = tmp_path / "hypersim" / "filename_list_train_filtered.txt"
+    config = with_pictures(official(recipe, tmp_path, listed), tmp_path)
+    config["model"] = {**config.get("model", {}), "unet": UNET}
+    assert not any(words in line for line in check(config).deviations)
+    set_key(config, key, value)
+    assert any(words in line for line in check(config).deviations)
+
+
+def with_pictures(config: dict[str, Any], root: Path) -> dict[str, Any]:
+    """A folder of pictures in the place of the unlabelled ones, if the configuration has any."""
+    if "unlabelled" in config["data"]:
+        (root / "plain").mkdir()
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(root / "plain" / "a.png")
+        config["data"]["unlabelled"] = str(root / "plain")
+    return config
+
+
+def test_what_a_recipe_lacks_is_said(small: dict[str, Any], tmp_path: Path) -> None:
+    """Missing sets, quantiles, pseudo-labels and the step at t = -1."""
+    listed = tmp_path / "hypersim" / "filename_list_train_filtered.txt"
+    flow = official("depthfm", tmp_path, listed)
+    flow["model"]["unet"] = UNET
+    text = "\n".join(check(flow).deviations)
+    assert "every picture has its own quantiles" in text
+    assert "this is DepthFM-I, not DepthFM-ID" in text
+    for one in flow["data"]["sets"]:
+        one["depth_range_m"] = [1, 50]
+    assert "quantiles" not in "\n".join(check(flow).deviations)
+    step = with_pictures(official("fiffdepth", tmp_path, listed), tmp_path)
+    step["model"]["unet"] = UNET
+    assert not any("t = -1" in line for line in check(step).deviations)
+    del step["data"]["unlabelled"], step["data"]["unlabelled_ratio"], step["teacher"], step["data"]["sets"][1]
+    text = "\n".join(check(step).deviations)
+    assert "the paper's step at t = -1 is left out" in text
+    assert "vkitti2 is missing" in text
 
 
 def test_shares_and_sizes_of_data_sets_are_compared(small: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from leadline.errors import InputError
 from leadline.models import Codec
 from leadline.training.autoencoder import save_codec_file
 from leadline.training.build import build_recipe, build_source, codec_config
@@ -110,3 +111,21 @@ def test_every_term_counts_and_falls(
     for name in terms:
         assert before[name] > 0
         assert after[name] < 0.97 * before[name], name
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"), [("fiffdepth", "step at t = -1 is left out"), ("depthmaster-stage1", "alignment is left out")]
+)
+def test_a_term_without_anything_to_learn_from_is_said(
+    recipe: str, said: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    config["trainer"] = {"steps": 1, "batch_size": 1, "trackers": []}
+    run({**config, "recipe": recipe}, tmp_path / "out", lines.append)
+    assert said in lines[0]
+
+
+def test_a_weight_without_its_term_is_an_error(config: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="needs an encoder"):
+        build_recipe({**config, "recipe": "depthmaster-stage1", "loss": {"weight_fa": 1.0}})
+    assert not build_recipe({**config, "recipe": "depthmaster-stage1", "loss": {"weight_fa": 0}}).encoder

@@ -100,6 +100,10 @@ def build_recipe(config: Mapping[str, Any]) -> Recipe:
     weight_aligned, reader = _number("loss.weight_aligned", loss.pop("weight_aligned", 0.0)), loss.pop("reader", None)
     recipe: DepthRecipe
     if name == "depthmaster-stage1":
+        if config.get("encoder") is None and _number("loss.weight_fa", loss.get("weight_fa", 0)) > 0:
+            raise InputError(
+                "loss.weight_fa weighs feature alignment, which needs an encoder; name one, or weight_fa: 0"
+            )
         recipe = DepthMasterStage1(bundle, _encoder(config.get("encoder"), bundle), **loss)
     elif name == "depthmaster-stage2":
         identity = loss.pop("identity_start", True)

@@ -176,8 +176,10 @@ def _resources(config: Mapping[str, Any], settings: TrainerConfig, processes: in
     passes = 4 if settings.checkpointing else 3
     flops = passes * cost.flops * settings.batch_size * settings.accumulate * settings.steps / processes
     hours = ", ".join(f"{flops / speed / 3600:,.0f} h on {name}".replace(",", " ") for name, speed in SPEEDS.items())
+    weights = 4 * copies * cost.parameters / 1e9
+    shared = f", {weights / processes:.1f} GB with FSDP" if processes > 1 else ""
     return [
-        f"memory of each process: {4 * copies * cost.parameters / 1e9:.1f} GB of weights, gradients, optimiser and averages "
+        f"memory of each process: {weights:.1f} GB of weights, gradients, optimiser and averages{shared} "
         f"({cost.parameters / 1e6:.0f} M numbers), {activations:.1f} GB that the network remembers of {settings.batch_size} "
         f"picture(s) of {height}x{width}; the codec comes on top",
         f"time (network only, {passes} passes): about {hours}",
