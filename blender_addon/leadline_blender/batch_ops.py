@@ -19,10 +19,11 @@ from .drop import SUFFIXES
 from .generate import ask_for_depth
 from .host import item
 from .maps_ops import write_maps
+from .panorama import depth_all_round
 from .properties import Snapshot, settings_of
 from .running import TaskOperator
 from .shaping import Seen, Shape, metres_of, shape
-from .task import Report, Task
+from .task import Part, Report, Task
 
 MAPS_FOLDER = "Leadline maps"
 #: A photograph that has this file has them all.
@@ -77,7 +78,7 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
         def work(report: Report) -> None:
             for index, file in enumerate(files):
                 report.check()
-                part = _Part(report, index, len(files))
+                part = Part(report, index, len(files))
                 part.progress(file.name, 0.0)
                 try:
                     each(part, file, ask)
@@ -120,7 +121,10 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
 
     def _depth_of(self, report: Report, file: Path, ask: Callable[..., Depth]) -> tuple[photos.Photo, Depth, Seen]:
         photo = report.on_main(lambda: photos.photo_from_file(str(file)))
-        depth = ask(report, photo.sent)
+        if self._options.result == "PANORAMA" and not self._as_maps:
+            depth = depth_all_round(report, photo.data_block, self._options, ask)
+        else:
+            depth = ask(report, photo.sent)
         return photo, depth, report.on_main(lambda: self._look(photo, depth))
 
     def _look(self, photo: photos.Photo, depth: Depth) -> Seen:
@@ -137,17 +141,6 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
         target = results.find_object(context, image) if self._update else None
         self._last = results.realise(context, image, depth, made, self._options, target).name
         self._tally.done += 1
-
-
-class _Part(Report):
-    """The report of one photograph within that of the folder."""
-
-    def __init__(self, whole: Report, index: int, count: int) -> None:
-        self.stop, self.events = whole.stop, whole.events
-        self._index, self._count = index, count
-
-    def progress(self, stage: str, fraction: float) -> None:
-        super().progress(f"{self._index + 1} of {self._count}: {stage}", (self._index + fraction) / self._count)
 
 
 def photographs(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from . import effort, photos, results, runtime, sight
 from .chosen import server_settings
 from .depth import Depth, at_most
 from .host import Outcome, item, mesh_of, present
+from .panorama import depth_all_round
 from .properties import Snapshot, settings_of
 from .running import TaskOperator
 from .shaping import Seen, Shape, shape
@@ -124,7 +125,10 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
             return results.look(image, depth.values.shape, options, target)
 
         def work(report: Report) -> tuple[Depth, Shape]:
-            depth = ask(report)
+            if options.result == "PANORAMA":
+                depth = depth_all_round(report, lambda: photo.data_block(update), options, ask)
+            else:
+                depth = ask(report)
             report.progress("building the surface", 1.0)
             return depth, shape(depth, report.on_main(lambda: look(depth)), options)
 

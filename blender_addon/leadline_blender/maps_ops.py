@@ -32,8 +32,8 @@ class LEADLINE_OT_export_maps(TaskOperator, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         thing = context.active_object
-        if thing is None or memory_of(thing).depth is None:
-            cls.poll_message_set("Select an object that Leadline made")
+        if thing is None or memory_of(thing).depth is None or memory_of(thing).result == "PANORAMA":
+            cls.poll_message_set("Select an object that Leadline made, but no panorama")
             return False
         return not runtime.busy()
 

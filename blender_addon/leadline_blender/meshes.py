@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import bpy
@@ -15,12 +16,18 @@ from .host import mesh_of
 UV_NAME = "UVMap"
 
 
-def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bpy.types.Mesh:
+def mesh_data(
+    mesh: Mesh, name: str, units_per_m: float, orientation: int, same: np.ndarray | None = None
+) -> bpy.types.Mesh:
     """A new mesh data-block with UVs, smooth shading and the attributes `depth` and `uncertainty` (metres, points).
 
-    ``orientation``: how the photograph that the UVs are for is stored.
+    ``orientation``: how the photograph that the UVs are for is stored. ``same``: vertices of a seam that become one, whose
+    corners keep texture coordinates of their own.
     """
     data = bpy.data.meshes.new(name)
+    corner_uv = np.take(stored_uv(mesh.uv, orientation), mesh.faces.ravel(), axis=0)
+    if same is not None:
+        mesh = dataclasses.replace(mesh, faces=same[mesh.faces]).without_loose_vertices()
     corners = mesh.faces.shape[1]
     data.vertices.add(len(mesh.vertices))
     data.loops.add(mesh.faces.size)
@@ -31,7 +38,7 @@ def mesh_data(mesh: Mesh, name: str, units_per_m: float, orientation: int) -> bp
     data.polygons.foreach_set("loop_start", np.arange(0, mesh.faces.size, corners, dtype=np.int32))
     attributes[".corner_vert"].data.foreach_set("value", mesh.faces.ravel())
     uv = data.uv_layers.new(name=UV_NAME, do_init=False)
-    uv.uv.foreach_set("vector", np.take(stored_uv(mesh.uv, orientation), mesh.faces.ravel(), axis=0).ravel())
+    uv.uv.foreach_set("vector", corner_uv.ravel())
     if mesh.edges is None or mesh.face_edges is None:
         data.update(calc_edges=True)
     else:

@@ -104,7 +104,7 @@ def photo_from_file(filepath: str) -> Photo:
     except RuntimeError as error:
         raise InputError(f"Blender cannot read {name} as an image") from error
     try:
-        return Photo(name, _pixels_to_send(image), filepath=path)
+        return Photo(name, upright_pixels(image), filepath=path)
     finally:
         bpy.data.images.remove(image)
 
@@ -114,7 +114,7 @@ def photo_from_image(image: bpy.types.Image) -> Photo:
     path = bpy.path.abspath(image.filepath) if image.source == "FILE" and image.filepath else ""
     if path and not image.is_dirty and not image.packed_file and (content := _sendable(path)) is not None:
         return Photo(image.name, content, image.name, path)
-    return Photo(image.name, _pixels_to_send(image), image.name, path)
+    return Photo(image.name, upright_pixels(image), image.name, path)
 
 
 def photo_from_render() -> Photo:
@@ -193,11 +193,11 @@ def _sendable(path: str) -> bytes | None:
     return Path(path).read_bytes() if os.path.getsize(path) <= limits.image_bytes else None
 
 
-def _pixels_to_send(image: bpy.types.Image) -> np.ndarray:
-    """uint8 (H, W, 3), upright, not larger than what is worked with. A clean large image is scaled in a copy."""
+def upright_pixels(image: bpy.types.Image, edge: int = WORKING_EDGE) -> np.ndarray:
+    """uint8 (H, W, 3), upright, no longer than ``edge`` pixels. A clean large image is scaled in a copy."""
     orientation = orientation_of(image)
     height, width = upright_size(image, 1)
-    shrink = WORKING_EDGE / max(height, width)
+    shrink = edge / max(height, width)
     if shrink >= 1:
         return np.ascontiguousarray(upright(pixels_of(image)[..., :3], orientation))
     if image.source == "FILE" and not image.is_dirty and image.filepath:

@@ -40,6 +40,11 @@ class MeshOptions:
                 "Scene",
                 "The surfaces where the camera saw them, with a camera that matches the photograph",
             ),
+            (
+                "PANORAMA",
+                "Panorama",
+                "The closed surface all round the viewer, from a 360° panorama: twice as wide as high",
+            ),
         ],
         default="PERSPECTIVE",
     )

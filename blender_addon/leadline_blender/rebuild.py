@@ -19,9 +19,14 @@ def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: 
     layout.prop(options, "long_edge")
     if options.result == "PERSPECTIVE" or (options.result == "RELIEF" and not options.use_live):
         _switched(layout, options, "use_adaptive", "target_faces")
+    if options.result in ("PERSPECTIVE", "PANORAMA"):
+        column = layout.column(align=True)
+        column.active = not metric
+        column.prop(options, "near_m")
+        column.prop(options, "far_m")
     if options.result == "PERSPECTIVE":
-        _draw_scene_options(layout, options, metric)
-    else:
+        _draw_scene_options(layout, options)
+    elif options.result != "PANORAMA":
         column = layout.column(align=True)
         column.prop(options, "width_m")
         column.prop(options, "height_m")
@@ -33,22 +38,18 @@ def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: 
         row.prop(options, "cut_relief")
         if options.cut_relief and not options.use_base:
             layout.prop(options, "cut")
-    elif options.result != "PERSPECTIVE" and options.use_live:
+    elif options.result in ("RELIEF", "DISPLACEMENT") and options.use_live:
         layout.prop(options, "cut_relief")
         if options.cut_relief:
             layout.prop(options, "cut")
-    if options.result != "DISPLACEMENT":
+    if options.result in ("PERSPECTIVE", "RELIEF"):
         _switched(layout, options, "remove_sky", "sky_from")
     layout.prop(options, "shading")
     if options.result == "PERSPECTIVE":
         layout.prop(options, "match_render")
 
 
-def _draw_scene_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool) -> None:
-    column = layout.column(align=True)
-    column.active = not metric
-    column.prop(options, "near_m")
-    column.prop(options, "far_m")
+def _draw_scene_options(layout: bpy.types.UILayout, options: MeshOptions) -> None:
     row = layout.row(align=True)
     row.prop(options, "focal_from")
     row.operator("leadline.lens_from_lines", text="", icon="VIEW_PERSPECTIVE")

@@ -18,7 +18,7 @@ from . import live, materials, meshes, photos, sight
 from .depth import Depth
 from .host import camera_of, mesh_of, present
 from .properties import MeshOptions, copy_options, memory_of
-from .shaping import Seen, Shape, fills_behind, removes_sky, shape
+from .shaping import Seen, Shape, fills_behind, has_holes, removes_sky, shape
 
 _MODIFIER = "Leadline Displacement"
 #: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
@@ -50,7 +50,7 @@ def look(
     """
     orientation = photos.orientation_of(image)
     size = photos.upright_size(image, orientation)
-    cut_out = options.result != "DISPLACEMENT" and photos.has_alpha(image)
+    cut_out = has_holes(options) and photos.has_alpha(image)
     pixels = None
     if cut_out or removes_sky(options) or fills_behind(options):
         pixels = photos.working_pixels(image, (map_shape[0], map_shape[1]), orientation)
@@ -72,7 +72,7 @@ def realise(
     orientation = photos.orientation_of(image)
     camera = photos.camera_of(image, photos.upright_size(image, orientation), options)
     units_per_m = 1.0 / present(context.scene).unit_settings.scale_length
-    thing = place(context, target, made.mesh, image.name, units_per_m, orientation)
+    thing = place(context, target, made.mesh, image.name, units_per_m, orientation, made.same)
     memory = memory_of(thing)
     copy_options(options, memory)
     memory.photo, memory.space, memory.metric, memory.model = image, depth.space.value, depth.metric, depth.model
@@ -87,6 +87,8 @@ def realise(
     _raise(context, thing, made, options, image.name)
     if options.result == "PERSPECTIVE":
         _camera(context, thing, camera, made.metres, options)
+    elif options.result == "PANORAMA":
+        _viewer(context, thing, made.metres)
     _behind(context, thing, made, options)
     if target is None:
         sight.make_room(context, thing)
@@ -145,9 +147,10 @@ def place(
     name: str,
     units_per_m: float,
     orientation: int,
+    same: np.ndarray | None = None,
 ) -> bpy.types.Object:
     """Give the mesh to ``target`` or to a new object at the 3D cursor."""
-    data = meshes.mesh_data(shape, name, units_per_m, orientation)
+    data = meshes.mesh_data(shape, name, units_per_m, orientation, same)
     if target is not None:
         meshes.exchange_mesh(target, data)
         return target
@@ -268,10 +271,8 @@ def _behind(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, op
         slots.append(material)
 
 
-def _camera(
-    context: bpy.types.Context, thing: bpy.types.Object, camera: Pinhole, metres: np.ndarray, options: MeshOptions
-) -> None:
-    """A camera with the photograph's view, tied to the object so that the two stay together."""
+def _holder(context: bpy.types.Context, thing: bpy.types.Object) -> bpy.types.Object:
+    """The camera of an object, tied to it so that the two stay together; made if there is none."""
     memory = memory_of(thing)
     holder = memory.camera
     if holder is None or holder.parent != thing or holder.name not in present(context.scene).objects:
@@ -280,6 +281,26 @@ def _camera(
             collection.objects.link(holder)
         holder.parent = thing
         memory.camera = holder
+    if present(context.scene).camera is None:
+        present(context.scene).camera = holder
+    return holder
+
+
+def _viewer(context: bpy.types.Context, thing: bpy.types.Object, metres: np.ndarray) -> None:
+    """A wide camera where a panorama was taken, to look round with."""
+    units = 1.0 / present(context.scene).unit_settings.scale_length
+    lens = camera_of(_holder(context, thing))
+    lens.sensor_fit, lens.sensor_width, lens.lens = "HORIZONTAL", _SENSOR_MM, 0.5 * _SENSOR_MM
+    lens.display_size = 0.1 * float(metres.min()) * units
+    lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
+    lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
+
+
+def _camera(
+    context: bpy.types.Context, thing: bpy.types.Object, camera: Pinhole, metres: np.ndarray, options: MeshOptions
+) -> None:
+    """A camera with the photograph's view."""
+    holder = _holder(context, thing)
     units = 1.0 / present(context.scene).unit_settings.scale_length
     lens = camera_of(holder)
     lens.type, lens.sensor_fit, lens.sensor_width = "PERSP", "HORIZONTAL", _SENSOR_MM
@@ -288,8 +309,6 @@ def _camera(
     lens.display_size = 0.25 * float(metres.min()) * units
     lens.clip_start = min(lens.clip_start, 0.5 * float(metres.min()) * units)
     lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
-    if present(context.scene).camera is None:
-        present(context.scene).camera = holder
     if options.match_render:
         render = present(context.scene).render
         render.resolution_x, render.resolution_y = camera.width, camera.height

@@ -21,6 +21,7 @@ from leadline.geometry import (
     live_relief,
     moved_depth,
     moved_nearness,
+    panorama_mesh,
     perspective_mesh,
     read_paint,
     relief_mesh,
@@ -66,6 +67,7 @@ class Shape:
         mesh: Its surface.
         metres: float32 (H, W), distance along the camera's axis, assumed or measured, as it was before paint moved it.
         rise: float32 (H, W) in [0, 1], 1 is nearest, for a displacement; else None.
+        same: int32 (V,), of a closed mesh: for each vertex the first that lies in the same place; else None.
         live: What belongs to ``mesh`` if its height and its cuts are left to Geometry Nodes; else None.
         behind, behind_colours: The surface behind the silhouettes and its uint8 (H, W, 3); None if there is none.
     """
@@ -76,6 +78,7 @@ class Shape:
     live: LiveRelief | None = None
     behind: Mesh | None = None
     behind_colours: np.ndarray | None = None
+    same: np.ndarray | None = None
 
 
 def fills_behind(options: MeshOptions) -> bool:
@@ -85,11 +88,27 @@ def fills_behind(options: MeshOptions) -> bool:
 
 def is_live(options: MeshOptions) -> bool:
     """Whether height and cuts are left to Geometry Nodes."""
-    return options.result != "PERSPECTIVE" and options.use_live
+    return options.result in ("RELIEF", "DISPLACEMENT") and options.use_live
+
+
+def has_holes(options: MeshOptions) -> bool:
+    """Whether the result may leave parts of the photograph out."""
+    return options.result in ("PERSPECTIVE", "RELIEF")
 
 
 def removes_sky(options: MeshOptions) -> bool:
-    return options.result != "DISPLACEMENT" and options.remove_sky
+    return has_holes(options) and options.remove_sky
+
+
+def check_panorama(size: tuple[int, int]) -> None:
+    """Refuse a photograph of (height, width) that does not show all directions.
+
+    Raises:
+        InputError: It is not twice as wide as high.
+    """
+    height, width = size
+    if abs(width - 2 * height) > 0.01 * width:
+        raise InputError(f"a 360° panorama is twice as wide as high; this photograph has {width} × {height} pixels")
 
 
 def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
@@ -109,6 +128,10 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         metres = moved_depth(metres, shift, options.paint_share)
         rise = None if rise is None else moved_nearness(rise, shift, options.paint_share)
         removed = painted_out if removed is None else removed | painted_out
+    if options.result == "PANORAMA":
+        check_panorama(seen.size)
+        mesh, same = panorama_mesh(metres, options.long_edge)
+        return Shape(mesh, stored, same=same)
     if is_live(options):
         assert rise is not None
         live = live_relief(

@@ -40,8 +40,11 @@ def show(context: bpy.types.Context, thing: bpy.types.Object) -> None:
         shading = space.shading
         if shading.type == "SOLID" and shading.color_type == "MATERIAL":
             shading.color_type = "TEXTURE"
-            shading.light = "FLAT" if memory_of(thing).result == "PERSPECTIVE" else "STUDIO"
-        _frame(space, area, thing)
+            shading.light = "FLAT" if memory_of(thing).result in ("PERSPECTIVE", "PANORAMA") else "STUDIO"
+        if memory_of(thing).result == "PANORAMA":
+            _stand_inside(space, thing)
+        else:
+            _frame(space, area, thing)
 
 
 def _frame(space: bpy.types.SpaceView3D, area: bpy.types.Area, thing: bpy.types.Object) -> None:
@@ -56,6 +59,18 @@ def _frame(space: bpy.types.SpaceView3D, area: bpy.types.Area, thing: bpy.types.
     half_angle = math.atan(36.0 / space.lens * min(area.width, area.height) / max(area.width, area.height))
     view.view_distance = _ROOM * radius / math.sin(half_angle) * 0.75
     space.clip_end = max(space.clip_end, 4 * (view.view_distance + radius))
+
+
+def _stand_inside(space: bpy.types.SpaceView3D, thing: bpy.types.Object) -> None:
+    """Look from where a panorama was taken into its middle."""
+    view, ahead = present(space.region_3d), thing.matrix_world.to_3x3().normalized() @ Vector((0.0, 0.0, -1.0))
+    view.view_perspective = "PERSP"
+    view.view_rotation = thing.matrix_world.to_3x3().normalized().to_quaternion()
+    size = max(thing.dimensions.x, thing.dimensions.y, thing.dimensions.z)
+    view.view_distance = 0.01 * size
+    view.view_location = thing.matrix_world.translation + view.view_distance * ahead
+    space.clip_start = min(space.clip_start, 0.1 * view.view_distance)
+    space.clip_end = max(space.clip_end, 2 * size)
 
 
 def _bounds(things: list[bpy.types.Object], origin: bool = False) -> tuple[Vector, Vector]:

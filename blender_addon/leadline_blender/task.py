@@ -78,6 +78,17 @@ class Report:
             raise Cancelled("stopped")
 
 
+class Part(Report):
+    """The report of one part of some work, within that of the whole: number ``index`` of ``count``."""
+
+    def __init__(self, whole: Report, index: int, count: int) -> None:
+        self.stop, self.events = whole.stop, whole.events
+        self._index, self._count, self._whole = index, count, whole
+
+    def progress(self, stage: str, fraction: float) -> None:
+        self._whole.progress(f"{self._index + 1} of {self._count}: {stage}", (self._index + fraction) / self._count)
+
+
 Work = Callable[[Report], Any]
 
 

@@ -13,6 +13,7 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     "Result": ("Ergebnis", "結果", "结果", "Résultat", "Resultado"),
     "Scene": ("Szene", "シーン", "场景", "Scène", "Escena"),
     "Relief": ("Relief", "レリーフ", "浮雕", "Relief", "Relieve"),
+    "Panorama": ("Panorama", "パノラマ", "全景", "Panorama", "Panorama"),
     "Displacement": ("Verschiebung", "ディスプレイスメント", "置换", "Déplacement", "Desplazamiento"),
     "Model": ("Modell", "モデル", "模型", "Modèle", "Modelo"),
     "Quality": ("Qualität", "品質", "质量", "Qualité", "Calidad"),

@@ -1,4 +1,4 @@
-"""Depth to geometry: cameras, meshes, silhouettes, sky, adaptive triangles.
+"""Depth to geometry: cameras, meshes, silhouettes, sky, adaptive triangles, panoramas.
 
 NumPy and the standard library only: the same files run in the command line and inside Blender.
 
@@ -14,12 +14,14 @@ from leadline.geometry.live import LiveRelief, live_relief
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.painted import moved_depth, moved_nearness, read_paint
+from leadline.geometry.panorama import panorama_distance, panorama_mesh
 from leadline.geometry.planes import Flat, Straightened, flat_around, straighten
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
 from leadline.geometry.shading import ambient_occlusion, normal_map
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.sky import sky_mask
 from leadline.geometry.solid import solid
+from leadline.geometry.sphere import Tile, cut_out, tiles
 from leadline.geometry.vanishing import directions_from_lines
 from leadline.sensors.pinhole import Pinhole
 
@@ -31,11 +33,13 @@ __all__ = [
     "Mesh",
     "Pinhole",
     "Straightened",
+    "Tile",
     "affine_to_range",
     "ambient_occlusion",
     "as_stored",
     "assumed_depth",
     "background",
+    "cut_out",
     "directions_from_lines",
     "flat_around",
     "focal_px_from_photo",
@@ -45,6 +49,8 @@ __all__ = [
     "moved_nearness",
     "normal_map",
     "orientation_from_photo",
+    "panorama_distance",
+    "panorama_mesh",
     "perspective_mesh",
     "read_paint",
     "relief_mesh",
@@ -55,5 +61,6 @@ __all__ = [
     "solid",
     "stored_uv",
     "straighten",
+    "tiles",
     "upright",
 ]

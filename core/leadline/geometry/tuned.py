@@ -130,5 +130,22 @@ class _Occlusion:
     steps: int = 6
 
 
+@dataclass(frozen=True)
+class _Panorama:
+    """How the tiles of a panorama come onto one scale."""
+
+    #: Rays on which tiles are compared: some hundred for each pair that overlaps.
+    rays: int = 6000
+    #: A fit may not be good by huge factors: this share of the variation is added to the disagreement of any.
+    ridge: float = 1e-7
+    #: Rounds of weighting, each by how far tiles disagreed in the last,
+    rounds: int = 6
+    #: and from how many medians of the disagreement on a ray counts less.
+    outlier: float = 2.0
+    #: What a tile counts at its very border, where 1 is its middle.
+    border_weight: float = 0.01
+
+
 SILHOUETTES, PLANES, LINES, COUNTS = _Silhouettes(), _Planes(), _Lines(), _Counts()
 LATTICE, LAYERS, RANGES, SKY, OCCLUSION = _Lattice(), _Layers(), _Ranges(), _Sky(), _Occlusion()
+PANORAMA = _Panorama()
