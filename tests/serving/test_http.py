@@ -103,6 +103,103 @@ def test_a_photograph_comes_back_as_every_format(http: Server, image: np.ndarray
         np.testing.assert_array_equal(np.load(io.BytesIO(archive.read("depth.npy"))), expected(image, ensemble=2))
 
 
+def as_json(image: np.ndarray, **more: Any) -> bytes:
+    return json.dumps({"image": base64.b64encode(encoded(image)).decode(), **more}).encode()
+
+
+def numbers(values: np.ndarray) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def test_sparse_depth_makes_it_metric_over_http(http: Server) -> None:
+    rows, columns = np.mgrid[0:96, 0:128]
+    image = np.repeat((60 + rows + columns // 4).astype(np.uint8)[:, :, None], 3, 2)
+    with Client(http.address, timeout_s=60) as client:
+        relative = client.predict(image).values
+        depth = np.exp(0.8 * relative + 1.0)
+        measured = np.where((rows % 6 == 0) & (columns % 6 == 0), depth, 0.0).astype(np.float32)
+        truth = client.predict(image, sparse=measured).values
+    given = {"kind": "map", "shape": [96, 128], "data": numbers(measured)}
+    status, answer, headers = ask(
+        http, "/v1/predict?format=npy", as_json(image, sparse=given), Content_Type="application/json"
+    )
+    assert status == 200, answer
+    assert headers["Leadline-Metric"] == "true"
+    np.testing.assert_allclose(np.load(io.BytesIO(answer))[0], truth, rtol=1e-5)
+
+    at = np.argwhere(measured > 0)
+    z = measured[measured > 0]
+    points = np.stack([(at[:, 1] + 0.0 - 64) / 100 * z, (at[:, 0] - 48) / 100 * z, z], 1)
+    given = {"kind": "points", "shape": list(points.shape), "data": numbers(points),
+             "camera": {"fx": 100, "fy": 100, "cx": 64, "cy": 48}}  # fmt: skip
+    status, answer, headers = ask(
+        http, "/v1/predict?format=npy", as_json(image, sparse=given), Content_Type="application/json"
+    )
+    assert status == 200, answer
+    assert headers["Leadline-Metric"] == "true"
+    assert np.median(np.abs(np.load(io.BytesIO(answer))[0] / depth - 1)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (b"[1, 2", 400, "no JSON object"),
+        (b"[" * 100_000, 400, "no JSON object"),
+        (b'{"image": "?"}', 400, "base64"),
+        (b'{"picture": ""}', 400, "image and"),
+        ({"sparse": {"kind": "points", "shape": [1, 3], "data": numbers(np.ones((1, 3)))}}, 400, "camera is missing"),
+        ({"sparse": {"kind": "map", "shape": [48, 64], "data": ""}}, 400, "bytes"),
+        ({"sparse": {"kind": "map", "shape": [48, 64], "data": "", "scale": 2}}, 400, "scale"),
+        ({"sparse": {"kind": "points", "shape": [1, 3], "data": numbers(np.ones((1, 3))),
+                     "camera": {"fx": float("inf"), "fy": 1, "cx": 1, "cy": 1}}}, 400, "finite"),
+    ],
+)  # fmt: skip
+def test_json_that_is_wrong_is_refused_in_words(
+    http: Server, image: np.ndarray, body: Any, status: int, word: str
+) -> None:
+    sent = body if isinstance(body, bytes) else as_json(image, **body)
+    got, answer, _ = ask(http, "/v1/predict", sent, Content_Type="application/json")
+    assert (got, word in json.loads(answer)["message"]) == (status, True), answer
+
+
+def events(text: bytes) -> list[tuple[str, Any]]:
+    parts = [part.split(b"\n") for part in text.strip().split(b"\n\n")]
+    return [(name.removeprefix(b"event: ").decode(), json.loads(data.removeprefix(b"data: "))) for name, data in parts]
+
+
+def test_progress_comes_as_events_before_the_answer(http: Server, image: np.ndarray) -> None:
+    status, text, headers = ask(http, "/v1/predict?model=slow&steps=4&seed=5&format=events", encoded(image))
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/event-stream")
+    assert headers["traceparent"]
+    heard = events(text)
+    assert [name for name, _ in heard[:-1]] == ["progress"] * (len(heard) - 1)
+    fractions = [data["fraction"] for _, data in heard[:-1] if data["stage"] == "solve"]
+    assert len(fractions) >= 2
+    assert fractions == sorted(fractions)
+    name, said = heard[-1]
+    assert name == "result"
+    values = np.frombuffer(base64.b64decode(said["values"]), "<f4").reshape(48, 64)
+    np.testing.assert_array_equal(values, expected(image, 5, 4))
+
+    heard = events(ask(http, "/v1/predict?steps=13&format=events", encoded(image))[1])
+    assert heard[-1][0] == "error"
+    assert heard[-1][1]["code"] == "bad_option"
+
+
+def test_a_reader_of_events_that_goes_away_frees_the_worker(http: Server, image: np.ndarray) -> None:
+    where, body = urlsplit(http.http_address or ""), encoded(image)
+    with Client(http.address, timeout_s=30) as client:
+        with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
+            raw.sendall(
+                b"POST /v1/predict?model=slow&steps=60&format=events HTTP/1.1\r\nHost: localhost\r\n"
+                b"Content-Type: image/png\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            assert until(lambda: client.status()["running"] == 1, 10)
+            assert raw.recv(15) == b"HTTP/1.1 200 OK"
+        assert until(lambda: client.status()["running"] == 0, 8)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "status", "word"),
     [

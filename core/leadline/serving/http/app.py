@@ -6,34 +6,30 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from leadline.depth.normals import NormalsPrediction
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
-from leadline.errors import LeadlineError
 from leadline.serving.client.keys import KeyRing, digest
-from leadline.serving.http import outputs
+from leadline.serving.http import body, events, outputs
+from leadline.serving.http.body import HttpError
 from leadline.serving.http.config import GatewayConfig
 from leadline.serving.http.front import FrontLine
 from leadline.serving.protocol import messages, pixels, wire
 from leadline.serving.protocol.addresses import client_by_address
 from leadline.version import __version__
 
-#: Time for a request's body to arrive.
-UPLOAD_S = 60.0
 #: Uploads, and encodings of answers, at once.
 UPLOADS, ENCODERS = 16, 2
-#: Of a body that is too large so much is read and dropped, as clients first send and then listen.
-DISCARDED_BYTES = 32 << 20
 #: How long what was read of the key ring holds.
 KEYS_S = 1.0
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -57,23 +53,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         401: "No valid token",
         404: "No such model",
         413: "The image has too many bytes",
-        415: "The body is no image",
+        415: "The body is neither an image nor JSON",
         422: "The image cannot be read, or the model does not take an option",
         429: "The queue, or this client's share of it, is full; try again later",
         503: "The server is stopping or has no worker",
         504: "The deadline passed",
     }.items()
 }
-_IMAGES = ("image/jpeg", "image/png", "application/octet-stream")
-_BODY = {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGES}, "required": True}
-
-
-class HttpError(LeadlineError):
-    """Something that ends a request with a status of HTTP."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
 
 
 def make_app(config: GatewayConfig) -> FastAPI:
@@ -125,13 +111,16 @@ def make_app(config: GatewayConfig) -> FastAPI:
         client_of(request)
         hello = await _answered(front.inform(messages.Hello("")))
         keys = ("server", "models", "default_model", "limits")
-        return {**{key: hello[key] for key in keys if key in hello}, "formats": list(outputs.MEDIA_TYPES)}
+        return {**{key: hello[key] for key in keys if key in hello}, "formats": [*outputs.MEDIA_TYPES, "events"]}
 
     @app.post(
         "/v1/predict",
         response_class=Response,
-        responses={200: {"content": {kind: {} for kind in outputs.MEDIA_TYPES.values()}}, **_ERRORS},
-        openapi_extra={"requestBody": _BODY},
+        responses={
+            200: {"content": {kind: {} for kind in (*outputs.MEDIA_TYPES.values(), events.MEDIA_TYPE)}},
+            **_ERRORS,
+        },
+        openapi_extra={"requestBody": body.DESCRIPTION},
     )
     async def predict(
         request: Request,
@@ -148,28 +137,39 @@ def make_app(config: GatewayConfig) -> FastAPI:
             Literal["depth", "normals"], Query(description="normals: of a model that gives surface normals.")
         ] = "depth",
         format: Annotated[  # noqa: A002
-            Literal["png", "npy", "json", "zip"], Query(description="Of the answer; zip holds all files.")
+            Literal["png", "npy", "json", "zip", "events"],
+            Query(description="Of the answer; zip holds all files; events tell of progress before the JSON."),
         ] = "png",
         timeout_s: Annotated[float | None, Query(gt=0, description="After this time the server stops.")] = None,
     ) -> Response:
-        """Depth, or surface normals, of a JPEG or PNG, which is the request's body."""
+        """Depth, or surface normals, of a JPEG or PNG: the request's body, alone or in JSON with sparse depth."""
         client, trace = client_of(request), _trace(request.headers.get("traceparent"))
         async with uploads:
-            image = await _body(request, config.limits.image_bytes)
-        encoding = _encoding(image)
+            upload = await body.read(request, config.limits.image_bytes)
         header = wire.request_header(messages.Predict(
-            "0", messages.ImageInfo(encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
+            "0", messages.ImageInfo(upload.encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
             detail=detail, output=output, deadline_s=timeout_s, trace=trace,
         ))  # fmt: skip
-        try:  # the front checks it again; this is for a quick and exact answer
-            asked = wire.read_request([messages.TAG, *wire.pack(header)[1:], image], config.limits)
-        except messages.WireError as error:
-            raise HttpError(STATUS.get(error.code, 500), error.code, str(error)) from error
-        assert isinstance(asked, messages.Predict)
-        result, bodies = await _until_gone(request, _answered(front.predict(client, asked, image)))
-        loop = asyncio.get_running_loop()
-        body, headers = await loop.run_in_executor(encoders, _encoded, result, bodies, image, format)
-        return Response(body, headers={**headers, "traceparent": trace}, media_type=outputs.MEDIA_TYPES[format])
+        if upload.sparse is not None:
+            header["sparse"] = upload.sparse
+        asked = _checked(header, upload, config.limits)
+
+        async def answer(kind: str, tell: Callable[[messages.Progress], None] | None = None) -> tuple[bytes, Any]:
+            result, bodies = await _answered(front.predict(client, asked, upload.bodies, tell))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(encoders, _encoded, result, bodies, upload.image, kind)
+
+        async def answer_and_tell(tell: Callable[[messages.Progress], None]) -> bytes:
+            return (await answer(outputs.JSON, tell))[0]
+
+        if format == "events":
+            return StreamingResponse(
+                events.stream(answer_and_tell),
+                headers={"traceparent": trace, "Cache-Control": "no-store"},
+                media_type=events.MEDIA_TYPE,
+            )
+        content, headers = await _until_gone(request, answer(format))
+        return Response(content, headers={**headers, "traceparent": trace}, media_type=outputs.MEDIA_TYPES[format])
 
     return app
 
@@ -226,39 +226,6 @@ class _Guests:
         return self._names.get(digest(token)) if token else None
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The request's body, if it is an image and comes in time."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in _IMAGES:  # also keeps forms of other sites out, which browsers send without asking
-        raise HttpError(415, "bad_request", f"send a JPEG or PNG as the body, with Content-Type {' or '.join(_IMAGES)}")
-    body, total = bytearray(), 0
-
-    async def read() -> None:
-        nonlocal total
-        async for chunk in request.stream():
-            total += len(chunk)
-            if total <= most:
-                body.extend(chunk)
-            elif total > most + DISCARDED_BYTES:
-                return
-
-    try:
-        await asyncio.wait_for(read(), UPLOAD_S)
-    except asyncio.TimeoutError:
-        raise HttpError(408, "bad_request", f"the image did not arrive within {UPLOAD_S:.0f} s") from None
-    if total > most:
-        raise HttpError(413, "bad_request", f"the image has more than {most} bytes")
-    return bytes(body)
-
-
-def _encoding(image: bytes) -> str:
-    try:
-        pixels.image_size(image)
-    except messages.WireError as error:
-        raise HttpError(422, "bad_image", str(error)) from error
-    return "png" if image[:4] == b"\x89PNG" else "jpeg"
-
-
 def _trace(given: str | None) -> str:
     """The caller's trace with a step of ours, or a new one (W3C Trace Context)."""
     step = secrets.token_hex(8)
@@ -266,6 +233,18 @@ def _trace(given: str | None) -> str:
         version, trace, _, flags = given.split("-")
         return f"{version}-{trace}-{step}-{flags}"
     return f"00-{secrets.token_hex(16)}-{step}-01"
+
+
+def _checked(header: dict[str, Any], upload: body.Upload, limits: messages.Limits) -> messages.Predict:
+    """The front checks it again; this is for a quick and exact answer."""
+    try:
+        asked = wire.read_request([messages.TAG, *wire.pack(header)[1:], *upload.bodies], limits)
+    except messages.WireError as error:
+        raise HttpError(STATUS.get(error.code, 500), error.code, str(error)) from error
+    except ValueError as error:  # a number that JSON cannot have
+        raise HttpError(400, "bad_request", "sparse holds a number that is not finite") from error
+    assert isinstance(asked, messages.Predict)
+    return asked
 
 
 async def _answered(asking: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ class _Asked:
     client: bytes
     outcome: asyncio.Future[tuple[Any, list[Any]]]
     heard: float
+    tell: Callable[[Progress], None] | None = None
 
 
 class FrontLine:
@@ -53,22 +54,28 @@ class FrontLine:
         self._socket.close(0)
         self._context.term()
 
-    async def predict(self, client: str, request: messages.Predict, image: bytes) -> tuple[Result, list[Any]]:
-        """A prediction: its header and bodies. A caller that is cancelled cancels the request.
+    async def predict(
+        self,
+        client: str,
+        request: messages.Predict,
+        bodies: Sequence[bytes],
+        tell: Callable[[Progress], None] | None = None,
+    ) -> tuple[Result, list[Any]]:
+        """A prediction: its header and bodies. ``tell`` hears how far it is. A caller that is cancelled cancels the request.
 
         Raises:
             WireError: With the front's code and words; ``worker_lost`` if the front itself says nothing any more.
         """
-        request = replace(request, id=uuid.uuid4().hex, progress=False)
+        request = replace(request, id=uuid.uuid4().hex, progress=tell is not None)
         try:
-            reply, bodies = await self._ask(client, request.id, wire.request_header(request), [image])
+            reply, maps = await self._ask(client, request.id, wire.request_header(request), bodies, tell)
         except asyncio.CancelledError:
             cancel = wire.pack(wire.request_header(messages.Cancel(request.id)))
             await self._socket.send_multipart([client.encode(), *cancel])
             raise
         if not isinstance(reply, Result):
             raise messages.WireError("the server's answer is malformed", "model_failed")
-        return reply, bodies
+        return reply, maps
 
     async def inform(self, request: messages.Hello | messages.Status) -> Mapping[str, Any]:
         """The front's answer to ``hello`` or ``status``."""
@@ -82,9 +89,10 @@ class FrontLine:
         identity: str,
         header: Mapping[str, Any],
         bodies: Sequence[Any],
+        tell: Callable[[Progress], None] | None = None,
     ) -> tuple[Any, list[Any]]:
         loop = asyncio.get_running_loop()
-        asked = self._asked[identity] = _Asked(client.encode(), loop.create_future(), loop.time())
+        asked = self._asked[identity] = _Asked(client.encode(), loop.create_future(), loop.time(), tell)
         try:
             await self._socket.send_multipart([asked.client, *wire.pack(header, bodies)], copy=False)
             while not asked.outcome.done():
@@ -110,5 +118,8 @@ class FrontLine:
             if asked is None:
                 continue
             asked.heard = loop.time()
-            if not isinstance(reply, Progress) and not asked.outcome.done():
+            if isinstance(reply, Progress):
+                if asked.tell is not None:
+                    asked.tell(reply)
+            elif not asked.outcome.done():
                 asked.outcome.set_result((reply, [frame.buffer for frame in frames[2:]]))
