@@ -283,6 +283,7 @@ def main() -> None:
     finally:
         ray.shutdown()
         cluster.remove_node(cluster.head_node, allow_graceful=False)
+        ray._common.utils.reset_ray_address()
 
 
 if __name__ == "__main__":

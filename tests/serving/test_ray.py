@@ -30,7 +30,7 @@ def launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from leadline.serving.server.ray_engine import RayLauncher
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    cluster = ray.init(num_cpus=3, include_dashboard=False)
+    cluster = ray.init("local", num_cpus=3, include_dashboard=False)
     started = RayLauncher(cluster.address_info["address"], gpus=0)
     try:
         yield started
@@ -107,3 +107,19 @@ def test_the_command_starts_a_cluster_answers_and_ends(image: np.ndarray) -> Non
             np.testing.assert_array_equal(client.predict(image, seed=4).values, expected(image, 4))
         server.stdin.close()
         assert server.wait(60) == 0
+
+
+def test_several_fronts_share_a_cluster(launcher: Any, start: Callable[..., Server], image: np.ndarray) -> None:
+    from leadline.serving.server.ray_engine import RayLauncher
+
+    second = RayLauncher(launcher.address, gpus=0)
+    try:
+        servers = [start(parts={"launcher": one, "workers_bind": f"tcp://{one.host}:*"}) for one in (launcher, second)]
+        for seed, server in enumerate(servers):
+            with Client(server.address, timeout_s=120) as client:
+                np.testing.assert_array_equal(client.predict(image, seed=seed).values, expected(image, seed))
+        servers[0].stop()  # one front leaves with its workers, the other goes on
+        with Client(servers[1].address, timeout_s=60) as client:
+            np.testing.assert_array_equal(client.predict(image, seed=7).values, expected(image, 7))
+    finally:
+        second.close()

@@ -46,6 +46,7 @@ def cluster(nodes: int, port: int | None = None) -> Iterator[Any]:
             here.remove_node(node, allow_graceful=False)
         if here.head_node is not None:
             here.remove_node(here.head_node, allow_graceful=False)
+        ray._common.utils.reset_ray_address()  # nobody else is to look for it
 
 
 def node_of(here: Any, pid: int) -> Any:

@@ -34,6 +34,7 @@ class RayLauncher:
         cpus: For each worker; Ray sets the number of its threads by them.
 
     Attributes:
+        address: Of the cluster.
         host: This machine, as the cluster's nodes see it.
 
     Raises:
@@ -43,6 +44,7 @@ class RayLauncher:
     def __init__(self, address: str | None = None, gpus: float | None = None, cpus: float = 1.0) -> None:
         if find_spec("ray") is None:
             raise InputError("Ray is not installed; run: pip install 'leadline[ray]'")
+        self.address = address
         self._options = {"address": address, "gpus": gpus, "cpus": cpus}
         self._lock = threading.Lock()
         self._agent = _AgentProcess(self._options)
