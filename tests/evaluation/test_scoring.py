@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from places import ROOT
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
@@ -70,3 +74,14 @@ def test_large_frames_are_scored_in_little_memory() -> None:
         tracemalloc.stop()
     assert scored.scores["abs_rel"] == pytest.approx(0, abs=1e-5)
     assert peak / truth.size < 24
+
+
+def test_the_benchmark_scores_a_frame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = ROOT / "benchmarks" / "scoring.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--height", "128", "--width", "192", "--repeat", "1"])
+    runpy.run_path(str(script), run_name="__main__")
+    found = json.loads(capsys.readouterr().out)
+    assert found["frame"] == "192x128"
+    assert 0 < found["abs_rel"] < 0.1
+    assert 0.5 < found["boundary_f1"] <= 1
+    assert found["peak_gb"] < 0.1
