@@ -9,7 +9,7 @@ import pytest
 from leadline.evaluation.comparable import MARK, completion_differences, differences
 from leadline.evaluation.completion import completion_tables
 from leadline.evaluation.papers import published_on
-from leadline.evaluation.protocols import PROTOCOLS, RULES, described_rules
+from leadline.evaluation.protocols import PROTOCOLS, RULES, Rules, described_rules
 from leadline.evaluation.tables import summary_table
 
 
@@ -18,11 +18,18 @@ def summary(dataset: str, protocol: str, scored: int, **sampling: Any) -> dict[s
     means = {"abs_rel": 0.06, "delta1": 0.95, "boundary_f1": 0.1}
     model = {
         "family": "depthfm", "scored": scored, "images": scored, "failed": 0, "unscored": 0, "means": means, "inverted_fits": 0,
-        "degenerate_fits": 0, "sampling": {"steps": 4, "ensemble": 10, "size": RULES[dataset].size} | sampling,
+        "degenerate_fits": 0, "sampling": {"steps": 4, "ensemble": 10, "size": RULES.get(dataset, Rules()).size} | sampling,
     }  # fmt: skip
-    rules = described_rules(RULES[dataset])
+    rules = described_rules(RULES.get(dataset, Rules()))
     about = {"name": dataset, "title": dataset, "images": scored, "left_out": 0}
     return {"dataset": about, "protocol": PROTOCOLS[protocol].describe(), "rules": rules, "models": {"ours": model}}
+
+
+def few(dataset: str, protocol: str, scored: int, of: int, not_asked: int = 0) -> dict[str, Any]:
+    """A run that left frames out: some that failed, some that were not asked for."""
+    run = summary(dataset, protocol, scored, steps=1, ensemble=1)
+    run["dataset"] |= {"images": of, "not_asked": not_asked}
+    return run
 
 
 def row(dataset: str, method: str) -> Any:
@@ -49,6 +56,8 @@ def test_a_run_by_the_papers_own_rules_needs_no_mark() -> None:
         (summary("nyu", "depthfm", 654, size=256), "DepthFM-ID", "size 256 px instead of native"),
         (summary("nyu", "depthfm", 654), "MiDaS", "does not say in which space"),
         (summary("kitti", "depthfm", 652) | {"rules": {**described_rules(RULES["kitti"]), "crop": "garg"}}, "DepthFM-ID", "crop garg instead of eigen"),
+        (few("ibims", "fiffdepth", 90, of=100), "FiffDepth", "ours is over 90 of the 100 images there are"),
+        (few("da2k", "fiffdepth", 7, of=7, not_asked=3), "FiffDepth", "ours is over 7 of the 10 images there are"),
         (summary("ibims", "own", 100), "FiffDepth", "holes in boundary F1: ours pairs with a hole left out, the paper holes as they are"),
     ],
 )  # fmt: skip

@@ -28,6 +28,9 @@ def differences(row: Published, summary: Mapping[str, Any], model: Mapping[str, 
         reasons.append(f"holes in boundary F1: ours {summary['protocol'].get('holes')}, the paper {row.holes.value}")
     if row.images is not None and model["scored"] != row.images:
         reasons.append(f"ours is over {model['scored']} images, the paper's over {row.images}")
+    there = summary["dataset"]["images"] + summary["dataset"].get("not_asked", 0)
+    if row.images is None and model["scored"] != there:
+        reasons.append(f"ours is over {model['scored']} of the {there} images there are")
     usual, used = described_rules(RULES.get(row.dataset, Rules())), summary["rules"]
     reasons += [f"{key} {used.get(key)} instead of {value}" for key, value in usual.items() if used.get(key) != value]
     sampling = model.get("sampling", {})

@@ -213,6 +213,7 @@ def run(
             "root": str(dataset.store.root),
             "images": len(dataset),
             "left_out": dataset.left_out,
+            "not_asked": dataset.not_asked,
         },
         "protocol": protocol.describe(),
         "rules": described_rules(dataset.reader.rules),

@@ -53,4 +53,5 @@ def open_dataset(
     kept = [frame for frame in frames if not frame.without_truth]
     if not kept:
         raise InputError(f"none of the {len(frames)} images of {reader.title} under {root} has ground truth")
-    return Dataset(reader, store, tuple(kept[:limit]), left_out=len(frames) - len(kept))
+    asked = tuple(kept[:limit])
+    return Dataset(reader, store, asked, len(frames) - len(kept), len(kept) - len(asked))

@@ -93,12 +93,14 @@ class Dataset:
 
     Attributes:
         left_out: How many images the data set has no ground truth for; they are not among ``frames``.
+        not_asked: How many more frames there are, beyond the number that was asked for.
     """
 
     reader: Reader
     store: Store
     frames: tuple[Frame, ...]
     left_out: int = 0
+    not_asked: int = 0
 
     @property
     def name(self) -> str:
