@@ -58,6 +58,7 @@ def test_a_run_by_the_papers_own_rules_needs_no_mark() -> None:
         (summary("kitti", "depthfm", 652) | {"rules": {**described_rules(RULES["kitti"]), "crop": "garg"}}, "DepthFM-ID", "crop garg instead of eigen"),
         (few("ibims", "fiffdepth", 90, of=100), "FiffDepth", "ours is over 90 of the 100 images there are"),
         (few("da2k", "fiffdepth", 7, of=7, not_asked=3), "FiffDepth", "ours is over 7 of the 10 images there are"),
+        (summary("spring", "fiffdepth", 5), "FiffDepth", "which of the set's frames and renderings"),
         (summary("ibims", "own", 100), "FiffDepth", "holes in boundary F1: ours pairs with a hole left out, the paper holes as they are"),
     ],
 )  # fmt: skip

@@ -49,6 +49,7 @@ IMAGES = {"nyu": 654, "kitti": 652, "eth3d": 454, "scannet": 800, "diode": 771}
 #: came from papers that fit disparity where the model gives it.
 _FITS = {"DepthFM-I": "depthfm", "DepthFM-ID": "depthfm", "Marigold": "marigold", "GeoWizard": "marigold"}
 _FIT_UNSTATED = ("the paper does not say in which space this method was fitted",)
+_FRAMES_UNSTATED = ("the paper does not say which of the set's frames and renderings it takes",)
 
 # AbsRel and δ1 (%) on the five sets; "-" is not given.
 _DEPTHFM_TABLE_2 = """
@@ -137,7 +138,7 @@ def _published() -> Iterator[Published]:
         f1_scores, recalls = cells[:3], cells[3:]
         for dataset, value in zip(("sintel", "spring", "ibims"), f1_scores, strict=True):
             protocols = ("fiffdepth",) if method == "FiffDepth" else ()
-            unstated = () if protocols else _FIT_UNSTATED
+            unstated = (() if protocols else _FIT_UNSTATED) + (() if dataset == "ibims" else _FRAMES_UNSTATED)
             yield Published(
                 method, dataset, {"boundary_f1": value or 0.0}, f"{FIFFDEPTH}, Table 2",
                 protocols=protocols, holes=Holes.UNMASKED, unstated=unstated,
