@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.files.png import chunk
 from leadline.files.whole import whole_file, write_bytes
@@ -59,6 +60,15 @@ class Progress:
     next: int = 0
     low: float = 0.0
     high: float = 1.0
+    space: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A film whose frames have been written: how many, and the space that their nearness is affine in."""
+
+    frames: int
+    space: Space
 
 
 def image_sequence(path: Path) -> list[Path]:
@@ -113,8 +123,8 @@ def turned_png(png: bytes, orientation: int) -> bytes:
 
 def measure_film(
     report: Report, job: Job, count: int, source: Source, folder: Path, infer: Infer, orientation: int = 1
-) -> int:
-    """Write the nearness of every frame into ``folder``, turned as the frames are stored; returns how many there are.
+) -> Measured:
+    """Write the nearness of every frame into ``folder``, turned as the frames are stored.
 
     Args:
         source: Where the frames come from.
@@ -124,7 +134,7 @@ def measure_film(
     folder.mkdir(parents=True, exist_ok=True)
     done, aligner = _resume(folder, job)
     if done.next >= count:
-        return count
+        return Measured(count, Space(done.space))
     try:
         with source(done.next) as frame:
             for index in range(done.next, count):
@@ -134,6 +144,7 @@ def measure_film(
                 towards_viewer = depth.values if depth.space.near_is_high else -depth.values
                 aligned = aligner.align(towards_viewer.astype(np.float32))
                 if index == 0:
+                    done.space = depth.space.value
                     done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
                 span = max(done.high - done.low, 1e-9)
                 nearness = (aligned - np.float32(done.low)) / np.float32(span)
@@ -143,7 +154,7 @@ def measure_film(
                     _note(folder, job, done, aligner)
     finally:
         _note(folder, job, done, aligner)
-    return count
+    return Measured(count, Space(done.space))
 
 
 def _resume(folder: Path, job: Job) -> tuple[Progress, TemporalAligner]:
@@ -152,7 +163,8 @@ def _resume(folder: Path, job: Job) -> tuple[Progress, TemporalAligner]:
         noted = json.loads((folder / STATE_FILE).read_text())
         if noted["job"] != asdict(job):
             return Progress(), TemporalAligner()
-        done = Progress(int(noted["next"]), float(noted["low"]), float(noted["high"]))
+        space = Space(noted["space"]).value
+        done = Progress(int(noted["next"]), float(noted["low"]), float(noted["high"]), space)
         memory = np.load(folder / MEMORY_FILE, allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError):
         return Progress(), TemporalAligner()

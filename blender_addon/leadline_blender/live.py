@@ -14,6 +14,7 @@ import bpy
 
 from .host import item
 from .meshes import UV_NAME
+from .nodes import add_input, add_node, image_colour, new_group, used_socket
 
 MODIFIER = "Leadline Live"
 #: Attributes of the flat mesh: of its vertices, and of its faces.
@@ -26,7 +27,6 @@ _INPUTS = (
     ("From Jump Of", 1.0, 0.0, 1.0, "FACTOR"),
 )
 STRENGTH, CUT = "Strength", "From Jump Of"
-LEVELS = ("Nearest", "Farthest")
 _HINTS = {
     "Strength": "How far the nearest point rises above the farthest",
     "Nearest": "What is nearer than this share of the range lies flat on top",
@@ -46,17 +46,21 @@ def attach(thing: bpy.types.Object, strength: float, cut: float, image: bpy.type
 
     ``image`` holds nearness; None: the attribute does.
     """
-    group = node_group(image is not None)
+    use_group(thing, node_group(image is not None))
+    write(thing, STRENGTH, strength)
+    write(thing, CUT, cut)
+    if image is not None:
+        write(thing, "Image", image)
+
+
+def use_group(thing: bpy.types.Object, group: bpy.types.NodeTree) -> None:
+    """The object's live modifier runs this group."""
     if modifier_of(thing) is None:
         detach(thing)
         thing.modifiers.new(MODIFIER, "NODES")
     modifier: Any = thing.modifiers[MODIFIER]
     if modifier.node_group != group:
         modifier.node_group = group
-    write(thing, STRENGTH, strength)
-    write(thing, CUT, cut)
-    if image is not None:
-        write(thing, "Image", image)
 
 
 def detach(thing: bpy.types.Object) -> None:
@@ -101,12 +105,18 @@ def write(thing: bpy.types.Object, name: str, value: Any) -> None:
     thing.update_tag()
 
 
+def inputs(thing: bpy.types.Object) -> list[str]:
+    """The numbers that an artist can set, in order."""
+    return [s.name for s in _sockets(modifier_of(thing).node_group) if s.socket_type == "NodeSocketFloat"]
+
+
+def _sockets(group: Any) -> list[Any]:
+    return [s for s in group.interface.items_tree if s.item_type == "SOCKET" and s.in_out == "INPUT"]
+
+
 def identifier(group: Any, name: str) -> str:
     """By what a modifier knows the input ``name`` of its group."""
-    for socket in group.interface.items_tree:
-        if socket.item_type == "SOCKET" and socket.in_out == "INPUT" and socket.name == name:
-            return str(socket.identifier)
-    raise KeyError(name)
+    return str(next(socket for socket in _sockets(group) if socket.name == name).identifier)
 
 
 def node_group(with_image: bool) -> bpy.types.NodeTree:
@@ -120,48 +130,41 @@ def _group_name(with_image: bool) -> str:
 
 
 def _build(name: str, with_image: bool) -> bpy.types.NodeTree:
-    group: Any = bpy.data.node_groups.new(name, "GeometryNodeTree")  # type: ignore[arg-type]
-    group.is_modifier = True
-    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    group, given, links = new_group(name)
     for label, default, low, high, subtype in _INPUTS:
-        socket = group.interface.new_socket(label, in_out="INPUT", socket_type="NodeSocketFloat")
-        socket.subtype = subtype
-        socket.default_value, socket.min_value, socket.max_value = default, low, high
-        socket.description = _HINTS[label]
+        add_input(group, label, default, low, high, subtype, _HINTS[label])
     if with_image:
         group.interface.new_socket("Image", in_out="INPUT", socket_type="NodeSocketImage")
-    given, links = _node(group, "NodeGroupInput", -900, 0), group.links
     near = _nearness(group, given, with_image)
-    height = _node(group, "ShaderNodeMapRange", -300, -200)
+    height = add_node(group, "ShaderNodeMapRange", -300, -200)
     height.clamp = True
     links.new(near, height.inputs["Value"])
     links.new(given.outputs["Farthest"], height.inputs["From Min"])
     links.new(given.outputs["Nearest"], height.inputs["From Max"])
     links.new(given.outputs["Strength"], height.inputs["To Max"])
     height.inputs["To Min"].default_value = 0.0
-    up = _node(group, "ShaderNodeCombineXYZ", -100, -200)
+    up = add_node(group, "ShaderNodeCombineXYZ", -100, -200)
     links.new(height.outputs["Result"], up.inputs["Z"])
-    raised = _node(group, "GeometryNodeSetPosition", 100, 100)
+    raised = add_node(group, "GeometryNodeSetPosition", 100, 100)
     links.new(given.outputs["Geometry"], raised.inputs["Geometry"])
     links.new(up.outputs["Vector"], raised.inputs["Offset"])
-    kept = _node(group, "GeometryNodeStoreNamedAttribute", 300, 100)
+    kept = add_node(group, "GeometryNodeStoreNamedAttribute", 300, 100)
     kept.data_type, kept.domain = "FLOAT", "POINT"
     kept.inputs["Name"].default_value = "depth"
     links.new(raised.outputs["Geometry"], kept.inputs["Geometry"])
-    links.new(height.outputs["Result"], _socket(kept.inputs, "Value"))
-    jump = _node(group, "GeometryNodeInputNamedAttribute", 100, -300)
+    links.new(height.outputs["Result"], used_socket(kept.inputs, "Value"))
+    jump = add_node(group, "GeometryNodeInputNamedAttribute", 100, -300)
     jump.data_type = "FLOAT"
     jump.inputs["Name"].default_value = JUMP
-    torn = _node(group, "FunctionNodeCompare", 300, -200)
+    torn = add_node(group, "FunctionNodeCompare", 300, -200)
     torn.data_type, torn.operation = "FLOAT", "GREATER_THAN"
-    links.new(_socket(jump.outputs, "Attribute"), _socket(torn.inputs, "A"))
-    links.new(given.outputs[CUT], _socket(torn.inputs, "B"))
-    cut = _node(group, "GeometryNodeDeleteGeometry", 500, 100)
+    links.new(used_socket(jump.outputs, "Attribute"), used_socket(torn.inputs, "A"))
+    links.new(given.outputs[CUT], used_socket(torn.inputs, "B"))
+    cut = add_node(group, "GeometryNodeDeleteGeometry", 500, 100)
     cut.domain, cut.mode = "FACE", "ALL"
     links.new(kept.outputs["Geometry"], cut.inputs["Geometry"])
     links.new(torn.outputs["Result"], cut.inputs["Selection"])
-    out = _node(group, "NodeGroupOutput", 700, 100)
+    out = add_node(group, "NodeGroupOutput", 700, 100)
     links.new(cut.outputs["Geometry"], out.inputs["Geometry"])
     return cast(bpy.types.NodeTree, group)
 
@@ -169,28 +172,10 @@ def _build(name: str, with_image: bool) -> bpy.types.NodeTree:
 def _nearness(group: Any, given: Any, with_image: bool) -> Any:
     """The socket that has the nearness of each vertex."""
     if not with_image:
-        near = _node(group, "GeometryNodeInputNamedAttribute", -600, -200)
+        near = add_node(group, "GeometryNodeInputNamedAttribute", -600, -200)
         near.data_type = "FLOAT"
         near.inputs["Name"].default_value = NEARNESS
-        return _socket(near.outputs, "Attribute")
-    where = _node(group, "GeometryNodeInputNamedAttribute", -900, -400)
-    where.data_type = "FLOAT_VECTOR"
-    where.inputs["Name"].default_value = UV_NAME
-    picture = _node(group, "GeometryNodeImageTexture", -600, -200)
-    picture.extension = "EXTEND"
-    group.links.new(given.outputs["Image"], picture.inputs["Image"])
-    group.links.new(_socket(where.outputs, "Attribute"), picture.inputs["Vector"])
-    red = _node(group, "FunctionNodeSeparateColor", -450, -200)
-    group.links.new(picture.outputs["Color"], red.inputs["Color"])
+        return used_socket(near.outputs, "Attribute")
+    red = add_node(group, "FunctionNodeSeparateColor", -450, -200)
+    group.links.new(image_colour(group, given.outputs["Image"], UV_NAME).outputs["Color"], red.inputs["Color"])
     return red.outputs["Red"]
-
-
-def _node(group: Any, kind: str, x: float, y: float) -> Any:
-    node = group.nodes.new(kind)
-    node.location = (x, y)
-    return node
-
-
-def _socket(sockets: Any, name: str) -> Any:
-    """The socket of a name that is in use: before Blender 5 a node had one of each name for each data type."""
-    return next(socket for socket in sockets if socket.name == name and socket.enabled)

@@ -11,7 +11,7 @@ from .properties import memory_of
 
 
 class LEADLINE_OT_bake(bpy.types.Operator):
-    """Make a mesh of the live relief or displacement as it is now"""
+    """Make a mesh of the live relief, displacement or film as it is now"""
 
     bl_idname = "leadline.bake"
     bl_label = "Bake to Mesh"
@@ -27,21 +27,24 @@ class LEADLINE_OT_bake(bpy.types.Operator):
 
 
 def bake(context: bpy.types.Context, thing: bpy.types.Object) -> None:
-    """Apply the live modifier; other modifiers stay. The object is a relief of this height from then on."""
-    memory, strength = memory_of(thing), float(live.read(thing, live.STRENGTH))
+    """Apply the live modifier; other modifiers stay. A relief or displacement is a relief of its height from then on."""
+    memory, strength = memory_of(thing), None
+    if live.STRENGTH in live.inputs(thing):
+        strength = float(live.read(thing, live.STRENGTH))
     data = mesh_of(thing)
     if data.users > 1:  # a linked copy stays as it is
         thing.data = data.copy()
     with context.temp_override(object=thing, active_object=thing, selected_editable_objects=[thing]):
         bpy.ops.object.modifier_apply(modifier=live.MODIFIER)
-    memory.use_live, memory.result = False, "RELIEF"
-    memory.height_m = strength * present(context.scene).unit_settings.scale_length
+    memory.use_live = False
+    if strength is not None:
+        memory.result, memory.height_m = "RELIEF", strength * present(context.scene).unit_settings.scale_length
 
 
 def draw_live(layout: bpy.types.UILayout, thing: bpy.types.Object) -> None:
     """The inputs of an object's live modifier, and the button to bake it."""
     column = layout.column(align=True)
-    for name in (live.STRENGTH, *live.LEVELS, live.CUT):
+    for name in live.inputs(thing):
         column.prop(*live.held(thing, name), text=name)
     layout.operator("leadline.bake", icon="MESH_DATA")
 

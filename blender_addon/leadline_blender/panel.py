@@ -215,6 +215,7 @@ class LEADLINE_PT_film(_Panel, bpy.types.Panel):
         settings = settings_of(context)
         layout.prop(settings, "sequence_path")
         layout.prop(settings, "sequence_folder")
+        layout.row().prop(settings, "sequence_result", expand=True)
         layout.prop(settings, "sequence_frames")
         layout.operator("leadline.sequence", icon="RENDER_ANIMATION")
 

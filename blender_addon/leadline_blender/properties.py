@@ -322,6 +322,18 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     sequence_folder: StringProperty(  # type: ignore[valid-type]
         name="Depth Folder", description="Where the depth images go. Empty: beside the film", subtype="DIR_PATH"
     )
+    sequence_result: EnumProperty(  # type: ignore[valid-type]
+        name="Film Becomes",
+        description="What a film becomes",
+        items=[
+            ("DISPLACEMENT", "Displacement", "A grid that is raised by each frame's depth"),
+            (
+                "PERSPECTIVE",
+                "Scene",
+                "For each frame the surfaces where the camera saw them, through one camera that stands still",
+            ),
+        ],
+    )
     sequence_frames: IntProperty(name="Frames", description="How many frames at most. 0: all", default=0, min=0)  # type: ignore[valid-type]
 
     def custom_effort(self) -> Effort:

@@ -86,7 +86,7 @@ def realise(
     dress(thing, image, options)
     _raise(context, thing, made, options, image.name)
     if options.result == "PERSPECTIVE":
-        _camera(context, thing, camera, made.metres, options)
+        match_camera(context, thing, camera, made.metres, options)
     elif options.result == "PANORAMA":
         _viewer(context, thing, made.metres)
     _behind(context, thing, made, options)
@@ -184,9 +184,7 @@ def _raise(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, opt
     """The modifier that gives a displacement, or a live relief, its height; none for the other results."""
     old = _image_of_height(thing)
     if made.rise is None or made.live is not None:
-        modifier = _modifier(thing)
-        if modifier is not None:
-            thing.modifiers.remove(modifier)
+        lower(thing)
     if made.live is None:
         live.detach(thing)
     image = (
@@ -202,6 +200,13 @@ def _raise(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, opt
         live.attach(thing, strength, options.cut if options.cut_relief else 1.0, image)
     elif image is not None:
         set_displacement(thing, image, strength)
+
+
+def lower(thing: bpy.types.Object) -> None:
+    """Take the modifier of a displacement away."""
+    modifier = _modifier(thing)
+    if modifier is not None:
+        thing.modifiers.remove(modifier)
 
 
 def _image_of_height(thing: bpy.types.Object) -> bpy.types.Image | None:
@@ -296,7 +301,7 @@ def _viewer(context: bpy.types.Context, thing: bpy.types.Object, metres: np.ndar
     lens.clip_end = max(lens.clip_end, 2.0 * float(metres.max()) * units)
 
 
-def _camera(
+def match_camera(
     context: bpy.types.Context, thing: bpy.types.Object, camera: Pinhole, metres: np.ndarray, options: MeshOptions
 ) -> None:
     """A camera with the photograph's view."""

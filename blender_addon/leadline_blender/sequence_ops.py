@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A film becomes an animated displacement."""
+"""A film becomes an animated displacement, or a scene whose surface is another in each frame."""
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import partial
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from leadline.errors import InputError
-from leadline.geometry import grid_mesh, orientation_from_photo
+from leadline.geometry import grid_mesh, orientation_from_photo, perspective_mesh
 
-from . import decode, film, materials, photos, results, runtime
+from . import decode, film, live, live_film, materials, photos, results, runtime
 from .depth import Depth
 from .generate import ask_for_depth
 from .host import mesh_of, present
@@ -22,7 +24,7 @@ from .task import Report, Task
 
 
 class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
-    """Turn an image sequence or a movie into an animated relief. Stopping keeps what is done; starting again goes on from there"""
+    """Turn an image sequence or a movie into an animated relief or scene. Stopping keeps what is done; starting again goes on from there"""
 
     bl_idname = "leadline.sequence"
     bl_label = "Generate Film"
@@ -43,7 +45,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         self._path = path
         self._folder = Path(bpy.path.abspath(chosen)) if chosen else path.with_name(f"{path.stem} depth")
         self._options = Snapshot(settings)
-        self._options.result = "DISPLACEMENT"
+        self._options.result, self._options.use_live = settings.sequence_result, False
         files = [path] if film.is_movie(path) else film.image_sequence(path)
         count = _frames_of_movie(path) if film.is_movie(path) else len(files)
         count = min(count, settings.sequence_frames or count)
@@ -67,7 +69,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)
-        return f"{thing.name}: {task.result} frames"
+        return f"{thing.name}: {task.result.frames} frames"
 
 
 def _frames_of_movie(path: Path) -> int:
@@ -98,9 +100,10 @@ class _Quiet(Report):
 
 
 def film_object(
-    context: bpy.types.Context, path: Path, folder: Path, frames: int, options: Snapshot
+    context: bpy.types.Context, path: Path, folder: Path, measured: film.Measured, options: Snapshot
 ) -> bpy.types.Object:
-    """A grid whose displacement and material play the film. Updated in place if the film has one already."""
+    """An object that plays the film, shape and picture. Updated in place if the film has one already."""
+    frames, scene = measured.frames, present(context.scene)
     photo = bpy.data.images.load(str(path), check_existing=True)
     if not film.is_movie(path) and frames > 1:
         photo.source = "SEQUENCE"
@@ -111,21 +114,35 @@ def film_object(
     )  # before it is a sequence, whose size is known only once it has been drawn
     nearness.source = "SEQUENCE" if frames > 1 else "FILE"
     present(nearness.colorspace_settings).name = "Non-Color"  # type: ignore[assignment]
-    units = 1.0 / present(context.scene).unit_settings.scale_length
-    target = results.find_object(context, photo)
-    shape = grid_mesh(height, width, options.width_m, options.long_edge or None, edges=True)
-    thing = results.place(context, target, shape, photo.name, units, orientation)
-    copy_options(options, memory_of(thing))
-    memory_of(thing).photo, memory_of(thing).orientation = photo, orientation
+    units = 1.0 / scene.unit_settings.scale_length
+    camera = photos.camera_of(photo, (height, width), options)
+    if options.result == "PERSPECTIVE":
+        wall = np.ones((height, width), np.float32)
+        # A wall one unit away, whatever the units are: its vertices are what depth is multiplied with.
+        shape, scale = perspective_mesh(wall, camera, cut=1.0, long_edge=options.long_edge, edges=True), 1.0
+    else:
+        shape, scale = grid_mesh(height, width, options.width_m, options.long_edge, edges=True), units
+    thing = results.place(context, results.find_object(context, photo), shape, photo.name, scale, orientation)
+    memory = memory_of(thing)
+    copy_options(options, memory)
+    memory.photo, memory.orientation, memory.focal_px = photo, orientation, camera.focal_px
     results.dress(thing, photo, options)
-    texture = results.set_displacement(thing, nearness, options.height_m * units)
-    start = present(context.scene).frame_start
-    user = present(texture.image_user)
-    user.frame_duration, user.frame_start, user.frame_offset, user.use_auto_refresh = frames, start, 0, True
+    if options.result == "PERSPECTIVE":
+        results.lower(thing)
+        range_units = options.near_m * units, options.far_m * units
+        steepest = options.steepest if options.use_cut else math.pi / 2
+        live_film.attach(thing, nearness, measured.space, scene.frame_start, frames, range_units, steepest)
+        results.match_camera(context, thing, camera, np.array([options.near_m, options.far_m]), options)
+    else:
+        live.detach(thing)
+        texture = results.set_displacement(thing, nearness, options.height_m * units)
+        user = present(texture.image_user)
+        user.frame_duration, user.frame_start, user.frame_offset = frames, scene.frame_start, 0
+        user.use_auto_refresh = True
     material = mesh_of(thing).materials[0]
     if material is not None and materials.is_ours(material):
         first = 0 if film.is_movie(path) else _first_number(path) - 1
-        materials.play_sequence(material, frames, start, first)
+        materials.play_sequence(material, frames, scene.frame_start, first)
     return thing
 
 

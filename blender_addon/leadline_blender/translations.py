@@ -66,6 +66,7 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
     ),
     "Distance": ("Abstand", "距離", "距离", "Distance", "Distancia"),
     "Film": ("Film", "動画", "影片", "Film", "Película"),
+    "Film Becomes": ("Film wird", "動画の結果", "影片将变成", "Le film devient", "La película será"),
     "Camera Move": ("Kamerafahrt", "カメラワーク", "镜头运动", "Mouvement de caméra", "Movimiento de cámara"),
     "Render for Both Eyes": (
         "Für beide Augen rendern", "両目用にレンダー", "渲染双眼画面", "Rendre pour les deux yeux", "Renderizar para ambos ojos",

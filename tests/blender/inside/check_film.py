@@ -10,7 +10,7 @@ from functools import partial
 import bpy
 import numpy as np
 import pytest
-from check_results import evaluated_positions
+from check_results import evaluated_positions, positions, vertex_uv
 from conftest import part, wait_until
 
 FRAMES = 5
@@ -88,6 +88,57 @@ def sampled(image: np.ndarray) -> np.ndarray:
     rows = np.linspace(0, image.shape[0] - 1, 31).round().astype(int)[5:-5:5]
     columns = np.linspace(0, image.shape[1] - 1, 46).round().astype(int)[5:-5:5]
     return image[np.ix_(rows, columns)].ravel()
+
+
+def test_a_film_becomes_a_scene_seen_through_one_camera(film_settings, frames):
+    film_settings.sequence_result, film_settings.use_cut = "PERSPECTIVE", False
+    film_settings.near_m, film_settings.far_m, film_settings.long_edge = 2.0, 8.0, 38  # few vertices between two pixels
+    scene = bpy.context.scene
+    scene.frame_start = 11
+    assert bpy.ops.leadline.sequence() == {"FINISHED"}
+    thing, folder = bpy.context.active_object, frames / "frame_0007 depth"
+    assert scene.camera == thing.leadline.camera
+    flat = positions(thing)
+    np.testing.assert_allclose(flat[:, 2], -1, atol=1e-6)
+    uv = vertex_uv(thing)
+    rows = np.clip((1 - uv[:, 1]) * 60, 0, 59).astype(int)
+    columns = np.clip(uv[:, 0] * 90, 0, 89).astype(int)
+    shapes = []
+    for index in range(FRAMES):
+        scene.frame_set(11 + index)
+        shapes.append(evaluated_positions(thing))
+        # This model speaks log depth: from 8 m at 0 to 2 m at 1, held a little beyond.
+        expected = np.clip(8 * 0.25 ** nearness(folder, index)[rows, columns], 2 / 1.25, 8 * 1.25)
+        off = np.abs(-shapes[-1][:, 2] / expected - 1)
+        assert np.median(off) < 1e-3
+        assert np.quantile(off, 0.9) < 1e-3
+        along = shapes[-1] / -shapes[-1][:, 2:]
+        np.testing.assert_allclose(along, flat, atol=1e-5, err_msg="every vertex stays on its line of sight")
+    assert any(np.abs(shapes[0] - other).max() > 1e-3 for other in shapes[1:]), "nothing moves"
+    for frame, index in ((1, 0), (99, FRAMES - 1)):
+        scene.frame_set(frame)
+        np.testing.assert_allclose(evaluated_positions(thing), shapes[index], atol=1e-6)
+    scene.frame_set(11)
+    live = part("live")
+    live.write(thing, "Farthest", 4.0)
+    assert (-evaluated_positions(thing)[:, 2]).max() <= 4 * 1.25 + 1e-4
+    live.write(thing, "Farthest", 8.0)
+    live.write(thing, "Steepest", 1.2)
+    steep = len(evaluated_positions(thing))
+    assert bpy.ops.leadline.bake() == {"FINISHED"}
+    assert len(thing.data.vertices) == steep
+    assert not thing.modifiers
+    where, faces = positions(thing), np.array([polygon.vertices for polygon in thing.data.polygons])
+    normals = np.array([polygon.normal for polygon in thing.data.polygons])
+    sight = where[faces].mean(axis=1)
+    cosine = np.abs((normals * sight).sum(axis=1)) / np.linalg.norm(sight, axis=1)
+    assert len(faces) < len(flat)
+    assert cosine.min() > np.cos(1.2) - 1e-3
+    assert bpy.ops.leadline.sequence() == {"FINISHED"}
+    assert [modifier.type for modifier in thing.modifiers] == ["NODES"]
+    film_settings.sequence_result = "DISPLACEMENT"
+    assert bpy.ops.leadline.sequence() == {"FINISHED"}
+    assert [modifier.type for modifier in thing.modifiers] == ["DISPLACE"]
 
 
 def test_frames_stay_on_one_scale(film_settings, frames):
