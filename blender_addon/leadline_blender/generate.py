@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import bpy
 import numpy as np
@@ -17,6 +18,7 @@ from . import effort, photos, results, runtime, sight
 from .chosen import server_settings
 from .depth import Depth, at_most
 from .host import Outcome, item, mesh_of, present
+from .link import ServerSettings
 from .panorama import depth_all_round
 from .properties import Snapshot, settings_of
 from .running import TaskOperator
@@ -44,24 +46,14 @@ def ask_for_depth(
     settings = settings_of(context)
     connection, model, seed = server_settings(context), settings.model.strip(), settings.seed
     quality, custom = settings.quality, settings.custom_effort()
-    link = runtime.link
     working_edge = max(photos.WORKING_EDGE, custom.size or 0, settings.long_edge)
 
     def asked(client: Client) -> effort.Effort:
         return custom if quality == "CUSTOM" else effort.for_quality(quality, effort.find(client.hello(), model))
 
     def work(report: Report, image: np.ndarray | bytes | None = None if photo is None else photo.sent) -> Depth:
-        report.progress("connecting" if connection.remote or link.server_running else "starting the server", 0.0)
-        client = link.client(connection)
-        report.check()
-
-        def heard(progress: Progress) -> None:
-            if progress.position:
-                report.progress(f"waiting, {progress.position} before it", 0.0)
-            else:
-                report.progress(STAGES.get(progress.stage, progress.stage), progress.fraction)
-
-        try:
+        client = connected(report, connection)
+        with answered(photo, connection):
             wanted = asked(client)
             prediction = client.predict(
                 image,
@@ -71,13 +63,9 @@ def ask_for_depth(
                 size=wanted.size,
                 seed=seed,
                 sparse=sparse_m,
-                on_progress=heard,
+                on_progress=told(report),
                 cancel=report.stop,
             )
-        except Refused as error:
-            raise InputError(f"{photo.name}: {error}" if photo is not None else str(error)) from error
-        except ServerUnreachable as error:
-            raise LeadlineError(link.explained(error, connection)) from error
         return Depth(
             at_most(prediction.values, working_edge),
             Space(prediction.space),
@@ -88,6 +76,38 @@ def ask_for_depth(
         )
 
     return work
+
+
+def connected(report: Report, connection: ServerSettings) -> Client:
+    """A connection to the server, which is started if need be."""
+    running = connection.remote or runtime.link.server_running
+    report.progress("connecting" if running else "starting the server", 0.0)
+    client = runtime.link.client(connection)
+    report.check()
+    return client
+
+
+def told(report: Report) -> Callable[[Progress], None]:
+    """What hears the server's progress and tells it in the artist's words."""
+
+    def heard(progress: Progress) -> None:
+        if progress.position:
+            report.progress(f"waiting, {progress.position} before it", 0.0)
+        else:
+            report.progress(STAGES.get(progress.stage, progress.stage), progress.fraction)
+
+    return heard
+
+
+@contextmanager
+def answered(photo: photos.Photo | None, connection: ServerSettings) -> Iterator[None]:
+    """What the server refuses, or its silence, in one sentence for the artist."""
+    try:
+        yield
+    except Refused as error:
+        raise InputError(f"{photo.name}: {error}" if photo is not None else str(error)) from error
+    except ServerUnreachable as error:
+        raise LeadlineError(runtime.link.explained(error, connection)) from error
 
 
 class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):

@@ -12,6 +12,7 @@ from .photos import has_alpha
 
 _PHOTO_NODE = "Leadline Photograph"
 _CUT_NODE = "Leadline Cut-out"
+_NORMALS_NODE = "Leadline Normals"
 _PAINT_NODE = "Leadline Paint"
 #: How much of the photograph paint hides.
 _PAINT_OPACITY = 0.6
@@ -98,6 +99,30 @@ def take_off(material: bpy.types.Material) -> None:
     tree = present(material.node_tree)
     for node in [node for node in tree.nodes if node.name.startswith(_PAINT_NODE)]:
         tree.nodes.remove(node)
+
+
+def normal_map_material(photo: bpy.types.Image, normals: bpy.types.Image, uv_name: str) -> bpy.types.Material:
+    """A new lit material: the photograph's colours, and bumps by a tangent-space normal map through the UVs ``uv_name``."""
+    material = photo_material(photo, "PRINCIPLED", None)
+    tree = present(material.node_tree)
+    where: Any = tree.nodes.new("ShaderNodeUVMap")
+    where.uv_map, where.location = uv_name, (-700, -100)
+    picture: Any = tree.nodes.new("ShaderNodeTexImage")
+    picture.name = picture.label = _NORMALS_NODE
+    picture.image, picture.extension, picture.location = normals, "EXTEND", (-500, -100)
+    bend: Any = tree.nodes.new("ShaderNodeNormalMap")
+    bend.space, bend.uv_map, bend.location = "TANGENT", uv_name, (-200, -100)
+    shader = next(node for node in tree.nodes if node.bl_idname == "ShaderNodeBsdfPrincipled")
+    tree.links.new(where.outputs["UV"], picture.inputs["Vector"])
+    tree.links.new(picture.outputs["Color"], bend.inputs["Color"])
+    tree.links.new(bend.outputs["Normal"], shader.inputs["Normal"])
+    return material
+
+
+def normal_map_of(material: bpy.types.Material | None) -> bpy.types.Image | None:
+    """The normal map of a material of ours that has one."""
+    node: Any = None if material is None or material.node_tree is None else material.node_tree.nodes.get(_NORMALS_NODE)
+    return None if node is None else node.image
 
 
 def is_ours(material: bpy.types.Material | None) -> bool:

@@ -182,6 +182,8 @@ class LEADLINE_PT_maps(_Panel, bpy.types.Panel):
         layout.prop(settings_of(context), "maps_folder")
         layout.prop(settings_of(context), "occlusion_m")
         layout.operator("leadline.export_maps", icon="EXPORT")
+        layout.prop(settings_of(context), "normals_model")
+        layout.operator("leadline.normal_map", icon="NORMALS_FACE")
 
 
 class LEADLINE_PT_folder(_Panel, bpy.types.Panel):

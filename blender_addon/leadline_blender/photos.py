@@ -255,19 +255,19 @@ def camera_of(image: bpy.types.Image, size: tuple[int, int], options: Any) -> Pi
 
 
 def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, orientation: int) -> bpy.types.Image:
-    """A float32 (H, W) map as a packed 32-bit image, Non-Color; in place if the image already exists.
+    """A float32 map (H, W), or colours (H, W, 3), as a packed 32-bit image, Non-Color; in place if the image already exists.
 
     The map is upright; the image lies as the photograph of that orientation is stored.
     """
     stored = as_stored(values, orientation)
-    height, width = stored.shape
+    height, width = stored.shape[:2]
     image = existing
     if image is None:
         image = bpy.data.images.new(name, width, height, float_buffer=True, is_data=True)
     elif tuple(image.size) != (width, height):
         image.scale(width, height)
     flat = np.ones((height, width, 4), np.float32)
-    flat[..., :3] = stored[::-1, :, None]
+    flat[..., :3] = np.atleast_3d(stored)[::-1]
     host.pixels(image).foreach_set(flat.ravel())
     image.update()
     image.pack()

@@ -238,6 +238,9 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
     model: StringProperty(  # type: ignore[valid-type]
         name="Model", description="Who looks at the photograph; empty: the server's own choice", default=DEFAULT_MODEL
     )
+    normals_model: StringProperty(  # type: ignore[valid-type]
+        name="Normals Model", description="Who sees surface normals; empty: the first such model that the server has"
+    )
     own_depth: PointerProperty(  # type: ignore[valid-type]
         name="Depth Image", description="A depth map of your own for this photograph", type=bpy.types.Image
     )

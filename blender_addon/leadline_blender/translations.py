@@ -72,6 +72,10 @@ _TEXTS: dict[str, tuple[str, str, str, str, str]] = {
         "Für beide Augen rendern", "両目用にレンダー", "渲染双眼画面", "Rendre pour les deux yeux", "Renderizar para ambos ojos",
     ),
     "Maps": ("Karten", "マップ", "贴图", "Cartes", "Mapas"),
+    "Make Normal Map": (
+        "Normalenkarte erzeugen", "法線マップを作成", "生成法线贴图", "Créer une carte de normales", "Crear mapa de normales",
+    ),
+    "Normals Model": ("Normalenmodell", "法線モデル", "法线模型", "Modèle de normales", "Modelo de normales"),
     "Export Maps": ("Karten schreiben", "マップを書き出す", "导出贴图", "Exporter les cartes", "Exportar mapas"),
     "Mesh": ("Netz", "メッシュ", "网格", "Maillage", "Malla"),
     "Generate": ("Erzeugen", "生成", "生成", "Générer", "Generar"),

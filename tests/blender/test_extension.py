@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import tiny_bundle
+from places import GOLDEN_FAMILY
+from tiny import tiny_bundle, tiny_normals_estimator
 
 from leadline.checkpoints.native import save_model
+from leadline.checkpoints.resolve import resolve
 from leadline.serving.client.local import LocalServer
 
 HERE = Path(__file__).parent
@@ -78,10 +80,17 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     log = tmp_path_factory.mktemp("server") / "log"
     one_step = model.with_name("one step.safetensors")
     save_model(tiny_bundle("fiffdepth"), one_step)
-    models = [f"fiffdepth-mini={model}", f"one-step={one_step}"]
+    models = [f"fiffdepth-mini={model}", f"one-step={one_step}", f"faces={normals_model(model.parent)}"]
     with LocalServer(sys.executable, models, device="cpu", log_path=log) as running:
         assert running.address is not None
         yield running.address
+
+
+def normals_model(folder: Path) -> Path:
+    """A tiny network imported from Marigold's published layout where that is here, else one of our own."""
+    published, path = GOLDEN_FAMILY / "marigold-normals-v1-1", folder / "normals.safetensors"
+    save_model(resolve(published) if published.is_dir() else tiny_normals_estimator().bundle, path)
+    return path
 
 
 @pytest.fixture(scope="session")

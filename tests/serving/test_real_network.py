@@ -60,7 +60,7 @@ def test_normals_are_those_of_the_estimator(address: str, image: np.ndarray, rep
         there = client.normals(image, model="normals", ensemble=2, reply=reply)
         assert client.submit_normals(image, model="normals").result().uncertainty is None
         info = {model.name: model for model in client.hello().models}["normals"]
-    assert info.space is None
+    assert (info.output, info.space) == ("normals", None)
     assert (there.model, there.shape) == (here.model, image.shape[:2])
     np.testing.assert_allclose(there.values, here.values, atol=1e-5 if reply == "float32" else 1e-3)
     np.testing.assert_allclose(there.uncertainty, here.uncertainty, atol=1e-5 if reply == "float32" else 2e-3)

@@ -106,6 +106,7 @@ class Worker:
         info = {
             "name": name,
             "family": estimator.family,
+            "output": _gives(estimator),
             "space": None if _gives(estimator) == "normals" else estimator.space.value,
             "default_steps": estimator.default_steps,
             "default_size": estimator.default_size,
