@@ -84,7 +84,7 @@ def true_float32(setting: Setting) -> dict[str, Any]:
 
 
 def half_precision(setting: Setting) -> dict[str, Any]:
-    """How far bf16 and fp16 are from fp32: fp16 must be the closer one for the mini models, as "auto" believes."""
+    """How far bf16 and fp16 are from fp32: fp16 must be the closer one, as "auto" believes."""
     picture = setting.picture(setting.size // 2, setting.size // 2)
     rows = []
     for name in MINIS[-1:] if setting.dry else MINIS:

@@ -17,23 +17,11 @@ from leadline.inference.replica import PIXELS_AT_ONCE
 CUDA = torch.device("cuda:0")
 
 
-@pytest.mark.parametrize(
-    ("capability", "half", "chosen"),
-    [
-        ((9, 0), "bf16", torch.bfloat16),
-        ((8, 0), "bf16", torch.bfloat16),
-        ((7, 5), "bf16", torch.float16),  # Turing emulates bf16
-        ((7, 0), "bf16", torch.float16),
-        ((9, 0), "fp16", torch.float16),
-    ],
-)
-def test_half_precision_is_one_that_the_gpu_computes_in(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], half: str, chosen: torch.dtype
-) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *ignored: True)  # it counts emulation
-    assert choose_precision("auto", CUDA, half) == chosen
-    assert choose_precision("fp32", CUDA, half) == torch.float32
+def test_auto_is_the_half_precision_that_loses_least_on_a_gpu_and_none_elsewhere() -> None:
+    assert choose_precision("auto", CUDA) == torch.float16
+    assert choose_precision("bf16", CUDA) == torch.bfloat16
+    assert choose_precision("auto", torch.device("mps")) == torch.float32
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
 
 
 def test_bf16_on_a_processor_without_it_is_said_to_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,15 +91,6 @@ class CatalogEntry:
         return self.url is not None or self.hub_repo is not None
 
     @property
-    def half_precision(self) -> str:
-        """What "auto" takes on a GPU.
-
-        The mini models' largest activation is 154, and their maps in fp16 are ten times closer to fp32's than in bf16. Networks
-        of Stable Diffusion's size overflow fp16.
-        """
-        return "fp16" if self.packaged else "bf16"
-
-    @property
     def comes_from(self) -> str:
         """For people: the package, an address, a repository, or what to do."""
         return "the package" if self.packaged else self.url or self.hub_repo or self.how_to_get or ""

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
-from leadline.checkpoints.catalog import CATALOG
 from leadline.checkpoints.presets import Quality, preset
 from leadline.checkpoints.quality import Speed, parts_at
 from leadline.checkpoints.resolve import resolve
@@ -134,8 +133,7 @@ class DepthEstimator:
         encoder: str | Path = "full",
     ) -> None:
         self.devices = choose_devices(device)
-        known = CATALOG.get(bundle.spec.name)
-        self.dtype = choose_precision(precision, self.devices[0], known.half_precision if known else "bf16")
+        self.dtype = choose_precision(precision, self.devices[0])
         self.bundle = bundle
         self._compiled = compiled
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)

@@ -104,8 +104,8 @@ class Replica:
         retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
         if retried:
             warnings.warn(
-                f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='fp32' "
-                "to avoid the detour)",
+                f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='bf16' "
+                "or 'fp32' to avoid the detour)",
                 stacklevel=4,
             )
             if self._exact is None:
