@@ -9,20 +9,15 @@ import bpy
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.geometry import cut_out, panorama_distance, tiles
+from leadline.geometry import measure_panorama
 
 from . import photos
 from .depth import Depth
 from .properties import MeshOptions
-from .shaping import check_panorama
 from .task import Part, Report
 
-#: Long edge of the panorama that tiles are cut from, pixels,
+#: Long edge of the panorama that tiles are cut from, pixels.
 _EDGE = 4096
-#: and of a tile: models see no more.
-_TILE = 768
-#: Height of the map all round.
-_HEIGHT = 1024
 
 
 def depth_all_round(
@@ -34,17 +29,13 @@ def depth_all_round(
         InputError: The photograph is no panorama, or its tiles do not fit together.
     """
     pixels = report.on_main(lambda: photos.upright_pixels(image(), _EDGE))
-    check_panorama(pixels.shape[:2])
-    over = tiles(min(max(pixels.shape[1] // 4, 64), _TILE))
-    found: list[Depth] = []
-    for index, tile in enumerate(over):
+
+    def look(index: int, count: int, picture: np.ndarray) -> Depth:
         report.check()
-        found.append(ask(Part(report, index, len(over)), cut_out(pixels, tile)))
-    report.progress("fitting the parts together", 1.0)
-    first, height = found[0], min(pixels.shape[0], _HEIGHT)
-    range_m = options.near_m, options.far_m
+        return ask(Part(report, index, count), picture)
+
     try:
-        metres = panorama_distance([depth.values for depth in found], over, first.space, first.metric, range_m, height)
+        metres, first = measure_panorama(pixels, look, (options.near_m, options.far_m))
     except ValueError as error:
         raise InputError(str(error)) from error
     values = metres if first.metric else np.asarray(first.space.from_depth(metres), np.float32)

@@ -100,17 +100,6 @@ def removes_sky(options: MeshOptions) -> bool:
     return has_holes(options) and options.remove_sky
 
 
-def check_panorama(size: tuple[int, int]) -> None:
-    """Refuse a photograph of (height, width) that does not show all directions.
-
-    Raises:
-        InputError: It is not twice as wide as high.
-    """
-    height, width = size
-    if abs(width - 2 * height) > 0.01 * width:
-        raise InputError(f"a 360° panorama is twice as wide as high; this photograph has {width} × {height} pixels")
-
-
 def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
     """The geometry that the options ask for.
 
@@ -129,7 +118,9 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         rise = None if rise is None else moved_nearness(rise, shift, options.paint_share)
         removed = painted_out if removed is None else removed | painted_out
     if options.result == "PANORAMA":
-        check_panorama(seen.size)
+        height, width = seen.size
+        if abs(width - 2 * height) > 0.01 * width:
+            raise InputError(f"a 360° panorama is twice as wide as high; this picture has {width} × {height} pixels")
         mesh, same = panorama_mesh(metres, options.long_edge)
         return Shape(mesh, stored, same=same)
     if is_live(options):

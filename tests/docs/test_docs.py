@@ -90,6 +90,7 @@ def desk(tmp_path_factory) -> Path:
         small = picture.convert("RGB").resize((480, 480 * picture.height // picture.width // 2 * 2))
     small = small.resize((480, 420))
     small.save(folder / "photo.jpg")
+    small.resize((512, 256)).save(folder / "around.jpg")
     (folder / "holiday").mkdir()
     small.save(folder / "holiday" / "beach.jpg")
     make_film(folder / "clip.mp4", frames=2)

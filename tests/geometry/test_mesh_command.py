@@ -189,3 +189,30 @@ def test_the_page_shows_the_photograph_in_a_browser(image, weights, tmp_path):
     photo = np.asarray(Image.open(image))
     middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
     np.testing.assert_allclose(middle, photo[HEIGHT // 2, WIDTH // 2], atol=20)
+
+
+def test_a_panorama_becomes_a_closed_mesh(weights, tmp_path):
+    trimesh = pytest.importorskip("trimesh")
+    y, x = np.mgrid[0:128, 0:256]
+    rgb = np.stack([x, 2 * y, 128 + 0 * x], axis=-1).astype(np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "around.png")
+    options = ["--as", "panorama", "--vertices", "64", "--near", "2", "--far", "5"]
+    written = mesh(tmp_path / "around.png", weights, tmp_path / "around.glb", *options)
+    surface = trimesh.load(written, force="mesh")
+    surface.merge_vertices(merge_tex=True, merge_norm=True)
+    assert surface.is_watertight
+    away = np.linalg.norm(surface.vertices, axis=1)
+    assert 2 / 1.26 < away.min() < away.max() < 5 * 1.26
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fov", "60"], "no lens"),
+        (["--no-sky"], "whole"),
+        ([], "twice as wide as high"),
+    ],
+)
+def test_what_makes_no_panorama(image, weights, tmp_path, arguments, words):
+    with pytest.raises(InputError, match=words):
+        mesh(image, weights, tmp_path / "a.glb", "--as", "panorama", *arguments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from leadline.cli.options import inference_options, model_options, out_option
-from leadline.cli.scene import camera_options, metric_options, range_options, reconstruct, said_of_scale
+from leadline.cli.scene import camera_options, metric_options, range_options, reconstruct, said_of_scale, write_panorama
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ def _vertices(ctx: click.Context, param: click.Parameter, value: int) -> int:
 @click.option(
     "--as",
     "kind",
-    type=click.Choice(["scene", "relief", "points"]),
+    type=click.Choice(["scene", "relief", "points", "panorama"]),
     default="scene",
     show_default=True,
-    help="scene: surfaces where the camera saw them; relief: a raised picture; points: the scene's vertices.",
+    help="scene: surfaces where the camera saw them; relief: a raised picture; points: the scene's vertices; "
+    "panorama: the closed surface round the viewer, from a 360° panorama.",
 )
 @click.option(
     "--vertices",
@@ -59,7 +60,7 @@ def _vertices(ctx: click.Context, param: click.Parameter, value: int) -> int:
 @model_options
 @inference_options
 def command(
-    image: Path, out: Path, kind: MeshKind, vertices: int, triangles: int | None, cut: float, no_sky: bool,
+    image: Path, out: Path, kind: MeshKind | Literal["panorama"], vertices: int, triangles: int | None, cut: float, no_sky: bool,
     width: float, height: float, **options: Any,
 ) -> None:  # fmt: skip
     """A textured mesh or point cloud from a photograph.
@@ -68,6 +69,7 @@ def command(
     leadline mesh photo.jpg -o photo.glb
     leadline mesh statue.jpg -o statue.obj --as relief
     leadline mesh room.jpg -o room.ply --as points --reference 640,500,2.35
+    leadline mesh around.jpg -o around.glb --as panorama
 
     Axes: x right, y up, z towards the viewer; the camera is at the origin. Without a reference the metres are assumed
     from --near and --far. An .npz holds vertices, faces, uv, normals, colours, depth and uncertainty as arrays; an .obj
@@ -75,6 +77,11 @@ def command(
     """
     from leadline.geometry.export import checked_target, export_mesh
 
+    if kind == "panorama":
+        if triangles is not None or no_sky:
+            raise InputError("a panorama's surface is whole: --triangles and --no-sky are for other kinds")
+        click.echo(write_panorama(image, out, vertices, **options), err=True)
+        return
     checked_target(out, kind)
     if not (width > 0 and height > 0):
         raise InputError(f"a relief of {width:g} x {height:g} m has no size; give --width and --height above 0")

@@ -170,6 +170,35 @@ def reconstruct(
     return Scene.of(photo, with_metres(photo, prediction, camera, **evidence), camera, (near, far))
 
 
+def write_panorama(
+    image: Path, out: Path, vertices: int, *, model: str, vae: str | None, device: str, precision: str, quality: str | None,
+    steps: int | None, ensemble: int | None, size: int | None, seed: int, near: float, far: float, **other: Any,
+) -> str:  # fmt: skip
+    """Depth of a 360° panorama as a mesh, by the options of the command line; returns what was done, in words."""
+    from leadline.files.image import read_image
+    from leadline.geometry.export import export_panorama
+
+    for name in ("focal_px", "lens_mm", "fov", "references", "lengths", "camera_height_m"):
+        if other.get(name):
+            raise InputError(
+                "a panorama has no lens and knows no metres: camera and reference options are for other kinds"
+            )
+    if not 0 < near < far:
+        raise InputError(f"--near {near:g} and --far {far:g} are no range; near has to be smaller, and above 0")
+    photo = read_image(image)
+    network = sampled(model, {"quality": quality, "steps": steps, "ensemble": ensemble, "size": size, "seed": seed})
+    from leadline.cli.loading import load
+
+    estimator = load(model, device=device, precision=precision, vae=vae)
+    mesh, first = export_panorama(
+        out, photo, lambda picture: estimator.predict(picture, **network), range_m=(near, far), vertices=vertices
+    )
+    return (
+        f"{out}: {len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, "
+        f"distance {mesh.depth.min():.2f} to {mesh.depth.max():.2f}, {said_of_scale(first)}"
+    )
+
+
 def said_of_scale(prediction: DepthPrediction) -> str:
     """In words, where the metres of a scene come from."""
     if not prediction.metric:

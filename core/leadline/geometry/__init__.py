@@ -14,7 +14,7 @@ from leadline.geometry.live import LiveRelief, live_relief
 from leadline.geometry.mesh import Mesh, grid_mesh, perspective_mesh, relief_mesh
 from leadline.geometry.orientation import as_stored, stored_uv, upright
 from leadline.geometry.painted import moved_depth, moved_nearness, read_paint
-from leadline.geometry.panorama import panorama_distance, panorama_mesh
+from leadline.geometry.panorama import measure_panorama, panorama_distance, panorama_mesh
 from leadline.geometry.planes import Flat, Straightened, flat_around, straighten
 from leadline.geometry.ranges import affine_to_range, assumed_depth, scale_from_length, scale_to_points
 from leadline.geometry.shading import ambient_occlusion, normal_map
@@ -45,6 +45,7 @@ __all__ = [
     "focal_px_from_photo",
     "grid_mesh",
     "live_relief",
+    "measure_panorama",
     "moved_depth",
     "moved_nearness",
     "normal_map",

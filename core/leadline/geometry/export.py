@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from leadline.errors import InputError
 from leadline.extras import missing
 from leadline.files.whole import write_bytes
 from leadline.geometry.mesh import Mesh, perspective_mesh, relief_mesh
+from leadline.geometry.panorama import measure_panorama, panorama_mesh
 from leadline.geometry.ranges import assumed_depth
 from leadline.geometry.sky import sky_mask
 from leadline.sensors.pinhole import Pinhole
@@ -124,6 +125,45 @@ def export_mesh(
     for file, content in encode(mesh, scene, path, points=kind == "points").items():
         write_bytes(file, content)
     return mesh
+
+
+def export_panorama(
+    path: str | Path,
+    panorama: RgbImage,
+    predict: Callable[[RgbImage], DepthPrediction],
+    *,
+    range_m: tuple[float, float] = DEFAULT_RANGE_M,
+    vertices: int = DEFAULT_VERTICES,
+) -> tuple[Mesh, DepthPrediction]:
+    """Write the closed surface round the viewer as a textured mesh; he is at the origin, the panorama's middle along -z.
+
+    Args:
+        path: A file ending in .glb, .ply (colours instead of a texture) or .obj.
+        panorama: RGB uint8, equirectangular, twice as wide as high.
+        predict: Depth of an ordinary picture; called for each tile of the panorama.
+        range_m: Nearest and farthest distance that a relative map is given, metres.
+        vertices: Around; 0 is one for each column of pixels.
+
+    Returns:
+        The mesh, and what was predicted of the first tile.
+
+    Raises:
+        InputError: It is no panorama, or an option cannot be used.
+        LeadlineError: The file cannot be written.
+    """
+    path = Path(path)
+    checked_target(path)
+    if path.suffix.lower() == ".npz":
+        raise InputError("an .npz holds what one camera saw; write a panorama as .glb, .ply or .obj")
+    try:
+        distance, first = measure_panorama(panorama, lambda index, count, picture: predict(picture), range_m)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    mesh, _ = panorama_mesh(distance, min(vertices, panorama.shape[1]) or panorama.shape[1])
+    scene = Scene(panorama, first, distance, Pinhole.default(panorama.shape[1], panorama.shape[0]))
+    for file, content in encode(mesh, scene, path).items():
+        write_bytes(file, content)
+    return mesh, first
 
 
 def checked_target(path: Path, kind: MeshKind = "scene") -> None:

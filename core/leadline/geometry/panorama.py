@@ -8,8 +8,8 @@ enter linearly because distance r and depth z along a tile's axis differ by a kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,48 @@ import numpy.typing as npt
 from leadline.depth.spaces import Space
 from leadline.geometry.mesh import IntArray, Mesh
 from leadline.geometry.ranges import assumed_depth
-from leadline.geometry.sphere import Tile, between, directions, directions_at
+from leadline.geometry.sphere import Tile, between, cut_out, directions, directions_at, tiles
 from leadline.geometry.tuned import PANORAMA
-from leadline.types import FloatMap
+from leadline.types import FloatMap, RgbImage
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+
+class TileDepth(Protocol):
+    """What a model says of a picture."""
+
+    @property
+    def values(self) -> FloatMap: ...
+    @property
+    def space(self) -> Space: ...
+    @property
+    def metric(self) -> bool: ...
+
+
+T = TypeVar("T", bound=TileDepth)
+
+
+def measure_panorama(
+    panorama: RgbImage, predict: Callable[[int, int, RgbImage], T], range_m: tuple[float, float]
+) -> tuple[FloatMap, T]:
+    """Distance from the camera float32 (H, 2 H), metres, of an equirectangular panorama; and what was said of its middle.
+
+    Args:
+        panorama: RGB uint8, twice as wide as high.
+        predict: Number of a tile, how many there are, and its picture uint8 (S, S, 3) → its depth, of its size.
+        range_m: Nearest and farthest distance, assumed if the model does not know metres.
+
+    Raises:
+        ValueError: It is no panorama, or nothing says how its tiles fit together.
+    """
+    height, width = panorama.shape[:2]
+    if abs(width - 2 * height) > PANORAMA.aspect_tolerance * width:
+        raise ValueError(f"a 360° panorama is twice as wide as high; this picture has {width} × {height} pixels")
+    over = tiles(min(max(width // 4, PANORAMA.least_tile), PANORAMA.largest_tile))
+    found = [predict(index, len(over), cut_out(panorama, tile)) for index, tile in enumerate(over)]
+    first, rows = found[0], min(height, PANORAMA.largest_height)
+    maps = [depth.values for depth in found]
+    return panorama_distance(maps, over, first.space, first.metric, range_m, rows), first
 
 
 def panorama_distance(

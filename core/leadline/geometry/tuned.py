@@ -134,6 +134,14 @@ class _Occlusion:
 class _Panorama:
     """How the tiles of a panorama come onto one scale."""
 
+    #: How far from twice as wide as high a panorama may be, as a share of its width.
+    aspect_tolerance: float = 0.01
+    #: Pixels along a tile's edge: a quarter of the panorama's width, but no fewer
+    least_tile: int = 64
+    #: and no more than this, as models see no more.
+    largest_tile: int = 768
+    #: Rows of the map all round at most.
+    largest_height: int = 1024
     #: Rays on which tiles are compared: some hundred for each pair that overlaps.
     rays: int = 6000
     #: A fit may not be good by huge factors: this share of the variation is added to the disagreement of any.
