@@ -271,7 +271,7 @@ def test_a_finished_folder_of_a_thousand_answers_at_once(tmp_path, monkeypatch):
     jobs = plan([str(tmp_path / "in")], tmp_path / "out").jobs
     assert len(jobs) == 1000
     assert all(journal.finished(job.stem, job.source, {}) for job in jobs)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 3.0
 
 
 def test_results_are_no_inputs(tmp_path):

@@ -19,7 +19,7 @@ def picture() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rise, depth, (x > 80) & (y < 8)
 
 
-@pytest.mark.parametrize("long_edge", [0, 50])
+@pytest.mark.parametrize("long_edge", [None, 50])
 @pytest.mark.parametrize("cut", [0.05, 0.2, 0.7, 1.0])
 def test_raised_and_cut_it_is_the_relief(picture, long_edge, cut):
     rise, depth, removed = picture

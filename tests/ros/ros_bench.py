@@ -89,7 +89,7 @@ class Bench:
         self.received.clear()
 
     def until(
-        self, condition: Callable[[], Any], timeout_s: float = 20.0, each: Callable[[], None] | None = None
+        self, condition: Callable[[], Any], timeout_s: float = 60.0, each: Callable[[], None] | None = None
     ) -> Any:
         """Spin until ``condition`` holds, calling ``each`` at 20 Hz; its value, or the last false one."""
         end, next_call = time.monotonic() + timeout_s, 0.0

@@ -89,7 +89,7 @@ def test_a_camera_that_nobody_asks_for_is_not_read_and_a_broken_one_leaves_the_o
         broken.encoding = "no such encoding"
         images["left"].publish(broken)
 
-    assert bench.until(lambda: len(front) > 4, 40.0, each=send), node.log
+    assert bench.until(lambda: len(front) > 4, 60.0, each=send), node.log
     assert [one for one in left if one.header.stamp.sec >= begun_s] == []
 
     def model() -> dict[str, str]:

@@ -57,20 +57,20 @@ def test_model_changes_live_and_a_bad_one_changes_nothing(
 
     try:
         assert bench.set("/depth_node", model=str(models["depthmaster"])) == [(True, "")]
-        assert bench.until(lambda: running() == "depthmaster-tiny", 30.0, each=send), shared_node.log
+        assert bench.until(lambda: running() == "depthmaster-tiny", 60.0, each=send), shared_node.log
         ((accepted, reason),) = bench.set("/depth_node", steps=4)
         assert not accepted
         assert "exactly one step" in reason
         for bad in (models["damaged"], "/nowhere/model.safetensors"):
             assert bench.set("/depth_node", model=str(bad)) == [(True, "")]
-            assert bench.until(lambda: bench.get("/depth_node", "model") == str(models["depthmaster"]), 30.0, each=send)
+            assert bench.until(lambda: bench.get("/depth_node", "model") == str(models["depthmaster"]), 60.0, each=send)
             answered = len(relative)
             assert bench.until(lambda a=answered: len(relative) > a + 1, each=send)
             assert running() == "depthmaster-tiny"
         assert "the model in use stays" in shared_node.log
     finally:
         bench.set("/depth_node", model=str(models["depthfm"]))
-        assert bench.until(lambda: running() == "depthfm-tiny", 30.0, each=send)
+        assert bench.until(lambda: running() == "depthfm-tiny", 60.0, each=send)
 
 
 def test_reset_service(bench: Bench, shared_node: NodeProcess) -> None:

@@ -32,7 +32,7 @@ def test_a_camera_by_its_own_name_with_parameters_from_the_command_line(
         assert bench.get("/front/depth_node", "camera_height_m") == pytest.approx(1.2)
         bench.listen(Image, "/front/depth")  # the node hears its topics only while somebody wants to know
         wanted = {"/front/image_raw", "/front/camera_info", "/lidar/points"}
-        assert bench.until(lambda: wanted <= heard(bench), 30.0), heard(bench)
+        assert bench.until(lambda: wanted <= heard(bench), 60.0), heard(bench)
     finally:
         assert node.stop() == 0, node.log
 

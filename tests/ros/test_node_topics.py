@@ -145,7 +145,7 @@ def test_fixed_scale_makes_every_metric_output(bench: Bench, shared_node: NodePr
             stamps = [{(m.header.stamp.sec, m.header.stamp.nanosec) for m in a} for a in answers.values()]
             return set.intersection(*stamps)
 
-        stamp = bench.until(complete, 30.0, each=send)
+        stamp = bench.until(complete, 60.0, each=send)
         assert stamp, shared_node.log
         stamp = max(stamp)
         found = {

@@ -45,7 +45,7 @@ def serving(models: dict[str, dict[str, Any]] | None = None, **settings: Any) ->
     finally:
         server.stop()
         server.stop()
-        thread.join(20)
+        thread.join(90)
         assert not thread.is_alive()
 
 

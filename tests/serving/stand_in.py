@@ -101,8 +101,11 @@ class NormalsStandIn(StandIn):
 
 
 def load(source: str, device: str, precision: str) -> StandIn:
-    """A stand-in; ``{"broken": true}`` fails as a missing checkpoint does."""
+    """A stand-in; ``{"broken": true}`` fails as a missing checkpoint does, ``{"loads": PATH}`` notes each load in a file."""
     settings = json.loads(source)
+    if noted := settings.pop("loads", None):
+        with open(noted, "a") as file:
+            file.write(source + "\n")
     time.sleep(settings.pop("load_s", 0.0))
     if settings.pop("broken", False):
         raise CheckpointError("the weights are not on this computer; pull them")

@@ -49,7 +49,7 @@ def test_those_with_keys_come_in_and_others_get_nothing_and_are_named(
     ring.add("ben", tmp_path / "ben.json")
     server = start(bind="tcp://0.0.0.0:*", keys=ring.folder)
     address = server.address.replace("0.0.0.0", "127.0.0.1")
-    with Client(address, client_keys=tmp_path / "ana.json", timeout_s=30) as ana:
+    with Client(address, client_keys=tmp_path / "ana.json", timeout_s=90) as ana:
         np.testing.assert_array_equal(ana.predict(image, seed=1).values, expected(image, 1))
 
         stranger = ClientKeys(ring.server().public, *new_pair())

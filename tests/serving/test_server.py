@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import zmq
 from stand_in import expected
+from waiting import until
 
 import leadline
 from leadline.serving.client.client import Busy, CameraInfo, Client, Refused, ServerError, ServerUnreachable, TimedOut
@@ -87,11 +88,16 @@ def test_async_and_callbacks(client: Client, image: np.ndarray) -> None:
     done = threading.Event()
     job = client.submit(image, seed=9)
     job.add_done_callback(lambda _: done.set())
-    assert done.wait(10)
+    assert done.wait(60)
     np.testing.assert_array_equal(job.result().values, expected(image, 9))
 
 
-def test_cancelling_an_awaiting_task_cancels_the_request(client: Client, image: np.ndarray) -> None:
+def test_cancelling_an_awaiting_task_cancels_the_request(server: Server, client: Client, image: np.ndarray) -> None:
+    def cancelled() -> float:
+        return server.metrics.value("outcomes_total", code="cancelled", model="slow")
+
+    before = cancelled()
+
     async def give_up() -> None:
         task = asyncio.create_task(client.predict_async(image, model="slow", steps=50))
         await asyncio.sleep(0.4)
@@ -100,20 +106,21 @@ def test_cancelling_an_awaiting_task_cancels_the_request(client: Client, image: 
             await task
 
     asyncio.run(give_up())
-    assert _until(lambda: client.status()["running"] == 0, 3.0)
+    assert until(lambda: client.status()["running"] == 0)
+    assert cancelled() == before + 1  # it did not run to its end
 
 
-def test_cancel_takes_effect_between_steps(client: Client, image: np.ndarray) -> None:
-    client.predict(image, model="slow", steps=1)
-    cancel = threading.Event()
-    threading.Timer(0.3, cancel.set).start()
-    started = time.monotonic()
-    with pytest.raises(leadline.Cancelled):
-        client.predict(image, model="slow", steps=60, cancel=cancel)
-    assert time.monotonic() - started < 2.0
-    started = time.monotonic()
-    client.predict(image, steps=1)  # the worker is free again, not in the middle of 6 seconds
-    assert time.monotonic() - started < 3.0
+def test_cancel_takes_effect_between_steps(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"slow": {"step_s": 0.5}})
+    with Client(server.address, timeout_s=90) as client:
+        client.predict(image, steps=1)
+        cancel = threading.Event()
+        threading.Timer(0.3, cancel.set).start()
+        started = time.monotonic()
+        with pytest.raises(leadline.Cancelled):
+            client.predict(image, steps=60, cancel=cancel)
+        client.predict(image, steps=1)  # the worker is free again
+        assert time.monotonic() - started < 20.0  # not in the middle of 30 seconds
 
 
 def test_deadlines_hold_in_the_queue_and_at_work(client: Client, image: np.ndarray) -> None:
@@ -121,16 +128,17 @@ def test_deadlines_hold_in_the_queue_and_at_work(client: Client, image: np.ndarr
     waiting = client.submit(image, steps=1, timeout_s=0.3)
     for job in (waiting, running):
         with pytest.raises(TimedOut):
-            job.result(5.0)
-    assert _until(lambda: client.status()["running"] == 0, 3.0)
+            job.result(60.0)
+    assert until(lambda: client.status()["running"] == 0)
 
 
-def test_a_deadline_holds_while_progress_is_told(server: Server, image: np.ndarray) -> None:
+def test_a_deadline_holds_while_progress_is_told(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start({"slow": {"step_s": 0.5}})
     header = wire.request_header(
         messages.Predict("late", messages.ImageInfo("raw", (48, 64, 3)), model="slow", steps=60, deadline_s=0.7)
     )
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger, dealer.rcvtimeo = 0, 20000
+        dealer.linger, dealer.rcvtimeo = 0, 60000
         dealer.connect(server.address)
         started = time.monotonic()
         dealer.send_multipart(wire.pack(header, [image.tobytes()]))
@@ -139,7 +147,7 @@ def test_a_deadline_holds_while_progress_is_told(server: Server, image: np.ndarr
             replies.append(wire.read_reply(dealer.recv_multipart()))
     assert isinstance(replies[-1], messages.Failure)
     assert replies[-1].code == "deadline"
-    assert 0.6 < time.monotonic() - started < 2.0  # not the 6 s of its steps
+    assert 0.6 < time.monotonic() - started < 20.0  # not the 30 s of its steps
 
 
 def test_a_client_may_wait_longer_than_the_server_allows(client: Client, image: np.ndarray) -> None:
@@ -153,14 +161,14 @@ def test_detail_reaches_the_model(client: Client, image: np.ndarray) -> None:
 
 def test_latest_only(client: Client, image: np.ndarray) -> None:
     blocking = client.submit(image, model="slow", steps=5)
-    assert _until(lambda: client.status()["running"] == 1, 5.0)
+    assert until(lambda: client.status()["running"] == 1)
     frames = [client.submit(image, seed=seed, latest="camera") for seed in range(5)]
     for old in frames[:-1]:
         with pytest.raises(ServerError) as caught:
-            old.result(5.0)
+            old.result(60.0)
         assert caught.value.code == "superseded"
-    np.testing.assert_array_equal(frames[-1].result(10.0).values, expected(image, 4))
-    blocking.result(10.0)
+    np.testing.assert_array_equal(frames[-1].result(60.0).values, expected(image, 4))
+    blocking.result(60.0)
 
 
 def test_busy_when_the_share_is_used_up(client: Client, image: np.ndarray) -> None:
@@ -168,7 +176,7 @@ def test_busy_when_the_share_is_used_up(client: Client, image: np.ndarray) -> No
     with pytest.raises(Busy):
         client.predict(image)
     for job in jobs:
-        job.result(20.0)
+        job.result(60.0)
     client.predict(image)
 
 
@@ -217,7 +225,7 @@ def test_decompression_bombs_are_refused_by_their_header_and_by_what_they_hold(c
 def test_requests_of_several_clients_share_batches_and_never_cross(server: Server, image: np.ndarray) -> None:
     def one_client(number: int) -> int:
         largest = 0
-        with Client(server.address, timeout_s=60) as client:
+        with Client(server.address, timeout_s=90) as client:
             for round_ in range(5):
                 seed = number * 100 + round_
                 result = client.predict(image, seed=seed, ensemble=1 + number % 2)
@@ -336,7 +344,7 @@ def test_same_ids_of_different_clients_do_not_meet(server: Server, image: np.nda
 
 def test_too_many_messages_are_refused_and_the_rate_recovers(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start(limits=Limits(rate_per_s=20.0, burst=10))
-    with Client(server.address, timeout_s=20) as client:
+    with Client(server.address, timeout_s=90) as client:
         outcomes = []
         for _ in range(15):
             try:
@@ -352,22 +360,22 @@ def test_too_many_messages_are_refused_and_the_rate_recovers(start: Callable[...
 
 def test_least_recently_used_models_leave(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({name: {"megabytes": 40} for name in "abc"}, memory_bytes=100 << 20)
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         for model in "abcb":
             client.predict(image, model=model)
-        assert _until(lambda: client.status()["workers"][0]["models"] == ["b", "c"], 3.0)
+        assert until(lambda: client.status()["workers"][0]["models"] == ["b", "c"])
         client.predict(image, model="a")
-        assert _until(lambda: client.status()["workers"][0]["models"] == ["a", "b"], 3.0)
+        assert until(lambda: client.status()["workers"][0]["models"] == ["a", "b"])
 
 
 def test_replicas_share_the_work(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({"slow": {"step_s": 0.2}}, replicas=2, max_members=1)
-    with Client(server.address, timeout_s=30) as client:
-        assert _until(lambda: [w["state"] for w in client.status()["workers"]] == ["idle", "idle"], 20.0)
-        jobs = [client.submit(image, steps=2, seed=seed) for seed in range(2)]
-        assert _until(lambda: [w["state"] for w in client.status()["workers"]] == ["busy", "busy"], 2.0)
+    with Client(server.address, timeout_s=90) as client:
+        assert until(lambda: [w["state"] for w in client.status()["workers"]] == ["idle", "idle"])
+        jobs = [client.submit(image, steps=8, seed=seed) for seed in range(2)]
+        assert until(lambda: [w["state"] for w in client.status()["workers"]] == ["busy", "busy"])
         for seed, job in enumerate(jobs):
-            np.testing.assert_array_equal(job.result(20.0).values, expected(image, seed))
+            np.testing.assert_array_equal(job.result(60.0).values, expected(image, seed, 8))
 
 
 def test_replicas_without_a_named_device_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,27 +391,27 @@ def test_replicas_without_a_named_device_take_a_gpu_each(monkeypatch: pytest.Mon
 
 def test_a_graceful_end_finishes_what_is_in_hand(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({"slow": {"step_s": 0.1}})
-    with Client(server.address, timeout_s=30, reconnect_s=1.0) as client:
+    with Client(server.address, timeout_s=90, reconnect_s=1.0) as client:
         job = client.submit(image, steps=8, seed=5)
-        assert _until(lambda: client.status()["running"] == 1, 20.0)
+        assert until(lambda: client.status()["running"] == 1)
         server.stop()
         with pytest.raises(ServerError) as caught:
             client.predict(image)
         assert caught.value.code == "shutting_down"
-        np.testing.assert_array_equal(job.result(20.0).values, expected(image, 5, 8))
+        np.testing.assert_array_equal(job.result(60.0).values, expected(image, 5, 8))
         with pytest.raises(ServerUnreachable):
-            client.hello(timeout_s=10)
+            client.hello(timeout_s=60)
 
 
 def test_without_shared_memory_bytes_travel_in_messages(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start(arena_bytes=0)
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         np.testing.assert_array_equal(client.predict(image, seed=3, ensemble=2).values, expected(image, 3, ensemble=2))
 
 
 def test_workers_that_never_start_are_no_reason_to_wait(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start(loader="no_such_module:load")
-    with Client(server.address, timeout_s=60) as client, pytest.raises(ServerError, match="do not start"):
+    with Client(server.address, timeout_s=90) as client, pytest.raises(ServerError, match="do not start"):
         client.predict(image)
 
 
@@ -425,12 +433,3 @@ def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:
         Server(ServerConfig(server.address, {"a": "{}"}))
     with pytest.raises(leadline.InputError, match="no model"):
         Server(ServerConfig("tcp://127.0.0.1:*", {}))
-
-
-def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import zmq
 from stand_in import expected
 from test_resilience import server_process
+from waiting import until
 
 import leadline
 from leadline.serving.client.client import Client
@@ -38,13 +38,6 @@ def picture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, np.uint8)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def shared(server: Server) -> float:
     return server.metrics.value("shared_requests_total")
 
@@ -52,7 +45,7 @@ def shared(server: Server) -> float:
 def with_loan(client: Client) -> None:
     """The first large request travels in messages and makes the client ask for memory."""
     client.predict(picture(0), steps=1)
-    until(lambda: client._link.loan is not None)
+    assert until(lambda: client._link.loan is not None)
 
 
 def maps_blocks(pid: int) -> bool:
@@ -61,7 +54,7 @@ def maps_blocks(pid: int) -> bool:
 
 def test_maps_are_right_and_stay_so_while_others_come(start: Callable[..., Server]) -> None:
     server = start()
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
         kept = [client.predict(picture(i), seed=i, ensemble=1 + i % 2) for i in range(60)]
         before = shared(server)
@@ -82,7 +75,7 @@ def test_maps_are_right_and_stay_so_while_others_come(start: Callable[..., Serve
 def test_every_encoding(start: Callable[..., Server], reply: str) -> None:
     server = start()
     image = picture(3)[:, ::2]  # not contiguous
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
         result = client.predict(image, reply=reply, ensemble=2)
         assert shared(server) == 1
@@ -93,29 +86,29 @@ def test_every_encoding(start: Callable[..., Server], reply: str) -> None:
 
 def test_memory_of_a_cancelled_request_is_not_used_again(start: Callable[..., Server]) -> None:
     server = start({"slow": {"step_s": 0.3}})
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
         loan = client._link.loan
         job = client.submit(picture(1), steps=4)
-        until(lambda: client.status()["running"] == 1)
+        assert until(lambda: client.status()["running"] == 1)
         job.cancel()
         with pytest.raises(leadline.Cancelled):
-            job.result(5)
-        until(lambda: client._link.loan is not loan)
+            job.result(60)
+        assert until(lambda: client._link.loan is not loan)
         np.testing.assert_array_equal(client.predict(picture(2), steps=1).values, expected(picture(2), steps=1))
-        until(lambda: client._link.loan is not None)
+        assert until(lambda: client._link.loan is not None)
         np.testing.assert_array_equal(client.predict(picture(4), steps=1).values, expected(picture(4), steps=1))
         assert shared(server) == 2
 
 
 def test_a_killed_worker_loses_nothing(start: Callable[..., Server]) -> None:
     server = start({"slow": {"step_s": 0.2}})
-    with Client(server.address, timeout_s=40) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
         job = client.submit(picture(1), steps=5, seed=3)
-        until(lambda: client.status()["running"] == 1)
+        assert until(lambda: client.status()["running"] == 1)
         os.kill(client.status()["workers"][0]["pid"], signal.SIGKILL)
-        np.testing.assert_array_equal(job.result(30).values, expected(picture(1), 3, 5))
+        np.testing.assert_array_equal(job.result(60).values, expected(picture(1), 3, 5))
         assert shared(server) == 1
 
 
@@ -135,38 +128,38 @@ client.submit(image, steps=60).result()
 """
     victim = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert victim.stdout is not None
-    with victim.stdout, Client(server.address, timeout_s=30) as client:
+    with victim.stdout, Client(server.address, timeout_s=90) as client:
         assert victim.stdout.readline() == "ready\n"
-        until(lambda: client.status()["running"] == 1)
+        assert until(lambda: client.status()["running"] == 1)
         worker = client.status()["workers"][0]["pid"]
         assert server._lender is not None
         assert server._lender.held_bytes > 0
         assert maps_blocks(worker)
         victim.kill()
         victim.wait()
-        until(lambda: server._lender is not None and server._lender.held_bytes == 0)
-        until(lambda: not maps_blocks(worker))
+        assert until(lambda: server._lender is not None and server._lender.held_bytes == 0)
+        assert until(lambda: not maps_blocks(worker))
         np.testing.assert_array_equal(client.predict(picture(1), steps=1).values, expected(picture(1), steps=1))
 
 
 def test_a_killed_server_that_comes_back_finishes_the_request(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/server"
-    with Client(address, timeout_s=60, reconnect_s=30) as client:
+    with Client(address, timeout_s=90, reconnect_s=30) as client:
         with server_process(f"--bind={address}", model={"step_s": 0.2}) as (process, _):
             with_loan(client)
             loan = client._link.loan
             job = client.submit(picture(1), steps=4, seed=8)
-            until(lambda: client.status()["running"] == 1)
+            assert until(lambda: client.status()["running"] == 1)
             process.kill()
         with server_process(f"--bind={address}"):
-            np.testing.assert_array_equal(job.result(40).values, expected(picture(1), 8, 4))
+            np.testing.assert_array_equal(job.result(60).values, expected(picture(1), 8, 4))
             with_loan(client)
             assert client._link.loan is not loan
 
 
 def test_threads_share_a_loan_and_never_cross(start: Callable[..., Server]) -> None:
     server = start()
-    with Client(server.address, timeout_s=60) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
 
         def ask_often(number: int) -> None:
@@ -184,7 +177,7 @@ def test_a_request_whose_block_is_unknown_is_sent_again_in_messages(
     start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start()
-    with Client(server.address, timeout_s=30) as client:
+    with Client(server.address, timeout_s=90) as client:
         with_loan(client)
         monkeypatch.setattr(Lender, "find", lambda *_: None)
         np.testing.assert_array_equal(client.predict(picture(1)).values, expected(picture(1)))
@@ -194,7 +187,7 @@ def test_a_request_whose_block_is_unknown_is_sent_again_in_messages(
 @pytest.mark.parametrize("settings", [{"lend_bytes": 0}, {"arena_bytes": 0}])
 def test_without_it_everything_travels_in_messages(start: Callable[..., Server], settings: dict[str, int]) -> None:
     server = start(**settings)
-    with Client(server.address, timeout_s=30) as client, Client(server.address, timeout_s=30, share=False) as other:
+    with Client(server.address, timeout_s=30) as client, Client(server.address, timeout_s=90, share=False) as other:
         for one in (client, other, client):
             np.testing.assert_array_equal(one.predict(picture(1)).values, expected(picture(1)))
         assert client._link.loan is None
@@ -205,7 +198,7 @@ def test_clients_with_keys_borrow_too(start: Callable[..., Server], tmp_path: Pa
     ring = KeyRing(tmp_path / "ring")
     ring.add("ana", tmp_path / "ana.json")
     server = start(keys=ring.folder)
-    with Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=30) as ana:
+    with Client(server.address, client_keys=tmp_path / "ana.json", timeout_s=90) as ana:
         with_loan(ana)
         np.testing.assert_array_equal(ana.predict(picture(1)).values, expected(picture(1)))
     assert shared(server) == 1
@@ -257,7 +250,7 @@ def test_a_client_of_bare_sockets(start: Callable[..., Server]) -> None:
             outside = {"encoding": "raw", "shape": list(SHAPE), "at": (1 << 20) - 64}
             assert answer(**{**request, "image": outside})[0]["code"] == "bad_request"
             os.close(descriptors[0])
-        until(lambda: answer(**request)[0].get("code") == "no_block")
+        assert until(lambda: answer(**request)[0].get("code") == "no_block")
 
 
 # --- the two halves by themselves
@@ -360,12 +353,11 @@ sys.stdin.read()
         assert keeper.stdout is not None
         assert keeper.stdin is not None
         assert keeper.stdout.readline().strip() == "kept"
-        time.sleep(0.5)
-        assert lender.held_bytes == 6 << 20
+        assert until(lambda: lender.held_bytes == 6 << 20)
         other = ask(lender.path, "t" * 20, 1 << 20, 6 << 20)
         assert other is not None
-        other.settimeout(5)
+        other.settimeout(60)
         assert receive(other) is None  # there is no more
         keeper.stdin.close()
-        keeper.wait(10)
-        assert lender.held_bytes == 0
+        keeper.wait(60)
+        assert until(lambda: lender.held_bytes == 0)
