@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from leadline.cli.options import inference_options, model_options, out_option
-from leadline.cli.scene import camera_options, metric_options, range_options, reconstruct, said_of_scale, write_panorama
+from leadline.cli.scene import (
+    camera_options,
+    metric_options,
+    range_options,
+    reconstruct,
+    said_of_scale,
+    surface_options,
+    write_panorama,
+)
 from leadline.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,14 +52,7 @@ def _vertices(ctx: click.Context, param: click.Parameter, value: int) -> int:
     help="Along the long edge, at most one for each pixel; 0 is one for each pixel.",
 )
 @click.option("--triangles", type=click.IntRange(min=1), help="Adaptive mesh of about so many triangles.")
-@click.option(
-    "--cut",
-    type=click.FloatRange(0, 1),
-    default=0.1,
-    show_default=True,
-    help="Relative jump in depth that is cut open; 1 cuts nothing.",
-)
-@click.option("--no-sky", is_flag=True, help="Leave out the sky.")
+@surface_options
 @click.option("--width", type=float, default=2.0, show_default=True, help="Width of a relief, metres.")
 @click.option("--height", type=float, default=0.4, show_default=True, help="Height of a relief, metres.")
 @camera_options

@@ -89,6 +89,22 @@ def metric_options(function: F) -> F:
     return function
 
 
+def surface_options(function: F) -> F:
+    """--cut, --no-sky: what of a scene becomes a surface."""
+    for option in (
+        click.option("--no-sky", is_flag=True, help="Leave out the sky."),
+        click.option(
+            "--cut",
+            type=click.FloatRange(0, 1),
+            default=0.1,
+            show_default=True,
+            help="Relative jump in depth that is cut open; 1 cuts nothing.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def range_options(function: F) -> F:
     """--near, --far: where a map without metres is laid out."""
     for option in (

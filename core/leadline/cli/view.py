@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from leadline.cli.options import inference_options, model_options, out_option
-from leadline.cli.scene import camera_options, metric_options, range_options, reconstruct, said_of_scale
+from leadline.cli.scene import (
+    camera_options,
+    metric_options,
+    range_options,
+    reconstruct,
+    said_of_scale,
+    surface_options,
+)
 from leadline.errors import InputError
 from leadline.extras import missing
 
@@ -30,14 +37,7 @@ _SUFFIXES = (".html", ".rrd")
     show_default=True,
     help="Along the long edge of the page's mesh.",
 )
-@click.option(
-    "--cut",
-    type=click.FloatRange(0, 1),
-    default=0.1,
-    show_default=True,
-    help="Relative jump in depth that is cut open; 1 cuts nothing.",
-)
-@click.option("--no-sky", is_flag=True, help="Leave out the sky.")
+@surface_options
 @camera_options
 @range_options
 @metric_options

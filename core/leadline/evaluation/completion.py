@@ -242,12 +242,7 @@ def evaluate_completion(
     summary = {
         "format": COMPLETION_FORMAT,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "dataset": {
-            "name": dataset.name,
-            "title": dataset.reader.title,
-            "root": str(dataset.store.root),
-            "images": len(dataset),
-        },
+        "dataset": dataset.described(),
         "models": {m.name: {"weights": getattr(m, "weights_hash", ""), "space": m.space.value} for m in models},
         "sampling": dict(options or {}),
         "seed": seed,

@@ -207,14 +207,7 @@ def run(
     summary: dict[str, Any] = {
         "format": results.FORMAT,
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "dataset": {
-            "name": dataset.name,
-            "title": dataset.reader.title,
-            "root": str(dataset.store.root),
-            "images": len(dataset),
-            "left_out": dataset.left_out,
-            "not_asked": dataset.not_asked,
-        },
+        "dataset": {**dataset.described(), "left_out": dataset.left_out, "not_asked": dataset.not_asked},
         "protocol": protocol.describe(),
         "rules": described_rules(dataset.reader.rules),
         "assumed_range_m": list(ASSUMED_RANGE_M) if dataset.name in MATTE_SETS else None,

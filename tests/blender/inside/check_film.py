@@ -178,7 +178,7 @@ def test_a_film_can_be_stopped_and_keeps_what_is_done(film_settings, frames, tmp
     task = part("task").Task(lambda report: film.measure_film(report, job, len(images), source, folder, ask))
     wait_until(lambda: (folder / "nearness_00003.exr").exists() and task.tick() is not None)
     task.cancel()
-    assert task.join(10)
+    assert task.join(60)
     done = json.loads((folder / film.STATE_FILE).read_text())["next"]
     assert 2 < done < FRAMES * 20
     assert len(list(folder.glob("*.exr"))) == done

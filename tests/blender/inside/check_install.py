@@ -61,8 +61,8 @@ def test_cancelled_half_way_nothing_is_left_but_the_log(settings, preferences, a
     children = children_of(os.getpid())
     assert children
     task.cancel()
-    assert task.join(20)
-    wait_until(lambda: not any(alive(child) for child in children), 10)
+    assert task.join(60)
+    wait_until(lambda: not any(alive(child) for child in children))
     assert [path.name for path in place.folder.iterdir()] == ["install.log"]
     assert not place.complete
 

