@@ -257,16 +257,19 @@ def test_work_is_limited_whatever_it_is_made_of(start: Callable[..., Server], im
 def test_a_decoder_that_is_killed_at_work_does_not_cost_its_picture(
     start: Callable[..., Server], image: np.ndarray
 ) -> None:
-    server = start()
+    server = start(decoders=1)
     large = io.BytesIO()
     Image.new("L", (5500, 5500), 51).save(large, "PNG", compress_level=1)
     with Client(server.address, timeout_s=90) as client:
         encoded = io.BytesIO()
         Image.fromarray(image).save(encoded, "PNG")
         client.predict(encoded.getvalue())  # a decoder is up
+        at_work = _decoders(os.getpid())
+        for process in at_work:
+            os.kill(process, signal.SIGSTOP)  # so that none has finished before it is killed
         job = client.submit(large.getvalue(), steps=1)
         assert until(lambda: bool(server._decoders.busy))
-        for process in _decoders(os.getpid()):
+        for process in at_work:
             os.kill(process, signal.SIGKILL)
         np.testing.assert_allclose(job.result(60).values, 51 / 255 + 0.25 + 0.125, atol=1e-6)
         assert server._decoders.restarts >= 1
