@@ -131,7 +131,7 @@ class Engine:
         return _Prepared(job, camera, settings, info, frame, started)
 
     def _finish(self, pipeline: DepthPipeline, one: _Prepared, raw: DepthPrediction, model_s: float) -> None:
-        """Metres, messages, numbers."""
+        """Make a map metric, publish it, and keep the figures for /diagnostics."""
         situation, camera, header = self._situation, one.camera, one.job.message.header
         result = pipeline.finish(one.frame, raw, one.settings, camera.name, model_s)
         outputs = camera.outputs

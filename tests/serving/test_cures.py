@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,8 @@ def test_a_picture_that_takes_too_long_costs_its_sender_and_nobody_else(
 ) -> None:
     from leadline.serving.server import decoders
 
-    monkeypatch.setattr(decoders, "TIME_S", 0.05)
-    monkeypatch.setattr(decoders, "TIME_PER_MEGAPIXEL_S", 0.0)
+    limits = replace(decoders.DECODERS, time_s=0.05, time_per_megapixel_s=0.0)
+    monkeypatch.setattr(decoders, "DECODERS", limits)
     server = start()
     slow = scan_bomb(6000, 5500, scans=50)  # just under what is refused at once
     encoded = io.BytesIO()

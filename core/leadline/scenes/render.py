@@ -1,4 +1,4 @@
-"""Scenes to pictures: :func:`render_scenes` is the generator's front door."""
+"""Scenes to pictures; :func:`render_scenes` is what other rooms call."""
 
 from __future__ import annotations
 

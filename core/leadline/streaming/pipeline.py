@@ -60,7 +60,7 @@ class DepthPipeline:
         return self.estimator.devices[0].type == "cpu"
 
     def warm_up(self, settings: StreamSettings, sizes: Sequence[tuple[int, int]] = ()) -> None:
-        """Run on nothing, so that the first real frame is not the slow one; compiled as often as CUDA graphs need.
+        """Run on empty images, so that the first real frame is not the slow one; compiled as often as CUDA graphs need.
 
         Args:
             settings: Of the frames to come.

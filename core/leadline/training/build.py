@@ -37,7 +37,7 @@ from leadline.training.sources import BatchSource, PixelSource
 from leadline.training.teachers import CodecFeatures, DinoV2Encoder, FeatureEncoder, ModelTeacher, Teacher
 from leadline.training.trainer import Recipe, TrainerConfig
 
-#: Recipe → model family and the space its paper speaks.
+#: Recipe → model family and the value space of its paper.
 RECIPES: dict[str, tuple[str, Space]] = {
     "depthmaster-stage1": ("depthmaster", Space.SQRT_DISPARITY),
     "depthmaster-stage2": ("depthmaster", Space.SQRT_DISPARITY),
@@ -207,7 +207,7 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     bundle.codec.vae.load_state_dict(codec.vae.state_dict())
     if start is not None:
         warm_start(bundle.model, start.model)
-        released = isinstance(config["start_from"], dict)  # Stable Diffusion knows every timestep: the paper's is right
+        released = isinstance(config["start_from"], dict)  # Stable Diffusion was trained at every timestep, the paper's among them
         ours, theirs = bundle.model.traits, start.model.traits
         if ours.one_step and theirs.one_step and not released:
             keep_time(bundle.model.unet, theirs.timestep, ours.timestep)
@@ -337,7 +337,7 @@ def _encoder(section: Any, bundle: ModelBundle) -> FeatureEncoder | None:
 
 
 def _teacher(config: Mapping[str, Any], student: ModelBundle) -> Teacher | None:
-    """The teacher of a configuration, once it is sure that it has pictures to teach on.
+    """The teacher of a configuration, which must have pictures to teach on.
 
     One of the student's codec and space works on latents; all others give maps, which are converted.
     """

@@ -14,14 +14,7 @@ from typing import Any
 from leadline.serving.protocol.messages import EVERYBODY, Limits, Predict, Quota, WireError
 from leadline.serving.server.decoders import Picture
 from leadline.serving.server.lender import Block
-
-#: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
-IMAGE_SHARE = 0.05
-
-#: A client that has asked for nothing for so long is not about any more.
-LATELY_S = 10.0
-#: Times that the network looks at a picture with detail "tiles", at most: at the whole and at nine parts.
-TILES_WORK = 10
+from leadline.serving.server.tuned import WORK
 
 
 @dataclass(eq=False)
@@ -70,13 +63,13 @@ class Ticket:
     @property
     def work(self) -> float:
         """Megapixels that one step computes."""
-        looks = TILES_WORK if self.request.detail == "tiles" else 1
+        looks = WORK.tiles if self.request.detail == "tiles" else 1
         return looks * self.request.ensemble * (self.image_megapixels if self.megapixels is None else self.megapixels)
 
     @property
     def cost(self) -> float:
         """Roughly proportional to the worker's time."""
-        return self.work * max(self.request.steps or 1, 1) + IMAGE_SHARE * self.image_megapixels
+        return self.work * max(self.request.steps or 1, 1) + WORK.image_share * self.image_megapixels
 
 
 def network_megapixels(shape: tuple[int, int], size: int | None, default_size: int) -> float:
@@ -218,7 +211,7 @@ class Batcher:
 
     def others(self, client: str, now: float) -> bool:
         """Whether other clients have asked for something lately."""
-        return any(now - seen < LATELY_S for other, seen in self._seen.items() if other != client)
+        return any(now - seen < WORK.lately_s for other, seen in self._seen.items() if other != client)
 
     def leader(self) -> Ticket | None:
         """Whose turn it is."""
@@ -271,7 +264,7 @@ class Batcher:
         """Drop what is known of clients that have nothing here and would start at the present anyway."""
         for client in [c for c, v in self._virtual.items() if v <= self._present and c not in self._in_hand]:
             del self._virtual[client]
-        for client in [c for c, seen in self._seen.items() if now - seen > LATELY_S]:
+        for client in [c for c, seen in self._seen.items() if now - seen > WORK.lately_s]:
             del self._seen[client]
             if client not in self._in_hand:
                 self._virtual.pop(client, None)

@@ -22,15 +22,8 @@ from typing import Any
 from leadline.serving.processes import effort_s
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.server.crew import Crew
+from leadline.serving.server.tuned import DECODERS
 from leadline.serving.worker.decoder import Task
-
-#: Time that a picture may take: for any, and more for each megapixel. Photographs take a twentieth of it.
-TIME_S, TIME_PER_MEGAPIXEL_S = 1.0, 0.1
-#: On a busy machine a process gets less of it than passes; after this many times as long the picture is given up anyway.
-PATIENCE = 5.0
-#: Time for the process itself to start.
-START_S = 10.0
-LOOK_EVERY_S = 0.05
 
 
 @dataclass(eq=False)
@@ -122,7 +115,7 @@ class Decoders:
         while not self._closed:
             self._begun.wait()
             self._begun.clear()
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(DECODERS.look_every_s)
             for process in list(self._watched):
                 process.look()
             if any(process.busy for process in list(self._watched)):
@@ -205,14 +198,14 @@ class _Process:
 
     def greet(self) -> None:
         """Wait until it is ready."""
-        self._begin(START_S)
+        self._begin(DECODERS.start_s)
         self._line()
         self.busy = False
 
     def decode(self, picture: Picture, arena: Arena | None) -> None:
         at, room = picture.room or (None, 0)
         task = Task(len(picture.encoded), picture.megapixels + 1e-9, at if arena is not None else None, room)
-        self._begin(TIME_S + TIME_PER_MEGAPIXEL_S * picture.megapixels)
+        self._begin(DECODERS.time_s + DECODERS.time_per_megapixel_s * picture.megapixels)
         try:
             self._in.write(json.dumps(asdict(task)).encode() + b"\n")
             self._in.write(picture.encoded)
@@ -265,4 +258,4 @@ class _Process:
     def _is_late(self) -> bool:
         passed, worked = time.monotonic() - self._started, effort_s(self._process.pid)
         used = passed if worked is None or self._worked is None else worked - self._worked
-        return used > self._limit_s or passed > PATIENCE * self._limit_s
+        return used > self._limit_s or passed > DECODERS.patience * self._limit_s

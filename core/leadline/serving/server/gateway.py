@@ -13,9 +13,8 @@ from logging import ERROR
 from leadline.errors import InputError
 from leadline.serving.http.config import GatewayConfig
 from leadline.serving.logs import log
+from leadline.serving.server.tuned import GATEWAY
 
-#: Pause before it is started again: doubles up to the maximum, and is the first again after it ran for a while.
-FIRST_PAUSE_S, LONGEST_PAUSE_S, YOUNG_S = 0.5, 30.0, 30.0
 LOOK_EVERY_S = 0.2
 
 
@@ -47,13 +46,17 @@ class Gateway(threading.Thread):
         self.pid: int | None = None
 
     def run(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        pause_s = GATEWAY.first_pause_s
         while not self._end.is_set():
             started = time.monotonic()
             reason = self._once()
             if self._end.is_set():
                 return
-            pause_s = FIRST_PAUSE_S if time.monotonic() - started > YOUNG_S else min(LONGEST_PAUSE_S, 2 * pause_s)
+            pause_s = (
+                GATEWAY.first_pause_s
+                if time.monotonic() - started > GATEWAY.young_s
+                else min(GATEWAY.longest_pause_s, 2 * pause_s)
+            )
             log("gateway lost", ERROR, reason=reason, again_in_s=pause_s)
             self._end.wait(pause_s)
 

@@ -7,11 +7,7 @@ from collections import Counter
 from leadline.serving.server.batching import Batcher, Ticket
 from leadline.serving.server.decoders import Decoders, Picture
 from leadline.serving.server.pool import Pool
-
-#: Pixels that wait decoded for a worker, of all clients; one has at most half of it.
-DECODED_BYTES = 256 << 20
-#: A client whose picture could not be decoded, and took longer than this to say so, waits this many times as long.
-LONG_DECODE_S, PENALTY = 0.3, 4.0
+from leadline.serving.server.tuned import PICTURES
 
 
 class Pictures:
@@ -40,8 +36,8 @@ class Pictures:
         done = []
         for picture in self._decoders.finished():
             ticket: Ticket = picture.owner
-            if picture.error and picture.seconds > LONG_DECODE_S:
-                self._barred[ticket.client] = now + PENALTY * picture.seconds
+            if picture.error and picture.seconds > PICTURES.long_decode_s:
+                self._barred[ticket.client] = now + PICTURES.penalty * picture.seconds
                 self._batcher.charge(ticket.client, ticket.cost)
             if ticket.pixels is None:  # let go meanwhile
                 self._give_back(ticket, picture)
@@ -63,12 +59,16 @@ class Pictures:
         share = max(1, self._decoders.count - 1)
         at_it = Counter(picture.owner.client for picture in self._decoders.busy)
         barred = {client for client, number in at_it.items() if number >= share}
-        return barred | {client for client, held in self._held.items() if held > DECODED_BYTES // 2} | set(self._barred)
+        return (
+            barred
+            | {client for client, held in self._held.items() if held > PICTURES.decoded_bytes // 2}
+            | set(self._barred)
+        )
 
     def _begin(self, ticket: Ticket) -> bool:
         nbytes = 3 * ticket.shape[0] * ticket.shape[1]
         held = self._held.total()
-        if held and held + nbytes > DECODED_BYTES:
+        if held and held + nbytes > PICTURES.decoded_bytes:
             return False
         place = self._pool.take_room(nbytes)
         if place is None and self._pool.arena is not None:

@@ -19,18 +19,11 @@ from leadline.serving.server.batching import Ticket
 from leadline.serving.server.crew import Crew
 from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.metrics import Metrics
+from leadline.serving.server.tuned import WORKERS
 from leadline.serving.server.vitals import Vitals
 from leadline.serving.worker import messages
 from leadline.serving.worker.config import WorkerConfig
 from leadline.serving.worker.pulse import PULSE_SUFFIX
-
-#: Pause before a worker that died young is started again: doubles up to the maximum.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-YOUNG_S = 10.0
-#: Workers that died before they were ready, in a row.
-MANY = 3
-#: Time to leave for a worker that is not needed any more.
-LEAVE_S = 10.0
 
 
 @dataclass(eq=False)
@@ -182,7 +175,7 @@ class Pool:
 
     def is_hopeless(self) -> bool:
         """Whether no worker comes up: each died several times before it was ready."""
-        return all(slot.stillborn >= MANY for slot in self.present())
+        return all(slot.stillborn >= WORKERS.many for slot in self.present())
 
     def run(self, slot: Slot, tickets: list[Ticket], now: float) -> None:
         """Give a batch to an idle worker."""
@@ -252,7 +245,7 @@ class Pool:
                 if now >= slot.start_at and slot.index < self.wanted:
                     self._start(slot, now)
             elif slot.child.end is not None:
-                if now - slot.started_at > YOUNG_S:
+                if now - slot.started_at > WORKERS.young_s:
                     slot.failures = 0
                 self._lose(slot, slot.child.end, now)
             elif complaint := self._complaint(slot, slot.child, slot.vitals, now):
@@ -295,7 +288,7 @@ class Pool:
     def _see_off(self, slot: Slot, child: Child, now: float) -> None:
         """An idle occupant leaves in order; its place is free at once."""
         self._send(slot, messages.Exit())
-        child.leave(LEAVE_S)
+        child.leave(WORKERS.leave_s)
         self._gone.append(child)
         slot.child, slot.vitals, slot.state, slot.models, slot.start_at = None, None, "down", frozenset(), now
         slot.reason = "its machine is being drained" if child.must_move else ""
@@ -320,7 +313,7 @@ class Pool:
         batch, slot.batch = slot.batch, None
         slot.failures += 1
         slot.stillborn += slot.state == "starting"
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(slot.failures - 1, 20))
+        pause_s = min(WORKERS.longest_pause_s, WORKERS.first_pause_s * 2 ** min(slot.failures - 1, 20))
         slot.child, slot.vitals, slot.state, slot.reason = None, None, "down", reason
         slot.models, slot.start_at = frozenset(), now + pause_s
         self.metrics.count("worker_losses_total", replica=str(slot.index))

@@ -33,7 +33,7 @@ class Actor:
         return str(ray.get_runtime_context().get_node_id())
 
     def serve(self, config: WorkerConfig) -> None:
-        """Until the front says to leave."""
+        """Run the worker; returns when the front has told it to leave."""
         from leadline.inference.allocator import keep_large_blocks  # noqa: PLC0415
         from leadline.serving.logs import configure  # noqa: PLC0415
         from leadline.serving.worker.pulse import Heart  # noqa: PLC0415
@@ -61,7 +61,7 @@ class Agent:
         ray: Any = import_module("ray")
         # Ray's workers run at niceness 15 by default: beside anything else on the machine they hardly get to run.
         os.environ.setdefault("RAY_worker_niceness", "0")
-        address = address or os.environ.get("RAY_ADDRESS") or "local"  # not what happens to run here
+        address = address or os.environ.get("RAY_ADDRESS") or "local"  # never "auto", which joins any cluster that runs on this machine
         ray.init(address=address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
         self._ray = ray
         if gpus is None:
@@ -79,12 +79,12 @@ class Agent:
         self.tell(host=ray.util.get_node_ip_address())
 
     def tell(self, **said: Any) -> None:
-        """One line to the front."""
+        """Write one line of JSON to the front."""
         self._say.write(json.dumps(said) + "\n")
         self._say.flush()
 
     def obey(self, orders: queue.Queue[str]) -> None:
-        """Until there are no more orders. Ray itself neither restarts actors nor retries calls: the front does."""
+        """Start and end actors as ordered, until there are no more orders. Ray itself neither restarts actors nor retries calls: the front does."""
         while True:
             try:
                 order = json.loads(orders.get(timeout=LOOK_EVERY_S) or "null")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: A process that gets less of a core than this does nothing.
-IDLE_SHARE = 0.02
+from leadline.serving.server.tuned import WORKERS
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Vitals:
         """What its process has done so far, as it or the operating system says."""
         if effort_s is None or effort_s < self._effort_s:
             return
-        if effort_s - self._effort_s >= IDLE_SHARE * max(0.1, now - self._looked):
+        if effort_s - self._effort_s >= WORKERS.idle_share * max(0.1, now - self._looked):
             self.worked = now
         if effort_s > self._effort_s or now - self._looked > 1.0:
             self._effort_s, self._looked = effort_s, now

@@ -1,0 +1,80 @@
+"""The numbers of the server that were tuned, by what they belong to. What an operator may set is in
+:mod:`leadline.serving.protocol.settings`; limits of the protocol and intervals of housekeeping stand where they are used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a request costs, and who shares."""
+
+    #: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
+    image_share: float = 0.05
+    #: Times that the network looks at a picture with detail "tiles", at most: at the whole and at nine parts.
+    tiles: int = 10
+    #: A client that has asked for nothing for so long is not about any more, seconds.
+    lately_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class _Workers:
+    """Starting and ending workers, seconds."""
+
+    #: Pause before a worker that died young is started again; it doubles
+    first_pause_s: float = 0.2
+    #: up to this.
+    longest_pause_s: float = 30.0
+    #: A worker that ended before this age died young.
+    young_s: float = 10.0
+    #: So many that died before they were ready, in a row, and nobody waits for one any more.
+    many: int = 3
+    #: Time to leave for a worker that is not needed any more.
+    leave_s: float = 10.0
+    #: A process that gets less of a core than this does nothing.
+    idle_share: float = 0.02
+
+
+@dataclass(frozen=True)
+class _Gateway:
+    """Starting the HTTP gateway again, seconds."""
+
+    #: Pause before it is started again; it doubles
+    first_pause_s: float = 0.5
+    #: up to this,
+    longest_pause_s: float = 30.0
+    #: and is the first again after the gateway ran for so long.
+    young_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class _Decoders:
+    """Pictures that take too long to decode, seconds."""
+
+    #: Time that any picture may take,
+    time_s: float = 1.0
+    #: and more for each megapixel. Photographs take a twentieth of it.
+    time_per_megapixel_s: float = 0.1
+    #: On a busy machine a process gets less of it than passes; after this many times as long the picture is given up anyway.
+    patience: float = 5.0
+    #: Time for the process itself to start.
+    start_s: float = 10.0
+    #: Between two looks at the processes.
+    look_every_s: float = 0.05
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Which picture is decoded next."""
+
+    #: Pixels that wait decoded for a worker, of all clients; one has at most half of it.
+    decoded_bytes: int = 256 << 20
+    #: A client whose picture could not be decoded, and took longer than this to say so,
+    long_decode_s: float = 0.3
+    #: waits this many times as long.
+    penalty: float = 4.0
+
+
+WORK, WORKERS, GATEWAY, DECODERS, PICTURES = _Work(), _Workers(), _Gateway(), _Decoders(), _Pictures()
