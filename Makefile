@@ -35,7 +35,7 @@ test: setup lint types blender-envs
 quick: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(QUICK:%=tests/%)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(QUICK:%=tests/%)
 
 # Everything that is handed out, built from a clean clone of the last commit and used: ten minutes and more.
 packages: setup
