@@ -53,7 +53,7 @@ def test_a_stopped_worker_is_replaced_and_the_request_answered(start: Callable[.
 def test_a_worker_that_hangs_in_a_step_is_replaced_and_the_request_fails(
     start: Callable[..., Server], image: np.ndarray
 ) -> None:
-    server = start({"stuck": {"step_s": 600.0}}, silence_s=1.5)
+    server = start({"stuck": {"step_s": 600.0}}, silence_s=5.0)
     with Client(server.address, timeout_s=90) as client, pytest.raises(ServerError, match="died 2 times") as caught:
         client.predict(image)
     assert caught.value.code == "worker_lost"
@@ -71,7 +71,7 @@ def test_a_worker_that_stops_while_it_starts_is_replaced(start: Callable[..., Se
             return running
 
     launcher = FirstStops()
-    server = start(silence_s=2.0, parts={"launcher": launcher})
+    server = start(silence_s=5.0, parts={"launcher": launcher})
     with Client(server.address, timeout_s=90) as client:
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
     assert launcher.launched == 2

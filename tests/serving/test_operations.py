@@ -153,7 +153,7 @@ def test_quotas_of_a_key_hold_across_its_connections(
 
 
 def test_health_reflects_the_workers_and_the_front(start: Callable[..., Server], image: np.ndarray) -> None:
-    server = start(metrics_port=0, silence_s=2.0)
+    server = start(metrics_port=0, silence_s=5.0)
     page = server._page
     assert page is not None
     base = f"http://127.0.0.1:{page.port}"

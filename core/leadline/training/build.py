@@ -207,7 +207,9 @@ def build_model(config: Mapping[str, Any]) -> tuple[ModelBundle, ModelBundle | N
     bundle.codec.vae.load_state_dict(codec.vae.state_dict())
     if start is not None:
         warm_start(bundle.model, start.model)
-        released = isinstance(config["start_from"], dict)  # Stable Diffusion was trained at every timestep, the paper's among them
+        released = isinstance(
+            config["start_from"], dict
+        )  # Stable Diffusion was trained at every timestep, the paper's among them
         ours, theirs = bundle.model.traits, start.model.traits
         if ours.one_step and theirs.one_step and not released:
             keep_time(bundle.model.unet, theirs.timestep, ours.timestep)

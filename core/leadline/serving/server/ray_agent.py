@@ -61,7 +61,9 @@ class Agent:
         ray: Any = import_module("ray")
         # Ray's workers run at niceness 15 by default: beside anything else on the machine they hardly get to run.
         os.environ.setdefault("RAY_worker_niceness", "0")
-        address = address or os.environ.get("RAY_ADDRESS") or "local"  # never "auto", which joins any cluster that runs on this machine
+        address = (
+            address or os.environ.get("RAY_ADDRESS") or "local"
+        )  # never "auto", which joins any cluster that runs on this machine
         ray.init(address=address, ignore_reinit_error=True, include_dashboard=False, log_to_driver=True)
         self._ray = ray
         if gpus is None:
