@@ -13,7 +13,8 @@ from program import leadline
 from leadline.errors import InputError
 from leadline.training.check import check, cost_of
 from leadline.training.config import load_config, set_key
-from leadline.training.datasets import VKITTI2_CONDITIONS
+from leadline.training.datasets import VKITTI2_CONDITIONS, RgbdSample
+from leadline.training.quantiles import depth_range_of
 
 CONFIGS = Path(__file__).parents[2] / "config" / "train"
 UNET: dict[str, Any] = {
@@ -197,11 +198,32 @@ def test_the_contact_sheet_shows_pictures_above_targets(tmp_path: Path) -> None:
         f"recipe: fiffdepth\nstart_from: fiffdepth-mini\nmodel: {{space: sqrt_disparity}}\n"
         f"data: {{sets: [{{kind: pairs, root: {tmp_path / 'pairs'}}}], sizes: [[24, 32]]}}\ntrainer: {{steps: 5, batch_size: 2}}\n"
     )
-    done = leadline("train", "check", tmp_path / "c.yaml", "-o", tmp_path / "sheet.jpg")
+    done = leadline("train", "check", tmp_path / "c.yaml", "-o", tmp_path / "sheet.jpg", "--quantiles", "5")
     assert done.returncode == 0, done.stderr
     assert "pairs: 1 pictures" in done.stdout
     assert "pairs is no data set of the paper's" in done.stdout
+    assert (
+        "pairs: 2 and 98 % of the depth in 5 pictures: depth_range_m: [1.0" in done.stdout
+    )  # of 1 to 5 m: 1.08 and 4.92
     assert Image.open(tmp_path / "sheet.jpg").size == (4 * 320, 3 * 240)
+
+
+class Walls:
+    """Picture k is a wall at k + 1 metres, a fifth of it unknown."""
+
+    def __len__(self) -> int:
+        return 101
+
+    def __getitem__(self, index: int) -> RgbdSample:
+        valid = np.ones((10, 10), dtype=bool)
+        valid[:2] = False
+        return RgbdSample(np.zeros((10, 10, 3), np.uint8), np.where(valid, index + 1.0, 0.0).astype(np.float32), valid)
+
+
+def test_quantiles_are_of_all_pictures_together() -> None:
+    """Depths 1 to 101 in equal shares: 2 % lie below 3.02, 98 % below 98.98."""
+    assert depth_range_of(Walls(), 1000) == pytest.approx((3.0, 99.0))
+    assert depth_range_of(Walls(), 3) == pytest.approx((1.0, 101.0))  # the first, the middle, the last
 
 
 @pytest.mark.slow

@@ -525,6 +525,7 @@ def test_configurations_are_checked(codec_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("recipe: depthfm\ntrainer: {steps: 5}\n")
     assert load_config(path, ["trainer.steps=7", "data.latents=[a, b]"])["trainer"]["steps"] == 7
+    assert trainer_config(load_config(path, ["trainer.precision=no"])).precision == "no"  # YAML's false
     with pytest.raises(InputError, match=r"write section\.key=value"):
         load_config(path, ["trainer.steps"])
     path.write_text("recipes: depthfm\n")

@@ -37,6 +37,9 @@ RECIPE_NAMES = (
     show_default=True,
     help="mini, ablations: processes of each stage; check: those that will train.",
 )
+@click.option(
+    "--quantiles", type=click.IntRange(1), help="check: work out each set's depth_range_m from so many of its pictures."
+)
 def command(
     recipe: str,
     config_file: Path | None,
@@ -46,6 +49,7 @@ def command(
     threads: int | None,
     quick: bool,
     processes: int,
+    quantiles: int | None,
 ) -> None:
     """Train by RECIPE. Run again with the same --out to go on where it stopped.
 
@@ -65,7 +69,7 @@ def command(
         from leadline.training.check import check
         from leadline.training.config import load_config
 
-        for line in check(load_config(config_path, changes), out, processes).lines:
+        for line in check(load_config(config_path, changes), out, processes, quantiles or 0).lines:
             click.echo(line)
         return
     if out is None:

@@ -21,6 +21,7 @@ from leadline.models.families import family_named
 from leadline.models.unet import DepthUNet
 from leadline.training.build import RECIPES, build_source, trainer_config
 from leadline.training.papers import LISTED, PAPERS, PICTURES, Paper
+from leadline.training.quantiles import depth_range_of
 from leadline.training.run import validation_of
 from leadline.training.sources import PixelSource
 from leadline.training.trainer import TrainerConfig, step_generator
@@ -44,13 +45,14 @@ class Check:
     deviations: list[str] = field(default_factory=list)
 
 
-def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int = 1) -> Check:
+def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int = 1, quantiles: int = 0) -> Check:
     """Look at a configuration of one of the papers' recipes and at its data; nothing is trained, no weights are read.
 
     Args:
         config: As :func:`leadline.training.config.load_config` gives it.
         sheet: A JPEG of pictures and targets as the training will see them; None: none.
         processes: That will train.
+        quantiles: Pictures of each data set from which to work out what its ``depth_range_m`` would be; 0: do not.
 
     Raises:
         InputError: Something is missing, so that the training would not start.
@@ -77,6 +79,12 @@ def check(config: Mapping[str, Any], sheet: Path | None = None, processes: int =
     passes = f", {seen / sum(counts):.1f} times every picture" if sum(counts) else ""
     lines.append(f"samples seen: {seen:,} in {settings.steps:,} steps{passes}".replace(",", " "))
     lines += _resources(config, settings, processes)
+    if quantiles and isinstance(source, PixelSource):
+        for kind, dataset in zip(kinds, source.datasets, strict=True):
+            near, far = depth_range_of(dataset, quantiles)
+            lines.append(
+                f"{kind}: 2 and 98 % of the depth in {quantiles} pictures: depth_range_m: [{near:.3g}, {far:.3g}]"
+            )
     validation = validation_of(config)
     if validation is not None:
         often = f"every {validation.every} steps" if validation.every else "with every checkpoint"
