@@ -388,8 +388,11 @@ def _resume(folder: Path, recipe: Recipe, optimiser: torch.optim.Optimizer, ema:
     path = folder / CHECKPOINT_NAME
     if not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
     own = _trained_state(recipe)
+    shared = any(hasattr(tensor, "device_mesh") for tensor in own.values())
+    state = torch.load(
+        path, map_location="cpu", weights_only=True, mmap=shared
+    )  # mapped: no whole copy in every process
     if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in state["parameters"].items()}:
         raise CheckpointError(f"{path} belongs to another training; choose another folder or delete it")
     if _groups(optimiser.state_dict()) != _groups(state["optimiser"]):
