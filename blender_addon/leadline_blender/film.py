@@ -21,6 +21,7 @@ from leadline.errors import InputError
 from leadline.files.png import chunk
 from leadline.files.whole import whole_file, write_bytes
 from leadline.geometry import as_stored
+from leadline.serving.client.steady import SteadyProcess
 from leadline.video.aligner import TemporalAligner
 
 from .depth import Depth
@@ -42,7 +43,10 @@ Infer = Callable[[Report, bytes], Depth]
 
 @dataclass(frozen=True)
 class Job:
-    """What decides the numbers: a folder belongs to one of these, and is only taken up again by the same."""
+    """What decides the numbers: a folder belongs to one of these, and is only taken up again by the same.
+
+    ``steady``: each point is held still (it takes a Python with OpenCV on this computer), not scale and shift alone.
+    """
 
     film: str
     model: str
@@ -51,6 +55,7 @@ class Job:
     ensemble: int
     size: int
     seed: int
+    steady: bool = False
 
 
 @dataclass
@@ -121,8 +126,48 @@ def turned_png(png: bytes, orientation: int) -> bytes:
     return png[:head] + chunk(b"eXIf", exif) + png[head:]
 
 
+class _OneScale:
+    """Frames on one scale and shift: what NumPy alone can do."""
+
+    def __init__(self, memory: np.ndarray | None) -> None:
+        self._aligner = TemporalAligner(memory)
+
+    @property
+    def memory(self) -> np.ndarray | None:
+        return self._aligner.memory
+
+    def step(self, values: np.ndarray, picture: bytes) -> np.ndarray:
+        return self._aligner.align(values)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _HeldStill:
+    """Frames held still, in a Python that has OpenCV; ``memory`` is the last one, and ``picture`` its photograph."""
+
+    def __init__(self, python: Path, memory: np.ndarray | None, picture: bytes | None) -> None:
+        self._helper, self.memory = SteadyProcess(python, isolated=True), memory
+        if memory is not None and picture is not None:
+            self._helper.step(memory, picture)
+
+    def step(self, values: np.ndarray, picture: bytes) -> np.ndarray:
+        self.memory = self._helper.step(values, picture)
+        return self.memory
+
+    def close(self) -> None:
+        self._helper.close()
+
+
 def measure_film(
-    report: Report, job: Job, count: int, source: Source, folder: Path, infer: Infer, orientation: int = 1
+    report: Report,
+    job: Job,
+    count: int,
+    source: Source,
+    folder: Path,
+    infer: Infer,
+    orientation: int = 1,
+    python: Callable[[], Path | None] = lambda: None,
 ) -> Measured:
     """Write the nearness of every frame into ``folder``, turned as the frames are stored.
 
@@ -130,19 +175,28 @@ def measure_film(
         source: Where the frames come from.
         infer: Depth of one frame, upright, given its encoded bytes.
         orientation: How the frames are stored (EXIF).
+        python: The interpreter that holds frames still if the job wants it; asked once a first frame is there.
+
+    Raises:
+        InputError: The job wants frames held still, and there is no interpreter.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done, aligner = _resume(folder, job)
+    done, memory = _resume(folder, job)
     if done.next >= count:
         return Measured(count, Space(done.space))
+    holder: _OneScale | _HeldStill | None = None if job.steady else _OneScale(memory)
     try:
-        with source(done.next) as frame:
+        with source(max(done.next - 1, 0) if job.steady else done.next) as frame:
+            before = frame(report, done.next - 1) if job.steady and done.next else None
             for index in range(done.next, count):
                 report.check()
                 report.progress(f"frame {index + 1} of {count}", index / count)
-                depth = infer(report, frame(report, index))
+                picture = frame(report, index)
+                depth = infer(report, picture)
+                if holder is None:
+                    holder = _HeldStill(_required(python()), memory, before)
                 towards_viewer = depth.values if depth.space.near_is_high else -depth.values
-                aligned = aligner.align(towards_viewer.astype(np.float32))
+                aligned = holder.step(towards_viewer.astype(np.float32), picture)
                 if index == 0:
                     done.space = depth.space.value
                     done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
@@ -151,31 +205,39 @@ def measure_film(
                 write_exr(depth_file(folder, index), as_stored(nearness, orientation))
                 done.next = index + 1
                 if done.next % NOTE_EVERY == 0:
-                    _note(folder, job, done, aligner)
+                    _note(folder, job, done, holder.memory)
     finally:
-        _note(folder, job, done, aligner)
+        if holder is not None:
+            _note(folder, job, done, holder.memory)
+            holder.close()
     return Measured(count, Space(done.space))
 
 
-def _resume(folder: Path, job: Job) -> tuple[Progress, TemporalAligner]:
-    """Where an earlier run of the same job stopped; the beginning if there was none, or if its notes are damaged."""
+def _required(python: Path | None) -> Path:
+    if python is None:
+        raise InputError("no Python with Leadline was found on this computer to hold the film still")
+    return python
+
+
+def _resume(folder: Path, job: Job) -> tuple[Progress, np.ndarray | None]:
+    """Where an earlier run of the same job stopped, and its memory; the beginning if there was none, or if its notes are damaged."""
     try:
         noted = json.loads((folder / STATE_FILE).read_text())
         if noted["job"] != asdict(job):
-            return Progress(), TemporalAligner()
+            return Progress(), None
         space = Space(noted["space"]).value
         done = Progress(int(noted["next"]), float(noted["low"]), float(noted["high"]), space)
         memory = np.load(folder / MEMORY_FILE, allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError):
-        return Progress(), TemporalAligner()
+        return Progress(), None
     if memory.ndim != 2 or not all(depth_file(folder, i).is_file() for i in range(done.next)):
-        return Progress(), TemporalAligner()
-    return done, TemporalAligner(memory.astype(np.float32))
+        return Progress(), None
+    return done, memory.astype(np.float32)
 
 
-def _note(folder: Path, job: Job, done: Progress, aligner: TemporalAligner) -> None:
-    if aligner.memory is None:
+def _note(folder: Path, job: Job, done: Progress, memory: np.ndarray | None) -> None:
+    if memory is None:
         return
     with whole_file(folder / MEMORY_FILE) as unfinished, unfinished.path.open("wb") as file:
-        np.save(file, aligner.memory, allow_pickle=False)
+        np.save(file, memory, allow_pickle=False)
     write_bytes(folder / STATE_FILE, json.dumps({"job": asdict(job), **asdict(done)}).encode())

@@ -15,6 +15,7 @@ from leadline.errors import InputError
 from leadline.geometry import grid_mesh, orientation_from_photo, perspective_mesh
 
 from . import decode, film, live, live_film, materials, photos, results, runtime
+from .chosen import server_settings
 from .depth import Depth
 from .generate import ask_for_depth
 from .host import mesh_of, present
@@ -58,14 +59,22 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         steps, ensemble, size = 0, 0, 0
         if settings.quality == "CUSTOM":
             steps, ensemble, size = settings.steps, settings.ensemble, settings.size
-        job = film.Job(str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed)
+        connection = server_settings(context)
+        steady = not connection.remote  # else nobody knows of a Python with OpenCV on this computer
+        job = film.Job(
+            str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed, steady
+        )
         ask, folder = ask_for_depth(context, None), self._folder
 
         def infer(report: Report, image: object) -> Depth:
             # The film's own progress counts frames; what the model does within one is too short to show.
             return ask(_Quiet(report), image)
 
-        return Task(lambda report: film.measure_film(report, job, count, source, folder, infer, orientation), path.name)
+        def work(report: Report) -> int:
+            python = partial(runtime.link.python, connection)
+            return film.measure_film(report, job, count, source, folder, infer, orientation, python)
+
+        return Task(work, path.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)

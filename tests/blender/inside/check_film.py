@@ -148,6 +148,33 @@ def test_frames_stay_on_one_scale(film_settings, frames):
     assert np.ptp(ends, axis=0).max() < 0.5
 
 
+def test_with_a_server_of_ours_each_point_is_held_still(film_settings, preferences, frames, monkeypatch):
+    preferences.place, preferences.python = "LOCAL", os.environ["LEADLINE_TEST_PYTHON"]
+    local, helpers, film = part("link").LocalServer, [], part("film")
+
+    def with_model(**options):
+        return local(models=[f"fiffdepth-mini={os.environ['LEADLINE_TEST_MODEL']}"], device="cpu", **options)
+
+    class Watched(film.SteadyProcess):
+        """The helper, and how often it was asked."""
+
+        def step(self, values, picture):
+            helpers.append(self)
+            return super().step(values, picture)
+
+    monkeypatch.setattr(part("link"), "LocalServer", with_model)
+    monkeypatch.setattr(film, "SteadyProcess", Watched)
+    try:
+        assert bpy.ops.leadline.sequence() == {"FINISHED"}
+    finally:
+        bpy.ops.leadline.stop_server()
+    folder = frames / "frame_0007 depth"
+    assert json.loads((folder / film.STATE_FILE).read_text())["job"]["steady"] is True
+    assert len(helpers) == FRAMES
+    assert helpers[0]._process.poll() is not None
+    assert all(np.isfinite(nearness(folder, i)).all() for i in range(FRAMES))
+
+
 def test_stopped_it_goes_on_where_it_was(film_settings, frames):
     film, folder = part("film"), frames / "frame_0007 depth"
     assert bpy.ops.leadline.sequence() == {"FINISHED"}
