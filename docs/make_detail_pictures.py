@@ -34,7 +34,7 @@ PANEL_WIDTH, ZOOM = 360, 3.0
 YAW, PITCH = 20.0, -5.0
 #: Nothing is cut where depth jumps, as in a robot's cloud or a displacement.
 UNCUT = 100.0
-FRAMES, FILM_SIZE = 60, (240, 320)
+FRAMES, FILM_SIZE = 36, (180, 240)
 
 
 def shades(prediction: DepthPrediction) -> RgbImage:
@@ -125,7 +125,7 @@ def solid_picture(photo: RgbImage, predictions: dict[str, DepthPrediction]) -> R
 
 def films() -> None:
     model = leadline.load(FILM_MODEL, device="cpu")
-    frames = list(render_film(9001, FRAMES, *FILM_SIZE, layout="room", path="walk", exposure=0.3))
+    frames = list(render_film(9001, FRAMES, *FILM_SIZE, layout="room", path="walk", exposure=0.3, supersample=1.0))
     raw = [model.predict(frame.rgb) for frame in frames]
     stabiliser = Stabiliser()
     steady = [stabiliser.step(one, frame.rgb) for one, frame in zip(raw, frames, strict=True)]

@@ -70,7 +70,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             # The film's own progress counts frames; what the model does within one is too short to show.
             return ask(_Quiet(report), image)
 
-        def work(report: Report) -> int:
+        def work(report: Report) -> film.Measured:
             python = partial(runtime.link.python, connection)
             return film.measure_film(report, job, count, source, folder, infer, orientation, python)
 
