@@ -13,6 +13,7 @@ from leadline.completion import SparseDepth, complete
 from leadline.depth.prediction import Validity
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
+from leadline.evaluation.patterns import Measured, draw
 from leadline.evaluation.sparse import sample
 from leadline.scenes import render_scenes
 
@@ -128,3 +129,21 @@ def test_nothing_on_the_device_is_in_double_precision(points):
     with NoDoublePrecision():
         done = complete(IMAGE, replace(model, uncertainty=np.full_like(DEPTH, 0.01)), sparse)
     assert done.metric
+
+
+def test_what_lies_beyond_the_sensors_range_is_the_models_and_unsure():
+    """An RGB-D camera that sees the nearer half: the rest is no wall just behind it."""
+    batch = render_scenes(4242, 3, 240, 320, "room")
+    model = leadline.load("fiffdepth-mini")
+    inside, within_range, model_only = [], [], []
+    for rgb, truth in zip(batch.rgb.numpy(), batch.depth_m.numpy(), strict=True):
+        relative = model.predict(rgb)
+        done = complete(rgb, relative, draw("nearest-50%", Measured(truth, rgb, None), 0))
+        beyond = truth > np.quantile(truth, 0.67)
+        inside.append((np.abs(done.depth_m - truth) <= 2 * done.uncertainty)[beyond].mean())
+        seen = complete(rgb, relative, draw("500", Measured(truth, rgb, None), 0))
+        within_range.append(np.median((seen.uncertainty / seen.depth_m)[beyond]))
+        model_only.append((done.validity == Validity.MODEL_ONLY)[beyond].mean())
+    assert np.mean(model_only) >= 0.6
+    assert np.mean(inside) >= 0.7  # 0.25 when points spoke for what is behind them
+    assert np.mean(within_range) <= 0.05  # where the sensor reaches everywhere, nothing changes

@@ -25,7 +25,7 @@ from leadline.completion.outliers import Judge, keep
 from leadline.completion.setting import Setting, within
 from leadline.completion.sky import outdoors, sky_mask
 from leadline.completion.support import trust
-from leadline.completion.tuned import BLOCKS
+from leadline.completion.tuned import BLOCKS, RANGE
 from leadline.completion.uncertainty import Calibration
 from leadline.depth.prediction import Validity
 from leadline.depth.spaces import Space
@@ -82,10 +82,11 @@ def fuse(
         uncertainty="left-out points" if calibration is not None else "prior",
         working_stride=setting.grid.stride,
     )
-    estimate, model = _estimate(setting, share)
-    sigma = _sigma(setting, values, spread, estimate, model, calibration)
+    beyond = setting.beyond_range()
+    estimate, model = _estimate(setting, share, beyond)
+    sigma = _sigma(setting, values, spread, estimate, model, calibration, beyond)
     depth, sigma_m, cut = _full(setting, estimate, sigma)
-    validity = _evidence(setting, cut)
+    validity = _evidence(setting, cut, beyond)
     return without_evidence(rgb, values, depth, sigma_m, validity, setting.sparse, space, options, report, sky)
 
 
@@ -138,7 +139,7 @@ def believed(setting: Setting) -> Tensor:
     return kept & ~((trusted < 0.5) & (off.abs() < options.slight))
 
 
-def _estimate(setting: Setting, share: float) -> tuple[Estimate, Tensor]:
+def _estimate(setting: Setting, share: float, beyond: Tensor) -> tuple[Estimate, Tensor]:
     """(T, C): the estimate of the grid's pixels, and the fitted model there."""
     drawn = 1.0 - (1.0 - share) * setting.within_reach(setting.nearest)
     pixels = setting.pixels(drawn)
@@ -146,7 +147,8 @@ def _estimate(setting: Setting, share: float) -> tuple[Estimate, Tensor]:
     bandwidth = setting.bandwidth
     estimate = regress(pixels, setting.points, setting.neighbours, bandwidth, tolerance, setting.options.local)
     estimate = towards_model(estimate, pixels.model, setting.dense_enough(bandwidth))
-    return estimate._replace(value=_bounded(setting, estimate)), pixels.model
+    estimate = estimate._replace(value=_bounded(setting, estimate))
+    return towards_model(estimate, pixels.model, 1.0 - beyond), pixels.model
 
 
 def _bounded(setting: Setting, estimate: Estimate) -> Tensor:
@@ -169,6 +171,7 @@ def _sigma(
     estimate: Estimate,
     model: Tensor,
     calibration: Calibration | None,
+    beyond: Tensor,
 ) -> Tensor:
     """(T, C) one standard deviation in the unit of the estimate."""
     space, grid, fit = setting.space, setting.grid, setting.fit
@@ -187,6 +190,7 @@ def _sigma(
         out_of_reach = 1.0 - setting.within_reach(setting.nearest)
         sigma = calibration.sigma(estimate, model)
         sigma = torch.maximum(sigma, alone * out_of_reach)
+    sigma = torch.hypot(sigma, RANGE.sigma * beyond * depth / slope)
     edges = setting.options.edge * grid.tiled(_edges(grid.whole(possible)))
     sigma = torch.hypot(sigma, torch.minimum(edges, setting.options.most_edge * depth / slope))
     if spread is not None:
@@ -245,9 +249,10 @@ def _full(setting: Setting, estimate: Estimate, sigma: Tensor) -> tuple[Tensor, 
     return depth, sigma_m, cut
 
 
-def _evidence(setting: Setting, cut: Tensor) -> Tensor:
+def _evidence(setting: Setting, cut: Tensor, beyond: Tensor) -> Tensor:
     """uint8 (H, W) of Validity, sky not yet told."""
-    by_points = setting.within_reach(setting.nearest) * setting.dense_enough(setting.bandwidth) >= 0.5
+    reached = setting.within_reach(setting.nearest) * setting.dense_enough(setting.bandwidth)
+    by_points = reached * (1.0 - beyond) >= 0.5
     tile = setting.grid.tile_px
     grid = setting.grid
     tiles = torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)

@@ -16,7 +16,7 @@ from leadline.completion.grid import WorkingGrid
 from leadline.completion.local import Pixels, Points
 from leadline.completion.neighbours import Neighbours
 from leadline.completion.options import FusionOptions
-from leadline.completion.tuned import SETTING
+from leadline.completion.tuned import BLOCKS, RANGE, SETTING
 from leadline.depth.spaces import Space
 from leadline.sensors.sparse import SparseDepth
 
@@ -147,6 +147,21 @@ class Setting:
         """In [0, 1]: how far points that are so many pixels away speak for a place; the rest is the model's."""
         reach = self.options.reach_spacings * self.spacing + self.grid.stride
         return 1.0 / (1.0 + (nearest / reach) ** 4)
+
+    def beyond_range(self) -> Tensor:
+        """(C,) in [0, 1]: how surely a tile lies farther than the sensor reports anything.
+
+        Where a sensor stops at some depth, a large part of the picture has no points, and the model puts it beyond all of them.
+        """
+        nearest = self.nearest
+        covered = float(torch.quantile(nearest, RANGE.covered)) * RANGE.usual + self.grid.stride
+        empty = 1.0 - 1.0 / (1.0 + (nearest / (RANGE.empty * covered)) ** 4)
+        end_m = torch.quantile(self.model_m()[:: max(1, len(self.sparse) // BLOCKS.far_end)], RANGE.end)
+        depth = self.within(self.space.to_depth(self.model))
+        farther = torch.log(depth / end_m).mean(0)
+        share = float(((farther > 0) & (empty > 0.5)).float().mean())
+        cut = min(max((share - RANGE.chance) / (RANGE.surely - RANGE.chance), 0.0), 1.0)
+        return cut * empty * (1.0 + farther / RANGE.ramp).clamp_(0.0, 1.0)
 
     def dense_enough(self, bandwidth: Tensor) -> Tensor:
         """In [0, 1]: how far points whose fifth neighbour is so many pixels away may correct the model locally at all."""

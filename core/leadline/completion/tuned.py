@@ -69,6 +69,27 @@ class _Setting:
 
 
 @dataclass(frozen=True)
+class _Range:
+    """Parts that lie farther than the sensor reports anything."""
+
+    #: Quantile of the distances to the nearest point that is inside what the sensor covers, and what it is of the usual one there.
+    covered: float = 0.2
+    usual: float = 1.8
+    #: So many usual distances without a point are empty.
+    empty: float = 2.0
+    #: Quantile of the points' depths in the model that is the end of the range.
+    end: float = 0.98
+    #: Share of the picture that is empty and beyond it: up to here by chance,
+    chance: float = 0.02
+    #: from here on because the sensor stops there.
+    surely: float = 0.06
+    #: The model is trusted to tell what is beyond up to this difference of log depth.
+    ramp: float = 0.25
+    #: Standard deviation of log depth there.
+    sigma: float = 0.45
+
+
+@dataclass(frozen=True)
 class _Ground:
     """Metres from the camera's height above flat ground."""
 
@@ -252,6 +273,6 @@ class _Blocks:
     far_end: int = 5000
 
 
-FIT, PRIOR, SETTING, GROUND = _Fit(), _Prior(), _Setting(), _Ground()
+FIT, PRIOR, SETTING, RANGE, GROUND = _Fit(), _Prior(), _Setting(), _Range(), _Ground()
 OUTLIERS, SUPPORT, LEFT_OUT, UNCERTAINTY = _Outliers(), _Support(), _LeftOut(), _Uncertainty()
 SKY, STREAM, BLOCKS = _Sky(), _Stream(), _Blocks()
