@@ -610,7 +610,8 @@ def video_command(
 ) -> None:  # fmt: skip
     """Depth over time on rendered films with true depth, pose and flow.
 
-    Each film is measured three times: frame by frame, on one scale and shift, and steadied as `leadline predict` does it.
+    Each film is measured four times: frame by frame, on one scale and shift, steadied as `leadline predict` does it, and steadied
+    with a look ahead of four frames.
 
     \b
     AbsRel    of single frames, each aligned to its truth
