@@ -92,6 +92,9 @@ def tour() -> Iterator[float]:
     yield from generated_undone_redone()
     yield from filled_behind_and_moved()
     yield from updated_to_displacement()
+    yield from live_and_baked()
+    yield from painted()
+    yield from panorama_from_inside()
 
 
 def part(name: str) -> object:
@@ -219,6 +222,81 @@ def updated_to_displacement() -> Iterator[float]:
     look_from((72, 30), tuple(thing.matrix_world.translation), 4.0)
     yield 3.0
     picture("displacement")
+
+
+def live_and_baked() -> Iterator[float]:
+    """A live relief, its inputs in the panel; half of its range flat."""
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.photo is not None)
+    bpy.context.view_layer.objects.active = thing
+    panel(result="RELIEF", use_live=True, cut_relief=False)
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=viewport()):
+        bpy.ops.leadline.rebuild("EXEC_DEFAULT", result="RELIEF", use_live=True, height_m=0.5)
+    live = part("live")
+    live.write(thing, "Farthest", 0.35)
+    look_from((72, 30), tuple(thing.matrix_world.translation), 4.0)
+    yield 3.0
+    picture("live")
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=viewport()):
+        bpy.ops.leadline.bake("EXEC_DEFAULT")
+    note(baked=not thing.modifiers and len(thing.data.polygons) > 1000)
+
+
+def painted() -> Iterator[float]:
+    """A stroke with the real mouse, seen over the photograph; then applied."""
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.photo is not None)
+    panel(result="PERSPECTIVE", use_live=False)
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=viewport()):
+        bpy.ops.leadline.rebuild("EXEC_DEFAULT", result="PERSPECTIVE", use_live=False, use_cut=False)
+        part("sight").show(bpy.context, thing)
+        bpy.ops.leadline.paint("EXEC_DEFAULT", brush="NEARER")
+    yield 3.0
+    x, y = VIEWPORT
+    _input(
+        "mousemove",
+        x - 120,
+        y - 100,
+        "mousedown",
+        1,
+        "mousemove",
+        x,
+        y - 100,
+        "mousemove",
+        x + 120,
+        y - 60,
+        "mouseup",
+        1,
+    )
+    yield 3.0
+    picture("paint")
+    image = thing.leadline.paint
+    if bpy.context.scene.tool_settings.image_paint.brush is None:  # a Blender that was built without its brushes
+        note(brush="none")
+        bpy.ops.object.mode_set(mode="OBJECT")
+        return
+    note(stroke_lands=max(image.pixels[:][3::4]) > 0.5, mode=bpy.context.mode)
+    before = [v.co.z for v in thing.data.vertices]
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=viewport()):
+        bpy.ops.leadline.apply_paint("EXEC_DEFAULT")
+    yield 1.0
+    after = [v.co.z for v in thing.data.vertices]
+    note(paint_moves=len(after) == len(before) and max(a - b for a, b in zip(after, before, strict=True)) > 0.05)
+    note(back_in_object_mode=bpy.context.mode == "OBJECT")
+
+
+def panorama_from_inside() -> Iterator[float]:
+    """A panorama, if one lies beside this file."""
+    runtime, before = part("runtime"), meshes()
+    file = HERE / "panorama.jpg"
+    if not file.exists():
+        return
+    panel(result="PANORAMA", filepath=str(file), near_m=1.0, far_m=5.0)
+    yield 1.0
+    click(GENERATE)
+    yield from until(runtime.busy, 60)
+    yield from until(lambda: not runtime.busy(), 300)
+    yield 3.0
+    picture("panorama")
+    note(panorama=len(meshes()) == len(before) + 1, message=runtime.message[1])
 
 
 steps = tour()

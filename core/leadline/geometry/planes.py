@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leadline.geometry.ranges import ValueSpace, assumed_depth
+from leadline.geometry.ranges import ValueSpace, assumed_depth, ends_of
 from leadline.geometry.silhouettes import silhouette_cells
 from leadline.geometry.tuned import PLANES
 from leadline.sensors.pinhole import Pinhole
@@ -97,14 +97,15 @@ def straighten(
         raise ValueError("two surfaces at least are needed, such as a floor and a wall")
     height, width = values.shape
     pixels = [_some(flat.pixels) for flat in flats]
+    ends, marked = ends_of(values), [values[at] for at in pixels]
     directions = [
         camera.rays((x + 0.5) * (camera.width / width), (y + 0.5) * (camera.height / height)).astype(np.float64)
         for y, x in pixels
     ]
 
     def fit(ratio: float) -> tuple[float, Floats, float]:
-        depth = assumed_depth(values, space, 1.0, ratio)
-        planes = [_plane(rays * depth[at][:, None]) for at, rays in zip(pixels, directions, strict=True)]
+        depths = [assumed_depth(part, space, 1.0, ratio, ends) for part in marked]
+        planes = [_plane(rays * depth[:, None]) for depth, rays in zip(depths, directions, strict=True)]
         normals = np.array([normal for normal, _ in planes])
         bent = float(np.mean([bend**2 for _, bend in planes]))
         off = [_off(normals[i], normals[j], flats[i].axis == flats[j].axis) for i, j in _pairs(flats)]

@@ -26,13 +26,24 @@ class ValueSpace(Protocol):
     def to_depth(self, values: FloatArray, /) -> FloatArray: ...
 
 
-def assumed_depth(values: FloatArray, space: ValueSpace, near_m: float, far_m: float) -> FloatMap:
+def ends_of(values: FloatArray, percent: tuple[float, float] = RANGE_PERCENT) -> tuple[float, float]:
+    """What counts as the ends of a map's numbers: percentiles of those that are finite."""
+    low, high = np.percentile(values[np.isfinite(values)], percent)
+    return float(low), float(high)
+
+
+def assumed_depth(
+    values: FloatArray, space: ValueSpace, near_m: float, far_m: float, ends: tuple[float, float] | None = None
+) -> FloatMap:
     """Depth float32 (H, W) of a relative map if it reached from ``near_m`` to ``far_m``.
+
+    ``ends``: of the whole map, if ``values`` are a part of it (:func:`ends_of`).
 
     An assumption made by whoever looks at the picture, not a measurement: use it for meshes, never call it metric.
     """
     near_value, far_value = space.from_depth(np.array([near_m, far_m]))
-    scale, shift = affine_to_range(values, float(near_value), float(far_value), space.near_is_high)
+    ends = ends or ends_of(values)
+    scale, shift = _to_range(ends, float(near_value), float(far_value), space.near_is_high)
     # Disparity spaces run to infinity quickly beyond the far end; so the ends are held.
     depth = space.to_depth(scale * values.astype(np.float64) + shift)
     return np.clip(depth, near_m / RANGES.overshoot, far_m * RANGES.overshoot).astype(np.float32)
@@ -55,7 +66,13 @@ def affine_to_range(
 
     A map without any range is moved to the near end.
     """
-    low, high = np.percentile(values[np.isfinite(values)], percent)
+    return _to_range(ends_of(values, percent), near_value, far_value, near_is_high)
+
+
+def _to_range(
+    ends: tuple[float, float], near_value: float, far_value: float, near_is_high: bool
+) -> tuple[float, float]:
+    low, high = ends
     wanted_low, wanted_high = (far_value, near_value) if near_is_high else (near_value, far_value)
     if not wanted_high > wanted_low:
         raise ValueError("the far distance has to be larger than the near one")
