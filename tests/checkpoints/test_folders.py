@@ -14,9 +14,11 @@ import pytest
 import torch
 from places import GOLDEN_FAMILY
 from safetensors.torch import load_file, save_file
+from tolerances import OFFICIAL, OFFICIAL_NORMALS
 
 import leadline
 from leadline import CheckpointError
+from leadline.checkpoints.files import read_weights, weight_file
 from leadline.checkpoints.prompt import empty_prompt
 
 LOTUS = GOLDEN_FAMILY / "lotus-depth-g-v1-0"
@@ -65,6 +67,50 @@ def as_shards(part: Path) -> None:
         weight_map |= dict.fromkeys(some, shard)
     (part / f"{PLAIN}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     (part / PLAIN).unlink()
+
+
+FAMILY = sorted(path.parent.name for path in GOLDEN_FAMILY.glob("*/expected.safetensors"))
+FORMS = ("bin", "shards", "fp16", "old names", "new names")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_published_folder_in_every_form(name, tmp_path):
+    """Weights of network and VAE written anew: pickled, in two shards, as float16, with the VAE's attention under either names."""
+    base = GOLDEN_FAMILY / "stable-diffusion-2-1" if name.startswith("genpercept") else None
+
+    def picture_of(folder: Path) -> np.ndarray:
+        estimator = leadline.load(folder, base=base, device="cpu")
+        predict = estimator.normals if estimator.spec.output == "normals" else estimator.predict
+        return predict(PICTURE, size=64, steps=1).values
+
+    plain = picture_of(GOLDEN_FAMILY / name)
+    for form in FORMS:
+        folder = tmp_path / form / name
+        shutil.copytree(GOLDEN_FAMILY / name, folder, ignore=shutil.ignore_patterns("expected.safetensors"))
+        for part in [path for path in folder.iterdir() if path.name == "vae" or path.name.startswith("unet")]:
+            tensors = {key: tensor.float().clone() for key, tensor in read_weights(weight_file(part)).items()}
+            for old in part.glob("diffusion_pytorch_model*"):
+                old.unlink()
+            if "names" in form and part.name == "vae":
+                tensors = renamed(tensors, old=form == "old names")
+            save_file(tensors, part / PLAIN)
+            {"bin": as_bin, "shards": as_shards, "fp16": as_half}.get(form, lambda part: None)(part)
+        # Normals are divided by their length, which may be small.
+        tolerance = 1e-3 if form == "fp16" else OFFICIAL_NORMALS if plain.ndim == 3 else OFFICIAL
+        np.testing.assert_allclose(picture_of(folder), plain, atol=tolerance, err_msg=form)
+
+
+def renamed(tensors: dict[str, torch.Tensor], old: bool) -> dict[str, torch.Tensor]:
+    """A VAE's tensors with its attention under the older names, or under the newer ones."""
+    pairs = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+    changes = {new: before for before, new in pairs.items()} if old else pairs
+    found = {}
+    for key, tensor in tensors.items():
+        for before, after in changes.items():
+            key = key.replace(f".attentions.0.{before}.", f".attentions.0.{after}.")  # noqa: PLW2901
+        found[key] = tensor
+    return found
 
 
 class TestForms:
