@@ -151,9 +151,13 @@ def test_what_a_recipe_lacks_is_said(small: dict[str, Any], tmp_path: Path) -> N
     text = "\n".join(check(flow).deviations)
     assert "every picture has its own quantiles" in text
     assert "this is DepthFM-I, not DepthFM-ID" in text
+    assert "beyond the quantiles is cut off" in text
+    set_key(flow, "data.clip", float("inf"))
     for one in flow["data"]["sets"]:
         one["depth_range_m"] = [1, 50]
-    assert "quantiles" not in "\n".join(check(flow).deviations)
+    text = "\n".join(check(flow).deviations)
+    assert "quantiles" not in text
+    assert "cut off" not in text
     step = with_pictures(official("fiffdepth", tmp_path, listed), tmp_path)
     step["model"]["unet"] = UNET
     assert not any("t = -1" in line for line in check(step).deviations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,10 @@ def _depthfm_source(source: PixelSource) -> list[tuple[bool, str]]:
             "every picture has its own quantiles, in the paper each data set has (depth_range_m of each set; not published)",
         ),
         (source.augmentation.colour == 0, "colours are changed, which the paper does not say"),
+        (
+            all(math.isinf(one.clip) for one in source.normalisations),
+            "depth far beyond the quantiles is cut off; the paper cuts nothing (data.clip: .inf, with depth_range_m)",
+        ),
     ]
 
 
