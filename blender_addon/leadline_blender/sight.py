@@ -62,15 +62,9 @@ def _frame(space: bpy.types.SpaceView3D, area: bpy.types.Area, thing: bpy.types.
 
 
 def _stand_inside(space: bpy.types.SpaceView3D, thing: bpy.types.Object) -> None:
-    """Look from where a panorama was taken into its middle."""
-    view, ahead = present(space.region_3d), thing.matrix_world.to_3x3().normalized() @ Vector((0.0, 0.0, -1.0))
-    view.view_perspective = "PERSP"
-    view.view_rotation = thing.matrix_world.to_3x3().normalized().to_quaternion()
-    size = max(thing.dimensions.x, thing.dimensions.y, thing.dimensions.z)
-    view.view_distance = 0.01 * size
-    view.view_location = thing.matrix_world.translation + view.view_distance * ahead
-    space.clip_start = min(space.clip_start, 0.1 * view.view_distance)
-    space.clip_end = max(space.clip_end, 2 * size)
+    """Look through the wide camera where a panorama was taken, whatever camera the scene has."""
+    space.use_local_camera, space.camera = True, memory_of(thing).camera
+    present(space.region_3d).view_perspective = "CAMERA"
 
 
 def _bounds(things: list[bpy.types.Object], origin: bool = False) -> tuple[Vector, Vector]:
