@@ -314,3 +314,26 @@ def test_the_container_starts_the_server_or_any_other_command(tmp_path: Path) ->
     for arguments in ((), ("serve",)):
         assert said(*arguments).startswith("serve --bind tcp://0.0.0.0:5570 --http 8080")
     assert said("serve", "--drain-s", "5").endswith("--metrics-port 9570 --drain-s 5")
+
+
+def test_the_container_copies_little_and_can_be_watched() -> None:
+    ignored = (DEPLOY.parents[1] / ".dockerignore").read_text().split()
+    assert "*" in ignored  # all but what is named
+    assert not {"!.venv", "!.git", "!tests"} & set(ignored)
+    recipe = (DEPLOY / "Containerfile").read_text()
+    assert "HEALTHCHECK" in recipe
+    assert re.search(r"^ARG ", recipe, re.MULTILINE)
+
+
+def test_an_event_that_comes_ten_thousand_times_is_written_a_few_times_and_counted() -> None:
+    program = (
+        "from leadline.serving.logs import configure, log, LOGGER; import logging, time\n"
+        "configure('json', 'info')\n"
+        "for _ in range(10_000): log('refused connection', logging.WARNING)\n"
+        "clock = time.time; time.time = lambda: clock() + 20.0\n"
+        "log('refused connection', logging.WARNING)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in run.stderr.splitlines()]
+    assert len(lines) == 51
+    assert lines[-1]["held_back"] == 9950

@@ -433,3 +433,25 @@ def test_an_address_in_use_and_no_models_are_refused(server: Server) -> None:
         Server(ServerConfig(server.address, {"a": "{}"}))
     with pytest.raises(leadline.InputError, match="no model"):
         Server(ServerConfig("tcp://127.0.0.1:*", {}))
+
+
+def test_a_client_needs_nothing_but_numpy_and_pyzmq(server: Server, image: np.ndarray, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), image[:, :, ::-1])
+    program = f"""
+import sys
+class Nothing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "diffusers", "cv2", "PIL", "scipy", "av", "safetensors", "rich", "click", "yaml"):
+            raise ImportError(name + " is not installed")
+sys.meta_path.insert(0, Nothing())
+import numpy as np
+from leadline.serving.client.client import Client
+with Client({server.address!r}, timeout_s=60) as client:
+    a = client.predict({str(tmp_path / "photo.png")!r}, seed=3)
+    b = client.predict(np.zeros((240, 320, 3), np.uint8), sparse=None, ensemble=2)
+    print(a.values.sum(), a.space.value, b.uncertainty.shape)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split()[1:] == ["log_depth", "(240,", "320)"]
+    assert float(run.stdout.split()[0]) == pytest.approx(float(expected(image, 3).sum()), rel=1e-5)
