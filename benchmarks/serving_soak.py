@@ -64,36 +64,38 @@ def served(*arguments: str) -> Iterator[tuple[str, int, str]]:
 
 
 class Memory(threading.Thread):
-    """Watches the private memory of a process and its children, in MB, once a second."""
+    """Watches the private memory of a process and its children, in MB, about once a second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
         self._ended = threading.Event()
-        self.samples: list[tuple[float, float]] = []  # the process itself, its children
+        self.samples: list[tuple[float, float, float]] = []  # seconds since the start, the process itself, its children
 
     def run(self) -> None:
+        started = time.monotonic()
         while not self._ended.wait(1.0):
             with suppress(psutil.Error):
                 children = sum(_private_mb(one) for one in self._process.children(recursive=True))
-                self.samples.append((_private_mb(self._process), children))
+                self.samples.append((time.monotonic() - started, _private_mb(self._process), children))
 
     def report(self) -> float:
-        """Print the course; the relative change since the run has settled, of all processes or of the front, whichever is
-        larger. Medians of quarters, as a process that was killed is small for a while."""
+        """Print the course; the relative change since the run has settled, of the front or of all, whichever is larger.
+
+        Of a quarter of the run it is the 90th percentile: a process that was killed is small until it has warmed up.
+        """
         self._ended.set()
         self.join()
-        settled = min(SETTLED_S, len(self.samples) // 5)
-        quarters = [np.median(part, 0) for part in np.array_split(np.array(self.samples[settled:]), 4)]
-        course = ", ".join(f"{front:.0f} + {workers:.0f}" for front, workers in quarters)
-        growths = [
-            float(last / first - 1)
-            for first, last in ((quarters[0].sum(), quarters[-1].sum()), (quarters[0][0], quarters[-1][0]))
-        ]
-        most = max(sum(sample) for sample in self.samples)
+        samples = np.array(self.samples)
+        settled_s = min(SETTLED_S, samples[-1, 0] / 5)
+        later = samples[samples[:, 0] >= settled_s]
+        fronts, alls = ([float(np.percentile(part, 90)) for part in np.array_split(values, 4)]
+                        for values in (later[:, 1], later[:, 1] + later[:, 2]))  # fmt: skip
+        growths = [values[-1] / values[0] - 1 for values in (fronts, alls)]
+        course = ["/".join(f"{value:.0f}" for value in values) for values in (fronts, alls)]
         print(
-            f"memory, front + others, by quarters of the run from second {settled}: {course} MB (all {100 * growths[0]:+.1f} %, "
-            f"front {100 * growths[1]:+.1f} %), {most:.0f} MB at most"
+            f"memory by quarters of the run from second {settled_s:.0f}: front {course[0]} MB ({100 * growths[0]:+.1f} %), "
+            f"all {course[1]} MB ({100 * growths[1]:+.1f} %)"
         )
         return max(growths, key=abs)
 

@@ -274,3 +274,18 @@ def test_a_decoder_that_is_killed_at_work_does_not_cost_its_picture(
             os.kill(process, signal.SIGKILL)
         np.testing.assert_allclose(job.result(60).values, 51 / 255 + 0.25 + 0.125, atol=1e-6)
         assert server._decoders.restarts >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="states of threads are Linux's")
+def test_who_waits_for_a_processor_is_told_from_who_does_not() -> None:
+    from leadline.serving.processes import wants_to_run
+
+    programs = {"while True: pass": True, "import time; time.sleep(600)": False}
+    for program, wants in programs.items():
+        with subprocess.Popen([sys.executable, "-c", program]) as process:
+            try:
+                assert until(lambda wants=wants, pid=process.pid: wants_to_run(pid) == wants)
+                os.kill(process.pid, signal.SIGSTOP)
+                assert until(lambda pid=process.pid: not wants_to_run(pid))
+            finally:
+                process.kill()

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from stand_in import expected
-from test_resilience import until
+from waiting import until
 
 from leadline.serving.client.client import Client
 from leadline.serving.server.server import Server

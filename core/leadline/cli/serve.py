@@ -201,7 +201,7 @@ def command(
     from leadline.serving.logs import configure
     from leadline.serving.protocol.messages import Limits
     from leadline.serving.protocol.settings import ServerConfig
-    from leadline.serving.server.server import serve
+    from leadline.serving.server.run import serve
 
     configure(rest["log_style"], rest["log_level"])
     if rest["http_port"] is not None:

@@ -22,7 +22,7 @@ def command(models: tuple[str, ...], device: str, port: int, no_browser: bool) -
     from leadline.cli.serve import DEFAULT_LOADER, need_http, to_serve
     from leadline.serving.logs import configure
     from leadline.serving.protocol.settings import ServerConfig
-    from leadline.serving.server.server import serve
+    from leadline.serving.server.run import serve
 
     need_http()
     configure("text", "warning")

@@ -31,6 +31,19 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def wants_to_run(pid: int) -> bool:
+    """Whether a thread of a process runs or waits for a processor (Linux; elsewhere nobody knows). Neither a dead lock nor
+    a stopped process does."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "R":
+                    return True
+    except (OSError, IndexError):
+        return False
+    return False
+
+
 def _bytes_read(pid: int | str) -> int:
     try:
         with open(f"/proc/{pid}/io") as file:

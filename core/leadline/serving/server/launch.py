@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 from typing import Protocol
 
-from leadline.serving.processes import effort_s, is_stopped
+from leadline.serving.processes import effort_s, is_stopped, wants_to_run
 from leadline.serving.server.crew import Crew
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import settings
@@ -21,6 +21,8 @@ from leadline.threads import settings
 LOOK_EVERY_S = 0.03
 #: A worker that the system says is stopped (SIGSTOP) for so long is as good as gone.
 STOPPED_S = 3.0
+#: A worker whose processor time stands still for so long is asked whether it wants any.
+STARVED_S = 0.5
 
 
 class Running(Protocol):
@@ -134,6 +136,7 @@ class _LocalProcess:
             start_new_session=True,  # Ctrl+C is for the front, which ends its workers in order
         )
         self._stopped_at: float | None = None
+        self._worked_s, self._starved_s, self._looked_at = -1.0, 0.0, 0.0
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(asdict(config)).encode() + b"\n")
@@ -158,7 +161,16 @@ class _LocalProcess:
         self._finish()
 
     def effort_s(self) -> float | None:
-        return effort_s(self._process.pid)
+        """A process that wants a processor and gets none, on a machine that is too busy, is as good as one that works."""
+        seen, now = effort_s(self._process.pid), time.monotonic()
+        if seen is None:
+            return None
+        if seen != self._worked_s:
+            self._worked_s, self._looked_at = seen, now
+        elif now - self._looked_at > STARVED_S:
+            self._starved_s += (now - self._looked_at) * wants_to_run(self._process.pid)
+            self._looked_at = now
+        return seen + self._starved_s
 
     def must_move(self) -> bool:
         return False

@@ -8,14 +8,13 @@ import contextlib
 import math
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from logging import DEBUG, ERROR, WARNING
 from typing import Any
 
@@ -27,28 +26,30 @@ from leadline.serving.folders import PrivateFolder
 from leadline.serving.http.config import GatewayConfig
 from leadline.serving.logs import dropped, log
 from leadline.serving.processes import private_bytes
-from leadline.serving.protocol import messages, pixels, wire
-from leadline.serving.protocol.addresses import is_local
+from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.messages import EVERYBODY, Quota, WireError
 from leadline.serving.protocol.settings import ServerConfig
+from leadline.serving.server import report
 from leadline.serving.server.about import known_models
 from leadline.serving.server.access import Connection
-from leadline.serving.server.batching import Batcher, RateLimiter, Ticket, network_megapixels
+from leadline.serving.server.admission import Admission, is_repetition, key_of
+from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
 from leadline.serving.server.decoders import Decoders
 from leadline.serving.server.entrance import Entrance
+from leadline.serving.server.exposure import check_exposure, is_local_host
 from leadline.serving.server.gateway import Gateway, listening
 from leadline.serving.server.launch import Launcher, LocalLauncher
-from leadline.serving.server.lender import Block, Lender
+from leadline.serving.server.lender import Lender
 from leadline.serving.server.metrics import Metrics
 from leadline.serving.server.notify import notify
 from leadline.serving.server.operations import OperationsPage
 from leadline.serving.server.pictures import Pictures
-from leadline.serving.server.pool import Patience, Pool, Slot
+from leadline.serving.server.pool import Patience, Pool
 from leadline.serving.server.scaling import Scaler
+from leadline.serving.server.scheduling import Scheduler
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
-from leadline.version import __version__
 
 #: A client with a request in hand hears from the server at least this often.
 TICK_S = 1.0
@@ -59,12 +60,6 @@ TEND_EVERY_S = 0.02
 MAX_ATTEMPTS = 2
 #: A running request whose worker has given no sign of life for so long is said to be ``silent``.
 QUIET_S = 2.0
-#: A worker stays with its loaded models for this many times what loading takes while clients ask for them, who may be
-#: away for a moment between two requests. Where that would be longer than the seconds, it stays for them, or the second
-#: number of loads: of its time, two thirds and more go into answers.
-STAY_LOADS, LEAST_LOADS, LONGEST_STAY_S, GAP_S = 4.0, 2.0, 5.0, 0.05
-#: Long edge that a model makes of an image, until its first load says better.
-USUAL_SIZE_PX = 768
 #: Messages beyond a client's rate: so many a second are answered, the others dropped unread; after this many bursts of
 #: them, within a second or so, its connection is ended.
 ANSWERS_PER_S, FLOOD_BURSTS = 10.0, 2
@@ -78,20 +73,6 @@ DEAD_S = 5.0
 KEYS_EVERY_S = 1.0
 #: After something failed inside the front, before it goes on.
 BREATH_S = 0.05
-
-
-@dataclass(eq=False)
-class _Work:
-    """What the server keeps with a ticket: how to answer it, and what it last said."""
-
-    key: tuple[str, str]
-    to: Connection
-    bodies: list[Any]
-    asked: messages.Predict
-    told: float
-    stage: str = "queued"
-    fraction: float = 0.0
-    started: float | None = None
 
 
 class Server:
@@ -110,12 +91,7 @@ class Server:
     ) -> None:
         if not config.models:
             raise InputError("there is no model to serve; name one with --model, or `leadline pull` some weights")
-        if config.keys is None and not config.insecure and not is_local(config.bind):
-            raise InputError(
-                f"{config.bind} can be reached by others: use --keys (see `leadline keys`), bind to 127.0.0.1, "
-                "or say --insecure"
-            )
-        _check_http(config)
+        check_exposure(config)
         self.http_address: str | None = None
         self.config, self.limits, self._clock = config, config.limits, clock
         self.metrics = Metrics()
@@ -136,7 +112,6 @@ class Server:
         self._tickets: dict[tuple[str, str], Ticket] = {}
         self._swept = self._began
         self._tended = -math.inf
-        self._holding = False
         self._context: zmq.Context[Any] = zmq.Context()
         try:
             self._open(launcher, workers_bind)
@@ -200,6 +175,10 @@ class Server:
             secret=front_keys[1] if front_keys is not None else None,
         )
         self._pool.wanted = config.replicas
+        self._scheduler = Scheduler(self._batcher, self._pool)
+        self._admission = Admission(
+            config.models, config.limits, self._quota, self._about, self._lender, lambda: self._pool.shares
+        )
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
@@ -222,7 +201,7 @@ class Server:
             raise InputError("--http needs a front with workers on this machine, and Linux or macOS")
         self._http = listening(host, port)
         port = self._http.getsockname()[1]
-        local = is_local(_tcp(host))
+        local = is_local_host(host)
         self.http_address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._gateway = Gateway(
             GatewayConfig(
@@ -326,7 +305,7 @@ class Server:
         now = self.turned = self._clock()
         sleep_s = LONGEST_SLEEP_S
         if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
-            sleep_s = min(sleep_s, max(0.005 if self._holding else 0.0, ready - now))
+            sleep_s = min(sleep_s, max(0.005 if self._scheduler.holding else 0.0, ready - now))
         ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
         messages_wait = self._entrance.attend(ready_sockets)
         if self._pool.socket in ready_sockets:
@@ -415,36 +394,17 @@ class Server:
             self._entrance.send(to, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
 
     def _admit(self, request: messages.Predict, to: Connection, bodies: list[Any], now: float) -> None:
-        key = self._key(to, request)
+        key = key_of(to, request)
         known = self._tickets.get(key)
         if known is not None:
-            if known.data.to == to or _plainly(known.data.asked) != _plainly(request):
+            if not is_repetition(known, request, to):
                 raise WireError("another request with this id is on its way; give each its own", id=request.id)
             known.data.to, known.data.told = to, 0.0  # asked again after a broken connection: answer there
             return
         if self._stop.is_set():
             raise WireError("the server is stopping; try again when it is back", "shutting_down", request.id)
-        if request.model is not None and request.model not in self.config.models:
-            served = ", ".join(self.config.models)
-            raise WireError(f"there is no model {request.model} here; there is {served}", "unknown_model", request.id)
-        asked, request = request, wire.with_defaults(request, next(iter(self.config.models)), self.limits)
-        shape = request.image.shape[:2] if request.image.shape is not None else None
-        encoded = shape is None
-        if shape is None:
-            try:
-                shape = pixels.image_size(bodies[0].buffer)
-                wire.check_pixels(*shape, self.limits, request.id)
-            except WireError as error:
-                raise WireError(str(error), "bad_image", request.id) from error
-        info = self._about(request.model or "")
-        megapixels = network_megapixels(shape, request.size, info.get("default_size") or USUAL_SIZE_PX)
-        block = None if request.block is None else self._block(request, shape)
-        nbytes = sum(len(body) for body in bodies)
-        work = _Work(key, to, bodies, asked, told=now - TICK_S + LONGEST_SLEEP_S)
-        deadline = now + (request.deadline_s or 0.0)
-        ticket = Ticket(to.client, request, shape, nbytes, now, deadline, block=block, data=work, megapixels=megapixels)
-        ticket.ready = not encoded
-        self._check_work(ticket, info.get("default_steps") or 1)
+        ticket = self._admission.ticket(request, to, bodies, now)
+        ticket.data.told = now - TICK_S + LONGEST_SLEEP_S
         for old in self._batcher.admit(ticket):
             self._end(
                 old, messages.Failure(old.request.id, "superseded", "a newer request of the stream took its place")
@@ -453,91 +413,32 @@ class Server:
             old = self._batcher.evicted.pop()
             self._end(old, messages.Failure(old.request.id, "busy", "the queue is full; try again later"), removed=True)
         self._tickets[key] = ticket
-        self.metrics.count("shared_requests_total", by=block is not None)
-        self.metrics.count("received_bytes_total", by=nbytes)
-
-    def _check_work(self, ticket: Ticket, default_steps: int) -> None:
-        most = self._quota(ticket.client).work or self.limits.work
-        work = ticket.work * (ticket.request.steps or default_steps)
-        if work > most:
-            raise WireError(
-                f"this is {work:.0f} megapixels of work (pixels × ensemble × steps); the limit is {most:g}; "
-                "make size, ensemble or steps smaller",
-                id=ticket.request.id,
-            )
-
-    def _block(self, request: messages.Predict, shape: tuple[int, int]) -> Block:
-        """The lent block of a request, which holds everything that the request says is in it."""
-        block = None
-        if self._lender is not None and self._pool.shares:
-            block = self._lender.find(request.block or 0, request.session)
-        if block is None:
-            raise WireError("this block was not lent; send the image as a body", "no_block", request.id)
-        wanted = [(request.image.at or 0, math.prod(request.image.shape or ()))]
-        wanted += [(at, pixels.map_nbytes(request.reply, *shape) or 0) for at in request.maps_at]
-        if not all(block.holds(*one) for one in wanted):
-            raise WireError(
-                f"image.at and maps_at are multiples of {messages.BLOCK_ALIGNMENT} with room in the block",
-                id=request.id,
-            )
-        return block
-
-    def _key(self, to: Connection, request: messages.Predict | messages.Cancel) -> tuple[str, str]:
-        """What tells a request from all others: a session where the client has one, else its connection. Clients with
-        keys cannot reach into each other's sessions."""
-        owner = to.client if to.inner or to.client.startswith("key:") else ""
-        return f"{owner}/{request.session or to.route.hex()}", request.id
+        self.metrics.count("shared_requests_total", by=ticket.block is not None)
+        self.metrics.count("received_bytes_total", by=ticket.nbytes)
 
     def _cancel(self, request: messages.Cancel, to: Connection) -> None:
-        ticket = self._tickets.get(self._key(to, request))
+        ticket = self._tickets.get(key_of(to, request))
         if ticket is None:
             raise WireError("there is no such request; it may be done", "unknown_job", request.id)
         self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
 
     def _inform(self, request: messages.Hello | messages.Status, to: Connection) -> None:
-        common = {"id": request.id, "server": f"leadline {__version__}", "protocol": messages.PROTOCOL}
-        loaded = frozenset().union(*(slot.models for slot in self._pool.slots))
+        answer = report.common(request)
         if isinstance(request, messages.Hello):
-            models = [{**self._about(name), "name": name, "loaded": name in loaded} for name in self.config.models]
-            self._entrance.send(
-                to,
-                {
-                    "op": "hello",
-                    **common,
-                    "models": models,
-                    "default_model": next(iter(self.config.models)),
-                    "limits": asdict(self.limits),
-                    "blocks": self._lender.path if self._lender is not None and self._pool.shares else None,
-                    "encodings": {"image": messages.IMAGE_ENCODINGS, "reply": messages.REPLY_ENCODINGS},
-                    "tick_s": TICK_S,
-                },
-            )
-            return
-        now = self._clock()
-        workers = [
-            {
-                "device": slot.device,
-                "state": slot.state,
-                "pid": slot.pid,
-                "models": sorted(slot.models),
-                "reason": slot.reason,
-                "quiet_s": round(slot.vitals.quiet_s(now), 2) if slot.vitals is not None else None,
+            answer |= report.models(self.config.models, self._about, self._pool) | report.protocol(self.limits, TICK_S)
+            answer["blocks"] = self._lender.path if self._lender is not None and self._pool.shares else None
+        else:
+            answer |= {
+                "uptime_s": round(self._clock() - self._began, 3),
+                "waiting": len(self._batcher),
+                "running": len(self._tickets) - len(self._batcher),
+                "stopping": self._stop.is_set(),
+                "workers": report.workers(self._pool, self._clock()),
+                "log_lines_dropped": dropped(),
             }
-            for slot in self._pool.present()
-        ]
-        status: dict[str, Any] = {
-            "op": "status",
-            **common,
-            "uptime_s": round(self._clock() - self._began, 3),
-            "waiting": len(self._batcher),
-            "running": len(self._tickets) - len(self._batcher),
-            "stopping": self._stop.is_set(),
-            "workers": workers,
-            "log_lines_dropped": dropped(),
-        }
-        if request.metrics:
-            status["metrics"] = self.metrics.render()
-        self._entrance.send(to, status)
+            if request.metrics:
+                answer["metrics"] = self.metrics.render()
+        self._entrance.send(to, answer)
 
     def _about(self, model: str) -> dict[str, Any]:
         """What is known of a model: from its file, and from its last load."""
@@ -559,45 +460,13 @@ class Server:
         if self._pool.is_hopeless():
             for ticket in self._batcher.waiting():
                 self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
-        idle = self._pool.idle()
-        self._holding = False
-        self._share_workers(now)
-        while idle and (choice := self._choose(idle, now)):
-            slot, models = choice
-            batch = self._batcher.next_batch(now, models)
-            if not batch:
-                return
-            idle.remove(slot)
+        for slot, batch in self._scheduler.batches(now):
+            model = batch[0].request.model or ""
             for ticket in batch:
                 ticket.data.started, ticket.data.stage = now, "starting"
-                self.metrics.observe("queue_seconds", now - ticket.arrived, model=ticket.request.model or "")
-            members = sum(t.request.ensemble for t in batch)
-            self.metrics.observe("batch_members", members, model=batch[0].request.model or "")
+                self.metrics.observe("queue_seconds", now - ticket.arrived, model=model)
+            self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch), model=model)
             self._pool.run(slot, batch, now)
-            self._share_workers(now)
-
-    def _share_workers(self, now: float) -> None:
-        """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
-        up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
-        held = Counter(client for slot in self._pool.slots if slot.batch for client in slot.batch.clients)
-        self._batcher.full = frozenset(
-            client for client, workers in held.items() if 1 < up <= workers + 1 and self._batcher.others(client, now)
-        )
-
-    def _choose(self, idle: list[Slot], now: float) -> tuple[Slot, frozenset[str] | None] | None:
-        """The worker that goes on, and the models it should keep to (None: any); None to wait a moment."""
-        leader = self._batcher.leader()
-        if leader is None:
-            return None
-        warm = [slot for slot in idle if leader.request.model in slot.models]
-        slot = warm[0] if warm else min(idle, key=lambda s: len(s.models))
-        stay_s = min(STAY_LOADS * slot.load_s, max(LONGEST_STAY_S, LEAST_LOADS * slot.load_s))
-        if warm or not slot.models or leader.attempts or now - slot.loaded_at > stay_s:
-            return slot, None
-        if any(ticket.ready and ticket.request.model in slot.models for ticket in self._batcher.waiting()):
-            return slot, slot.models
-        self._holding = now - slot.rested_at < GAP_S
-        return None if self._holding else (slot, None)
 
     def _end_late(self, now: float) -> None:
         for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
@@ -706,6 +575,7 @@ class Server:
         if self._reloaded is not None:
             self.config, self._reloaded = replace(self.config, models=self._reloaded), None
             self._models = known_models(self.config.models)
+            self._admission.models = self.config.models
             self._pool.reload(self.config.models)
             log("reloaded", models=list(self.config.models))
         notify("WATCHDOG=1")
@@ -741,57 +611,6 @@ class Server:
         self._watch()
 
 
-def serve(
-    config: ServerConfig,
-    announce: Callable[[str, str | None], None],
-    end_with_stdin: bool = False,
-    models: Callable[[], Mapping[str, str]] | None = None,
-    **parts: Any,
-) -> None:
-    """Serve in this thread until SIGTERM or SIGINT (twice: at once), or until standard input ends. SIGHUP reloads.
-
-    Args:
-        config: How.
-        announce: Told the address, and that of HTTP, once they are bound.
-        end_with_stdin: For servers that another process started for itself.
-        models: What to serve after SIGHUP.
-        **parts: Further arguments of :class:`Server`.
-    """
-    server = Server(config, **parts)
-    if models is not None and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: server.reload(models()))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
-    if end_with_stdin:
-        threading.Thread(target=_stop_with_stdin, args=(server,), daemon=True).start()
-    announce(server.address, server.http_address)
-    server.run()
-
-
-def _stop_with_stdin(server: Server) -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            continue
-    server.stop()
-    server.stop()  # whoever started us is gone: there is nobody to finish for
-
-
-def _check_http(config: ServerConfig) -> None:
-    if (
-        config.http_port is not None
-        and config.keys is None
-        and not config.insecure
-        and not is_local(_tcp(config.http_host))
-    ):
-        raise InputError(
-            f"{config.http_host} can be reached by others: use --keys, --http-host 127.0.0.1, or say --insecure"
-        )
-
-
-def _tcp(host: str) -> str:
-    return f"tcp://[{host}]:1" if ":" in host else f"tcp://{host}:1"
-
-
 def _step_s(config: ServerConfig) -> float:
     """Compiling a model for a new size is one step, and takes minutes."""
     return config.step_s * (1.0 if config.compiled == "off" else 20.0)
@@ -800,11 +619,6 @@ def _step_s(config: ServerConfig) -> float:
 def _key_name(client: str) -> str:
     """For metrics, whose labels must be few: the name of a key; addresses and connections have none."""
     return client.removeprefix("key:") if client.startswith("key:") else ""
-
-
-def _plainly(request: messages.Predict) -> messages.Predict:
-    """A request without where its bytes are: a client may send it again another way."""
-    return replace(request, image=replace(request.image, at=None), block=None, maps_at=())
 
 
 def _threads_each(replicas: int) -> int | None:

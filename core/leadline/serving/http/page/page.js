@@ -21,7 +21,8 @@ async function loadModels() {
   const response = await fetch("/v1/models", { headers: headers() });
   if (!response.ok) return say(await complaint(response), true);
   const known = await response.json();
-  the("model").replaceChildren(...known.models.map(one => new Option(one.name, one.name, false, one.name === known.default_model)));
+  const depths = known.models.filter(one => one.output !== "normals");
+  the("model").replaceChildren(...depths.map(one => new Option(one.name, one.name, false, one.name === known.default_model)));
   say("");
 }
 

@@ -1,0 +1,63 @@
+"""Which worker computes what next. No sockets, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from leadline.serving.server.batching import Batcher, Ticket
+from leadline.serving.server.pool import Pool, Slot
+
+#: A worker stays with its loaded models for this many times what loading takes while clients ask for them, who may be
+#: away for a moment between two requests. Where that would be longer than the seconds, it stays for them, or the second
+#: number of loads: of its time, two thirds and more go into answers.
+STAY_LOADS, LEAST_LOADS, LONGEST_STAY_S, GAP_S = 4.0, 2.0, 5.0, 0.05
+
+
+class Scheduler:
+    """Gives batches to workers.
+
+    Attributes:
+        holding: A worker waits a moment for clients of the model that it has.
+    """
+
+    def __init__(self, batcher: Batcher, pool: Pool) -> None:
+        self._batcher, self._pool = batcher, pool
+        self.holding = False
+
+    def batches(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
+        """Idle workers and what each shall compute. Whoever asks starts one before asking for the next."""
+        idle = self._pool.idle()
+        self.holding = False
+        self._share_workers(now)
+        while idle and (choice := self._choose(idle, now)):
+            slot, models = choice
+            batch = self._batcher.next_batch(now, models)
+            if not batch:
+                return
+            idle.remove(slot)
+            yield slot, batch
+            self._share_workers(now)
+
+    def _share_workers(self, now: float) -> None:
+        """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
+        up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
+        held = Counter(client for slot in self._pool.slots if slot.batch for client in slot.batch.clients)
+        self._batcher.full = frozenset(
+            client for client, workers in held.items() if 1 < up <= workers + 1 and self._batcher.others(client, now)
+        )
+
+    def _choose(self, idle: list[Slot], now: float) -> tuple[Slot, frozenset[str] | None] | None:
+        """The worker that goes on, and the models it should keep to (None: any); None to wait a moment."""
+        leader = self._batcher.leader()
+        if leader is None:
+            return None
+        warm = [slot for slot in idle if leader.request.model in slot.models]
+        slot = warm[0] if warm else min(idle, key=lambda s: len(s.models))
+        stay_s = min(STAY_LOADS * slot.load_s, max(LONGEST_STAY_S, LEAST_LOADS * slot.load_s))
+        if warm or not slot.models or leader.attempts or now - slot.loaded_at > stay_s:
+            return slot, None
+        if any(ticket.ready and ticket.request.model in slot.models for ticket in self._batcher.waiting()):
+            return slot, slot.models
+        self.holding = now - slot.rested_at < GAP_S
+        return None if self.holding else (slot, None)
