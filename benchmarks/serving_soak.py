@@ -80,7 +80,7 @@ class Memory(threading.Thread):
                 self.samples.append((time.monotonic() - started, _private_mb(self._process), children))
 
     def report(self) -> float:
-        """Print the course; the relative change since the run has settled, of the front or of all, whichever is larger.
+        """Print the course; how much it has grown since the run has settled, of the front or of all, whichever more.
 
         Of a quarter of the run it is the 90th percentile: a process that was killed is small until it has warmed up.
         """
@@ -97,7 +97,7 @@ class Memory(threading.Thread):
             f"memory by quarters of the run from second {settled_s:.0f}: front {course[0]} MB ({100 * growths[0]:+.1f} %), "
             f"all {course[1]} MB ({100 * growths[1]:+.1f} %)"
         )
-        return max(growths, key=abs)
+        return max(growths)
 
 
 class Killer(threading.Thread):
@@ -274,7 +274,7 @@ def clients(options: argparse.Namespace) -> int:
           "broken off with their gateway")  # fmt: skip
     # With kills an answer may be computed whose client, or whose way to it, was killed: never fewer than arrived.
     counted = ok - 1 == right if not options.kill_every else ok - 1 >= right
-    good = not counts["crossed"] and not failed and counted and abs(growth) <= 0.05
+    good = not counts["crossed"] and not failed and counted and growth <= 0.05
     return 0 if good else 1
 
 
