@@ -44,6 +44,16 @@ def test_rounds_little_more_than_the_direct_convolution():
     assert ours < 12 * direct
 
 
+def test_the_room_for_filters_is_that_of_the_largest_layer():
+    layers = nn.Sequential(
+        SizedConvolution(nn.Conv2d(128, 256, 3, padding=1)), Enlargement(nn.Conv2d(64, 64, 3, padding=1))
+    )
+    assert convolution.room_bytes(layers) == 4 * 36 * 128 * 256
+    assert convolution.room_bytes(layers[1]) == 4 * 100 * 64 * 64
+    never = SizedConvolution(nn.Conv2d(1280, 1280, 3, padding=1))  # 236 MB: it always goes another way
+    assert convolution.room_bytes(never) == 0
+
+
 @torch.inference_mode()
 def test_threads_do_not_share_their_room():
     torch.manual_seed(0)
@@ -111,7 +121,7 @@ def test_each_way_of_a_convolution_gives_the_same(shape, enlarge, way, monkeypat
 class Refusing:
     """In the place of a way that must not be taken."""
 
-    def filter_bytes(self, conv):
+    def filter_bytes(self, weight):
         return 0
 
     def __call__(self, *args, **options):

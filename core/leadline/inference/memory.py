@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from leadline.errors import InputError
 from leadline.inference.tuned import MEMORY
 from leadline.models import Codec, DepthModel
+from leadline.models.convolution import room_bytes
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -52,7 +53,7 @@ class MemoryBudget:
         itemsize = model.prompt.element_size()
         on_cpu = model.prompt.device.type == "cpu"
         activations = max(2 * second + first, network) * itemsize * (MEMORY.margin if on_cpu else MEMORY.gpu_margin)
-        weights = weight_bytes(model, codec, *others)
+        weights = weight_bytes(model, codec, *others) + room_bytes(model, codec)
         return cls(
             total_bytes, weights + (MEMORY.libraries_bytes if on_cpu else MEMORY.gpu_libraries_bytes), activations
         )

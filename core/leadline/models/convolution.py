@@ -29,7 +29,7 @@ class SizedConvolution(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.weight, self.bias = conv.weight, conv.bias
-        self._many = worth_transforming(conv)
+        self.transforms = worth_transforming(conv)
         self._few = conv.weight.numel() >= CONVOLUTION.least_weights
 
     def forward(self, images: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class SizedConvolution(nn.Module):
         count, _, height, width = images.shape
         if self._few and count * height * width <= CONVOLUTION.most_pixels:
             return _one_product(images, self.weight, self.bias)
-        if self._many and _tiles(images) >= CONVOLUTION.least_tiles:
+        if self.transforms and _tiles(images) >= CONVOLUTION.least_tiles:
             return _PLAIN(images, self.weight, self.bias)
         return conv2d(images, self.weight, self.bias, padding=1)
 
@@ -52,15 +52,25 @@ class Enlargement(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = SizedConvolution(conv)
-        self._many = worth_transforming(conv, enlarge=True)
+        self.transforms = worth_transforming(conv, enlarge=True)
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """(N, C, h, w) → (N, out, 2h, 2w), or of ``size``."""
         doubled = (2 * x.shape[-2], 2 * x.shape[-1])
-        if self._many and size in (None, doubled) and _tiles(x) >= CONVOLUTION.least_tiles:
+        if self.transforms and size in (None, doubled) and _tiles(x) >= CONVOLUTION.least_tiles:
             return _ENLARGING(x, self.conv.weight, self.conv.bias)
         out: Tensor = self.conv(interpolate(x, doubled if size is None else size, mode="nearest"))
         return out
+
+
+def room_bytes(*networks: nn.Module) -> int:
+    """What a thread keeps for the transformed filters of these networks: as much as the largest layer takes."""
+    largest = 0
+    for module in (module for network in networks for module in network.modules()):
+        if isinstance(module, SizedConvolution | Enlargement) and module.transforms:
+            way, conv = (_ENLARGING, module.conv) if isinstance(module, Enlargement) else (_PLAIN, module)
+            largest = max(largest, way.filter_bytes(conv.weight))
+    return largest
 
 
 def suits(conv: nn.Module) -> bool:
@@ -77,7 +87,7 @@ def worth_transforming(conv: nn.Conv2d, enlarge: bool = False) -> bool:
     least = CONVOLUTION.least_channels_enlarged if enlarge else CONVOLUTION.least_channels
     return (
         min(conv.in_channels, conv.out_channels) >= least
-        and (_ENLARGING if enlarge else _PLAIN).filter_bytes(conv) <= CONVOLUTION.most_filter_bytes
+        and (_ENLARGING if enlarge else _PLAIN).filter_bytes(conv.weight) <= CONVOLUTION.most_filter_bytes
     )
 
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import pad
 
 from leadline.models.tuned import CONVOLUTION
@@ -80,9 +80,9 @@ class Winograd:
         outward = [torch.kron(A_T[:, y : y + span], A_T[:, x : x + span]) for y, x in self._phases]
         self._outward = torch.stack(outward).float()  # (phases², 16, span²)
 
-    def filter_bytes(self, conv: nn.Conv2d) -> int:
-        """What the transformed filters of ``conv`` take."""
-        return 4 * len(self._filters) * conv.in_channels * conv.out_channels
+    def filter_bytes(self, weight: Tensor) -> int:
+        """What filters (out, C, 3, 3) take once they are transformed."""
+        return 4 * len(self._filters) * weight.shape[0] * weight.shape[1]
 
     def __call__(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Images (N, C, h, w), filters (out, C, 3, 3) and biases (out,) → (N, out, h, w), or twice the size; channels last."""
