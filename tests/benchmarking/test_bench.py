@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from tiny import tiny_bundle
+from tiny import tiny_bundle, tiny_spec
 
+from leadline.benchmarking import against_diffusers as against
 from leadline.benchmarking import measure as measuring
 from leadline.benchmarking.measure import Case, Measurement, measure, measure_in_child, peak_memory_mb, stage_gflops
 from leadline.benchmarking.reference import reference
 from leadline.benchmarking.report import Machine, as_markdown, as_record, plot
+from leadline.checkpoints.bundle import build
+from leadline.depth.spaces import Space
 from leadline.errors import InputError, LeadlineError
 from leadline.inference.estimator import DepthEstimator
+from leadline.models import ModelSpec
 
 MACHINE = Machine("a processor", 1, "cpu", "fp32", "cpu", "2.0", 100.0)
 ROW = Measurement(Case("depthfm-mini", 256, 4, 10), 3.0, 1.5, 2e-6, 300.0, 200.0, 900.0, 600.0)
@@ -103,3 +107,22 @@ def test_unequal_maps_are_an_error(tmp_path, monkeypatch):
     done = CliRunner().invoke(command, options)
     assert done.exit_code == 1
     assert "differs by 1e-02" in done.output
+
+
+def test_against_diffusers_tells_time_difference_and_both_peaks(monkeypatch):
+    """At the published size it takes minutes: here with a small network of the same kind."""
+    from leadline.cli.bench import command
+
+    pytest.importorskip("diffusers")
+    spec = tiny_spec("depthfm")
+    small = ModelSpec("marigold", Space.DEPTH, spec.unet, spec.codec, schedule=against._SCHEDULE.settings())
+    monkeypatch.setattr(against, "full_size_marigold", lambda: build(small, torch.randn(1, 2, 16)))
+    monkeypatch.setattr(against, "peak_memory_mb", lambda task, side: {"diffusers": 2e3, "ours": 1e3}[side])
+    options = ["--against", "diffusers", "--size", "64", "--steps", "1", "--ensemble", "1", "--repeat", "1"]
+    result = CliRunner().invoke(command, options, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    row = result.output.strip().splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:3] == ["64²", "1", "1"]
+    assert float(cells[6].split(" / ")[1]) < 1e-3  # of the range: the same map
+    assert cells[7:] == ["2.10 GB", "1.05 GB"]
