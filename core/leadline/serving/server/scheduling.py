@@ -41,6 +41,8 @@ class Scheduler:
 
     def _share_workers(self, now: float) -> None:
         """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
+        if len(self._pool.slots) < 2:
+            return
         up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
         held = Counter(client for slot in self._pool.slots if slot.batch for client in slot.batch.clients)
         self._batcher.full = frozenset(
