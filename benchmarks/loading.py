@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from leadline import threads
 from leadline.benchmarking.against_diffusers import full_size_marigold
 from leadline.checkpoints.native import save_model
 
@@ -55,7 +57,9 @@ def main() -> None:
         save_model(full_size_marigold(), path, torch.float32)
         weights = path.stat().st_size
         command = [sys.executable, "-c", PROGRAM, str(path), str(options.size)]
-        told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        environment = {**os.environ, **threads.settings()}  # as the command line and the servers have it
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        told = json.loads(done.stdout)
     allowed = 1.2 * weights + 0.7e9
     print(f"weights {weights / 1e9:.2f} GB; anonymous memory allowed {allowed / 1e9:.2f} GB")
     print("| until | processor s | peak anonymous memory |\n|---|---|---|")

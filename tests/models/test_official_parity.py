@@ -89,6 +89,8 @@ class TestDepthFM:
 @pytest.mark.parametrize(("prefix", "scaling"), ATTENTION)
 def test_depthfm_ensemble_through_the_estimator(depthfm, prefix, scaling):
     estimator, golden = depthfm(LAYOUTS[0], scaling)
+    if f"{prefix}/ens3/member_log_depth" not in golden:
+        pytest.skip("the repository's part of the numbers has no ensemble (set LEADLINE_GOLDEN)")
     image = ((golden["in/image"][0] + 1) / 2).clamp(0, 1)
     members = golden[f"{prefix}/ens3/member_log_depth"].squeeze()
     if not torch.allclose(image * 255, (image * 255).round(), atol=1e-3):  # not an 8-bit picture: enter behind framing

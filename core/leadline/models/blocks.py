@@ -12,6 +12,7 @@ from torch.nn.functional import silu
 from leadline.models.convolution import Enlargement, SizedConvolution, suits, worth_transforming
 from leadline.models.group_norm import SteadyGroupNorm
 from leadline.models.layers import Doubling, ResidualBlock
+from leadline.models.mapped import Mapping
 
 
 class Residual(nn.Module):
@@ -43,8 +44,16 @@ M = TypeVar("M", bound=nn.Module)
 def placed(module: M, device: torch.device, dtype: torch.dtype) -> M:
     """``module`` on ``device`` in ``dtype``, its filters laid out as GPUs want them for channels-last images.
 
-    On a CPU the layout of the filters makes no difference, and converting them would double their memory.
+    On a CPU the layout of the filters makes no difference, and converting them would double their memory. Weights that are
+    pages of their file leave this process as they are copied, so that both never lie in memory whole.
     """
+    mapping = Mapping()
+    for part in module.modules():
+        before = [parameter.data for parameter in part.parameters(recurse=False)]
+        if next(part.children(), None) is None:
+            part.to(device, dtype)
+            after = {parameter.data_ptr() for parameter in part.parameters(recurse=False)}
+            mapping.give_back(weights for weights in before if weights.data_ptr() not in after)
     module = module.to(device, dtype)
     return module if device.type == "cpu" else module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

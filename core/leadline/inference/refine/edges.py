@@ -65,12 +65,10 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
     Raises:
         InputError: Map and photograph differ in size.
     """
-    check_picture(values, rgb)
-    known = np.isfinite(values)
+    known, whole = without_gaps(values, rgb)
     unchanged = Snapped(values, uncertainty, np.zeros(values.shape, bool), float("inf"))
-    if not known.any() or min(values.shape) < 4 * EDGES.reach:
+    if whole is None:
         return unchanged
-    whole = values if known.all() else np.where(known, values, values[known].max()).astype(np.float32)
     blur_px = blur_of_steps(whole)
     if blur_px < EDGES.sharp_sigma or blur_px > min(values.shape) * EDGES.hopeless_share:
         return replace(unchanged, blur_px=blur_px)
@@ -89,10 +87,18 @@ def snap_edges(values: FloatMap, rgb: RgbImage, uncertainty: FloatMap | None = N
     return Snapped(out, sigma, moved, blur_px)
 
 
-def check_picture(values: FloatMap, rgb: RgbImage) -> None:
-    """Raise :class:`InputError` unless ``rgb`` is a photograph of the size of ``values``."""
+def without_gaps(values: FloatMap, rgb: RgbImage) -> tuple[BoolMap, FloatMap | None]:
+    """Where a map (H, W) is finite, and the map with its largest value elsewhere; None if it is too small or empty to have edges.
+
+    Raises:
+        InputError: ``rgb`` is not its photograph, uint8 (H, W, 3).
+    """
     if rgb.shape != (*values.shape, 3) or rgb.dtype != np.uint8:
         raise InputError(f"a map of {values.shape} needs its photograph as uint8 {(*values.shape, 3)}, not {rgb.shape}")
+    known = np.isfinite(values)
+    if not known.any() or min(values.shape) < 4 * EDGES.reach:
+        return known, None
+    return known, values if known.all() else np.where(known, values, values[known].max()).astype(np.float32)
 
 
 def blur_of_steps(values: FloatMap) -> float:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadline.inference.refine.edges import Snapped, check_picture
+from leadline.inference.refine.edges import Snapped, without_gaps
 from leadline.inference.tuned import EDGES
 from leadline.types import FloatMap, RgbImage
 
@@ -31,12 +31,10 @@ def snap_edges_on(
     Raises:
         InputError: Map and photograph differ in size.
     """
-    check_picture(values, rgb)
-    known = np.isfinite(values)
+    known, whole = without_gaps(values, rgb)
     unchanged = Snapped(values, uncertainty, np.zeros(values.shape, bool), float("inf"))
-    if not known.any() or min(values.shape) < 4 * EDGES.reach:
+    if whole is None:
         return unchanged
-    whole = values if known.all() else np.where(known, values, values[known].max()).astype(np.float32)
     depth, picture = torch.from_numpy(whole).to(device)[None, None], torch.from_numpy(rgb).to(device)
     blur_px = _blur_of_steps(depth)
     if blur_px < EDGES.sharp_sigma or blur_px > min(values.shape) * EDGES.hopeless_share:
