@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leadline.checkpoints.bundle import ModelBundle
 from leadline.errors import InputError
+from leadline.inference.allocator import keep_large_blocks
 from leadline.inference.compiling import CompileMode, compile_stages, largest_bucket
 from leadline.inference.devices import TRUE_FLOAT32, precision_name
 from leadline.inference.ensembles import align_members, mean_direction, merge, of_one_scale
@@ -52,6 +53,8 @@ class Replica:
             raise InputError("this model draws its image latent, which the small encoder cannot; use encoder='full'")
         if small is not None and bundle.spec.output == "normals":
             raise InputError("the small decoder makes grey maps, not normals; use decoder='full'")
+        if device.type == "cpu":
+            keep_large_blocks()  # a network's activations, faulted in anew, are a twelfth of the time at the published size
         self.device = device
         self.dtype = dtype
         self._original, self._small = bundle, small
