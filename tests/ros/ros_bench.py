@@ -89,13 +89,17 @@ class Bench:
         self.received.clear()
 
     def until(
-        self, condition: Callable[[], Any], timeout_s: float = 60.0, each: Callable[[], None] | None = None
+        self,
+        condition: Callable[[], Any],
+        timeout_s: float = 60.0,
+        each: Callable[[], None] | None = None,
+        every_s: float = 0.05,
     ) -> Any:
-        """Spin until ``condition`` holds, calling ``each`` at 20 Hz; its value, or the last false one."""
+        """Spin until ``condition`` holds, calling ``each`` every ``every_s`` seconds; its value, or the last false one."""
         end, next_call = time.monotonic() + timeout_s, 0.0
         while time.monotonic() < end:
             if each is not None and time.monotonic() >= next_call:
-                next_call = time.monotonic() + 0.05
+                next_call = time.monotonic() + every_s
                 each()
             self.executor.spin_once(timeout_sec=0.02)
             if value := condition():
