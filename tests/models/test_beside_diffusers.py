@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from places import GOLDEN_FAMILY
-from tolerances import OFFICIAL, OFFICIAL_NORMALS
+from tolerances import OFFICIAL
 
 import leadline
 
@@ -108,7 +108,9 @@ def test_our_map_is_the_pipelines(published: Published, tmp_path: Path):
 
     estimator = leadline.load(tmp_path, device="cpu")
     assert estimator.default_size == published.size
-    normals = published.kind == "normals"
-    predict, allowed = (estimator.normals, OFFICIAL_NORMALS) if normals else (estimator.predict, OFFICIAL)
+    predict = estimator.normals if published.kind == "normals" else estimator.predict
     ours = predict(picture, steps=published.steps, noise=noise, framing="diffusers").values
-    np.testing.assert_allclose(ours, theirs.squeeze(), atol=allowed, rtol=0)
+    apart = np.abs(ours - theirs.squeeze())
+    assert np.quantile(apart, 0.999) <= OFFICIAL
+    # A random network's vector may be so short that rounding turns it.
+    assert apart.max() <= (1e-3 if published.kind == "normals" else OFFICIAL)
