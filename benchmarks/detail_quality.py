@@ -3,7 +3,8 @@
 Rendered scenes of 640×480 that no model was trained on (and, with --dev, a folder of NAME.jpg or .png beside NAME.depth.npz), each
 small model with detail off, edges and tiles. Boundary F1 as Depth Pro defines it; AbsRel; and the share of pixels within 3 px of a
 true edge that fly: farther than 5 % from both surfaces, by their true depth, and by the depth that the map itself has for
-them. The row `true edges` says what is within reach of a method that only moves pixels to a side: every pixel near an edge
+them. The row `edges, cut` is a point cloud of the map with edges, as `leadline mesh --as points` leaves it: nothing between the sides of
+a jump in depth; its last column is the share of all pixels that give no point. The row `true edges` says what is within reach of a method that only moves pixels to a side: every pixel near an edge
 gets the map's own depth from the nearest place that truly lies on its surface.
 
 --perfect: by how much the error within 10 px of edges falls when true depth was blurred or scaled down.
@@ -24,12 +25,16 @@ from leadline.depth.alignment import align
 from leadline.depth.spaces import Space
 from leadline.evaluation.boundaries import boundary_f1, flying_share
 from leadline.files.image import read_image
+from leadline.geometry.silhouettes import flying_points
 from leadline.inference.refine.edges import snap_edges
 from leadline.scenes import render_scenes
+from leadline.sensors.pinhole import Pinhole
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 MODELS = ("fiffdepth-mini", "depthmaster-mini", "depthfm-mini")
 HEIGHT, WIDTH, SEED = 480, 640, 9999
+#: Relative jump in depth that a cloud is cut at, as `leadline mesh` does.
+CUT = 0.1
 #: How depth is made worse, and the standard deviation of that as a blur, in pixels.
 WORSE = {"blur 4": 4.0, "blur 8": 8.0, "blur 16": 16.0, "÷ 4": 2.0, "÷ 8": 4.0}
 
@@ -80,17 +85,21 @@ def with_true_edges(values: FloatMap, log_depth: FloatMap, sigma_px: float) -> F
     return out
 
 
-def scores(values: FloatMap, depth_m: FloatMap, space: Space) -> tuple[float, float, float, float]:
-    """Boundary F1, AbsRel, and the share that flies between true surfaces and between the map's own."""
+def scores(values: FloatMap, depth_m: FloatMap, space: Space, cut: bool) -> tuple[float, ...]:
+    """Boundary F1, AbsRel, the share that flies between true surfaces and between the map's own, and the share that was cut."""
     valid: BoolMap = depth_m > 0
     metres = align(values, depth_m, space, valid).apply(values).astype(np.float32)
     f1 = boundary_f1(metres, depth_m, valid)["boundary_f1"] or 0.0
     off = float(np.mean((np.abs(metres - depth_m) / np.where(valid, depth_m, 1.0))[valid]))
-    return f1, off, flying_share(metres, depth_m, valid), flying_share(metres, depth_m, valid, own_surfaces_px=10)
+    gone = np.zeros(valid.shape, bool)
+    if cut:
+        gone = flying_points(metres, CUT, Pinhole.default(valid.shape[1], valid.shape[0]).focal_px)
+    flying = [flying_share(metres, depth_m, valid, own, gone) for own in (None, 10)]
+    return f1, off, *flying, float(gone.mean())
 
 
 def models(pictures: list[Picture], rendered: bool) -> None:
-    print("| model | detail | F1 | AbsRel | fly between true surfaces | between its own |\n|---|---|---|---|---|---|")
+    print("| model | detail | F1 | AbsRel | fly between true surfaces | between its own | cut |\n" + "|---" * 7 + "|")
     for name in MODELS:
         model, rows = leadline.load(name, device="cpu"), {}
         for rgb, depth_m in pictures:
@@ -100,11 +109,12 @@ def models(pictures: list[Picture], rendered: bool) -> None:
             if rendered:
                 log_depth = np.log(np.where(depth_m > 0, depth_m, 1.5 * depth_m.max())).astype(np.float32)
                 maps["true edges"] = with_true_edges(off.values, log_depth, 4.0)
+            maps["edges, cut"] = maps["edges"]
             for way, values in maps.items():
-                rows.setdefault(way, []).append(scores(values, depth_m, off.space))
+                rows.setdefault(way, []).append(scores(values, depth_m, off.space, cut=way.endswith("cut")))
         for way, found in rows.items():
-            f1, absrel, true, own = np.mean(found, axis=0)
-            print(f"| {name} | {way} | {f1:.4f} | {absrel:.4f} | {true:.3f} | {own:.3f} |", flush=True)
+            f1, absrel, true, own, cut = np.mean(found, axis=0)
+            print(f"| {name} | {way} | {f1:.4f} | {absrel:.4f} | {true:.3f} | {own:.3f} | {cut:.3f} |", flush=True)
 
 
 def perfect(pictures: list[Picture]) -> None:

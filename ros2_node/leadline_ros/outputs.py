@@ -144,7 +144,9 @@ class Outputs:
         assert result.camera is not None
         assert result.depth_m is not None
         rays = self._rays.rays(result.camera)
-        cloud = cloud_from_depth(result.depth_m, rays, frame.rgb, node.points_stride, result.uncertainty_m)
+        cloud = cloud_from_depth(
+            result.depth_m, rays, frame.rgb, node.points_stride, result.uncertainty_m, node.points_cut
+        )
         origin_m = np.zeros(3)
         if node.points_frame and to_points_frame is not None:
             header = Header(stamp=header.stamp, frame_id=node.points_frame)

@@ -50,6 +50,12 @@ class NodeSettings:
         0.0,
         10.0,
     )
+    points_cut: float = option(
+        0.0,
+        "Points between the two sides of such a relative jump in depth are left out of `depth/points` (0.1 is usual); 0: keep all.",
+        0.0,
+        1.0,
+    )
     points_voxel_m: float = option(0.0, "`depth/points` has one point per cube of this size; 0: all.", 0.0, 100.0)
     max_rate_hz: float = option(0.0, "Largest number of frames processed per second; 0: no limit.", 0.0, 1000.0)
     lazy: bool = option(True, "Read images only while somebody listens to an output.")

@@ -179,6 +179,8 @@ def test_flying_pixels_by_hand() -> None:
     ramp = truth.copy()
     ramp[:, 18:22] = [1.2, 1.4, 1.6, 1.96]  # eight columns lie within 3 px of the edge; the last is on the far surface
     assert flying_share(ramp, truth, valid) == pytest.approx(3 / 8)
+    flies = (ramp > 1.05 * ramp.min()) & (ramp < 0.95 * ramp.max())
+    assert flying_share(ramp, truth, valid, left_out=flies) == 0.0
     assert flying_share(1.2 * ramp, truth, valid) == pytest.approx(
         4 / 8
     )  # what is left of the near surface is on neither

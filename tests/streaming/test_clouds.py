@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,6 +109,31 @@ def test_cloud_from_depth() -> None:
     assert np.isnan(cloud[0, 1, :3]).all()
     assert np.isnan(cloud[1, 0, :3]).all()
     assert cloud[1, 1, 3:].view(np.uint32)[0] == (250 << 16 | 128 << 8)
+
+
+def test_nothing_hangs_between_an_obstacle_and_the_wall_behind_it() -> None:
+    camera = CalibratedCamera.from_pinhole(Pinhole(160, 120, 130.0))
+    rays = camera.cloud(np.ones((120, 160)))[..., :2].astype(np.float32)
+    floor = np.where(rays[..., 1] > 0, 1.0 / np.maximum(rays[..., 1], 1e-6), np.inf)
+    truth = np.minimum(floor, 6.0)
+    truth[20:100, 60:100] = np.minimum(truth[20:100, 60:100], 2.0)
+    truth[:10] = np.inf  # sky
+    blurred = cv2.GaussianBlur(np.where(np.isfinite(truth), truth, 6.0), (0, 0), 1.5)
+    blurred[:10] = np.inf
+    depth, rgb = blurred.astype(np.float32), np.zeros((120, 160, 3), np.uint8)
+
+    finite = np.minimum(truth, 6.0)
+    near, far = (f(finite, np.ones((9, 9), np.uint8)) for f in (cv2.erode, cv2.dilate))
+
+    def flying(cloud: np.ndarray) -> np.ndarray:
+        return (cloud[..., 2] > 1.1 * near) & (cloud[..., 2] < 0.9 * far) & (far > 1.5 * near)
+
+    whole, cut = cloud_from_depth(depth, rays, rgb), cloud_from_depth(depth, rays, rgb, cut=0.1)
+    assert cut.shape == whole.shape
+    assert flying(cut).sum() < 0.1 * flying(whole).sum()
+    gone = np.isnan(cut[..., 2]) & np.isfinite(whole[..., 2])
+    assert not gone[far < 1.5 * near].any()  # neither wall, floor nor obstacle loses a point
+    assert np.isnan(cut[:10, :, 2]).all()
 
 
 def test_a_cloud_for_a_costmap_is_cropped_gated_and_thinned() -> None:

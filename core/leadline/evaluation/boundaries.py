@@ -171,7 +171,13 @@ def boundary_recall(predicted_m: Floats, matte: npt.NDArray[np.floating]) -> Sco
     return {"boundary_recall": float(np.average(scores, weights=RATIO_THRESHOLDS))}
 
 
-def flying_share(predicted_m: Floats, measured_m: Floats, valid: BoolMap, own_surfaces_px: int | None = None) -> float:
+def flying_share(
+    predicted_m: Floats,
+    measured_m: Floats,
+    valid: BoolMap,
+    own_surfaces_px: int | None = None,
+    left_out: BoolMap | None = None,
+) -> float:
     """Share of the pixels near true edges that lie on neither surface but between the two, in [0, 1]; 0 without edges.
 
     Args:
@@ -180,6 +186,7 @@ def flying_share(predicted_m: Floats, measured_m: Floats, valid: BoolMap, own_su
         valid: bool (H, W), where they are known.
         own_surfaces_px: None: the surfaces are the nearest and the farthest true depth within 4 px. Else the prediction's own
             nearest and farthest within so many pixels, so that a wrong depth of a whole surface counts for nothing here.
+        left_out: bool (H, W), pixels that give no point, so that they neither fly nor count.
     """
     import cv2  # noqa: PLC0415  (keeps `import leadline.evaluation` light)
 
@@ -190,6 +197,8 @@ def flying_share(predicted_m: Floats, measured_m: Floats, valid: BoolMap, own_su
         edge[one] |= step
         edge[other] |= step
     beside = (cv2.dilate(edge, np.ones((2 * FLYING_PX + 1,) * 2, np.uint8)) > 0) & valid
+    if left_out is not None:
+        beside &= ~left_out
     if not beside.any():
         return 0.0
     depth = predicted_m.astype(np.float32)

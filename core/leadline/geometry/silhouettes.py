@@ -54,6 +54,22 @@ def silhouette_cells(
     return cells
 
 
+def flying_points(depth: npt.NDArray[np.floating[Any]], threshold: float, focal: float) -> BoolMap:
+    """bool (rows, columns): points that hang between two surfaces, with no surface of their own.
+
+    All cells around them cross a silhouette. What a mesh of this lattice leaves out, a point cloud should leave out, too.
+
+    Args:
+        depth: (rows, columns) of the lattice; what is not finite and > 0 counts as far away, and does not fly.
+        threshold, focal: As for :func:`silhouette_cells`.
+    """
+    known = np.isfinite(depth) & (depth > 0)
+    far = np.where(known, depth, np.float32(1e9))
+    around = np.ones((depth.shape[0] + 1, depth.shape[1] + 1), np.bool_)
+    around[1:-1, 1:-1] = silhouette_cells(far, threshold, focal)
+    return np.asarray(known & around[:-1, :-1] & around[1:, :-1] & around[:-1, 1:] & around[1:, 1:])
+
+
 def jumps(depth: npt.NDArray[np.floating[Any]]) -> FloatMap:
     """float32 (rows-1, columns-1) in [0, 1]: the threshold below which ``silhouette_cells``, without a focal length, cuts a cell.
 

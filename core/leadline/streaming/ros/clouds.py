@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leadline.errors import InputError
+from leadline.geometry.silhouettes import flying_points
 from leadline.types import FloatMap
 
 Points = npt.NDArray[np.float32]
@@ -111,7 +112,12 @@ def decode_points(
 
 
 def cloud_from_depth(
-    depth_m: FloatMap, rays: FloatMap, rgb: Rgb, stride: int = 1, sigma_m: FloatMap | None = None
+    depth_m: FloatMap,
+    rays: FloatMap,
+    rgb: Rgb,
+    stride: int = 1,
+    sigma_m: FloatMap | None = None,
+    cut: float = 0.0,
 ) -> npt.NDArray[np.float32]:
     """An organised coloured cloud, float32 (h, w, 5) with the layout :data:`CLOUD_FIELDS`.
 
@@ -121,9 +127,12 @@ def cloud_from_depth(
         rgb: uint8 (H, W, 3).
         stride: Every how many pixels, both ways.
         sigma_m: (H, W) one standard deviation of the depth, metres; NaN in the cloud if unknown.
+        cut: Relative jump in depth, in (0, 1), between whose two sides no points are left; 0: all points.
     """
     depth_m, rays, rgb = depth_m[::stride, ::stride], rays[::stride, ::stride], rgb[::stride, ::stride]
     known = np.isfinite(depth_m) & (depth_m > 0)
+    if 0 < cut < 1 and min(depth_m.shape) > 2:
+        known &= ~flying_points(depth_m, cut, _focal(rays))
     z = np.where(known, depth_m, np.float32(np.nan))
     cloud = np.empty((*z.shape, 5), np.float32)
     cloud[..., 0] = rays[..., 0] * z
@@ -133,6 +142,12 @@ def cloud_from_depth(
     cloud.view(np.uint32)[..., 3] = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
     cloud[..., 4] = np.float32(np.nan) if sigma_m is None else sigma_m[::stride, ::stride]
     return cloud
+
+
+def _focal(rays: FloatMap) -> float:
+    """Steps of the grid (H, W, 2) to a unit of x/z, in its middle."""
+    row, column = rays.shape[0] // 2, rays.shape[1] // 2
+    return 1.0 / max(float(abs(rays[row, column, 0] - rays[row, column - 1, 0])), 1e-9)
 
 
 def moved_cloud(cloud: npt.NDArray[np.float32], motion: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
