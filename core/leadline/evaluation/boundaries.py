@@ -210,7 +210,7 @@ def flying_share(
             measured_m.astype(np.float32),
             np.ones((2 * FLYING_PX + 3,) * 2, np.uint8),
         )  # sees beyond the edge
-        near = cv2.erode(np.where(valid, true, np.float32(np.finfo(np.float32).max)), window)
+        near = cv2.erode(np.where(valid, true, np.float32(np.inf)), window)
         far = cv2.dilate(np.where(valid, true, np.float32(0)), window)
     flies = (depth > (1 + FLYING_SHARE) * near) & (depth < (1 - FLYING_SHARE) * far)
     return float(np.count_nonzero(flies & beside) / np.count_nonzero(beside))
