@@ -12,6 +12,8 @@ from places import ROOT
 import leadline
 from leadline.errors import CheckpointError
 from leadline.inference import speed
+from leadline.inference.devices import precision_name
+from leadline.inference.speed import Asked, Way
 
 CPU = torch.device("cpu")
 
@@ -21,51 +23,80 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LEADLINE_HOME", str(tmp_path))
 
 
-def made(seconds: dict[str, float], asked: list[str]):
-    def one_prediction(precision: str):
-        asked.append(precision)
-        return lambda: time.sleep(seconds[precision])
+WAYS = (Way("fp32", "torch"), Way("bf16", "torch"), Way("fp32", "openvino"))
+
+
+def made(seconds: dict[str, float], asked: list[Way]):
+    def one_prediction(way: Way):
+        asked.append(way)
+        return lambda: time.sleep(seconds[str(way)])
 
     return one_prediction
 
 
+def never(way: Way):
+    raise AssertionError("it was measured before")
+
+
 def test_the_fastest_is_chosen_and_kept(monkeypatch):
-    monkeypatch.setattr(speed, "candidates", lambda device: ("fp32", "bf16"))
-    asked: list[str] = []
-    times = {"fp32": 0.02, "bf16": 0.001}
-    first = speed.fastest_precision("a model", "hash", CPU, made(times, asked))
-    assert first.precision == "bf16"
-    assert first.seconds["fp32"] >= 0.02
-    assert speed.measured_here() == [first]
-
-    def never(precision: str):
-        raise AssertionError("it was measured before")
-
-    assert speed.fastest_precision("a model", "hash", CPU, never) == first
-    speed.fastest_precision("another", "hash of another", CPU, made(times, asked))
-    assert asked == ["fp32", "bf16"] * 2
+    monkeypatch.setattr(speed, "candidates", lambda device: WAYS)
+    asked: list[Way] = []
+    times = {"fp32": 0.02, "bf16": 0.001, "fp32 by OpenVINO": 0.01}
+    first = speed.fastest_way("a model", "hash", CPU, made(times, asked))
+    assert first == Way("bf16", "torch")
+    (kept,) = speed.measured_here()
+    assert kept.fastest == "bf16"
+    assert kept.seconds["fp32"] >= 0.02
+    assert speed.fastest_way("a model", "hash", CPU, never) == first
+    speed.fastest_way("another", "hash of another", CPU, made(times, asked))
+    assert asked == [*WAYS, *WAYS]
     assert len(speed.measured_here()) == 2
 
 
+def test_only_what_was_asked_for_is_measured_and_chosen(monkeypatch):
+    monkeypatch.setattr(speed, "candidates", lambda device: WAYS)
+    times = {"fp32": 0.02, "bf16": 0.001, "fp32 by OpenVINO": 0.01}
+    asked: list[Way] = []
+    assert speed.fastest_way("m", "h", CPU, made(times, asked), Asked(precision="fp32")) == Way("fp32", "openvino")
+    assert asked == [WAYS[0], WAYS[2]]
+    assert speed.fastest_way("m", "h", CPU, made(times, asked), Asked(backend="torch")) == Way("bf16", "torch")
+    assert asked[2:] == [WAYS[1]]
+    assert speed.fastest_way("m", "h", CPU, never, Asked("bf16", "auto")) == Way("bf16", "torch")
+    assert speed.fastest_way("m", "h", CPU, never, Asked("auto", "openvino")) == Way("fp32", "openvino")
+    assert speed.fastest_way("m", "h", CPU, never, Asked("fp16", "auto")) == Way("fp16", "torch")
+
+
+def test_another_openvino_is_measured_anew(monkeypatch):
+    monkeypatch.setattr(speed, "candidates", lambda device: WAYS[:2])
+    for found in ("2026.1", "2026.2", None):
+        monkeypatch.setattr(speed, "openvino_version", lambda found=found: found)
+        speed.fastest_way("a model", "hash", CPU, made({"fp32": 0.0, "bf16": 0.0}, []))
+    assert len(speed.measured_here()) == 3
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"x": {"model": 1}}', '{"x": 3}'])
-def test_a_damaged_file_is_measured_anew(content):
+def test_a_damaged_file_is_measured_anew(content, monkeypatch):
     speed.measurements().parent.mkdir(parents=True, exist_ok=True)
     speed.measurements().write_text(content)
     assert speed.measured_here() == []
-    speed.fastest_precision("a model", "hash", CPU, made(dict.fromkeys(speed.candidates(CPU), 0.0), []))
+    monkeypatch.setattr(speed, "candidates", lambda device: WAYS)
+    speed.fastest_way("a model", "hash", CPU, made(dict.fromkeys(map(str, WAYS), 0.0), []))
     assert len(speed.measured_here()) == 1
 
 
 def test_bf16_is_no_candidate_without_instructions_for_it(monkeypatch):
     monkeypatch.setattr(speed, "cpu_computes_bf16", lambda: False)
-    assert speed.candidates(CPU) == ("fp32",)
+    monkeypatch.setattr(speed, "openvino_version", lambda: None)
+    assert speed.candidates(CPU) == (Way("fp32", "torch"),)
+    monkeypatch.setattr(speed, "openvino_version", lambda: "2026.1")
+    assert speed.candidates(CPU) == (Way("fp32", "torch"), Way("fp32", "openvino"))
 
 
 def test_a_mini_model_in_real_time():
     estimator = leadline.load("fiffdepth-mini", speed="realtime")
     assert (estimator.encoder, estimator.decoder) == ("small", "small")
     (measured,) = speed.measured_here()
-    assert measured.precision == min(measured.seconds, key=lambda name: measured.seconds[name])
+    assert str(Way(precision_name(estimator.dtype), estimator.backend)) == measured.fastest
     full = leadline.load("fiffdepth-mini")
     assert estimator.weights_hash != full.weights_hash  # results of one are never taken for the other's
     room = ROOT / "assets" / "demo" / "living_room.jpg"
@@ -73,9 +104,9 @@ def test_a_mini_model_in_real_time():
     assert np.corrcoef(near.ravel(), exact.ravel())[0, 1] > 0.97
 
 
-def test_asked_precision_is_kept():
-    estimator = leadline.load("fiffdepth-mini", speed="realtime", precision="fp32")
-    assert estimator.dtype == torch.float32
+def test_asked_precision_and_backend_are_kept():
+    estimator = leadline.load("fiffdepth-mini", speed="realtime", precision="fp32", backend="torch")
+    assert (estimator.dtype, estimator.backend) == (torch.float32, "torch")
     assert speed.measured_here() == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from leadline.cli.options import DEFAULT_MODEL, compile_option, decoder_option, out_option, speed_option
+from leadline.cli.options import DEFAULT_MODEL, backend_option, compile_option, decoder_option, out_option, speed_option
 from leadline.errors import InputError
 
 #: Without options: every mini model, and one case of the published size.
@@ -57,11 +57,13 @@ EQUAL = 1e-4
 )  # fmt: skip
 @decoder_option
 @speed_option
+@backend_option
 @out_option(default="out/bench", help="Folder for bench.json, bench.md and bench.png, or stream.json.")
 def command(
     models: tuple[str, ...], sizes: tuple[int, ...], steps: tuple[int, ...], ensemble: tuple[int, ...], repeat: int,
     device: str, precision: str, threads: int | None, clock: str, compiled: str, memory: bool, against: Path | None, stream: bool,
-    rate: float, seconds: float, camera: str, through: str, decoder: str, speed: str, out: Path,
+    rate: float, seconds: float, camera: str, through: str, decoder: str, speed: str, backend: str,
+    out: Path,
 ) -> None:  # fmt: skip
     """Compare with the official schedule: seconds, memory, difference of the maps, share of what the machine can do.
 
@@ -74,7 +76,14 @@ def command(
         _against_diffusers(sizes, steps, ensemble, repeat, clock == "cpu", precision, threads, memory)
         return
     if stream:
-        options = {"device": device, "precision": precision, "decoder": decoder, "compiled": compiled, "speed": speed}
+        options = {
+            "device": device,
+            "precision": precision,
+            "decoder": decoder,
+            "compiled": compiled,
+            "speed": speed,
+            "backend": backend,
+        }
         _stream(models or (DEFAULT_MODEL,), sizes[0], threads, options, rate, seconds, camera, through, out)
         return
     if find_spec("matplotlib") is None:
@@ -153,7 +162,8 @@ def _stream(
         torch.set_num_threads(threads)
     frames = np.random.default_rng(0).integers(0, 255, (4, height, width, 3), dtype=np.uint8)
     served = [
-        f"--{'compile' if name == 'compiled' else name}={options[name]}" for name in ("precision", "compiled", "speed")
+        f"--{'compile' if name == 'compiled' else name}={options[name]}"
+        for name in ("precision", "compiled", "speed", "backend")
     ]
     if through == "server" and options["decoder"] != "full":
         raise InputError("the server has no --decoder; use --speed realtime, or --through estimator")

@@ -173,7 +173,14 @@ speed_option = click.option(
     type=click.Choice(["full", "realtime"]),
     default="full",
     show_default=True,
-    help="realtime: small encoder and decoder, and the precision that is fastest here; maps differ a little.",
+    help="realtime: small encoder and decoder, and the precision and backend that are fastest here; maps differ a little.",
+)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="openvino: for many pictures of one size on a CPU (the extra openvino). auto: torch, but with --speed realtime the faster one.",
 )
 decoder_option = click.option(
     "--decoder",

@@ -15,6 +15,7 @@ import click
 from leadline.cli.loading import load
 from leadline.cli.options import (
     EXIT_BAD_INPUT,
+    backend_option,
     compile_option,
     decoder_option,
     inference_options,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from leadline.files.stages import Done
     from leadline.inference.compiling import CompileMode
     from leadline.inference.estimator import DepthEstimator
+    from leadline.inference.openvino_stages import Backend
     from leadline.types import RgbImage
     from leadline.video.predict import VideoFormat
 
@@ -54,6 +56,7 @@ class Settings:
     speed: Speed
     encoder: str
     decoder: str
+    backend: Backend
     framing: str
     detail: str
     npy: bool
@@ -99,6 +102,7 @@ class Settings:
 @camera_options
 @decoder_option
 @speed_option
+@backend_option
 @compile_option
 @click.option("--npy", is_flag=True, help="Photographs: also write the raw float32 map (and its uncertainty) as .npy.")
 @click.option("--exr", is_flag=True, help="Also write the raw float32 map as OpenEXR; of a video instead of PNG.")
@@ -140,7 +144,7 @@ class Settings:
 @click.option("--show", is_flag=True, help="Show the results in the terminal.")
 def command(
     inputs: tuple[str, ...], out: Path, model: str, vae: str | None, device: str, precision: str, decoder: str, speed: Speed,
-    compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, look_ahead: int, sheet: bool,
+    backend: Backend, compiled: CompileMode, memory_budget: str | None, video_format: VideoFormat, flicker: bool, look_ahead: int, sheet: bool,
     overwrite: bool, as_json: bool, quiet: bool, show: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Depth maps from photographs, folders, globs and videos.
@@ -179,7 +183,7 @@ def command(
     encoder, decoder = (str(part) for part in parts_at(speed, "full", decoder))
     settings = Settings(
         model, weights_digest(model, vae, decoder, encoder), precision=precision, speed=speed, encoder=encoder, decoder=decoder,
-        **options,
+        backend=backend, **options,
     )  # fmt: skip
     failures = 0
     with progress(len(plan.jobs), quiet=quiet or as_json) as told:
@@ -240,6 +244,7 @@ class _Run:
         self._loading = {
             "device": device, "precision": settings.precision, "vae": vae, "decoder": settings.decoder,
             "encoder": settings.encoder, "speed": settings.speed, "memory_budget": memory_budget, "compiled": compiled,
+            "backend": settings.backend,
         }  # fmt: skip
         self._model = model
         self._estimator: DepthEstimator | None = None

@@ -45,6 +45,32 @@ class DepthGraph(nn.Module):
         return self.model.finish(decoded)[:, 0]
 
 
+class TraceableFourier(nn.Module):
+    """Fourier Enhancement that becomes matrix products where it is traced.
+
+    Other programs' FFT leaves rounding in the imaginary part of frequencies that are real: where such a frequency is negative, its phase
+    turns out as +π or -π by chance.
+
+    A size has to be run once before it is traced: its matrices are made then, and not again within the graph.
+
+    Args:
+        block: The block whose weights it shares.
+    """
+
+    def __init__(self, block: FourierEnhancement) -> None:
+        super().__init__()
+        self.block = block
+        self._matrices: dict[tuple[int, ...], MatrixFourier] = {}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) → (N, C, h, w)."""
+        height, width = (int(side) for side in features.shape[-2:])
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return self._matrices[height, width](features)
+        self._matrices[height, width] = MatrixFourier(self.block, height, width)
+        return self.block(features)
+
+
 class MatrixFourier(nn.Module):
     """Fourier Enhancement with the transforms as matrix products, for one grid size: exporters know no FFT.
 

@@ -19,14 +19,17 @@ from leadline.inference.compiling import CompileMode, compile_stages, largest_bu
 from leadline.inference.devices import TRUE_FLOAT32, precision_name
 from leadline.inference.ensembles import align_members, mean_direction, merge, of_one_scale
 from leadline.inference.framing import Framed, normalise
+from leadline.inference.graph import TraceableFourier
 from leadline.inference.memory import MemoryBudget
 from leadline.inference.noise import Noise
+from leadline.inference.openvino_stages import Backend, run_by_openvino
 from leadline.inference.progress import Progress
 from leadline.inference.views import laid_over, views
 from leadline.models.blocks import placed, streamline
 from leadline.models.codec import Codec
 from leadline.models.families import DepthRange
 from leadline.models.folding import fold, sharing_copy
+from leadline.models.fourier import FourierEnhancement
 from leadline.models.small_decoder import SmallDecoder
 from leadline.models.small_encoder import SmallEncoder
 from leadline.models.values import stretched, unit
@@ -48,6 +51,7 @@ class Replica:
         small: SmallDecoder | None,
         compiled: CompileMode = "off",
         small_encoder: SmallEncoder | None = None,
+        backend: Backend = "torch",
     ) -> None:
         if small_encoder is not None and bundle.spec.samples_encoding:
             raise InputError("this model draws its image latent, which the small encoder cannot; use encoder='full'")
@@ -56,14 +60,16 @@ class Replica:
         if device.type == "cpu":
             keep_large_blocks()  # a network's activations, faulted in anew, are a twelfth of the time at the published size
         self.device = device
+        by_openvino = backend == "openvino"
+        precision, dtype = dtype, torch.float32 if by_openvino else dtype
         self.dtype = dtype
         self._original, self._small = bundle, small
         self._small_encoder = small_encoder
         model, codec = sharing_copy(bundle.model), sharing_copy(bundle.codec)
         if fold_constants:
-            fold(model)
+            fold(model, tabulate=not by_openvino)
         self.model, self.codec = placed(model, device, dtype), placed(codec, device, dtype)
-        if fold_constants:
+        if fold_constants and not by_openvino:
             exact = device.type == "cpu" and dtype == torch.float32
             streamline(self.model, exact_cpu=exact)
             streamline(self.codec if small is None else self.codec.vae.encoder, exact_cpu=exact)
@@ -73,19 +79,24 @@ class Replica:
         self.decoder: Codec | SmallDecoder = self.codec
         if small is not None:
             self.decoder = sharing_copy(small).to(device, dtype)
-        if compiled != "off":
-            stages: list[tuple[torch.nn.Module, str]]
-            encoding = (self.codec, "moments") if self.encoder is None else (self.encoder, "encode")
-            stages = [encoding, (self.model.unet, "body"), (self.decoder, "decode")]
-            if small is None and self.model.needs_channels:
-                stages[-1] = (self.codec, "decode_rgb")
-            compile_stages(stages, device, compiled)
+        if by_openvino:
+            if isinstance(self.model.unet.fftblock, FourierEnhancement):
+                self.model.unet.fftblock = TraceableFourier(self.model.unet.fftblock)
+            run_by_openvino(self._stages(), precision)
+        elif compiled != "off":
+            compile_stages(self._stages(), device, compiled)
         self._compiled = compiled != "off"
         # Compiled stages have one set of inputs and results: threads take turns. Eager ones run side by side.
-        self._turn: AbstractContextManager[Any] = Lock() if self._compiled else nullcontext()
+        self._turn: AbstractContextManager[Any] = Lock() if self._compiled or by_openvino else nullcontext()
         self._accuracy: AbstractContextManager[Any] = TRUE_FLOAT32 if dtype == torch.float32 else nullcontext()
         self._budget: MemoryBudget | None = None
         self._exact: Replica | None = None  # made once, when half precision first overflows
+
+    def _stages(self) -> list[tuple[torch.nn.Module, str]]:
+        """Nearly all of the work, as (owner, name) of methods."""
+        encoding = (self.codec, "moments") if self.encoder is None else (self.encoder, "encode")
+        in_colour = isinstance(self.decoder, Codec) and self.model.needs_channels
+        return [encoding, (self.model.unet, "body"), (self.decoder, "decode_rgb" if in_colour else "decode")]
 
     def limit_memory(self, total_bytes: int, *others: torch.nn.Module) -> None:
         """Run only as many members at once as fit into ``total_bytes``, beside the weights of ``others``."""

@@ -1,6 +1,6 @@
-"""The fastest way to run a model on this machine: small encoder and decoder, and the precision that was measured to be fastest.
+"""The fastest way to run a model on this machine: small encoder and decoder, and what was measured to be fastest.
 
-Measured at first use, in about a second for the mini models, and kept in the cache folder; ``leadline doctor`` shows it.
+Measured at first use, in some seconds for the mini models, and kept in the cache folder; ``leadline doctor`` shows it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,43 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 
 from leadline.checkpoints.cache import cache_folder
 from leadline.files.whole import write_bytes
 from leadline.inference.devices import cpu_computes_bf16
+from leadline.inference.openvino_stages import Backend, openvino_version
 from leadline.inference.tuned import SPEED
+
+
+class Way(NamedTuple):
+    """A precision, and what computes in it.
+
+    >>> str(Way("bf16", "openvino")), str(Way("fp32", "torch"))
+    ('bf16 by OpenVINO', 'fp32')
+    """
+
+    precision: str
+    backend: Backend
+
+    def __str__(self) -> str:
+        return self.precision if self.backend == "torch" else f"{self.precision} by OpenVINO"
+
+
+class Asked(NamedTuple):
+    """What a user wants; "auto" takes whatever is fastest."""
+
+    precision: str = "auto"
+    backend: Backend = "auto"
+
+    def allows(self, way: Way) -> bool:
+        """Whether ``way`` is what was asked for."""
+        return self.precision in ("auto", way.precision) and self.backend in ("auto", way.backend)
+
+
+ANY = Asked()
 
 
 @dataclass(frozen=True)
@@ -27,44 +57,62 @@ class Measured:
 
     Attributes:
         model: Its name.
-        machine: Processor or GPU, PyTorch's version, number of threads.
-        precision: The fastest of ``seconds``.
-        seconds: Median of a prediction of the model's default size with an ensemble of 1, by precision.
+        machine: Processor or GPU, versions, number of threads.
+        seconds: Median of a prediction of the model's default size with an ensemble of 1, by way.
     """
 
     model: str
     machine: str
-    precision: str
     seconds: dict[str, float]
 
+    @property
+    def fastest(self) -> str:
+        """The way that took the least."""
+        return min(self.seconds, key=lambda name: self.seconds[name])
 
-def fastest_precision(
-    model: str, weights_hash: str, device: torch.device, one_prediction: Callable[[str], Callable[[], object]]
-) -> Measured:
-    """The precision in which a model is fastest here: as measured before, else measured now and kept.
+
+def fastest_way(
+    model: str,
+    weights_hash: str,
+    device: torch.device,
+    one_prediction: Callable[[Way], Callable[[], object]],
+    asked: Asked = ANY,
+) -> Way:
+    """The way in which a model is fastest here: as measured before, else measured now and kept.
 
     Args:
         model: Its name, for people.
         weights_hash: What the measurement belongs to, with the machine.
         device: Where it runs.
-        one_prediction: For a precision, a call that makes one prediction.
+        one_prediction: For a way, a call that makes one prediction.
+        asked: What the way has to be.
     """
+    allowed = [way for way in candidates(device) if asked.allows(way)]
+    if not allowed:  # an error when it is loaded, or slow: as asked
+        precision = "fp32" if asked.precision == "auto" else asked.precision
+        return Way(precision, "torch" if asked.backend == "auto" else asked.backend)
+    if len(allowed) == 1:
+        return allowed[0]
     machine = _machine(device)
     kept, key = _read(measurements()), f"{weights_hash} {machine}"
-    if key not in kept:
-        seconds = {precision: _seconds(one_prediction(precision)) for precision in candidates(device)}
-        kept[key] = Measured(model, machine, min(seconds, key=lambda name: seconds[name]), seconds)
+    before = kept[key].seconds if key in kept else {}
+    new = {str(way): _seconds(one_prediction(way)) for way in allowed if str(way) not in before}
+    seconds = before | new
+    if new:
+        kept[key] = Measured(model, machine, seconds)
         measurements().parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps({name: asdict(one) for name, one in kept.items()}, indent=1)
         write_bytes(measurements(), content.encode())
-    return kept[key]
+    return min(allowed, key=lambda way: seconds[str(way)])
 
 
-def candidates(device: torch.device) -> tuple[str, ...]:
-    """Precisions that a device computes in; emulated ones are left out."""
+def candidates(device: torch.device) -> tuple[Way, ...]:
+    """Ways that a device computes in; emulated precisions and what is not installed are left out."""
     if device.type == "cpu":
-        return ("fp32", "bf16") if cpu_computes_bf16() else ("fp32",)
-    return ("fp32", "fp16", "bf16") if device.type == "cuda" else ("fp32", "fp16")
+        precisions = ("fp32", "bf16") if cpu_computes_bf16() else ("fp32",)
+        backends: tuple[Backend, ...] = ("torch",) if openvino_version() is None else ("torch", "openvino")
+        return tuple(Way(precision, backend) for backend in backends for precision in precisions)
+    return tuple(Way(one, "torch") for one in (("fp32", "fp16", "bf16") if device.type == "cuda" else ("fp32", "fp16")))
 
 
 def measurements() -> Path:
@@ -93,12 +141,14 @@ def _machine(device: torch.device) -> str:
         what = torch.cuda.get_device_name(device)
     else:
         what = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
-    return f"{device.type}, {what}, PyTorch {torch.__version__}"
+    also = openvino_version() if device.type == "cpu" else None
+    return f"{device.type}, {what}, PyTorch {torch.__version__}" + ("" if also is None else f", OpenVINO {also}")
 
 
 def _read(path: Path) -> dict[str, Measured]:
     """What is kept; a file that cannot be read is measured anew."""
     try:
-        return {name: Measured(**one) for name, one in json.loads(path.read_text()).items()}
+        kept = {name: Measured(**one) for name, one in json.loads(path.read_text()).items()}
+        return kept if all(one.fastest for one in kept.values()) else {}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -40,8 +40,14 @@ def sharing_copy(module: M) -> M:
 
 
 @torch.no_grad()
-def fold(model: DepthModel) -> None:
-    """Rewrite ``model`` in place for inference with its own prompt; its state no longer has the published names."""
+def fold(model: DepthModel, tabulate: bool = True) -> None:
+    """Rewrite ``model`` in place for inference with its own prompt; its state no longer has the published names.
+
+    Args:
+        model: What to rewrite.
+        tabulate: Models of several steps get step tables, which grow. False leaves them their time embedding, as graphs
+            need it that hold every weight as a constant.
+    """
     for block in _modules(model, TransformerBlock):
         block.attn2 = folded_cross_attention(block.attn2, model.prompt)
     residual_blocks = _modules(model, ResidualBlock)
@@ -52,7 +58,7 @@ def fold(model: DepthModel) -> None:
             block.conv1.bias = nn.Parameter(block.conv1.bias + addition, requires_grad=False)
             block.time_emb_proj = None
         model.unet.timed = False
-    else:
+    elif tabulate:
         model.unet.step_tables = StepTables(residual_blocks)
 
 

@@ -44,6 +44,7 @@ class DepthPipeline:
 
         compiled: Any = settings.compile  # one of its choices
         speed: Any = settings.speed
+        backend: Any = settings.backend
         estimator = load(
             settings.model,
             device=settings.device,
@@ -51,6 +52,7 @@ class DepthPipeline:
             decoder=settings.decoder,
             compiled=compiled,
             speed=speed,
+            backend=backend,
         )
         return cls(estimator, settings)
 

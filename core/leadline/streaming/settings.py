@@ -13,7 +13,7 @@ from leadline.errors import InputError
 from leadline.sensors.transforms import parse_extrinsics
 
 #: Changing one of these means loading the model again.
-MODEL_FIELDS = ("model", "device", "precision", "speed", "decoder", "compile")
+MODEL_FIELDS = ("model", "device", "precision", "speed", "backend", "decoder", "compile")
 #: Cameras that share a model share these; the rest each may have its own of.
 COMMON_FIELDS = (*MODEL_FIELDS, "steps", "ensemble", "size", "seed")
 
@@ -42,8 +42,13 @@ class StreamSettings:
     precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
     speed: str = option(
         "full",
-        "realtime: small encoder and decoder, and for precision auto the one measured to be fastest here; mini models only.",
+        "realtime: small encoder and decoder, and for precision and backend auto those measured to be fastest here; mini models only.",
         choices=("full", "realtime"),
+    )
+    backend: str = option(
+        "auto",
+        "openvino: on a CPU, with the extra openvino; auto: torch, but with speed realtime the faster one.",
+        choices=("auto", "torch", "openvino"),
     )
     decoder: str = option(
         "full",

@@ -157,6 +157,7 @@ class Server:
                 precision=config.precision,
                 compiled=config.compiled,
                 speed=config.speed,
+                backend=config.backend,
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
                 arena=None if arena is None else (arena.descriptor, arena.size),

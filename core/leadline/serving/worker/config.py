@@ -20,7 +20,7 @@ class WorkerConfig:
         memory_bytes: Budget for the weights of loaded models; None: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
         front: Process whose descriptors of lent blocks are opened here.
-        compiled, speed: As for ``leadline.load``; passed on where they are not the default.
+        compiled, speed, backend: As for ``leadline.load``; passed on where they are not the default.
         keys: Server's public, own public, own secret, for fronts on other machines; None without.
     """
 
@@ -39,5 +39,6 @@ class WorkerConfig:
     keys: tuple[str, str, str] | None = None
     compiled: str = "off"
     speed: str = "full"
+    backend: str = "auto"
     log_style: str = "json"
     log_level: str = "info"

@@ -91,7 +91,7 @@ class Worker:
         self._tell("load", 0.0)
         started = time.monotonic()
         options = {"device": self._device, "precision": self.config.precision}
-        for option, default in (("compiled", "off"), ("speed", "full")):
+        for option, default in (("compiled", "off"), ("speed", "full"), ("backend", "auto")):
             if getattr(self.config, option) != default:
                 options[option] = getattr(self.config, option)
         estimator = self._load(self._sources[name], **options)
