@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -62,15 +63,29 @@ def geometry() -> dict[str, list[float]]:
     }
 
 
+def in_a_task(tasks: ModuleType, work: Callable[[object], object]) -> tuple[object, float, float]:
+    """What the thread makes, how long it took, and the longest time that the main thread worked for it; milliseconds."""
+    started, longest = time.perf_counter(), 0.0
+    task = tasks.Task(work)
+    while task.state is tasks.State.RUNNING:
+        before = time.perf_counter()
+        task.tick()
+        longest = max(longest, time.perf_counter() - before)
+        time.sleep(0.005)
+    if task.error:
+        raise SystemExit(task.error)
+    return task.result, round((time.perf_counter() - started) * 1e3, 1), round(longest * 1e3, 1)
+
+
 def large_photograph(module: str) -> dict[str, object]:
-    """A photograph of 24 megapixels: milliseconds for each part, all but one in the main thread; the highest memory of all."""
+    """A photograph of 24 megapixels, filled behind: milliseconds for each part in the main thread and for the thread's; the highest memory."""
     import resource
     from importlib import import_module
 
     import bpy
 
-    names = ("results", "photos", "depth", "shaping", "properties")
-    results, photos, depths, shaping, properties = (import_module(f"{module}.{name}") for name in names)
+    names = ("results", "photos", "depth", "shaping", "properties", "task")
+    results, photos, depths, shaping, properties, tasks = (import_module(f"{module}.{name}") for name in names)
     space = import_module(f"{module}.leadline.depth.spaces").Space.LOG_DEPTH
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     settings = bpy.context.scene.leadline
@@ -91,12 +106,15 @@ def large_photograph(module: str) -> dict[str, object]:
     del values
     started = time.perf_counter()
     image = photo.data_block()
+    photos.upright_size(image, 1)  # Blender decodes it
     figures["photograph_ms"] = round((time.perf_counter() - started) * 1e3, 1)
+    settings.fill_behind = True
     options = properties.Snapshot(settings)
-    seen = results.look(image, depth.values.shape, options)
-    started = time.perf_counter()
-    made = shaping.shape(depth, seen, options)
-    figures["geometry_in_the_thread_ms"] = round((time.perf_counter() - started) * 1e3, 1)
+
+    def work(report: object) -> object:
+        return shaping.shape(depth, results.look(report, lambda: image, options), options)
+
+    made, figures["geometry_in_the_thread_ms"], figures["longest_tick_ms"] = in_a_task(tasks, work)
     started = time.perf_counter()
     results.realise(bpy.context, image, depth, made, options, None)
     bpy.context.view_layer.update()
@@ -115,7 +133,8 @@ def inside(module: str) -> None:
         filepath=os.environ["LEADLINE_ZIP"], repo="user_default", enable_on_install=True
     )
     figures: dict[str, object] = {"24_megapixels": large_photograph(module)}
-    results, photos, depths = (import_module(f"{module}.{name}") for name in ("results", "photos", "depth"))
+    names = ("results", "photos", "depth", "shaping", "properties", "task")
+    results, photos, depths, shaping, properties, tasks = (import_module(f"{module}.{name}") for name in names)
     space = import_module(f"{module}.leadline.depth.spaces").Space.LOG_DEPTH
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     values = scene_values()
@@ -127,7 +146,13 @@ def inside(module: str) -> None:
     figures |= {"blender": bpy.app.version_string, "vertices": VERTICES**2}
 
     def build() -> None:
-        results.build(bpy.context, image, depth, settings, results.find_object(bpy.context, image))
+        target = results.find_object(bpy.context, image)
+
+        def work(report: object) -> object:
+            return shaping.shape(depth, results.look(report, lambda: image, options, lambda: target), options)
+
+        options = properties.Snapshot(settings)
+        results.realise(bpy.context, image, depth, in_a_task(tasks, work)[0], options, target)
         bpy.context.view_layer.update()
 
     for result in ("PERSPECTIVE", "RELIEF", "DISPLACEMENT"):

@@ -19,3 +19,5 @@ def _whole_or_part(name: str, variable: str) -> Path:
 GOLDEN = _whole_or_part("golden", "LEADLINE_GOLDEN")
 #: The same for Marigold, E2E-FT, Lotus and GenPercept.
 GOLDEN_FAMILY = _whole_or_part("golden_family", "LEADLINE_GOLDEN_FAMILY")
+#: Photographs of a building, of a room, of small things and of animals.
+PHOTOGRAPHS = Path(os.environ.get("LEADLINE_PHOTOGRAPHS", ROOT.parent / "shared" / "photos"))

@@ -125,16 +125,21 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
             depth = depth_all_round(report, photo.data_block, self._options, ask)
         else:
             depth = ask(report, photo.sent)
-        return photo, depth, report.on_main(lambda: self._look(photo, depth))
+        return photo, depth, self._look(report, photo)
 
-    def _look(self, photo: photos.Photo, depth: Depth) -> Seen:
-        before = len(bpy.data.images)
-        image = photo.data_block()
-        target = results.find_object(bpy.context, image) if self._update else None
-        seen = results.look(image, depth.values.shape, self._options, target)
-        if self._as_maps and len(bpy.data.images) > before:  # maps leave nothing in the file
-            bpy.data.images.remove(image)
+    def _look(self, report: Report, photo: photos.Photo) -> Seen:
+        def target() -> bpy.types.Object | None:
+            return results.find_object(bpy.context, photo.data_block()) if self._update else None
+
+        before = report.on_main(lambda: len(bpy.data.images))
+        seen = results.look(report, photo.data_block, self._options, target)
+        report.on_main(lambda: self._tidy(photo, before))
         return seen
+
+    def _tidy(self, photo: photos.Photo, before: int) -> None:
+        """Maps leave nothing in the file."""
+        if self._as_maps and len(bpy.data.images) > before:
+            bpy.data.images.remove(photo.data_block())
 
     def _place(self, photo: photos.Photo, depth: Depth, made: Shape) -> None:
         context, image = bpy.context, photo.data_block()

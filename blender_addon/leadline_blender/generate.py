@@ -22,7 +22,7 @@ from .link import ServerSettings
 from .panorama import depth_all_round
 from .properties import Snapshot, settings_of
 from .running import TaskOperator
-from .shaping import Seen, Shape, shape
+from .shaping import Shape, shape
 from .task import Report, Task
 
 #: The server's stages in words for somebody who wants a picture.
@@ -133,36 +133,41 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
 
     def begin(self, context: bpy.types.Context) -> Task:
         self._photo = photos.photo_from_file(self.filepath) if self.filepath else photos.photo_from_settings(context)
-        self._options = Snapshot(settings_of(context))
+        self._options, self._image = Snapshot(settings_of(context)), ""
         self._update = settings_of(context).update_existing
-        photo, options, update = self._photo, self._options, self._update
+        photo, options = self._photo, self._options
         ask = ask_for_depth(context, photo)
 
-        def look(depth: Depth) -> Seen:
-            image = photo.data_block(update)
-            self._image = image.name
-            target = results.find_object(bpy.context, image) if update else None
-            return results.look(image, depth.values.shape, options, target)
+        def target() -> bpy.types.Object | None:
+            return results.find_object(bpy.context, self._picture()) if self._update else None
 
         def work(report: Report) -> tuple[Depth, Shape]:
             if options.result == "PANORAMA":
-                depth = depth_all_round(report, lambda: photo.data_block(update), options, ask)
+                depth = depth_all_round(report, self._picture, options, ask)
             else:
                 depth = ask(report)
             report.progress("building the surface", 1.0)
-            return depth, shape(depth, report.on_main(lambda: look(depth)), options)
+            return depth, shape(depth, results.look(report, self._picture, options, target), options)
 
         return Task(work, photo.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         depth, made = task.result
-        image = item(bpy.data.images, self._image) or self._photo.data_block(self._update)
+        image = self._picture()
         target = results.find_object(context, image) if self._update else None
         thing = results.realise(context, image, depth, made, self._options, target)
         if target is None:
             sight.show(context, thing)
         where = {"": "", "cpu": ", computed on the processor"}.get(depth.device, f", computed on {depth.device}")
         return f"{thing.name}: {len(mesh_of(thing).vertices):,} vertices{where}"
+
+    def _picture(self) -> bpy.types.Image:
+        """The photograph in Blender, made once; made again if it was removed meanwhile."""
+        image = item(bpy.data.images, self._image) if self._image else None
+        if image is None:
+            image = self._photo.data_block(self._update)
+            self._image = image.name
+        return image
 
 
 class LEADLINE_OT_cancel(bpy.types.Operator):

@@ -10,6 +10,7 @@ from leadline.geometry import directions_from_lines
 from leadline.sensors.pinhole import FULL_FRAME_WIDTH_MM
 
 from . import photos, runtime
+from .host import item
 from .properties import settings_of
 from .running import TaskOperator
 from .task import Report, Task
@@ -29,16 +30,20 @@ class LEADLINE_OT_lens_from_lines(TaskOperator, bpy.types.Operator):
         return not runtime.busy()
 
     def begin(self, context: bpy.types.Context) -> Task:
-        image = photos.photo_from_settings(context).data_block()
+        photo = photos.photo_from_settings(context)
+        image = photo.data_block()
+        self._image = image.name
         orientation = photos.orientation_of(image)
         height, width = photos.upright_size(image, orientation)
         shrink = min(1.0, _WORKING_EDGE / max(height, width))
         size = max(round(height * shrink), 1), max(round(width * shrink), 1)
-        pixels = photos.working_pixels(image, size, orientation)[..., :3]
 
         def work(report: Report) -> float:
             report.progress("looking for straight lines", 0.0)
-            found = directions_from_lines(pixels)
+            picture = photos.read(report, lambda: item(bpy.data.images, self._image) or photo.data_block()).picture(
+                size
+            )
+            found = directions_from_lines(picture[..., :3])
             if found is None:
                 raise InputError("the lines in this photograph do not tell its focal length; set it under Lens")
             return found.focal_px / max(size) * FULL_FRAME_WIDTH_MM

@@ -8,12 +8,15 @@ import numpy as np
 from bpy.props import EnumProperty
 
 from leadline.depth.spaces import Space
-from leadline.errors import InputError, LeadlineError
+from leadline.errors import InputError
 
-from . import photos, results, sight
+from . import photos, results, runtime, sight
 from .depth import Depth, at_most
-from .host import Outcome
-from .properties import settings_of
+from .host import item, mesh_of
+from .properties import Snapshot, settings_of
+from .running import TaskOperator
+from .shaping import Shape, shape
+from .task import Report, Task
 
 #: What the numbers of an image mean → the space they are affine in, whether they are metres, and a sign.
 MEANINGS = {
@@ -25,7 +28,7 @@ MEANINGS = {
 _NOTHING_M = 1e9
 
 
-class LEADLINE_OT_use_depth(bpy.types.Operator):
+class LEADLINE_OT_use_depth(TaskOperator, bpy.types.Operator):
     """Build from a depth image of your own instead of asking a model: any image or EXR that Blender has loaded"""
 
     bl_idname = "leadline.use_depth"
@@ -43,38 +46,61 @@ class LEADLINE_OT_use_depth(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return context.mode == "OBJECT" and settings_of(context).own_depth is not None
+        return not runtime.busy() and context.mode == "OBJECT" and settings_of(context).own_depth is not None
 
-    def execute(self, context: bpy.types.Context) -> Outcome:
+    def begin(self, context: bpy.types.Context) -> Task:
         settings = settings_of(context)
-        try:
-            image = photos.photo_from_settings(context).data_block(settings.update_existing)
-            depth = depth_from_image(settings.own_depth, self.meaning)
-            target = results.find_object(context, image) if settings.update_existing else None
-            thing = results.build(context, image, depth, settings, target)
-        except (LeadlineError, ValueError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+        self._update, self._options = settings.update_existing, Snapshot(settings)
+        photo = photos.photo_from_settings(context).data_block(self._update)
+        self._photo, meaning, options = photo.name, self.meaning, self._options
+        given, name = (
+            photos.stored(settings.own_depth, photos.orientation_of(settings.own_depth)),
+            settings.own_depth.name,
+        )
+
+        def target() -> bpy.types.Object | None:
+            return self._target(bpy.context, self._image())
+
+        def work(report: Report) -> tuple[Depth, Shape]:
+            depth = depth_of(given.numbers(), meaning, name)
+            report.progress("building the surface", 1.0)
+            return depth, shape(depth, results.look(report, self._image, options, target), options)
+
+        return Task(work, name)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        image, (depth, made) = self._image(), task.result
+        target = self._target(context, image)
+        thing = results.realise(context, image, depth, made, self._options, target)
         if target is None:
             sight.show(context, thing)
-        return {"FINISHED"}
+        return f"{thing.name}: {len(mesh_of(thing).vertices):,} vertices"
+
+    def _image(self) -> bpy.types.Image:
+        image = item(bpy.data.images, self._photo)
+        if image is None:
+            raise InputError("the photograph is gone; choose it again")
+        return image
+
+    def _target(self, context: bpy.types.Context, image: bpy.types.Image) -> bpy.types.Object | None:
+        return results.find_object(context, image) if self._update else None
 
 
-def depth_from_image(image: bpy.types.Image, meaning: str) -> Depth:
-    """An image as depth, upright by its own EXIF orientation.
+def depth_of(numbers: np.ndarray, meaning: str, name: str) -> Depth:
+    """The numbers (H, W) of an image, upright, as depth.
 
     Raises:
-        InputError: Its numbers are no depth.
+        InputError: They are no depth.
     """
     space, metric, sign = MEANINGS[meaning]
-    values = at_most(photos.read_map(image, photos.orientation_of(image)), photos.WORKING_EDGE)
+    values = at_most(numbers, photos.WORKING_EDGE)
     sound = np.isfinite(values) & (values > 0) if metric else np.isfinite(values)
     # Blender's depth pass has 10^10 where a ray meets nothing.
     sound &= values < _NOTHING_M
     if not sound.any() or np.ptp(values[sound]) == 0:
-        raise InputError(f"{image.name} holds no depth: all its pixels are the same, empty or not above zero")
+        raise InputError(f"{name} holds no depth: all its pixels are the same, empty or not above zero")
     values = np.where(sound, values, values[sound].max() if metric else values[sound].min())
-    return Depth((sign * values).astype(np.float32), space, metric, image.name)
+    return Depth((sign * values).astype(np.float32), space, metric, name)
 
 
 CLASSES = (LEADLINE_OT_use_depth,)

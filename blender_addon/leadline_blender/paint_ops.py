@@ -8,11 +8,11 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty
 
-from leadline.errors import LeadlineError
-
-from . import materials, photos, results
+from . import materials, photos, results, runtime
 from .host import Outcome, mesh_of, present
 from .properties import Snapshot, memory_of
+from .scene_task import ObjectTask
+from .task import Task
 
 #: Long edge of the painted image, pixels: a brush is no finer.
 _EDGE = 1024
@@ -60,44 +60,53 @@ class LEADLINE_OT_paint(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LEADLINE_OT_apply_paint(bpy.types.Operator):
+class _PaintTask(ObjectTask):
+    """Leaves the brush and builds the object again."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        thing = context.active_object
+        return not runtime.busy() and thing is not None and memory_of(thing).paint is not None
+
+    def settle(self, thing: bpy.types.Object) -> None:
+        """What happens to the painted image."""
+        raise NotImplementedError
+
+    def begin(self, context: bpy.types.Context) -> Task:
+        thing = present(context.active_object)
+        self.choose(thing)
+        _leave_brush(context, thing)
+        self.settle(thing)
+        self._options = Snapshot(memory_of(thing))
+        return self.rebuilding(context, self._options)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        return self.rebuilt(context, task, self._options)
+
+
+class LEADLINE_OT_apply_paint(_PaintTask, bpy.types.Operator):
     """Leave the brush and build the object again with what was painted. The depth image stays as it was; paint on at any time"""
 
     bl_idname = "leadline.apply_paint"
     bl_label = "Apply Paint"
     bl_options = {"REGISTER", "UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        thing = context.active_object
-        return thing is not None and memory_of(thing).paint is not None
-
-    def execute(self, context: bpy.types.Context) -> Outcome:
-        thing = present(context.active_object)
-        _leave_brush(context, thing)
+    def settle(self, thing: bpy.types.Object) -> None:
         memory_of(thing).paint.pack()
-        return _build(self, context, thing)
 
 
-class LEADLINE_OT_clear_paint(bpy.types.Operator):
+class LEADLINE_OT_clear_paint(_PaintTask, bpy.types.Operator):
     """Forget what was painted and build the object as it was"""
 
     bl_idname = "leadline.clear_paint"
     bl_label = "Clear Paint"
     bl_options = {"REGISTER", "UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return LEADLINE_OT_apply_paint.poll(context)
-
-    def execute(self, context: bpy.types.Context) -> Outcome:
-        thing = present(context.active_object)
-        _leave_brush(context, thing)
+    def settle(self, thing: bpy.types.Object) -> None:
         image = results.own(thing, "paint")
         memory_of(thing).paint = None
         if image is not None:
             bpy.data.images.remove(image)
-        return _build(self, context, thing)
 
 
 def _painted_image(thing: bpy.types.Object) -> bpy.types.Image:
@@ -137,16 +146,6 @@ def _leave_brush(context: bpy.types.Context, thing: bpy.types.Object) -> None:
         if material is not None and materials.is_ours(material):
             materials.take_off(material)
     results.dress(thing, memory_of(thing).photo, memory_of(thing))
-
-
-def _build(operator: bpy.types.Operator, context: bpy.types.Context, thing: bpy.types.Object) -> Outcome:
-    try:
-        options = Snapshot(memory_of(thing))
-        results.build(context, memory_of(thing).photo, results.stored_depth(thing), options, thing)
-    except (LeadlineError, ValueError) as error:
-        operator.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
-    return {"FINISHED"}
 
 
 CLASSES = (LEADLINE_OT_paint, LEADLINE_OT_apply_paint, LEADLINE_OT_clear_paint)

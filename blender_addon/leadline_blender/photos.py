@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,21 @@ import numpy as np
 
 from leadline.errors import InputError
 from leadline.files.encoded import encoded_size
-from leadline.geometry import Pinhole, as_stored, focal_px_from_photo, upright
+from leadline.geometry import Pinhole, as_stored, focal_px_from_photo
 from leadline.geometry.exif import orientation_from_bytes, read_head
 from leadline.serving.protocol.messages import Limits
 
 from . import host
 from .host import present
 from .properties import settings_of
+from .stored import StoredImage
+from .task import Report
 
 #: Long edge of the pixels and maps that the add-on works with; a model sees fewer.
 WORKING_EDGE = 2048
 RENDER_NAME = "Leadline Render"
+#: Blender hides names with a dot.
+_COPY = ".Leadline copy"
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Photo:
                 raise InputError(f"Blender cannot read {self.name} as an image") from error
         image = host.item(bpy.data.images, self.name) if update else None
         if isinstance(self.sent, bytes):
-            return _from_encoded(self.sent, self.name, image)
+            return image_from_png(self.sent, self.name, image)
         height, width = self.sent.shape[:2]
         image = bpy.data.images.new(self.name, width, height)
         flat = np.ones((height, width, 4), np.float32)
@@ -153,30 +158,56 @@ def upright_size(image: bpy.types.Image, orientation: int) -> tuple[int, int]:
     return (width, height) if orientation >= 5 else (height, width)
 
 
-def pixels_of(image: bpy.types.Image) -> np.ndarray:
-    """uint8 (H, W, 4), as stored, row 0 at the top, as they look on screen (sRGB for 8-bit images)."""
+def read(report: Report, image: Callable[[], bpy.types.Image]) -> StoredImage:
+    """The numbers of a picture, for the thread; no larger than the add-on works with if it is a file.
+
+    ``image`` gives the picture, in the main thread. For a large one that has three ticks of its own: Blender decodes it,
+    decodes a copy, and scales that.
+    """
+    report.on_main(lambda: upright_size(image(), 1))
+    copy = report.on_main(lambda: _copy_to_scale(image()))
+    return report.on_main(lambda: _scaled(copy) if copy else stored(image(), orientation_of(image())))
+
+
+def _copy_to_scale(image: bpy.types.Image) -> str:
+    """The name of a decoded copy of a large file; empty if the image is to be read as it is."""
+    left = host.item(bpy.data.images, _COPY)
+    if left is not None:  # by somebody who was stopped half-way
+        bpy.data.images.remove(left)
+    if max(image.size) <= WORKING_EDGE or image.source != "FILE" or image.is_dirty or not image.filepath:
+        return ""
+    copy = image.copy()
+    copy.name = _COPY
+    upright_size(copy, 1)
+    return copy.name
+
+
+def _scaled(name: str) -> StoredImage:
+    """What a copy says once it is scaled; the copy goes."""
+    copy = present(host.item(bpy.data.images, name))
+    try:
+        orientation = orientation_of(copy)
+        shrink = WORKING_EDGE / max(copy.size)
+        copy.scale(*(max(round(edge * shrink), 1) for edge in copy.size))
+        return stored(copy, orientation)
+    finally:
+        bpy.data.images.remove(copy)
+
+
+def stored(image: bpy.types.Image, orientation: int) -> StoredImage:
+    """The numbers of an image as it is, in the main thread."""
     width, height = image.size
     if not width or not height:
         raise InputError(f"the image {image.name} has no pixels; is its file missing?")
     raw = np.empty(width * height * image.channels, np.float32)
     host.pixels(image).foreach_get(raw)
-    given = raw.reshape(height, width, image.channels)[::-1]
-    colours = np.ones((height, width, 4), np.float32)
-    if image.channels >= 3:
-        colours[..., : image.channels] = given
-    else:
-        colours[..., :3] = given[..., :1]
-    if image.is_float and present(image.colorspace_settings).name != "sRGB":  # type: ignore[comparison-overlap]
-        colours[..., :3] = _linear_to_srgb(colours[..., :3])
-    return (np.clip(colours, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    linear = image.is_float and present(image.colorspace_settings).name != "sRGB"  # type: ignore[comparison-overlap]
+    return StoredImage(raw.reshape(height, width, image.channels), linear, orientation)
 
 
-def working_pixels(image: bpy.types.Image, size: tuple[int, int], orientation: int) -> np.ndarray:
-    """uint8 (H, W, 4) of an image at another size (height, width), upright."""
-    seen = upright(pixels_of(image), orientation)
-    rows = (np.arange(size[0]) + 0.5) * seen.shape[0] // size[0]
-    columns = (np.arange(size[1]) + 0.5) * seen.shape[1] // size[1]
-    return seen[rows.astype(int)[:, None], columns.astype(int)]
+def pixels_of(image: bpy.types.Image) -> np.ndarray:
+    """uint8 (H, W, 4), as the file lies, row 0 at the top, as it looks on screen."""
+    return stored(image, 1).picture()
 
 
 def has_alpha(image: bpy.types.Image) -> bool:
@@ -199,23 +230,23 @@ def upright_pixels(image: bpy.types.Image, edge: int = WORKING_EDGE) -> np.ndarr
     height, width = upright_size(image, 1)
     shrink = edge / max(height, width)
     if shrink >= 1:
-        return np.ascontiguousarray(upright(pixels_of(image)[..., :3], orientation))
+        return np.ascontiguousarray(stored(image, orientation).picture()[..., :3])
     if image.source == "FILE" and not image.is_dirty and image.filepath:
         smaller = image.copy()
         try:
             smaller.scale(max(round(width * shrink), 1), max(round(height * shrink), 1))
-            return np.ascontiguousarray(upright(pixels_of(smaller)[..., :3], orientation))
+            return np.ascontiguousarray(stored(smaller, orientation).picture()[..., :3])
         finally:
             bpy.data.images.remove(smaller)
     height, width = upright_size(image, orientation)
     size = max(round(height * shrink), 1), max(round(width * shrink), 1)
-    return np.ascontiguousarray(working_pixels(image, size, orientation)[..., :3])
+    return np.ascontiguousarray(stored(image, orientation).picture(size)[..., :3])
 
 
-def _from_encoded(content: bytes, name: str, image: bpy.types.Image | None) -> bpy.types.Image:
+def image_from_png(content: bytes, name: str, image: bpy.types.Image | None) -> bpy.types.Image:
     """A packed image from the content of a PNG file; an existing one is filled anew."""
     with tempfile.TemporaryDirectory(prefix="leadline-") as folder:
-        path = Path(folder) / f"{name}.png"
+        path = Path(folder) / "picture.png"
         path.write_bytes(content)
         new = bpy.data.images.load(str(path))
         new.pack()
@@ -235,11 +266,6 @@ def _background_image(context: bpy.types.Context) -> bpy.types.Image:
         if background.source == "IMAGE" and background.image is not None:
             return background.image
     raise InputError(f"the camera {camera.name} has no background image")
-
-
-def _linear_to_srgb(linear: np.ndarray) -> np.ndarray:
-    linear = np.maximum(linear, 0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def camera_of(image: bpy.types.Image, size: tuple[int, int], options: Any) -> Pinhole:
@@ -274,25 +300,6 @@ def write_map(values: np.ndarray, name: str, existing: bpy.types.Image | None, o
     return image
 
 
-def write_colours(colours: np.ndarray, name: str, existing: bpy.types.Image | None) -> bpy.types.Image:
-    """uint8 (H, W, 3) as a packed image; in place if the image already exists."""
-    height, width = colours.shape[:2]
-    image = existing
-    if image is None:
-        image = bpy.data.images.new(name, width, height)
-    elif tuple(image.size) != (width, height):
-        image.scale(width, height)
-    flat = np.ones((height, width, 4), np.float32)
-    flat[..., :3] = colours[::-1] / np.float32(255)
-    host.pixels(image).foreach_set(flat.ravel())
-    image.update()
-    image.pack()
-    return image
-
-
 def read_map(image: bpy.types.Image, orientation: int = 1) -> np.ndarray:
     """The first channel of an image as float32 (H, W), row 0 at the top, upright."""
-    width, height = image.size
-    raw = np.empty(width * height * image.channels, np.float32)
-    host.pixels(image).foreach_get(raw)
-    return np.ascontiguousarray(upright(raw.reshape(height, width, image.channels)[::-1, :, 0], orientation))
+    return stored(image, orientation).numbers()

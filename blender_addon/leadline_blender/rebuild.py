@@ -7,11 +7,11 @@ from typing import Any
 
 import bpy
 
-from leadline.errors import LeadlineError
-
-from . import results
+from . import runtime
 from .host import Outcome, present
-from .properties import OPTION_NAMES, MeshOptions, copy_options, memory_of, settings_of
+from .properties import OPTION_NAMES, MeshOptions, Snapshot, copy_options, memory_of, settings_of
+from .scene_task import ObjectTask
+from .task import Task
 
 
 def draw_mesh_options(layout: bpy.types.UILayout, options: MeshOptions, metric: bool = False) -> None:
@@ -75,7 +75,7 @@ def _switched(layout: bpy.types.UILayout, options: MeshOptions, switch: str, val
     sub.prop(options, value, text="")
 
 
-class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
+class LEADLINE_OT_rebuild(ObjectTask, MeshOptions, bpy.types.Operator):
     """Build the active Leadline object again with these options, from the depth that it has"""
 
     bl_idname = "leadline.rebuild"
@@ -85,6 +85,9 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         thing = context.active_object
+        if runtime.busy():
+            cls.poll_message_set("Leadline is at work already")
+            return False
         if thing is None or memory_of(thing).photo is None or context.mode != "OBJECT":
             cls.poll_message_set("Select an object that Leadline made")
             return False
@@ -92,19 +95,19 @@ class LEADLINE_OT_rebuild(MeshOptions, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> Outcome:
         copy_options(settings_of(context), self)
-        return self.execute(context)
+        return super().invoke(context, event)
 
-    def execute(self, context: bpy.types.Context) -> Outcome:
+    def begin(self, context: bpy.types.Context) -> Task:
         thing = present(context.active_object)
         for name in OPTION_NAMES:  # a script names what it wants changed; the rest stays as the object has it
             if not self.properties.is_property_set(name):
                 setattr(self, name, getattr(memory_of(thing), name))
-        try:
-            results.build(context, memory_of(thing).photo, results.stored_depth(thing), self, thing)
-        except (LeadlineError, ValueError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        self._options = Snapshot(self)
+        self.choose(thing)
+        return self.rebuilding(context, self._options)
+
+    def finish(self, context: bpy.types.Context, task: Task) -> str:
+        return self.rebuilt(context, task, self._options)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = present(self.layout)

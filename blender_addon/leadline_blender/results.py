@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import cast
 
 import bpy
@@ -18,7 +20,8 @@ from . import live, materials, meshes, photos, sight
 from .depth import Depth
 from .host import camera_of, mesh_of, present
 from .properties import MeshOptions, copy_options, memory_of
-from .shaping import Seen, Shape, fills_behind, has_holes, removes_sky, shape
+from .shaping import Seen, Shape, fills_behind, has_holes, removes_sky
+from .task import Report
 
 _MODIFIER = "Leadline Displacement"
 #: Upright, facing the front view: camera axes (y up, z to the viewer) to Blender's world (z up).
@@ -26,38 +29,31 @@ _UPRIGHT = (math.radians(90), 0.0, 0.0)
 _SENSOR_MM = 36.0
 
 
-def build(
-    context: bpy.types.Context,
-    image: bpy.types.Image,
-    depth: Depth,
-    options: MeshOptions,
-    target: bpy.types.Object | None,
-) -> bpy.types.Object:
-    """Make the object, or bring ``target`` in line with new depth or options. Everything in one go, for one undo step.
-
-    ``image`` is the photograph, ``depth`` its upright map, perhaps smaller.
-    """
-    made = shape(depth, look(image, depth.values.shape, options, target), options)
-    return realise(context, image, depth, made, options, target)
-
-
 def look(
-    image: bpy.types.Image, map_shape: tuple[int, ...], options: MeshOptions, target: bpy.types.Object | None
+    report: Report,
+    image: Callable[[], bpy.types.Image],
+    options: MeshOptions,
+    target: Callable[[], bpy.types.Object | None] = lambda: None,
 ) -> Seen:
-    """What :func:`leadline_blender.shaping.shape` needs of a photograph whose depth map has that shape.
+    """What :func:`leadline_blender.shaping.shape` needs of a photograph; for the thread.
 
-    ``target``: the object that will be built again, which may be painted on.
+    Args:
+        image: Gives the photograph, in the main thread.
+        target: Gives the object that will be built again, which may be painted on; in the main thread.
     """
-    orientation = photos.orientation_of(image)
-    size = photos.upright_size(image, orientation)
-    cut_out = has_holes(options) and photos.has_alpha(image)
-    pixels = None
-    if cut_out or removes_sky(options) or fills_behind(options):
-        pixels = photos.working_pixels(image, (map_shape[0], map_shape[1]), orientation)
-    paint = None
-    if target is not None and memory_of(target).paint is not None:
-        paint = photos.working_pixels(memory_of(target).paint, (map_shape[0], map_shape[1]), orientation)
-    return Seen(size, photos.camera_of(image, size, options), orientation, pixels, cut_out, paint)
+
+    def known() -> tuple[Seen, bool]:
+        photo, thing = image(), target()
+        orientation = photos.orientation_of(photo)
+        size = photos.upright_size(photo, orientation)
+        cut_out = has_holes(options) and photos.has_alpha(photo)
+        painted = None if thing is None else memory_of(thing).paint
+        wanted = cut_out or removes_sky(options) or fills_behind(options)
+        paint = None if painted is None else photos.stored(painted, orientation)
+        return Seen(size, photos.camera_of(photo, size, options), orientation, None, cut_out, paint), wanted
+
+    seen, wanted = report.on_main(known)
+    return dataclasses.replace(seen, photo=photos.read(report, image)) if wanted else seen
 
 
 def realise(
@@ -250,7 +246,7 @@ def _behind(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, op
     holder = memory_of(thing).behind
     if holder is not None and holder.parent != thing:  # a copy's original has it
         holder = None
-    if made.behind is None or made.behind_colours is None:
+    if made.behind is None or made.behind_png is None:
         memory_of(thing).behind = None
         if holder is not None:
             bpy.data.objects.remove(holder)
@@ -268,7 +264,7 @@ def _behind(context: bpy.types.Context, thing: bpy.types.Object, made: Shape, op
         meshes.exchange_mesh(holder, data)
     slots = mesh_of(holder).materials
     current = slots[0] if len(slots) else None
-    painted = photos.write_colours(made.behind_colours, name, materials.picture_of(current))
+    painted = photos.image_from_png(made.behind_png, name, materials.picture_of(current))
     material = materials.photo_material(painted, options.shading, current if materials.is_ours(current) else None)
     if len(slots):
         slots[0] = material

@@ -11,6 +11,7 @@ import numpy as np
 
 from leadline.depth.nearness import nearness
 from leadline.errors import InputError
+from leadline.files.png import encode_png
 from leadline.geometry import (
     LiveRelief,
     Mesh,
@@ -30,12 +31,15 @@ from leadline.geometry import (
 )
 
 from .depth import Depth, check
+from .stored import StoredImage
 
 if TYPE_CHECKING:
     from .properties import MeshOptions
 
 #: Alpha, 0 to 255, from which a pixel gets a surface.
 _OPAQUE = 128
+#: Of pictures that go into the file; higher takes longer and saves little.
+_PNG_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,17 @@ class Seen:
         size: Height and width, upright.
         camera: That took it.
         orientation: How its file is stored (EXIF).
-        pixels: uint8 (H, W, 4), upright, of the depth map's size; None if the options ask for nothing that needs them.
+        photo: Itself; None if the options ask for nothing that needs it.
         cut_out: Whether what is transparent gets no surface.
-        paint: uint8 (H, W, 4), upright, of the depth map's size: what was painted to change the depth; None if nothing was.
+        paint: What was painted to change the depth; None if nothing was.
     """
 
     size: tuple[int, int]
     camera: Pinhole
     orientation: int
-    pixels: np.ndarray | None = None
+    photo: StoredImage | None = None
     cut_out: bool = False
-    paint: np.ndarray | None = None
+    paint: StoredImage | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Shape:
         rise: float32 (H, W) in [0, 1], 1 is nearest, for a displacement; else None.
         same: int32 (V,), of a closed mesh: for each vertex the first that lies in the same place; else None.
         live: What belongs to ``mesh`` if its height and its cuts are left to Geometry Nodes; else None.
-        behind, behind_colours: The surface behind the silhouettes and its uint8 (H, W, 3); None if there is none.
+        behind, behind_png: The surface behind the silhouettes and its picture, a PNG file; None if there is none.
     """
 
     mesh: Mesh
@@ -77,7 +81,7 @@ class Shape:
     rise: np.ndarray | None = None
     live: LiveRelief | None = None
     behind: Mesh | None = None
-    behind_colours: np.ndarray | None = None
+    behind_png: bytes | None = None
     same: np.ndarray | None = None
 
 
@@ -111,9 +115,10 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
     rise = None
     if options.result != "PERSPECTIVE" or options.remove_sky:
         rise = nearness(depth.values, depth.space.near_is_high, 0.5, 99.5)
-    removed = _removed(seen, rise, options)
+    pixels = None if seen.photo is None else seen.photo.picture(_size(metres))
+    removed = _removed(pixels, seen.cut_out, rise, options)
     if seen.paint is not None:
-        shift, painted_out = read_paint(seen.paint)
+        shift, painted_out = read_paint(seen.paint.picture(_size(metres)))
         metres = moved_depth(metres, shift, options.paint_share)
         rise = None if rise is None else moved_nearness(rise, shift, options.paint_share)
         removed = painted_out if removed is None else removed | painted_out
@@ -148,7 +153,7 @@ def shape(depth: Depth, seen: Seen, options: MeshOptions) -> Shape:
         keep_planes=options.keep_planes,
         **_common(depth, removed, options),
     )
-    return Shape(scene, stored, None, None, *_behind(metres, seen, options))
+    return Shape(scene, stored, None, None, *_behind(metres, pixels, seen.camera, options))
 
 
 def metres_of(depth: Depth, options: MeshOptions) -> np.ndarray:
@@ -182,25 +187,36 @@ def _relief(
     return solid(relief, options.base_m) if options.use_base else relief
 
 
-def _removed(seen: Seen, rise: np.ndarray | None, options: MeshOptions) -> np.ndarray | None:
-    """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph."""
-    if seen.pixels is None or not (seen.cut_out or removes_sky(options)):
+def _size(values: np.ndarray) -> tuple[int, int]:
+    return values.shape[0], values.shape[1]
+
+
+def _removed(
+    pixels: np.ndarray | None, cut_out: bool, rise: np.ndarray | None, options: MeshOptions
+) -> np.ndarray | None:
+    """Pixels (H, W) that get no surface: the sky if wanted, and what is transparent in the photograph.
+
+    ``pixels``: uint8 (H, W, 4), of the depth map's size.
+    """
+    if pixels is None or not (cut_out or removes_sky(options)):
         return None
-    removed = np.zeros(seen.pixels.shape[:2], np.bool_)
-    if seen.cut_out:
-        removed |= seen.pixels[..., 3] < _OPAQUE
+    removed = np.zeros(pixels.shape[:2], np.bool_)
+    if cut_out:
+        removed |= pixels[..., 3] < _OPAQUE
     if removes_sky(options):
         assert rise is not None
-        removed |= sky_mask(1 - rise, seen.pixels[..., :3], options.sky_from)
+        removed |= sky_mask(1 - rise, pixels[..., :3], options.sky_from)
     return removed
 
 
-def _behind(metres: np.ndarray, seen: Seen, options: MeshOptions) -> tuple[Mesh, np.ndarray] | tuple[None, None]:
-    """The surface behind the silhouettes and its colours; nothing if it is not wanted, or nothing is covered."""
-    if not fills_behind(options) or seen.pixels is None:
+def _behind(
+    metres: np.ndarray, pixels: np.ndarray | None, camera: Pinhole, options: MeshOptions
+) -> tuple[Mesh, bytes] | tuple[None, None]:
+    """The surface behind the silhouettes and its picture; nothing if it is not wanted, or nothing is covered."""
+    if not fills_behind(options) or pixels is None:
         return None, None
-    layer = background(metres, seen.camera, options.cut, math.degrees(options.steepest), options.keep_planes)
+    layer = background(metres, camera, options.cut, math.degrees(options.steepest), options.keep_planes)
     if layer is None:
         return None, None
-    mesh = layer.mesh(seen.camera, options.long_edge or None, edges=True)
-    return mesh, layer.colours(seen.pixels[..., :3])
+    mesh = layer.mesh(camera, options.long_edge or None, edges=True)
+    return mesh, encode_png(layer.colours(pixels[..., :3]), _PNG_LEVEL)

@@ -136,7 +136,7 @@ def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | 
     for share in SILHOUETTES.wide_shares:
         reach = round(share * long_edge)
         if reach > 1:
-            wide = _edge_jumps(disparity, axis, reach, steep) > threshold
+            wide = _edge_jumps(disparity, axis, reach, steep) > SILHOUETTES.wide_jump * threshold
             cut |= wide & ~_within(cut, axis, SILHOUETTES.explained * reach)
     return cut
 

@@ -14,11 +14,13 @@ class _Silhouettes:
     #: Within a ramp, steps at least this share of the mean step belong to it.
     ramp_step: float = 0.5
     #: Half the widths of ramps that are too wide for one edge and may be a blurred one.
-    wide_shares: tuple[float, ...] = (0.012, 0.025, 0.04)
+    wide_shares: tuple[float, ...] = (0.012, 0.018, 0.025, 0.032, 0.04)
     #: Wide ramps count only from this angle between normal and line of sight on: gentle ones are folds and cushions.
-    wide_degrees: float = 60.0
+    wide_degrees: float = 65.0
+    #: Share of the threshold from which a wide ramp counts: its own ends, taken for slopes, hide the rest of its jump.
+    wide_jump: float = 0.6
     #: A wide ramp is no edge if a narrower one lies within so many of its half widths.
-    explained: int = 3
+    explained: int = 2
     #: A plane goes on linearly over these shares, a ramp over none of them.
     plane_shares: tuple[float, ...] = (0.03, 0.06, 0.12)
     #: How far the change over such a stretch may be from what the slope at its start says, as a share of that.

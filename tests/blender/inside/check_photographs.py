@@ -110,6 +110,26 @@ def test_a_photograph_of_48_megapixels(settings, tmp_path):
     assert (bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y) == (8000, 6000)
 
 
+def test_24_megapixels_are_read_in_short_pieces(settings, tmp_path):
+    """While Blender reads the photograph for what lies behind, the window works in between; nothing is left over."""
+    path = saved(tmp_path / "large.jpg", np.full((4000, 6000, 3), 0.5, np.float32))
+    image = bpy.data.images.load(path)
+    task_module, photos = part("task"), part("photos")
+    task = task_module.Task(lambda report: photos.read(report, lambda: image).picture())
+    ticks = []
+    while task.state is task_module.State.RUNNING:
+        before = time.thread_time()
+        task.tick()
+        ticks.append(time.thread_time() - before)
+        time.sleep(0.002)
+    picture = task.result
+    print(f"longest tick {max(ticks) * 1e3:.0f} ms of processor time")
+    assert picture.shape == (1365, 2048, 4)
+    assert abs(int(picture[700, 1000, 0]) - 128) < 3
+    assert max(ticks) < 1.0
+    assert [other for other in bpy.data.images if other.name.startswith(".Leadline")] == []
+
+
 def test_what_is_transparent_gets_no_surface(settings, tmp_path):
     colours = np.full((60, 90, 4), 0.7, np.float32)
     colours[:, :45, 3] = 0
