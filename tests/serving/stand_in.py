@@ -113,6 +113,11 @@ def load(source: str, device: str, precision: str) -> StandIn:
     return kind(**{"name": "stand-in", **settings})
 
 
+def load_compiled(source: str, device: str, precision: str, compiled: str) -> StandIn:
+    """A stand-in for a compiled network."""
+    return load(source, device, precision)
+
+
 def load_tiny(source: str, device: str, precision: str) -> Any:
     """A real network with random weights: ``source`` is its family, or "normals"."""
     from tiny import tiny_estimator, tiny_normals_estimator

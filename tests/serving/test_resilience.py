@@ -90,8 +90,8 @@ def test_a_request_that_kills_its_worker_twice_is_given_up_and_spares_its_compan
 def test_a_worker_that_hangs_is_killed(start: Callable[..., Server], image: np.ndarray) -> None:
     server = start({"stuck": {"step_s": 60.0}}, hang_s=0.3)
     with Client(server.address, timeout_s=90) as client:
-        job = client.submit(image, steps=1)
-        assert until(lambda: running(client) == 1)
+        job = client.submit(image, steps=1, on_progress=lambda _: None)
+        assert until(lambda: job.progress is not None and job.progress.stage == "solve")
         pid = client.status()["workers"][0]["pid"]
         job.cancel()
         assert until(lambda: client.status()["workers"][0]["pid"] not in (pid, None))

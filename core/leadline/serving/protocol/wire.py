@@ -57,12 +57,21 @@ _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+# Made once: json.dumps and json.loads make theirs anew for every message with options.
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
 # --- writing -----------------------------------------------------------------------------------------------------
 
 
 def pack(header: Mapping[str, Any], bodies: Sequence[Frame] = ()) -> list[Frame]:
     """Frames of a message."""
-    return [TAG, json.dumps(header, separators=(",", ":"), allow_nan=False).encode(), *bodies]
+    return [TAG, _encode(header).encode(), *bodies]
 
 
 def request_header(request: Request) -> Header:
@@ -302,16 +311,12 @@ def _open(frames: Sequence[Frame], max_header: int) -> Header:
     if len(frames[1]) > max_header:
         raise WireError(f"the header has {len(frames[1])} bytes; the limit is {max_header}")
     try:
-        header = json.loads(bytes(frames[1]).decode("utf-8"), parse_constant=_no_constant)
+        header = _decode(bytes(frames[1]).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise WireError("the header is not JSON in UTF-8") from error
     if not isinstance(header, dict):
         raise WireError("the header is not a JSON object")
     return header
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
 
 
 def is_model_name(name: str) -> bool:

@@ -202,7 +202,29 @@ class Batcher:
             ready = self.ready_at(now)
             if ready is None or now < ready:
                 return []
-        batch = self._pick(warm)
+        return self._taken(self._pick(warm), now)
+
+    def small_batch(self, now: float, warm: Container[str | None], than: Container[str], cost: float) -> list[Ticket]:
+        """Take a batch for which a large one is interrupted; empty if there is none.
+
+        Args:
+            now: The time.
+            warm: Models that it may ask for.
+            than: Whose the large one is: nobody goes before himself.
+            cost: Most that it costs, all together.
+        """
+        choice = [
+            t
+            for t in self._waiting
+            if t.ready and t.client not in than and t.request.model in warm and not t.attempts and t.cost <= cost
+        ]
+        if not choice:
+            return []
+        leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))
+        alike = [t for t in choice if t.kind == leader.kind]
+        return self._taken(alike[: max(1, min(self._most(leader), int(cost / leader.cost)))], now)
+
+    def _taken(self, batch: list[Ticket], now: float) -> list[Ticket]:
         for ticket in batch:
             self._waiting.remove(ticket)
             self.charge(ticket.client, ticket.cost)
@@ -212,6 +234,10 @@ class Batcher:
     def others(self, client: str, now: float) -> bool:
         """Whether other clients have asked for something lately."""
         return any(now - seen < WORK.lately_s for other, seen in self._seen.items() if other != client)
+
+    def number_about(self, now: float) -> int:
+        """Clients that have asked for something lately."""
+        return sum(now - seen < WORK.lately_s for seen in self._seen.values())
 
     def leader(self) -> Ticket | None:
         """Whose turn it is."""

@@ -19,7 +19,7 @@ from leadline.serving.server.batching import Ticket
 from leadline.serving.server.crew import Crew
 from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.metrics import Metrics
-from leadline.serving.server.tuned import WORKERS
+from leadline.serving.server.tuned import WORK, WORKERS
 from leadline.serving.server.vitals import Vitals
 from leadline.serving.worker import messages
 from leadline.serving.worker.config import WorkerConfig
@@ -36,11 +36,19 @@ class Batch:
     left: set[int]
     step_s: float = math.inf
     stop_by: float | None = None
+    cost: float = 0.0
+    began: float = 0.0
+    aside_s: float = 0.0
 
     @property
     def clients(self) -> set[str]:
         """Whose they are."""
         return {ticket.client for ticket in self.tickets}
+
+    def has_had_its_time(self, now: float, clients: int) -> bool:
+        """Whether it may be interrupted again: of so many clients' time, including its own, it has had its part."""
+        own_s = now - self.began - self.aside_s
+        return self.aside_s <= own_s * max(1, clients - len(self.clients)) + WORK.ahead_s
 
 
 @dataclass(eq=False)
@@ -48,7 +56,8 @@ class Slot:
     """A place for a worker, with its current occupant.
 
     ``state`` is ``down`` (nobody, another try at ``start_at``), ``starting``, ``idle`` or ``busy``; ``reason`` says why
-    the last occupant is gone. ``leaving``: the occupant gets no more work.
+    the last occupant is gone. ``leaving``: the occupant gets no more work. ``aside``: a small batch for which the occupant
+    interrupts its large one.
     """
 
     index: int
@@ -59,6 +68,7 @@ class Slot:
     state: str = "down"
     reason: str = ""
     batch: Batch | None = None
+    aside: Batch | None = None
     models: frozenset[str] = frozenset()
     pid: int | None = None
     shares: bool = True
@@ -70,6 +80,16 @@ class Slot:
     load_s: float = 0.0
     rested_at: float = 0.0
     leaving: bool = False
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What the occupant has."""
+        return [batch for batch in (self.batch, self.aside) if batch is not None]
+
+    @property
+    def clients(self) -> set[str]:
+        """Whose that is."""
+        return {client for batch in self.batches for client in batch.clients}
 
 
 @dataclass(frozen=True)
@@ -169,6 +189,16 @@ class Pool:
         """Workers with nothing to do."""
         return [slot for slot in self.slots if slot.state == "idle" and not slot.leaving]
 
+    def interruptible(self) -> list[Slot]:
+        """Workers that would interrupt a large batch for a small one. Compiled networks cannot be entered twice."""
+        if self.template.compiled != "off":
+            return []
+        return [
+            slot
+            for slot in self.slots
+            if slot.batch is not None and slot.aside is None and not slot.leaving and slot.batch.cost >= WORK.large
+        ]
+
     def present(self) -> list[Slot]:
         """Places that have a worker or should have one."""
         return [slot for slot in self.slots if slot.index < self.wanted or slot.child is not None]
@@ -178,18 +208,25 @@ class Pool:
         return all(slot.stillborn >= WORKERS.many for slot in self.present())
 
     def run(self, slot: Slot, tickets: list[Ticket], now: float) -> None:
-        """Give a batch to an idle worker."""
+        """Give a batch to an idle worker, or a small one to a worker that interrupts a large one for it."""
         self._collect()
         self._numbers += 1
-        batch = Batch(self._numbers, tickets, [], set(range(len(tickets))))
+        batch = Batch(
+            self._numbers, tickets, [], set(range(len(tickets))), cost=sum(t.cost for t in tickets), began=now
+        )
         frames: list[Any] = []
         jobs = [self._job(ticket, batch, frames) for ticket in tickets]
         first = tickets[0].request
         batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
         run = messages.Run(
-            batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, first.output, jobs
+            batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, first.output, jobs,
+            makes_way=batch.cost >= WORK.large and self.template.compiled == "off",
         )  # fmt: skip
-        slot.state, slot.batch = "busy", batch
+        slot.state = "busy"
+        if slot.batch is None:
+            slot.batch = batch
+        else:
+            slot.aside = batch
         if slot.vitals is not None:
             slot.vitals.hear(now)
         if not self._send(slot, run, frames):
@@ -215,18 +252,19 @@ class Pool:
     def quiet_s(self, ticket: Ticket, now: float) -> float:
         """For how long the worker of a running ticket has given no sign of life."""
         for slot in self.slots:
-            if slot.batch is not None and slot.vitals is not None and ticket in slot.batch.tickets:
+            if slot.vitals is not None and any(ticket in batch.tickets for batch in slot.batches):
                 return slot.vitals.quiet_s(now)
         return 0.0
 
     def stop(self, ticket: Ticket, now: float) -> None:
         """A running ticket is wanted no more. Its worker stops once that is true of the whole batch."""
         for slot in self.slots:
-            if slot.batch is not None and ticket in slot.batch.tickets:
-                slot.batch.left.discard(slot.batch.tickets.index(ticket))
-                if not slot.batch.left and slot.batch.stop_by is None:
-                    slot.batch.stop_by = now + self.patience.stop_s
-                    self._send(slot, messages.Stop(slot.batch.number))
+            for batch in slot.batches:
+                if ticket in batch.tickets:
+                    batch.left.discard(batch.tickets.index(ticket))
+                    if not batch.left and batch.stop_by is None:
+                        batch.stop_by = now + self.patience.stop_s
+                        self._send(slot, messages.Stop(batch.number))
 
     def hear(self, now: float) -> None:
         """Take in everything the workers said."""
@@ -301,16 +339,16 @@ class Pool:
                 return f"it was not ready within {self.patience.start_s:.0f} s"
             # Until it has spoken, a worker whose process cannot be seen may be waiting for its place in a cluster.
             return None if child.effort_s is None else vitals.complaint(now, math.inf)
-        if slot.batch is not None and slot.batch.stop_by is not None and now > slot.batch.stop_by:
+        if any(batch.stop_by is not None and now > batch.stop_by for batch in slot.batches):
             return "it did not stop when asked"
-        return vitals.complaint(now, math.inf if slot.batch is None else slot.batch.step_s)
+        return vitals.complaint(now, max((batch.step_s for batch in slot.batches), default=math.inf))
 
     def _lose(self, slot: Slot, reason: str, now: float) -> None:
         """The occupant is gone: free its memory, tell whose tickets it had, plan its successor."""
         slot_child = slot.child
         if slot_child is not None:
             slot_child.kill()
-        batch, slot.batch = slot.batch, None
+        batches, slot.batch, slot.aside = slot.batches, None, None
         slot.failures += 1
         slot.stillborn += slot.state == "starting"
         pause_s = min(WORKERS.longest_pause_s, WORKERS.first_pause_s * 2 ** min(slot.failures - 1, 20))
@@ -318,7 +356,7 @@ class Pool:
         slot.models, slot.start_at = frozenset(), now + pause_s
         self.metrics.count("worker_losses_total", replica=str(slot.index))
         log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
-        if batch is not None:
+        for batch in batches:
             if slot_child is not None:  # until it is really gone, it may write there
                 self._leaving.append(([_Ended(slot_child)], batch.rooms))
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
@@ -339,8 +377,8 @@ class Pool:
             slot.models |= {name}
             slot.loaded_at, slot.load_s = now, message.seconds
             return
-        batch = slot.batch
-        if batch is None or message.batch != batch.number:
+        batch = next((one for one in slot.batches if one.number == message.batch), None)
+        if batch is None:
             return
         if isinstance(message, messages.Moved):
             for index in sorted(batch.left):  # a copy: hearing of it may end a ticket
@@ -356,8 +394,15 @@ class Pool:
             self._rest(slot, batch, message.rest, now)
 
     def _rest(self, slot: Slot, batch: Batch, rest: messages.Rest, now: float) -> None:
-        """The worker is done with its batch."""
-        slot.state, slot.batch, slot.failures, slot.rested_at = "idle", None, 0, now
+        """The worker is done with a batch."""
+        if batch is slot.aside:
+            slot.aside = None
+            if slot.batch is not None:
+                slot.batch.aside_s += now - batch.began
+        else:  # a small one that came too late to interrupt it follows now
+            slot.batch, slot.aside = slot.aside, None
+        slot.state = "idle" if slot.batch is None else "busy"
+        slot.failures, slot.rested_at = 0, now
         slot.models = frozenset(rest.models)
         model = batch.tickets[0].request.model or ""
         self.metrics.observe("model_seconds", rest.seconds, model=model, replica=str(slot.index))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from leadline.serving.server.batching import Batcher, Ticket
 from leadline.serving.server.pool import Pool, Slot
+from leadline.serving.server.tuned import WORK
 
 #: A worker stays with its loaded models for this many times what loading takes while clients ask for them, who may be
 #: away for a moment between two requests. Where that would be longer than the seconds, it stays for them, or the second
@@ -29,6 +30,9 @@ class Scheduler:
         """Idle workers and what each shall compute. Whoever asks starts one before asking for the next."""
         idle = self._pool.idle()
         self.holding = False
+        if not idle:
+            yield from self._interruptions(now)
+            return
         self._share_workers(now)
         while idle and (choice := self._choose(idle, now)):
             slot, models = choice
@@ -39,12 +43,20 @@ class Scheduler:
             yield slot, batch
             self._share_workers(now)
 
+    def _interruptions(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
+        """Small batches for workers that are at a large one of other clients."""
+        for slot in self._pool.interruptible():
+            if slot.batch is not None and slot.batch.has_had_its_time(now, self._batcher.number_about(now)):
+                most = WORK.small_share * slot.batch.cost
+                if small := self._batcher.small_batch(now, slot.models, slot.clients, most):
+                    yield slot, small
+
     def _share_workers(self, now: float) -> None:
         """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
         if len(self._pool.slots) < 2:
             return
         up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
-        held = Counter(client for slot in self._pool.slots if slot.batch for client in slot.batch.clients)
+        held = Counter(client for slot in self._pool.slots for client in slot.clients)
         self._batcher.full = frozenset(
             client for client, workers in held.items() if 1 < up <= workers + 1 and self._batcher.others(client, now)
         )

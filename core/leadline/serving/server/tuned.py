@@ -17,6 +17,12 @@ class _Work:
     tiles: int = 10
     #: A client that has asked for nothing for so long is not about any more, seconds.
     lately_s: float = 10.0
+    #: A batch that costs at least this is large: a worker at it makes way for a small one of other clients,
+    large: float = 1.0
+    #: which costs at most this share of it.
+    small_share: float = 0.25
+    #: The large one's clients get the time that is theirs, as one of those who ask; small ones may be so far ahead, seconds.
+    ahead_s: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,16 @@ def _limit(megapixels: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    os.nice(5)  # models and honest clients first
+    _give_way()
+
+
+def _give_way() -> None:
+    """Models and honest clients first."""
+    os.nice(5)
+    if hasattr(os, "sched_getscheduler"):
+        policy = os.sched_getscheduler(0)
+        if policy in (os.SCHED_FIFO, os.SCHED_RR):  # inherited; there niceness means nothing
+            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(policy)))
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
-    """Compute a batch."""
+    """Compute a batch. ``makes_way``: between its layers, look whether a small one shall be computed first."""
 
     batch: int
     model: str
@@ -48,6 +48,7 @@ class Run:
     detail: str
     output: str
     jobs: list[Job]
+    makes_way: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,12 @@ _KINDS: dict[str, type[Any]] = {
 }
 
 
+_encode = json.JSONEncoder(default=vars).encode
+
+
 def pack(message: Message) -> bytes:
     """The first frame of a message."""
-    return json.dumps([type(message).__name__, vars(message)], default=vars).encode()
+    return _encode([type(message).__name__, vars(message)]).encode()
 
 
 def unpack(frame: bytes) -> Any:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
@@ -29,6 +30,7 @@ from leadline.serving.protocol import pixels
 from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.frames import receive_message, send_message
 from leadline.serving.worker import messages
+from leadline.serving.worker.between_layers import between_layers
 from leadline.serving.worker.config import WorkerConfig
 from leadline.serving.worker.model_cache import ModelCache, is_out_of_memory
 from leadline.serving.worker.pulse import BEAT_S, Heart, connected
@@ -67,8 +69,11 @@ class Worker:
         budget = default_budget(self._device) if config.memory_bytes is None else config.memory_bytes
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
+        self._told = self._began = 0.0
         self._sources = config.models
-        self._stop_asked = self._leaving = self._reload = False
+        self._open: set[int] = set()  # batches that are not done
+        self._stopped: set[int] = set()
+        self._leaving = self._reload = False
 
     def serve(self) -> None:
         """Run until the front says :class:`~leadline.serving.worker.messages.Exit`."""
@@ -118,7 +123,8 @@ class Worker:
     # --- one batch
 
     def _run(self, run: messages.Run, frames: list[Any]) -> None:
-        self._batch, self._stop_asked, self._told = run.batch, False, 0.0
+        self._batch, self._told = run.batch, 0.0
+        self._open.add(run.batch)
         self._unanswered, self._began = len(run.jobs), time.monotonic()
         tasks = []
         for index, job in enumerate(run.jobs):
@@ -132,7 +138,10 @@ class Worker:
             except InputError as error:
                 self._fail([task], "bad_image", str(error))
         if tasks:
-            self._compute(run, tasks)
+            with between_layers(self._make_way) if run.makes_way else nullcontext():
+                self._compute(run, tasks)
+        self._open.discard(run.batch)
+        self._stopped &= self._open
 
     def _compute(self, run: messages.Run, tasks: list[_Task]) -> None:
         name = run.model
@@ -281,14 +290,29 @@ class Worker:
             return False
         return True
 
+    def _make_way(self) -> None:
+        """In the middle of a large batch: hear what the front wants, and compute a small one if it sent one."""
+        self._heart.moves += 1
+        while self._socket.poll(0):
+            message, frames = self._receive()
+            if isinstance(message, messages.Run):
+                self._interrupt(message, frames)
+            else:
+                self._obey(message)
+        if self._batch in self._stopped or self._leaving:
+            raise Cancelled("every client of this batch went away")
+
+    def _interrupt(self, run: messages.Run, frames: list[Any]) -> None:
+        large = self._batch, self._told, self._unanswered, self._began
+        try:
+            self._run(run, frames)
+        finally:
+            self._batch, self._told, self._unanswered, self._began = large
+
     # --- the line to the front
 
     def _on_progress(self, stage: str, fraction: float) -> None:
-        self._heart.moves += 1
-        while self._socket.poll(0):
-            self._obey(self._receive()[0])
-        if self._stop_asked or self._leaving:
-            raise Cancelled("every client of this batch went away")
+        self._make_way()
         now = time.monotonic()
         if now - self._told > PROGRESS_EVERY_S:
             self._tell(stage, fraction)
@@ -298,7 +322,7 @@ class Worker:
         if isinstance(message, messages.Exit):
             self._leaving = True
         elif isinstance(message, messages.Stop):
-            self._stop_asked |= message.batch == self._batch
+            self._stopped |= {message.batch} & self._open
         elif isinstance(message, messages.Forget):
             self._blocks.pop(message.block, None)
         elif isinstance(message, messages.Reload):
