@@ -116,7 +116,8 @@ def add_move(
         part = key / (_KEYS - 1)
         camera.location = start + size * Vector(MOVES[move](part))
         if move != "DOLLY":
-            camera.rotation_quaternion = (focus - camera.location).to_track_quat("-Z", "Y")
+            # The smallest turn from straight ahead: the horizon stays level.
+            camera.rotation_quaternion = Vector((0.0, 0.0, -1.0)).rotation_difference(focus - camera.location)
         frame = first + round(part * (frames - 1))
         camera.keyframe_insert("location", frame=frame)
         camera.keyframe_insert("rotation_quaternion", frame=frame)

@@ -4,7 +4,8 @@
     blender --factory-startup --window-fullscreen --python gui_tour.py
 
 In a 1600×900 X display with a window manager, xdotool and ImageMagick. Beside this file lie `ext.zip` (the extension for
-that Blender) and `photo.jpg`; a server answers at LEADLINE_TOUR_ADDRESS (tcp://127.0.0.1:5570). Left behind beside this
+that Blender) and `photo.jpg`, and if wanted `panorama.jpg`, a folder `photographs` and a film `film/0001.jpg`, `film/0002.jpg` …;
+a server answers at LEADLINE_TOUR_ADDRESS (tcp://127.0.0.1:5570). Left behind beside this
 file: pictures, and `tour.json` with what was seen; "passed" is true if every step did what it should.
 """
 
@@ -94,6 +95,10 @@ def tour() -> Iterator[float]:
     yield from updated_to_displacement()
     yield from live_and_baked()
     yield from painted()
+    yield from updated_while_the_window_works()
+    yield from moved_past_what_was_filled()
+    yield from folder_of_photographs()
+    yield from film_as_a_scene()
     yield from panorama_from_inside()
 
 
@@ -281,6 +286,100 @@ def painted() -> Iterator[float]:
     after = [v.co.z for v in thing.data.vertices]
     note(paint_moves=len(after) == len(before) and max(a - b for a, b in zip(after, before, strict=True)) > 0.05)
     note(back_in_object_mode=bpy.context.mode == "OBJECT")
+
+
+def in_the_viewport() -> object:
+    return bpy.context.temp_override(
+        window=bpy.context.window_manager.windows[0], area=viewport(), region=viewport().regions[-1]
+    )
+
+
+def alone(*shown: bpy.types.Object) -> None:
+    """Hide whatever is not in ``shown``, and everything that is drawn over the scene."""
+    keep = {part for thing in shown for part in (thing, *thing.children_recursive)}
+    for thing in bpy.context.scene.objects:
+        thing.hide_set(thing not in keep)
+    viewport().spaces.active.overlay.show_overlays = False
+    viewport().spaces.active.show_gizmo = False
+
+
+def updated_while_the_window_works() -> Iterator[float]:
+    """Update Mesh as the button starts it: it ends by itself, the window works meanwhile, and one undo takes it back."""
+    runtime = part("runtime")
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.photo is not None)
+    bpy.context.view_layer.objects.active = thing
+    panel(result="PERSPECTIVE", use_cut=True, fill_behind=True, long_edge=1024, use_live=False)
+    before, name = len(thing.data.vertices), thing.name
+    with in_the_viewport():
+        note(starts=bpy.ops.leadline.rebuild("INVOKE_DEFAULT") == {"RUNNING_MODAL"})
+    note(at_work=runtime.busy())
+    yield from until(lambda: not runtime.busy(), 60)
+    yield 1.0
+    updated = len(bpy.data.objects[name].data.vertices)
+    note(updated=updated != before, message=runtime.message.text)
+    press("ctrl+z")
+    yield from until(lambda: len(bpy.data.objects[name].data.vertices) == before, 30)
+    note(one_undo=len(bpy.data.objects[name].data.vertices) == before)
+    press("ctrl+shift+z")
+    yield from until(lambda: len(bpy.data.objects[name].data.vertices) == updated, 30)
+    note(redo=len(bpy.data.objects[name].data.vertices) == updated)
+
+
+def moved_past_what_was_filled() -> Iterator[float]:
+    """An orbit round a filled scene, seen through its camera."""
+    thing = next(o for o in bpy.data.objects if o.type == "MESH" and o.leadline.behind is not None)
+    bpy.context.view_layer.objects.active = thing
+    with in_the_viewport():
+        bpy.ops.leadline.camera_move("EXEC_DEFAULT", move="SLIDE", frames=24)
+    alone(thing)
+    viewport().spaces.active.region_3d.view_perspective = "CAMERA"
+    bpy.context.scene.frame_set(24)
+    yield 3.0
+    picture("move")
+    turned = thing.leadline.camera.matrix_world.inverted() @ bpy.context.scene.camera.matrix_world
+    note(move=bpy.context.scene.camera != thing.leadline.camera, level=turned.to_3x3()[1][1] > 0.99)
+
+
+def folder_of_photographs() -> Iterator[float]:
+    """A folder, if one lies beside this file: an object for each photograph, side by side."""
+    runtime, folder = part("runtime"), HERE / "photographs"
+    if not folder.exists():
+        return
+    alone()
+    before = set(bpy.context.scene.objects)
+    panel(batch_folder=str(folder), batch_result="OBJECTS", quality="BALANCED", fill_behind=True, long_edge=512)
+    with in_the_viewport():
+        bpy.ops.leadline.batch("INVOKE_DEFAULT")
+    yield from until(lambda: not runtime.busy(), 300)
+    yield 1.0
+    made = [o for o in set(bpy.context.scene.objects) - before if o.type == "MESH" and o.leadline.photo is not None]
+    note(folder=len(made) == len(list(folder.iterdir())), message=runtime.message.text)
+    alone(*made)
+    middle = sum((o.matrix_world.translation for o in made), Vector()) / len(made)
+    look_from((84, 4), tuple(middle + Vector((0.4, 3, -0.2))), 11.0)
+    yield 3.0
+    picture("folder")
+
+
+def film_as_a_scene() -> Iterator[float]:
+    """A film, if one lies beside this file: for each frame its own surface."""
+    runtime, first = part("runtime"), HERE / "film" / "0001.jpg"
+    if not first.exists():
+        return
+    alone()
+    panel(sequence_path=str(first), sequence_result="PERSPECTIVE", quality="FAST", long_edge=512)
+    with in_the_viewport():
+        bpy.ops.leadline.sequence("INVOKE_DEFAULT")
+    yield from until(lambda: not runtime.busy(), 300)
+    yield 1.0
+    thing = bpy.context.view_layer.objects.active
+    note(film=bool(thing.modifiers), message=runtime.message.text)
+    alone(thing)
+    part("live").write(thing, "Steepest", math.radians(86))
+    look_from((82, 10), tuple(thing.matrix_world.translation + Vector((0, 3.5, 0))), 4.4)
+    bpy.context.scene.frame_set(len(list(first.parent.glob("*.jpg"))))
+    yield 3.0
+    picture("film")
 
 
 def panorama_from_inside() -> Iterator[float]:

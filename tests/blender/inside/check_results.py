@@ -342,14 +342,17 @@ def test_a_camera_move_starts_near_the_photograph_and_keeps_looking_at_it(settin
     scene, camera = bpy.context.scene, bpy.context.scene.camera
     assert camera not in (None, matched)
     assert scene.frame_end - scene.frame_start == 39
-    places, centre = [], []
+    places, centre, upright = [], [], []
     middle = float(np.median(attribute(thing, "depth")))
     for frame in (1, 10, 20, 30, 40):
         scene.frame_set(frame)
-        places.append(matched.matrix_world.inverted() @ camera.matrix_world.translation)
+        seen_from = matched.matrix_world.inverted() @ camera.matrix_world
+        places.append(seen_from.translation)
+        upright.append((seen_from.to_3x3() @ Vector((0, 1, 0))).y)
         seen = world_to_camera_view(scene, camera, matched.matrix_world @ Vector((0, 0, -middle)))
         centre.append((seen.x, seen.y))
     np.testing.assert_allclose(centre, 0.5, atol=0.03)
+    assert min(upright) > 0.995, "the picture is turned"
     assert max((a - b).length for a in places for b in places) > 0.2
     assert max(place.length for place in places) < 1.5
     scene.frame_set(1)
