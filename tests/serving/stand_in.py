@@ -118,6 +118,11 @@ def load_compiled(source: str, device: str, precision: str, compiled: str) -> St
     return load(source, device, precision)
 
 
+def load_with(source: str, device: str, precision: str, **options: str) -> StandIn:
+    """A stand-in whose name says how it was loaded."""
+    return StandIn(", ".join(f"{name}={value}" for name, value in sorted(options.items())))
+
+
 def load_tiny(source: str, device: str, precision: str) -> Any:
     """A real network with random weights: ``source`` is its family, or "normals"."""
     from tiny import tiny_estimator, tiny_normals_estimator

@@ -126,6 +126,13 @@ def test_sparse_depth_makes_it_metric_over_http(http: Server) -> None:
     assert status == 200, answer
     assert headers["Leadline-Metric"] == "true"
     np.testing.assert_allclose(np.load(io.BytesIO(answer))[0], truth, rtol=1e-5)
+    _, answer, _ = ask(http, "/v1/predict?format=json", as_json(image, sparse=given), Content_Type="application/json")
+    validity = np.frombuffer(base64.b64decode(json.loads(answer)["validity"]), np.uint8).reshape(96, 128)
+    assert (validity[measured > 0] == 0).mean() > 0.9
+    assert (validity[measured == 0] > 0).all()
+    _, answer, _ = ask(http, "/v1/predict?format=zip", as_json(image, sparse=given), Content_Type="application/json")
+    files = zipfile.ZipFile(io.BytesIO(answer))
+    np.testing.assert_array_equal(np.load(files.open("validity.npy")), validity)
 
     at = np.argwhere(measured > 0)
     z = measured[measured > 0]

@@ -21,6 +21,7 @@ from stand_in import expected
 from waiting import until
 
 import leadline
+from leadline.depth.prediction import Validity
 from leadline.serving.client.client import Busy, CameraInfo, Client, Refused, ServerError, ServerUnreachable, TimedOut
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import TAG, Limits
@@ -249,6 +250,13 @@ def test_sparse_depth_makes_it_metric(client: Client) -> None:
     assert result.metric
     assert result.uncertainty is not None
     assert np.median(np.abs(result.depth_m / depth_m - 1)) < 0.05
+    assert result.validity is not None
+    assert (result.validity.dtype, result.validity.shape) == (np.uint8, (48, 64))
+    assert (result.validity[sparse > 0] == Validity.MEASURED).mean() > 0.9
+    assert (result.validity[sparse == 0] != Validity.MEASURED).all()
+    unasked = client.predict(image, sparse=sparse, validity=False)
+    assert unasked.validity is None
+    np.testing.assert_array_equal(unasked.values, result.values)
 
     v, u = np.nonzero(sparse)
     points = np.stack([(u - 31.5) / 50, (v - 23.5) / 50, np.ones(len(u))], 1) * depth_m[v, u, None]
@@ -263,6 +271,23 @@ def test_sparse_depth_makes_it_metric(client: Client) -> None:
 
     with pytest.raises(Refused):
         client.predict(image, sparse=sparse[:20])
+
+
+def test_what_stands_behind_pixels_travels_beside_lent_memory(server: Server) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    sparse = np.where(np.random.default_rng(1).random((480, 640)) < 0.02, 3.0, 0.0).astype(np.float32)
+    with Client(server.address, timeout_s=150) as lent, Client(server.address, timeout_s=150, share=False) as sent:
+        lent.predict(image)
+        here, there = lent.predict(image, sparse=sparse), sent.predict(image, sparse=sparse)
+    assert here.validity is not None
+    np.testing.assert_array_equal(here.validity, there.validity)
+    np.testing.assert_array_equal(here.values, there.values)
+
+
+def test_options_of_loading_reach_the_loader(start: Callable[..., Server], image: np.ndarray) -> None:
+    server = start(loader="stand_in:load_with", decoder="small", backend="torch")
+    with Client(server.address, timeout_s=60) as client:
+        assert client.predict(image).model == "backend=torch, decoder=small"
 
 
 def test_metrics(client: Client, image: np.ndarray) -> None:

@@ -164,6 +164,26 @@ def test_maps_of_a_result_are_bodies_or_in_the_block() -> None:
             result(*at)
 
 
+def test_what_stands_behind_pixels_is_the_last_body() -> None:
+    shape = [2, 3]
+    header = {"op": "result", "id": "1", "space": "depth", "metric": True, "model": "m",
+              "values": {"encoding": "float32", "shape": shape}, "uncertainty": {"encoding": "float16", "shape": shape},
+              "validity": {"encoding": "uint8", "shape": shape}}  # fmt: skip
+
+    def read(*bodies: bytes) -> messages.Reply:
+        return wire.read_reply([messages.TAG, json.dumps(header).encode(), *bodies])
+
+    result = read(bytes(24), bytes(12), bytes(6))
+    assert isinstance(result, messages.Result)
+    assert result.validity == messages.MapInfo("uint8", (2, 3))
+    for wrong in ((bytes(24), bytes(12)), (bytes(24), bytes(12), bytes(5)), (bytes(24), bytes(12), bytes(6), b"")):
+        with pytest.raises(messages.WireError):
+            read(*wrong)
+    header["validity"] = {"encoding": "uint8", "shape": [3, 2]}
+    with pytest.raises(messages.WireError, match="validity"):
+        read(bytes(24), bytes(12), bytes(6))
+
+
 def test_a_request_for_depth_says_no_more_than_before() -> None:
     assert "output" not in predict()
 

@@ -163,10 +163,8 @@ def _stream(
     frames = np.random.default_rng(0).integers(0, 255, (4, height, width, 3), dtype=np.uint8)
     served = [
         f"--{'compile' if name == 'compiled' else name}={options[name]}"
-        for name in ("precision", "compiled", "speed", "backend")
+        for name in ("precision", "compiled", "speed", "backend", "decoder")
     ]
-    if through == "server" and options["decoder"] != "full":
-        raise InputError("the server has no --decoder; use --speed realtime, or --through estimator")
     rows = []
     for model in models:
         if through == "estimator":

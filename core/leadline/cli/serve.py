@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from leadline.cli.names import present_models
-from leadline.cli.options import backend_option, speed_option
+from leadline.cli.options import backend_option, decoder_option, speed_option
 from leadline.errors import InputError
 
 DEFAULT_LOADER = "leadline.inference.estimator:load"
@@ -56,6 +56,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Through torch.compile, with CUDA graphs or without: minutes for each new image size, then faster.",
 )
 @speed_option
+@decoder_option
 @backend_option
 @click.option("--replicas", default=1, show_default=True, type=click.IntRange(1, 256), help="Worker processes.")
 @click.option(

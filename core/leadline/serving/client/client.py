@@ -215,6 +215,8 @@ class Client:
         reply: str = "float32",
         sparse: Sparse | None = None,
         latest: str | None = None,
+        steady: str | None = None,
+        validity: bool = True,
         timeout_s: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Job[DepthPrediction]:
@@ -235,6 +237,9 @@ class Client:
                 Makes the result metric.
             latest: A name for a stream of frames, of which only the newest waiting one matters: it takes the place
                 of older ones, whose jobs end with the code ``superseded``.
+            steady: A name for a film whose frames are sent in order, one request each; the server holds them still by
+                :class:`leadline.video.stabiliser.Stabiliser`. A new film has a new name. ``meta["video"]`` says what was done.
+            validity: With ``sparse``, ask for ``validity``, too. False for servers of version 0.1, which know no such field.
             timeout_s: Time allowed, after which the server stops, too. None: the client's.
             on_progress: Called in the client's thread with a :class:`Progress`; must return quickly.
 
@@ -243,7 +248,7 @@ class Client:
         """
         return self._submit(
             image, timeout_s, on_progress, sparse, model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
-            detail=detail, reply=reply, latest=latest,
+            detail=detail, reply=reply, latest=latest, steady=steady, validity=validity and sparse is not None,
         )  # fmt: skip
 
     def normals(

@@ -113,6 +113,7 @@ def as_prediction(
 
     values = decoded(result.values)
     uncertainty = None if result.uncertainty is None else decoded(result.uncertainty)
+    validity = None if result.validity is None else pixels.decode_validity(result.validity, next(carried))
     if result.space is None:
         return NormalsPrediction(values, uncertainty, result.model, result.meta)
     return DepthPrediction(
@@ -122,6 +123,7 @@ def as_prediction(
         metric=result.metric,
         model=result.model,
         meta=result.meta,
+        validity=validity,
     )
 
 

@@ -148,7 +148,7 @@ def make_app(config: GatewayConfig) -> FastAPI:
             upload = await body.read(request, config.limits.image_bytes)
         header = wire.request_header(messages.Predict(
             "0", messages.ImageInfo(upload.encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
-            detail=detail, output=output, deadline_s=timeout_s, trace=trace,
+            detail=detail, output=output, deadline_s=timeout_s, trace=trace, validity=upload.sparse is not None,
         ))  # fmt: skip
         if upload.sparse is not None:
             header["sparse"] = upload.sparse
@@ -272,9 +272,16 @@ def _encoded(result: messages.Result, bodies: list[Any], image: bytes, kind: str
     if result.uncertainty is not None:
         maps.append(pixels.decode_map(result.uncertainty, bodies[1]))
     uncertainty = maps[1] if len(maps) > 1 else None
+    validity = None if result.validity is None else pixels.decode_validity(result.validity, bodies[-1])
     if result.space is None:
         return outputs.encode_normals(NormalsPrediction(maps[0], uncertainty, result.model, result.meta), kind)
     prediction = DepthPrediction(
-        maps[0], Space(result.space), uncertainty, metric=result.metric, model=result.model, meta=result.meta
+        maps[0],
+        Space(result.space),
+        uncertainty,
+        metric=result.metric,
+        model=result.model,
+        meta=result.meta,
+        validity=validity,
     )
     return outputs.encode(prediction, image, kind)

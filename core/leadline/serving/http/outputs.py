@@ -66,6 +66,8 @@ def encode(prediction: DepthPrediction, image: bytes, kind: str) -> tuple[bytes,
         maps = {"values": _base64(prediction.values)}
         if prediction.uncertainty is not None:
             maps["uncertainty"] = _base64(prediction.uncertainty)
+        if prediction.validity is not None:
+            maps["validity"] = base64.b64encode(prediction.validity.tobytes()).decode()
         return json.dumps({**about(prediction), "dtype": "<f4", **maps}).encode(), headers
     return _files(prediction, image), headers
 
@@ -117,6 +119,8 @@ def _files(prediction: DepthPrediction, image: bytes) -> bytes:
     if prediction.uncertainty is not None:
         files["uncertainty.npy"] = npy(prediction.uncertainty)
         files["uncertainty-colours.png"] = png(uncertainty_preview(prediction.uncertainty))
+    if prediction.validity is not None:
+        files["validity.npy"] = npy(prediction.validity)
     return _zipped(files)
 
 

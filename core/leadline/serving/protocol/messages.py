@@ -14,8 +14,8 @@ PROTOCOL = 1
 
 MAX_HEADER_BYTES = 16 * 1024
 MAX_REPLY_HEADER_BYTES = 4 * 1024 * 1024
-MAX_BODIES = 2
-MAX_FRAMES = 2 + MAX_BODIES
+#: Image and sparse depth on the way in; values, uncertainty and validity on the way out.
+MAX_BODIES, MAX_REPLY_BODIES = 2, 3
 #: Places in a block of lent memory begin at multiples of this.
 BLOCK_ALIGNMENT = 64
 #: Longest packet over the socket that lends memory.
@@ -87,6 +87,7 @@ class Limits:
         burst: Messages that a client may send at once.
         deadline_s: Longest deadline; also the default.
         block_bytes: Largest block of memory lent to a client on the same machine.
+        steady_megapixels: Largest frame of a film that is held still, decoded.
     """
 
     image_bytes: int = 128 * 1024 * 1024
@@ -103,6 +104,7 @@ class Limits:
     burst: int = 400
     deadline_s: float = 600.0
     block_bytes: int = 256 * 1024 * 1024
+    steady_megapixels: float = 9.0
 
     @property
     def frame_bytes(self) -> int:
@@ -183,6 +185,10 @@ class Predict:
     output: str = "depth"
     reply: str = "float32"
     latest: str | None = None
+    #: Name of a film whose frames come one by one and are held still.
+    steady: str | None = None
+    #: Whether validity is wanted, too, where there is one.
+    validity: bool = False
     deadline_s: float | None = None
     progress: bool = True
     #: Number of a block of shared memory, if the image is in one; where in it values (and uncertainty) are wanted.
@@ -238,6 +244,7 @@ class Result:
     metric: bool
     model: str
     uncertainty: MapInfo | None = None
+    validity: MapInfo | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -93,6 +93,11 @@ def decode_map(info: MapInfo, body: Frame) -> FloatMap:
     return values
 
 
+def decode_validity(info: MapInfo, body: Frame) -> npt.NDArray[np.uint8]:
+    """Bytes to what stands behind each pixel, uint8 (H, W)."""
+    return np.frombuffer(body, np.uint8).reshape(info.shape)
+
+
 def image_size(encoded: Frame) -> tuple[int, int]:
     """(height, width) of a JPEG or PNG from its first bytes, without decoding it.
 

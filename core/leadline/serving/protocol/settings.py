@@ -18,7 +18,7 @@ class ServerConfig:
         models: Name → what the loader takes (a catalog name or a path). The first is the default.
         loader: ``module:function`` that makes an estimator.
         device, precision: As for ``leadline.load``.
-        compiled, speed, backend: As for ``leadline.load``.
+        compiled, speed, backend, decoder: As for ``leadline.load``.
         replicas: Worker processes; devices named with commas are dealt out to them in turn.
         max_replicas: So many while there is work for them; 0: always ``replicas``.
         requests_per_worker: Requests in hand that one worker is enough for.
@@ -54,6 +54,7 @@ class ServerConfig:
     compiled: str = "off"
     speed: str = "full"
     backend: str = "auto"
+    decoder: str = "full"
     replicas: int = 1
     max_replicas: int = 0
     requests_per_worker: float = 4.0

@@ -21,8 +21,8 @@ from leadline.serving.protocol.messages import (
     ERROR_CODES,
     IMAGE_ENCODINGS,
     MAX_BODIES,
-    MAX_FRAMES,
     MAX_HEADER_BYTES,
+    MAX_REPLY_BODIES,
     MAX_REPLY_HEADER_BYTES,
     NORMALS_ENCODINGS,
     OUTPUTS,
@@ -109,7 +109,7 @@ def read_request(frames: Sequence[Frame], limits: Limits) -> Request:
     Raises:
         WireError: With a code and, where it could be read, the request's id.
     """
-    header = _open(frames, MAX_HEADER_BYTES)
+    header = _open(frames, MAX_HEADER_BYTES, MAX_BODIES)
     checked = Fields(header)
     checked.id = checked.text("id", _ID)
     op = checked.choice("op", ("hello", "predict", "cancel", "status"))
@@ -130,7 +130,7 @@ def read_request(frames: Sequence[Frame], limits: Limits) -> Request:
 def peek_id(frames: Sequence[Frame]) -> str | None:
     """The id of a message that will be refused unread, if it has one."""
     try:
-        identity = _open(frames, MAX_HEADER_BYTES).get("id")
+        identity = _open(frames, MAX_HEADER_BYTES, MAX_BODIES).get("id")
     except WireError:
         return None
     return identity if isinstance(identity, str) and _ID.fullmatch(identity) else None
@@ -164,6 +164,8 @@ def _predict(f: Fields, limits: Limits) -> Predict:
         output=f.choice("output", OUTPUTS, "depth"),
         reply=f.choice("reply", REPLY_ENCODINGS, "float32"),
         latest=f.optional_text("latest", _ID),
+        steady=f.optional_text("steady", _ID),
+        validity=f.boolean("validity", False),
         deadline_s=f.optional_number("deadline_s", 0.0, limits.deadline_s),
         progress=f.boolean("progress", True),
         block=f.optional_integer("block", 1, 1 << 53),
@@ -177,8 +179,8 @@ def _predict(f: Fields, limits: Limits) -> Predict:
     if request.output == "normals":
         if request.reply not in NORMALS_ENCODINGS:
             raise f.error(f"normals travel as {' or '.join(NORMALS_ENCODINGS)}, not {request.reply}")
-        if request.sparse is not None or request.detail != "off" or request.maps_at:
-            raise f.error("sparse, detail and maps_at are for depth, not for normals")
+        if request.sparse or request.detail != "off" or request.maps_at or request.steady or request.validity:
+            raise f.error("sparse, detail, maps_at, steady and validity are for depth, not for normals")
     return request
 
 
@@ -253,7 +255,7 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
     Raises:
         WireError: The message breaks the protocol.
     """
-    header = _open(frames, MAX_REPLY_HEADER_BYTES)
+    header = _open(frames, MAX_REPLY_HEADER_BYTES, MAX_REPLY_BODIES)
     f = Fields(header)
     op = f.choice("op", ("hello", "status", "progress", "result", "error"))
     if op == "error":
@@ -279,12 +281,15 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
         raise f.error("meta is not an object")
     if uncertainty is not None and uncertainty.shape != values.shape[:2]:
         raise f.error("values and uncertainty differ in shape")
-    result = Result(f.id, values, space, metric, f.sentence("model"), uncertainty, meta)
-    carried = [info for info in (values, uncertainty) if info is not None and info.at is None]
+    validity = _validity(f.record("validity")) if f.left.get("validity") is not None else None
+    if validity is not None and validity.shape != values.shape[:2]:
+        raise f.error("values and validity differ in shape")
+    result = Result(f.id, values, space, metric, f.sentence("model"), uncertainty, validity, meta)
+    carried = [info for info in (values, uncertainty, validity) if info is not None and info.at is None]
     if len(frames) - 2 != len(carried):
         raise f.error(f"a result with {len(frames) - 2} bodies")
     for info, body in zip(carried, frames[2:], strict=True):
-        itemsize = reply_itemsize(info.encoding)
+        itemsize = 1 if info is validity else reply_itemsize(info.encoding)
         if itemsize is not None and len(body) != itemsize * math.prod(info.shape):
             raise f.error(f"a {info.encoding} map of {list(info.shape)} needs {itemsize * math.prod(info.shape)} bytes")
     return result
@@ -301,10 +306,14 @@ def _map(f: Fields, axes: int = 2) -> MapInfo:
     )
 
 
-def _open(frames: Sequence[Frame], max_header: int) -> Header:
+def _validity(f: Fields) -> MapInfo:
+    return MapInfo(f.choice("encoding", ("uint8",)), f.shape("shape", 2, 1 << 16))
+
+
+def _open(frames: Sequence[Frame], max_header: int, max_bodies: int) -> Header:
     """Tag, number of frames, header bytes → header."""
-    if len(frames) < 2 or len(frames) > MAX_FRAMES:
-        raise WireError(f"a message has 2 to {MAX_FRAMES} frames, not {len(frames)}")
+    if not 2 <= len(frames) <= 2 + max_bodies:
+        raise WireError(f"a message has 2 to {2 + max_bodies} frames, not {len(frames)}")
     tag = bytes(frames[0]) if len(frames[0]) <= 32 else b""
     if tag != TAG:
         raise WireError(f"the first frame is not {TAG.decode()}; this is protocol version {PROTOCOL}")

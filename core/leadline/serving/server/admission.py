@@ -69,6 +69,12 @@ class Admission:
                 wire.check_pixels(*shape, self.limits, request.id)
             except WireError as error:
                 raise WireError(str(error), "bad_image", request.id) from error
+        if request.steady is not None and shape[0] * shape[1] > self.limits.steady_megapixels * 1e6:
+            raise WireError(
+                f"a frame of {shape[1]}×{shape[0]} is too large to be held still; the limit is "
+                f"{self.limits.steady_megapixels:g} megapixels",
+                id=request.id,
+            )
         info = self.about(request.model or "")
         ticket = Ticket(
             to.client,
@@ -81,6 +87,7 @@ class Admission:
             data=Work(key_of(to, request), to, bodies, asked, told=now),
             megapixels=network_megapixels(shape, request.size, info.get("default_size") or USUAL_SIZE_PX),
             ready=not encoded,
+            film=None if request.steady is None else (key_of(to, request)[0], request.steady),
         )
         self._check_work(ticket, info.get("default_steps") or 1)
         return ticket

@@ -34,6 +34,8 @@ class Ticket:
         megapixels: That go through the network for each member and step; None: the image's.
         ready: Whether its pixels are there; an encoded image has to be decoded first.
         pixels: The decoded image.
+        film: Whose frame it is: client and film, for frames that are held still.
+        home: The worker that has the film so far; None: any may begin it.
     """
 
     client: str
@@ -48,12 +50,14 @@ class Ticket:
     megapixels: float | None = None
     ready: bool = True
     pixels: Picture | None = None
+    film: tuple[str, str] | None = None
+    home: str | None = None
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Tickets of one kind can share a batch."""
         r = self.request
-        return r.model, r.steps, r.ensemble, r.size, r.detail, r.output, self.shape
+        return r.model, r.steps, r.ensemble, r.size, r.detail, r.output, self.shape, self.home
 
     @property
     def image_megapixels(self) -> float:
@@ -69,7 +73,8 @@ class Ticket:
     @property
     def cost(self) -> float:
         """Roughly proportional to the worker's time."""
-        return self.work * max(self.request.steps or 1, 1) + WORK.image_share * self.image_megapixels
+        share = WORK.image_share + (WORK.steady_share if self.film is not None else 0.0)
+        return self.work * max(self.request.steps or 1, 1) + share * self.image_megapixels
 
 
 def network_megapixels(shape: tuple[int, int], size: int | None, default_size: int) -> float:
@@ -98,6 +103,8 @@ class Batcher:
     max_megapixels: float = 16.0
     #: Clients that have as many workers as they may; their tickets wait.
     full: frozenset[str] = frozenset()
+    #: Workers that are at something; frames of the films that they have wait for them.
+    away: frozenset[str] = frozenset()
     quota: Callable[[str], Quota] = lambda client: EVERYBODY
     #: Tickets that had to make room for a client with less in the queue; whoever admits takes them away.
     evicted: list[Ticket] = field(default_factory=list)
@@ -204,7 +211,9 @@ class Batcher:
                 return []
         return self._taken(self._pick(warm), now)
 
-    def small_batch(self, now: float, warm: Container[str | None], than: Container[str], cost: float) -> list[Ticket]:
+    def small_batch(
+        self, now: float, warm: Container[str | None], than: Container[str], cost: float, worker: str = ""
+    ) -> list[Ticket]:
         """Take a batch for which a large one is interrupted; empty if there is none.
 
         Args:
@@ -212,16 +221,17 @@ class Batcher:
             warm: Models that it may ask for.
             than: Whose the large one is: nobody goes before himself.
             cost: Most that it costs, all together.
+            worker: Who would compute it.
         """
-        choice = [
-            t
-            for t in self._waiting
-            if t.ready and t.client not in than and t.request.model in warm and not t.attempts and t.cost <= cost
-        ]
+        choice = _in_order(
+            self._waiting,
+            lambda t: t.ready and t.client not in than and t.request.model in warm and not t.attempts and t.cost <= cost
+            and t.home in (None, worker),
+        )  # fmt: skip
         if not choice:
             return []
         leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))
-        alike = [t for t in choice if t.kind == leader.kind]
+        alike = _in_order(choice, lambda t: t.kind == leader.kind)
         return self._taken(alike[: max(1, min(self._most(leader), int(cost / leader.cost)))], now)
 
     def _taken(self, batch: list[Ticket], now: float) -> list[Ticket]:
@@ -253,11 +263,11 @@ class Batcher:
         return list(self._waiting)
 
     def _pick(self, warm: frozenset[str] | None) -> list[Ticket]:
-        choice = [
-            t
-            for t in self._waiting
-            if t.ready and t.client not in self.full and (warm is None or t.request.model in warm)
-        ]
+        choice = _in_order(
+            self._waiting,
+            lambda t: t.ready and t.client not in self.full and (warm is None or t.request.model in warm)
+            and t.home not in self.away,
+        )  # fmt: skip
         if not choice:
             return []
         leader = min(choice, key=lambda t: self._virtual.get(t.client, 0.0))  # the first of equals: by arrival
@@ -266,12 +276,9 @@ class Batcher:
             return [leader]  # it may have been what killed its worker: nobody else goes with it
         turn: Counter[str] = Counter()
         ranked = []
-        for ticket in choice:
-            if ticket.kind == leader.kind and ticket.attempts == 0:
-                ranked.append(
-                    (ticket is not leader, turn[ticket.client], self._virtual.get(ticket.client, 0.0), ticket)
-                )
-                turn[ticket.client] += 1
+        for ticket in _in_order(choice, lambda t: t.kind == leader.kind and t.attempts == 0):
+            ranked.append((ticket is not leader, turn[ticket.client], self._virtual.get(ticket.client, 0.0), ticket))
+            turn[ticket.client] += 1
         ranked.sort(key=lambda entry: entry[:3])
         return [ticket for *_, ticket in ranked[: self._most(leader)]]
 
@@ -294,6 +301,19 @@ class Batcher:
             del self._seen[client]
             if client not in self._in_hand:
                 self._virtual.pop(client, None)
+
+
+def _in_order(tickets: Iterable[Ticket], may: Callable[[Ticket], bool]) -> list[Ticket]:
+    """Those that may, without frames of a film before which one comes that may not."""
+    chosen, held = [], set()
+    for ticket in tickets:
+        if ticket.film is not None and ticket.film in held:
+            continue
+        if may(ticket):
+            chosen.append(ticket)
+        elif ticket.film is not None:
+            held.add(ticket.film)
+    return chosen
 
 
 @dataclass

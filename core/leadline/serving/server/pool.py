@@ -120,6 +120,11 @@ class _Ended:
         return self.child.end is not None
 
 
+def _maps(result: Mapping[str, Any]) -> list[str]:
+    """What a result has, in the order of its bodies."""
+    return [name for name in ("values", "uncertainty", "validity") if result.get(name) is not None]
+
+
 class Listener(Protocol):
     """Who hears what becomes of tickets."""
 
@@ -190,8 +195,8 @@ class Pool:
         return [slot for slot in self.slots if slot.state == "idle" and not slot.leaving]
 
     def interruptible(self) -> list[Slot]:
-        """Workers that would interrupt a large batch for a small one. Compiled networks cannot be entered twice."""
-        if self.template.compiled != "off":
+        """Workers that would interrupt a large batch for a small one."""
+        if not self.template.interruptible:
             return []
         return [
             slot
@@ -220,7 +225,7 @@ class Pool:
         batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
         run = messages.Run(
             batch.number, first.model or "", first.steps, first.ensemble, first.size, first.detail, first.output, jobs,
-            makes_way=batch.cost >= WORK.large and self.template.compiled == "off",
+            makes_way=batch.cost >= WORK.large and self.template.interruptible,
         )  # fmt: skip
         slot.state = "busy"
         if slot.batch is None:
@@ -413,7 +418,7 @@ class Pool:
 
     def _result(self, batch: Batch, done: messages.Done, frames: list[Any]) -> None:
         bodies, rooms = [], []
-        for name, place in zip(("values", "uncertainty"), done.places, strict=False):
+        for name, place in zip(_maps(done.result), done.places, strict=True):
             if place[0] == "frame":
                 bodies.append(frames[place[1]])
             elif place[0] == "block":
@@ -459,7 +464,10 @@ class Pool:
             arena = [self._take_room(nbytes, batch) for _ in range(maps - len(rooms))]
             rooms += [None if room is None else ["arena", room, nbytes] for room in arena]
         sparse = None if request.sparse is None else asdict(request.sparse)
-        return messages.Job(shape or (), places, rooms, request.seed, request.reply, sparse, request.trace)
+        film = None if ticket.film is None else (ticket.client, "/".join(ticket.film))
+        return messages.Job(
+            shape or (), places, rooms, request.seed, request.reply, sparse, request.trace, film, request.validity
+        )
 
     def take_room(self, nbytes: int) -> int | None:
         """A place in the arena for the caller, to be given back; None if there is none."""

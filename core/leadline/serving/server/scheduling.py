@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from leadline.serving.server.batching import Batcher, Ticket
+from leadline.serving.server.homes import Homes
 from leadline.serving.server.pool import Pool, Slot
 from leadline.serving.server.tuned import WORK
 
@@ -25,11 +26,13 @@ class Scheduler:
     def __init__(self, batcher: Batcher, pool: Pool) -> None:
         self._batcher, self._pool = batcher, pool
         self.holding = False
+        self._homes, self._forgot_at = Homes(), -1.0
 
     def batches(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
         """Idle workers and what each shall compute. Whoever asks starts one before asking for the next."""
         idle = self._pool.idle()
         self.holding = False
+        self._find_homes(now)
         if not idle:
             yield from self._interruptions(now)
             return
@@ -40,16 +43,36 @@ class Scheduler:
             if not batch:
                 return
             idle.remove(slot)
+            self._settle(slot, batch, now)
             yield slot, batch
             self._share_workers(now)
+            self._find_homes(now)
 
     def _interruptions(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
         """Small batches for workers that are at a large one of other clients."""
         for slot in self._pool.interruptible():
             if slot.batch is not None and slot.batch.has_had_its_time(now, self._batcher.number_about(now)):
                 most = WORK.small_share * slot.batch.cost
-                if small := self._batcher.small_batch(now, slot.models, slot.clients, most):
+                if small := self._batcher.small_batch(now, slot.models, slot.clients, most, slot.name):
+                    self._settle(slot, small, now)
                     yield slot, small
+
+    def _find_homes(self, now: float) -> None:
+        """Where the films are whose frames wait, and which of these workers are at something."""
+        if now - self._forgot_at > 1.0:
+            self._forgot_at = now
+            self._homes.forget(now)
+        there = {slot.name for slot in self._pool.slots if slot.state in ("idle", "busy") and not slot.leaving}
+        for ticket in self._batcher.waiting():
+            if ticket.film is not None:
+                home = self._homes.of(ticket.film)
+                ticket.home = home if home in there else None
+        self._batcher.away = frozenset(there - {slot.name for slot in self._pool.idle()})
+
+    def _settle(self, slot: Slot, batch: list[Ticket], now: float) -> None:
+        for ticket in batch:
+            if ticket.film is not None:
+                self._homes.settle(ticket.film, slot.name, now)
 
     def _share_workers(self, now: float) -> None:
         """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
@@ -66,6 +89,8 @@ class Scheduler:
         leader = self._batcher.leader()
         if leader is None:
             return None
+        if leader.home is not None:
+            return next((slot, None) for slot in idle if slot.name == leader.home)
         warm = [slot for slot in idle if leader.request.model in slot.models]
         slot = warm[0] if warm else min(idle, key=lambda s: len(s.models))
         stay_s = min(STAY_LOADS * slot.load_s, max(LONGEST_STAY_S, LEAST_LOADS * slot.load_s))

@@ -158,6 +158,7 @@ class Server:
                 compiled=config.compiled,
                 speed=config.speed,
                 backend=config.backend,
+                decoder=config.decoder,
                 megapixels=config.limits.megapixels,
                 memory_bytes=config.memory_bytes,
                 arena=None if arena is None else (arena.descriptor, arena.size),

@@ -13,6 +13,8 @@ class _Work:
 
     #: What a megapixel of the image itself costs (resizing, encoding), beside one that goes through the network once.
     image_share: float = 0.05
+    #: What a megapixel of a frame costs that is held still.
+    steady_share: float = 0.2
     #: Times that the network looks at a picture with detail "tiles", at most: at the whole and at nine parts.
     tiles: int = 10
     #: A client that has asked for nothing for so long is not about any more, seconds.

@@ -20,7 +20,7 @@ class WorkerConfig:
         memory_bytes: Budget for the weights of loaded models; None: most of the GPU's memory, or half of the machine's.
         arena: Descriptor and size of the shared memory; None without.
         front: Process whose descriptors of lent blocks are opened here.
-        compiled, speed, backend: As for ``leadline.load``; passed on where they are not the default.
+        compiled, speed, backend, decoder: As for ``leadline.load``; passed on where they are not the default.
         keys: Server's public, own public, own secret, for fronts on other machines; None without.
     """
 
@@ -40,5 +40,12 @@ class WorkerConfig:
     compiled: str = "off"
     speed: str = "full"
     backend: str = "auto"
+    decoder: str = "full"
     log_style: str = "json"
     log_level: str = "info"
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether a network may be entered again before it is done: neither compiled ones may, nor OpenVINO's, which
+        ``speed`` may choose."""
+        return self.compiled == "off" and (self.backend == "torch" or (self.backend == "auto" and self.speed == "full"))

@@ -25,6 +25,8 @@ class Job:
         rooms: Where values and uncertainty may be written; None for a map that travels in a frame.
         sparse: What the request says about its sparse depth.
         trace: Of the request, for the log.
+        film: Whose frame it is: client and film; None where it shall not be held still.
+        validity: Whether validity is wanted.
     """
 
     shape: Sequence[int]
@@ -34,6 +36,8 @@ class Job:
     reply: str
     sparse: dict[str, Any] | None = None
     trace: str | None = None
+    film: Sequence[str] | None = None
+    validity: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from leadline.serving.protocol.frames import receive_message, send_message
 from leadline.serving.worker import messages
 from leadline.serving.worker.between_layers import between_layers
 from leadline.serving.worker.config import WorkerConfig
+from leadline.serving.worker.films import Films, NoFilmsError
 from leadline.serving.worker.model_cache import ModelCache, is_out_of_memory
 from leadline.serving.worker.pulse import BEAT_S, Heart, connected
 
@@ -70,6 +71,7 @@ class Worker:
         self._models = ModelCache(self._load_model, budget)
         self._batch, self._unanswered = -1, 0
         self._told = self._began = 0.0
+        self._films = Films()
         self._sources = config.models
         self._open: set[int] = set()  # batches that are not done
         self._stopped: set[int] = set()
@@ -82,6 +84,7 @@ class Worker:
             while not self._leaving:
                 self._heart.moves += 1
                 self._clear_models()
+                self._films.forget()
                 if self._socket.poll(int(BEAT_S * 1000)):
                     message, frames = self._receive()
                     if isinstance(message, messages.Run):
@@ -96,7 +99,8 @@ class Worker:
         self._tell("load", 0.0)
         started = time.monotonic()
         options = {"device": self._device, "precision": self.config.precision}
-        for option, default in (("compiled", "off"), ("speed", "full"), ("backend", "auto")):
+        defaults = {"compiled": "off", "speed": "full", "backend": "auto", "decoder": "full"}
+        for option, default in defaults.items():
             if getattr(self.config, option) != default:
                 options[option] = getattr(self.config, option)
         estimator = self._load(self._sources[name], **options)
@@ -206,7 +210,7 @@ class Worker:
         for task in tasks:
             shape = task.rgb.shape[:2]
             room = self._room(task, 0, shape)
-            if room is None or task.job.reply != "float32" or len(task.bodies) > 1:
+            if room is None or task.job.reply != "float32" or len(task.bodies) > 1 or task.job.film is not None:
                 return None
             places.append(np.frombuffer(room, "<f4").reshape(shape))
         return places
@@ -221,18 +225,23 @@ class Worker:
     def _answer(self, task: _Task, prediction: DepthPrediction | NormalsPrediction, seconds: float, batch: int) -> None:
         job = task.job
         try:
+            if job.film is not None and isinstance(prediction, DepthPrediction):
+                prediction = self._films.step(job.film[0], job.film[1], prediction, task.rgb)
             if job.sparse is not None and isinstance(prediction, DepthPrediction):
                 self._on_progress("complete", 1.0)
                 prediction = completed(task.rgb, prediction, job.sparse, task.bodies[1])
         except Cancelled:
             self._fail([task], "cancelled", "the request was cancelled")
             return
+        except NoFilmsError as error:
+            self._fail([task], "bad_option", str(error))
+            return
         except InputError as error:
             self._fail([task], "bad_image", str(error))
             return
         except Exception:
-            log("completion failed", exc_info=True)
-            self._fail([task], "model_failed", "completion with the sparse depth failed; see the server's log")
+            log("completing or holding still failed", exc_info=True)
+            self._fail([task], "model_failed", "what follows the network failed; see the server's log")
             return
         maps = [prediction.values] + ([] if prediction.uncertainty is None else [prediction.uncertainty])
         infos: list[dict[str, Any]] = []
@@ -248,9 +257,14 @@ class Worker:
                 frames.append(body)
             else:
                 places.append(room)
+        validity = getattr(prediction, "validity", None) if job.validity else None
+        if validity is not None:
+            places.append(["frame", len(frames)])
+            frames.append(np.ascontiguousarray(validity, np.uint8).data)
         result = {
             "values": infos[0],
             "uncertainty": infos[1] if len(infos) > 1 else None,
+            "validity": None if validity is None else {"encoding": "uint8", "shape": validity.shape},
             **_meaning(prediction),
             "model": prediction.model,
             "meta": _plain({**prediction.meta, "model_seconds": round(seconds, 6), "batch": batch}),
