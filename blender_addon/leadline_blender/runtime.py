@@ -73,11 +73,13 @@ def show_status(text: str | None) -> None:
 
 
 def redraw() -> None:
-    """Have every 3D viewport draw its sidebar again."""
+    """Have every 3D viewport draw its sidebar again; the scene beside it is left alone, as that may take long."""
     for window in bpy.context.window_manager.windows if bpy.context.window_manager else ():
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.tag_redraw()
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
 
 
 def stop_job() -> None:
