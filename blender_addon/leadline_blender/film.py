@@ -22,7 +22,7 @@ from leadline.files.png import chunk
 from leadline.files.whole import whole_file, write_bytes
 from leadline.geometry import as_stored
 from leadline.serving.client.steady import SteadyProcess
-from leadline.video.aligner import TemporalAligner
+from leadline.video.aligner import TemporalAligner, scale_and_shift
 
 from .depth import Depth
 from .exr import write_exr
@@ -36,6 +36,8 @@ STATE_FILE = "leadline.json"
 MEMORY_FILE = "leadline-memory.npy"
 #: Frames between two notes of where it is; a crash costs at most so many.
 NOTE_EVERY = 10
+#: Who holds films still: a Python with OpenCV on this computer, or the server that is asked for the depth.
+HERE, SERVER = "here", "server"
 _RANGE_PERCENT = (0.5, 99.5)
 
 Infer = Callable[[Report, bytes], Depth]
@@ -45,7 +47,7 @@ Infer = Callable[[Report, bytes], Depth]
 class Job:
     """What decides the numbers: a folder belongs to one of these, and is only taken up again by the same.
 
-    ``steady``: each point is held still (it takes a Python with OpenCV on this computer), not scale and shift alone.
+    ``steady``: who holds each point still, :data:`HERE` or :data:`SERVER`; empty: nobody, there is only one scale and shift.
     """
 
     film: str
@@ -55,7 +57,7 @@ class Job:
     ensemble: int
     size: int
     seed: int
-    steady: bool = False
+    steady: str = ""
 
 
 @dataclass
@@ -70,10 +72,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Measured:
-    """A film whose frames have been written: how many, and the space that their nearness is affine in."""
+    """A film whose frames have been written: how many, the space that their nearness is affine in, and who held them still."""
 
     frames: int
     space: Space
+    steady: str
 
 
 def image_sequence(path: Path) -> list[Path]:
@@ -159,6 +162,21 @@ class _HeldStill:
         self._helper.close()
 
 
+class _HeldByServer:
+    """Frames that come held still. A server asked anew chooses a scale anew: ``again``, what it now says of the last frame, tells it."""
+
+    def __init__(self, memory: np.ndarray | None, again: np.ndarray | None) -> None:
+        self._onto = None if memory is None or again is None else scale_and_shift(again, memory, steadiness=1.0)
+        self.memory = memory
+
+    def step(self, values: np.ndarray, picture: bytes) -> np.ndarray:
+        self.memory = values if self._onto is None else self._onto.apply(values)
+        return self.memory
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
 def measure_film(
     report: Report,
     job: Job,
@@ -173,7 +191,7 @@ def measure_film(
 
     Args:
         source: Where the frames come from.
-        infer: Depth of one frame, upright, given its encoded bytes.
+        infer: Depth of one frame, upright, given its encoded bytes; of one after the other, held still if the server is to do that.
         orientation: How the frames are stored (EXIF).
         python: The interpreter that holds frames still if the job wants it; asked once a first frame is there.
 
@@ -183,11 +201,13 @@ def measure_film(
     folder.mkdir(parents=True, exist_ok=True)
     done, memory = _resume(folder, job)
     if done.next >= count:
-        return Measured(count, Space(done.space))
-    holder: _OneScale | _HeldStill | None = None if job.steady else _OneScale(memory)
+        return Measured(count, Space(done.space), job.steady)
+    holder: _OneScale | _HeldStill | _HeldByServer | None = None if job.steady else _OneScale(memory)
     try:
         with source(max(done.next - 1, 0) if job.steady else done.next) as frame:
             before = frame(report, done.next - 1) if job.steady and done.next else None
+            if job.steady == SERVER:
+                holder = _HeldByServer(memory, None if before is None else _towards_viewer(infer(report, before)))
             for index in range(done.next, count):
                 report.check()
                 report.progress(f"frame {index + 1} of {count}", index / count)
@@ -195,8 +215,7 @@ def measure_film(
                 depth = infer(report, picture)
                 if holder is None:
                     holder = _HeldStill(_required(python()), memory, before)
-                towards_viewer = depth.values if depth.space.near_is_high else -depth.values
-                aligned = holder.step(towards_viewer.astype(np.float32), picture)
+                aligned = holder.step(_towards_viewer(depth), picture)
                 if index == 0:
                     done.space = depth.space.value
                     done.low, done.high = (float(v) for v in np.percentile(aligned, _RANGE_PERCENT))
@@ -210,7 +229,12 @@ def measure_film(
         if holder is not None:
             _note(folder, job, done, holder.memory)
             holder.close()
-    return Measured(count, Space(done.space))
+    return Measured(count, Space(done.space), job.steady)
+
+
+def _towards_viewer(depth: Depth) -> np.ndarray:
+    """float32 (H, W) that grows towards the viewer."""
+    return np.asarray(depth.values if depth.space.near_is_high else -depth.values, np.float32)
 
 
 def _required(python: Path | None) -> Path:

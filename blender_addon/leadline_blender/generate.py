@@ -41,7 +41,8 @@ def ask_for_depth(
 ) -> Callable[..., Depth]:
     """The work of one prediction, with everything it needs taken from Blender beforehand.
 
-    It is called with a Report and, if there is no ``photo``, an image: uint8 (H, W, 3) or encoded bytes.
+    It is called with a Report and, if there is no ``photo``, an image: uint8 (H, W, 3) or encoded bytes. ``film`` is the
+    name of a film whose frames the server is to hold still.
     """
     settings = settings_of(context)
     connection, model, seed = server_settings(context), settings.model.strip(), settings.seed
@@ -51,7 +52,11 @@ def ask_for_depth(
     def asked(client: Client) -> effort.Effort:
         return custom if quality == "CUSTOM" else effort.for_quality(quality, effort.find(client.hello(), model))
 
-    def work(report: Report, image: np.ndarray | bytes | None = None if photo is None else photo.sent) -> Depth:
+    def work(
+        report: Report,
+        image: np.ndarray | bytes | None = None if photo is None else photo.sent,
+        film: str | None = None,
+    ) -> Depth:
         client = connected(report, connection)
         with answered(photo, connection):
             wanted = asked(client)
@@ -63,6 +68,8 @@ def ask_for_depth(
                 size=wanted.size,
                 seed=seed,
                 sparse=sparse_m,
+                steady=film,
+                validity=False,
                 on_progress=told(report),
                 cancel=report.stop,
             )

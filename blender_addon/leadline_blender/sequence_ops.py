@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import sys
+import uuid
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from leadline.geometry import grid_mesh, orientation_from_photo, perspective_mes
 from . import decode, film, live, live_film, materials, photos, results, runtime
 from .chosen import server_settings
 from .depth import Depth
-from .generate import ask_for_depth
+from .generate import answered, ask_for_depth, connected
 from .host import mesh_of, present
+from .link import ServerSettings
 from .properties import Snapshot, copy_options, memory_of, settings_of
 from .running import TaskOperator
 from .task import Report, Task
@@ -60,25 +63,35 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         if settings.quality == "CUSTOM":
             steps, ensemble, size = settings.steps, settings.ensemble, settings.size
         connection = server_settings(context)
-        steady = not connection.remote  # else nobody knows of a Python with OpenCV on this computer
-        job = film.Job(
-            str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed, steady
-        )
+        job = film.Job(str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed)
         ask, folder = ask_for_depth(context, None), self._folder
 
-        def infer(report: Report, image: object) -> Depth:
-            # The film's own progress counts frames; what the model does within one is too short to show.
-            return ask(_Quiet(report), image)
-
         def work(report: Report) -> film.Measured:
+            steady = _holder(report, connection)
+            name = uuid.uuid4().hex if steady == film.SERVER else None
+
+            def infer(report: Report, image: object) -> Depth:
+                # The film's own progress counts frames; what the model does within one is too short to show.
+                return ask(_Quiet(report), image, name)
+
             python = partial(runtime.link.python, connection)
-            return film.measure_film(report, job, count, source, folder, infer, orientation, python)
+            held = replace(job, steady=steady)
+            return film.measure_film(report, held, count, source, folder, infer, orientation, python)
 
         return Task(work, path.name)
 
     def finish(self, context: bpy.types.Context, task: Task) -> str:
         thing = film_object(context, self._path, self._folder, task.result, self._options)
-        return f"{thing.name}: {task.result.frames} frames"
+        told = "" if task.result.steady else "; on one scale only: this server holds no films still"
+        return f"{thing.name}: {task.result.frames} frames{told}"
+
+
+def _holder(report: Report, connection: ServerSettings) -> str:
+    """Who holds a film still: a local server's Python, or another server that can."""
+    if not connection.remote:
+        return film.HERE
+    with answered(None, connection):
+        return film.SERVER if "steady_megapixels" in connected(report, connection).hello().limits else ""
 
 
 def _frames_of_movie(path: Path) -> int:
