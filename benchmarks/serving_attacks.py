@@ -139,6 +139,50 @@ def _flood(address: str, message: list[bytes], ended: Any) -> None:
     print(f"  {sent / (time.monotonic() - started):.0f} messages a second", flush=True)
 
 
+def bodies(address: str, ended: Any) -> None:
+    """Images of 33 megapixels as they are, 100 MB each, one after the other."""
+    head = b'{"op":"predict","id":"%d","image":{"encoding":"raw","shape":[5500,6000,3]},"size":64}'
+    image = np.zeros((5500, 6000, 3), np.uint8)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.sndhwm, dealer.sndtimeo = 0, 4, 100
+        dealer.connect(address)
+        number = 0
+        while not ended.is_set():
+            with suppress(zmq.Again):
+                dealer.send_multipart([TAG, head % number, image], copy=False)
+                number += 1
+            while dealer.poll(0):
+                dealer.recv_multipart(copy=False)
+
+
+def deaf(address: str, ended: Any) -> None:
+    """Pictures of 33 megapixels, by one who never listens to the answers."""
+    buffer = io.BytesIO()
+    Image.new("L", (6000, 5500)).save(buffer, "PNG", compress_level=9)
+    head = b'{"op":"predict","id":"%d","image":{"encoding":"png"}}'
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.rcvhwm, dealer.sndtimeo = 0, 1, 100
+        dealer.connect(address)
+        number = 0
+        while not ended.is_set():
+            with suppress(zmq.Again):
+                dealer.send_multipart([TAG, head % number, buffer.getvalue()])
+                number += 1
+            time.sleep(0.05)
+
+
+def reports(address: str, ended: Any) -> None:
+    """Questions for the metrics, as many as one may ask."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.linger, dealer.sndtimeo = 0, 100
+        dealer.connect(address)
+        while not ended.is_set():
+            with suppress(zmq.Again):
+                dealer.send_multipart([TAG, b'{"op":"status","id":"1","metrics":true}'])
+            while dealer.poll(5):
+                dealer.recv_multipart()
+
+
 def connects(address: str, ended: Any) -> None:
     """2 000 connections that say nothing."""
     where = urlsplit(address)
@@ -169,7 +213,8 @@ def stop(address: str, ended: Any) -> None:
 
 
 ATTACKS: dict[str, Attack] = {
-    one.__name__: one for one in (scans, pictures, work, heavy, nested, small, connects, unread, stop)
+    one.__name__: one
+    for one in (scans, pictures, work, heavy, nested, small, bodies, deaf, reports, connects, unread, stop)
 }
 
 

@@ -126,6 +126,9 @@ def test_what_counts_as_a_sign_of_life() -> None:
     for now in range(41, 60):  # no word, because a library holds the interpreter; the system says that it computes
         vitals.look(now, 24.0 + 0.9 * (now - 40))
     assert vitals.complaint(59.0, 60.0) is None
+    vitals.pardon(30.0)  # the front itself did not get to run
+    assert vitals.complaint(89.0, 60.0) is None
+    assert vitals.complaint(97.0, 60.0) is not None
 
 
 def scan_bomb(width: int = 6000, height: int = 5500, scans: int = 8000) -> bytes:

@@ -24,12 +24,13 @@ from leadline.serving.http import body, events, outputs
 from leadline.serving.http.body import HttpError
 from leadline.serving.http.config import GatewayConfig
 from leadline.serving.http.front import FrontLine
+from leadline.serving.http.uploads import Uploads
 from leadline.serving.protocol import messages, pixels, wire
 from leadline.serving.protocol.addresses import client_by_address
 from leadline.version import __version__
 
-#: Uploads, and encodings of answers, at once.
-UPLOADS, ENCODERS = 16, 2
+#: Bytes of requests' bodies at once, at least one of the largest; encodings of answers at once.
+UPLOAD_BYTES, ENCODERS = 1 << 30, 2
 #: How long what was read of the key ring holds.
 KEYS_S = 1.0
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -66,7 +67,7 @@ def make_app(config: GatewayConfig) -> FastAPI:
     """The application."""
     front = FrontLine(config.endpoint)
     guests = _Guests(KeyRing(config.keys)) if config.keys is not None else None
-    uploads = asyncio.Semaphore(UPLOADS)
+    uploads = Uploads(max(UPLOAD_BYTES, config.limits.image_bytes))
     encoders = ThreadPoolExecutor(ENCODERS, "leadline-encoder")
 
     @contextlib.asynccontextmanager
@@ -144,8 +145,8 @@ def make_app(config: GatewayConfig) -> FastAPI:
     ) -> Response:
         """Depth, or surface normals, of a JPEG or PNG: the request's body, alone or in JSON with sparse depth."""
         client, trace = client_of(request), _trace(request.headers.get("traceparent"))
-        async with uploads:
-            upload = await body.read(request, config.limits.image_bytes)
+        with uploads.body() as coming:
+            upload = await body.read(request, config.limits.image_bytes, uploads, coming)
         header = wire.request_header(messages.Predict(
             "0", messages.ImageInfo(upload.encoding), model=model, steps=steps, ensemble=ensemble, size=size, seed=seed,
             detail=detail, output=output, deadline_s=timeout_s, trace=trace, validity=upload.sparse is not None,

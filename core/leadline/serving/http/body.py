@@ -12,10 +12,11 @@ from typing import Any
 from fastapi import Request
 
 from leadline.errors import LeadlineError
+from leadline.serving.http.uploads import Body, Uploads
 from leadline.serving.protocol import messages, pixels
 
-#: Time for a request's body to arrive.
-UPLOAD_S = 60.0
+#: Time for a request's body to arrive, and longest time without any of it.
+UPLOAD_S, IDLE_S = 60.0, 10.0
 #: Of a body that is too large so much is read and dropped, as clients first send and then listen.
 DISCARDED_BYTES = 32 << 20
 JSON = "application/json"
@@ -78,7 +79,7 @@ class Upload:
         return [self.image] if self.sparse is None else [self.image, self.numbers]
 
 
-async def read(request: Request, most: int) -> Upload:
+async def read(request: Request, most: int, uploads: Uploads, body: Body) -> Upload:
     """The request's body, if it comes in time and has at most so many bytes.
 
     Raises:
@@ -89,31 +90,33 @@ async def read(request: Request, most: int) -> Upload:
         raise HttpError(
             415, "bad_request", f"send a JPEG or PNG as the body, with Content-Type {' or '.join(IMAGES)}, or {JSON}"
         )
-    body = await _all_of(request, most)
+    content = await _all_of(request, most, uploads, body)
     if kind == JSON:
-        return await asyncio.to_thread(_unpacked, body)
-    return Upload(body, _encoding(body))
+        return await asyncio.to_thread(_unpacked, content)
+    return Upload(content, _encoding(content))
 
 
-async def _all_of(request: Request, most: int) -> bytes:
-    body, total = bytearray(), 0
-
-    async def read_on() -> None:
-        nonlocal total
-        async for chunk in request.stream():
-            total += len(chunk)
-            if total <= most:
-                body.extend(chunk)
-            elif total > most + DISCARDED_BYTES:
-                return
-
-    try:
-        await asyncio.wait_for(read_on(), UPLOAD_S)
-    except asyncio.TimeoutError:
-        raise HttpError(408, "bad_request", f"the body did not arrive within {UPLOAD_S:.0f} s") from None
+async def _all_of(request: Request, most: int, uploads: Uploads, body: Body) -> bytes:
+    total, ends = 0, asyncio.get_running_loop().time() + UPLOAD_S
+    chunks = request.stream()
+    while True:
+        left_s = ends - asyncio.get_running_loop().time()
+        try:
+            chunk = await asyncio.wait_for(anext(chunks), min(IDLE_S, max(0.0, left_s)))
+        except StopAsyncIteration:
+            break
+        except asyncio.TimeoutError:
+            raise HttpError(408, "bad_request", f"the body did not arrive within {UPLOAD_S:.0f} s") from None
+        total += len(chunk)
+        if total > most + DISCARDED_BYTES:
+            break
+        if total <= most and not body.dropped:
+            uploads.extend(body, chunk)
     if total > most:
         raise HttpError(413, "bad_request", f"the body has more than {most} bytes")
-    return bytes(body)
+    if body.dropped:
+        raise HttpError(429, "busy", "there are too many uploads at once; try again later")
+    return bytes(body.received)
 
 
 def _unpacked(body: bytes) -> Upload:

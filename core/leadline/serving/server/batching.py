@@ -225,7 +225,7 @@ class Batcher:
         """
         choice = _in_order(
             self._waiting,
-            lambda t: t.ready and t.client not in than and t.request.model in warm and not t.attempts and t.cost <= cost
+            lambda t: t.ready and t.client not in than and t.client not in self.full and t.request.model in warm and not t.attempts and t.cost <= cost
             and t.home in (None, worker),
         )  # fmt: skip
         if not choice:

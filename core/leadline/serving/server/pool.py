@@ -19,7 +19,8 @@ from leadline.serving.server.batching import Ticket
 from leadline.serving.server.crew import Crew
 from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.metrics import Metrics
-from leadline.serving.server.tuned import WORK, WORKERS
+from leadline.serving.server.outgoing import Outgoing
+from leadline.serving.server.tuned import OUTGOING, WORK, WORKERS
 from leadline.serving.server.vitals import Vitals
 from leadline.serving.worker import messages
 from leadline.serving.worker.config import WorkerConfig
@@ -184,9 +185,10 @@ class Pool:
         self._rooms = Allocator(self.arena.size) if self.arena is not None else None
         self.wanted = len(self.slots)
         self._crew = Crew(2 * len(self.slots), "leadline-worker")  # one leaves while the next starts
-        self._leaving: list[tuple[Sequence[Any], list[int]]] = []
+        self.outgoing = Outgoing(self._give_back, OUTGOING.untaken_bytes)
         self._gone: list[Child] = []
         self._numbers = 0
+        self._tended = math.inf
 
     # --- work
 
@@ -283,6 +285,7 @@ class Pool:
     def tend(self, now: float) -> None:
         """Start what is down, give up what died or hangs, and see off who is wanted no more or loses its machine."""
         self._collect()
+        self._pardon(now)
         for slot in self.slots:
             if slot.child is None or slot.vitals is None:
                 if now >= slot.start_at and slot.index < self.wanted:
@@ -297,6 +300,15 @@ class Pool:
                 slot.leaving = slot.child.must_move or slot.index >= self.wanted
                 if slot.leaving and slot.state == "idle":
                     self._see_off(slot, slot.child, now)
+
+    def _pardon(self, now: float) -> None:
+        """Time that the front itself did not get to run, on a machine that is too busy, is no worker's silence."""
+        away_s, self._tended = now - self._tended, now
+        if away_s > WORKERS.away_s:
+            for slot in self.slots:
+                slot.started_at += away_s
+                if slot.vitals is not None:
+                    slot.vitals.pardon(away_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End all workers."""
@@ -363,7 +375,7 @@ class Pool:
         log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
         for batch in batches:
             if slot_child is not None:  # until it is really gone, it may write there
-                self._leaving.append(([_Ended(slot_child)], batch.rooms))
+                self.outgoing.add([_Ended(slot_child)], batch.rooms)
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
     def _take(self, slot: Slot, vitals: Vitals, message: Any, frames: list[Any], now: float) -> None:
@@ -420,7 +432,7 @@ class Pool:
         bodies, rooms = [], []
         for name, place in zip(_maps(done.result), done.places, strict=True):
             if place[0] == "frame":
-                bodies.append(frames[place[1]])
+                bodies.append(zmq.Frame(frames[place[1]].buffer, copy=False, track=True))
             elif place[0] == "block":
                 done.result[name]["at"] = place[4]
             elif self.arena is not None:
@@ -428,9 +440,10 @@ class Pool:
                 rooms.append(place[1])
         for room in rooms:
             batch.rooms.remove(room)
-        trackers = self.listener.on_result(batch.tickets[done.index], done.result, bodies)
-        if rooms:
-            self._leaving.append((trackers, rooms))
+        ticket = batch.tickets[done.index]
+        trackers = self.listener.on_result(ticket, done.result, bodies)
+        if bodies:
+            self.outgoing.add(trackers, rooms, ticket.client, sum(len(body) for body in bodies))
 
     def _job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> messages.Job:
         request, block, pixels_ = ticket.request, ticket.block, ticket.pixels
@@ -488,15 +501,7 @@ class Pool:
             self._rooms.give_back(room)
 
     def _collect(self) -> None:
-        """Use the memory of results that left again."""
-        still = []
-        for trackers, rooms in self._leaving:
-            if all(tracker.done for tracker in trackers):
-                for room in rooms:
-                    self._give_back(room)
-            else:
-                still.append((trackers, rooms))
-        self._leaving = still
+        self.outgoing.collect()
         self._gone = [child for child in self._gone if child.end is None]
 
     def _send(self, slot: Slot, message: messages.Message, frames: Sequence[Any] = ()) -> bool:

@@ -50,6 +50,7 @@ class Scheduler:
 
     def _interruptions(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
         """Small batches for workers that are at a large one of other clients."""
+        self._batcher.full = self._pool.outgoing.slow_readers()
         for slot in self._pool.interruptible():
             if slot.batch is not None and slot.batch.has_had_its_time(now, self._batcher.number_about(now)):
                 most = WORK.small_share * slot.batch.cost
@@ -75,12 +76,14 @@ class Scheduler:
                 self._homes.settle(ticket.film, slot.name, now)
 
     def _share_workers(self, now: float) -> None:
-        """While others are about, no client has all workers: large requests of one never keep the last from a small one."""
+        """While others are about, no client has all workers: large requests of one never keep the last from a small one.
+        Who does not read what was computed for him gets nothing more."""
+        self._batcher.full = self._pool.outgoing.slow_readers()
         if len(self._pool.slots) < 2:
             return
         up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)
         held = Counter(client for slot in self._pool.slots for client in slot.clients)
-        self._batcher.full = frozenset(
+        self._batcher.full |= frozenset(
             client for client, workers in held.items() if 1 < up <= workers + 1 and self._batcher.others(client, now)
         )
 

@@ -41,6 +41,8 @@ class _Workers:
     many: int = 3
     #: Time to leave for a worker that is not needed any more.
     leave_s: float = 10.0
+    #: A front that did not look after its workers for longer than this was away.
+    away_s: float = 1.0
     #: A process that gets less of a core than this does nothing.
     idle_share: float = 0.02
 
@@ -85,4 +87,13 @@ class _Pictures:
     penalty: float = 4.0
 
 
-WORK, WORKERS, GATEWAY, DECODERS, PICTURES = _Work(), _Workers(), _Gateway(), _Decoders(), _Pictures()
+@dataclass(frozen=True)
+class _Outgoing:
+    """Results on their way."""
+
+    #: A client that has left so much of them untaken gets no further work done until it reads.
+    untaken_bytes: int = 256 << 20
+
+
+WORK, WORKERS, GATEWAY = _Work(), _Workers(), _Gateway()
+DECODERS, PICTURES, OUTGOING = _Decoders(), _Pictures(), _Outgoing()

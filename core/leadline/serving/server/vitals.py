@@ -52,6 +52,10 @@ class Vitals:
         if effort_s > self._effort_s or now - self._looked > 1.0:
             self._effort_s, self._looked = effort_s, now
 
+    def pardon(self, seconds: float) -> None:
+        """For so long nobody listened."""
+        self.heard, self.moved, self.worked = self.heard + seconds, self.moved + seconds, self.worked + seconds
+
     def quiet_s(self, now: float) -> float:
         """For how long it has given no sign of life."""
         return now - max(self.heard, self.worked)
