@@ -1,8 +1,9 @@
 """What a prediction takes while other programs keep the cores busy: `python benchmarks/busy_neighbours.py`.
 
-By turns, in fresh processes: with what the command line, the node and the server set (`leadline.threads`), and with
-PyTorch's own settings. Beside 0 programs that only compute, and beside one for every core. PyTorch's own settings beside
-busy cores may take minutes.
+By turns, in fresh processes, beside 0 programs that only compute and beside one for every core. `--through` says who predicts:
+library: the package with `leadline.threads.prepare()`; pytorch: the same with PyTorch's own settings, which beside busy cores may take
+minutes; cli: `leadline predict` of a folder; server: a client of `leadline serve`; node: the ROS 2 node. Pictures of 640×480 at long edge
+320.
 """
 
 from __future__ import annotations
@@ -13,70 +14,128 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from leadline.files.output import write_json
 
-#: Runs in each process: prints the seconds of every prediction.
-MEASURE = """
+#: Run in a process of their own; they print the seconds of every prediction.
+LIBRARY = """
 import json, sys, time
-if sys.argv[1] == "leadline":
+if sys.argv[1] == "library":
     import leadline.threads
     leadline.threads.prepare()
 import leadline, numpy
-model = leadline.load(sys.argv[2], decoder=sys.argv[3])
-image = numpy.random.default_rng(0).integers(0, 255, (256, 320, 3), dtype=numpy.uint8)
+model = leadline.load(sys.argv[2], speed=sys.argv[3])
+image = numpy.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=numpy.uint8)
 seconds = []
-for _ in range(int(sys.argv[4]) + 1):
+for _ in range(int(sys.argv[4]) + 2):
     started = time.perf_counter()
     model.predict(image, size=320)
     seconds.append(time.perf_counter() - started)
-print(json.dumps(seconds[1:]))
+print(json.dumps(seconds[2:]))
+"""
+SERVER = """
+import json, sys, time, numpy
+from leadline.serving.client.local import LocalServer
+image = numpy.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=numpy.uint8)
+seconds = []
+with LocalServer(models=[sys.argv[2]], arguments=["--speed", sys.argv[3]]) as server, server.client() as client:
+    for _ in range(int(sys.argv[4]) + 2):
+        started = time.perf_counter()
+        client.predict(image, size=320)
+        seconds.append(time.perf_counter() - started)
+print(json.dumps(seconds[2:]))
+"""
+NODE = """
+import json, os, sys
+from ros_stream import stream
+ages = stream(2.0, int(sys.argv[4]), 0, ["model:=" + sys.argv[2], "speed:=" + sys.argv[3], "size:=320"])
+print(json.dumps([age for age in ages if age is not None]))
 """
 NEIGHBOUR = "while True: pass"
 UNSET = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
+def script(code: str) -> Callable[[str, argparse.Namespace], list[float]]:
+    """Seconds that ``code`` prints last."""
+
+    def run(through: str, given: argparse.Namespace) -> list[float]:
+        words = [sys.executable, "-c", code, through, given.model, given.speed, str(given.repeat)]
+        output = _run([*words], cwd=Path(__file__).parent)
+        return list(json.loads(output.splitlines()[-1]))
+
+    return run
+
+
+def command_line(through: str, given: argparse.Namespace) -> list[float]:
+    """`leadline predict` of a folder: what each file says about itself, without the first two."""
+    import cv2
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(given.repeat + 2):
+            picture = np.random.default_rng(index).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+            cv2.imwrite(f"{folder}/{index:03}.png", picture)
+        words = ["-c", "from leadline.cli.main import main; main()", "predict", folder, "-o", f"{folder}/out", "--json"]
+        options = ["-m", given.model, "--speed", given.speed, "--size", "320"]
+        lines = _run([sys.executable, *words, *options]).splitlines()
+        return [json.loads(line)["meta"]["seconds"] for line in lines][2:]
+
+
+WAYS: dict[str, Callable[[str, argparse.Namespace], list[float]]] = {
+    "library": script(LIBRARY),
+    "pytorch": script(LIBRARY),
+    "cli": command_line,
+    "server": script(SERVER),
+    "node": script(NODE),
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", default="fiffdepth-mini")
-    parser.add_argument("--decoder", default="full")
-    parser.add_argument("--repeat", type=int, default=5, help="predictions in a process")
+    parser.add_argument("--speed", default="full", choices=["full", "realtime"])
+    parser.add_argument("--through", nargs="+", default=["library", "pytorch"], choices=list(WAYS))
+    parser.add_argument("--repeat", type=int, default=10, help="predictions in a process")
     parser.add_argument("--turns", type=int, default=2, help="processes of each kind")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, os.cpu_count() or 1], help="programs beside")
-    parser.add_argument("--only", choices=["leadline", "pytorch"], help="without the other")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/busy.json"))
-    arguments = parser.parse_args()
-    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
-    sides = [arguments.only] if arguments.only else ["leadline", "pytorch"]
+    given = parser.parse_args()
     seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for _ in range(arguments.turns):
-        for busy in arguments.busy:
+    for _ in range(given.turns):
+        for busy in given.busy:
             neighbours = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) for _ in range(busy)]
             try:
-                for side in sides:
-                    words = [side, arguments.model, arguments.decoder, str(arguments.repeat)]
-                    command = [sys.executable, "-c", MEASURE, *words]
-                    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                    seconds[side, busy] += json.loads(done.stdout.splitlines()[-1])
+                for through in given.through:
+                    seconds[through, busy] += WAYS[through](through, given)
             finally:
                 for neighbour in neighbours:
                     neighbour.kill()
                     neighbour.wait()
     rows = [
         {
-            "threads": side, "busy": busy, "median_ms": 1e3 * statistics.median(of), "best_ms": 1e3 * min(of),
-            "times_quiet": statistics.median(of) / statistics.median(seconds[side, arguments.busy[0]]),
+            "through": through, "speed": given.speed, "busy": busy, "median_ms": 1e3 * statistics.median(of), "best_ms": 1e3 * min(of),
+            "times_quiet": statistics.median(of) / statistics.median(seconds[through, given.busy[0]]),
         }
-        for (side, busy), of in sorted(seconds.items())
+        for (through, busy), of in sorted(seconds.items())
     ]  # fmt: skip
-    write_json(arguments.output, {"load_before": os.getloadavg()[0], "cores": os.cpu_count(), "rows": rows})
+    write_json(given.output, {"load_before": os.getloadavg()[0], "cores": os.cpu_count(), "rows": rows})
     print(
-        "| threads as | programs beside | median, ms | best, ms | × its median with the fewest beside |\n|---|---|---|---|---|"
+        "| through | programs beside | median, ms | best, ms | × its median with the fewest beside |\n|---|---|---|---|---|"
     )
     for row in rows:
-        print("| {threads} | {busy} | {median_ms:.0f} | {best_ms:.0f} | {times_quiet:.2f} |".format(**row))
+        print("| {through} | {busy} | {median_ms:.0f} | {best_ms:.0f} | {times_quiet:.2f} |".format(**row))
+
+
+def _run(words: list[str], cwd: Path | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(words[-6:])}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+import leadline.threads
+
 WIDTH, HEIGHT = 640, 480
 #: Of the film, and of the LiDAR.
 FRAMES, RINGS, SEED = 24, 32, 3
@@ -117,6 +119,7 @@ def stream(hz: float, frames: int, points: int, parameters: list[str], wait_s: f
     Raises:
         SystemExit: None came.
     """
+    leadline.threads.prepare()  # the film is rendered by PyTorch, perhaps beside busy programs
     import rclpy
 
     from leadline_ros.share import use_large_image_profile
