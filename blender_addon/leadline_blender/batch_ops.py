@@ -72,7 +72,9 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
         self._options, self._update, self._last = Snapshot(settings), settings.update_existing, ""
         self._maps = Path(bpy.path.abspath(settings.maps_folder)) if settings.maps_folder else folder / MAPS_FOLDER
         self._as_maps = settings.batch_result == "MAPS"
-        ask, each = ask_for_depth(context, None), self._maps_of if self._as_maps else self._object_of
+        all_round = self._options.result == "PANORAMA" and not self._as_maps
+        ask = ask_for_depth(context, None, plain=all_round)
+        each = self._maps_of if self._as_maps else self._object_of
         self._radius_m = settings.occlusion_m
 
         def work(report: Report) -> None:

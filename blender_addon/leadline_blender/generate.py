@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import bpy
 import numpy as np
@@ -35,11 +36,16 @@ STAGES = {
     "complete": "fitting the measured points",
 }
 
+#: The panel's edges as the server knows them.
+DETAILS: dict[str, Literal["off", "edges", "tiles"]] = {"OFF": "off", "EDGES": "edges", "TILES": "tiles"}
+
 
 def ask_for_depth(
-    context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None
+    context: bpy.types.Context, photo: photos.Photo | None, sparse_m: np.ndarray | None = None, *, plain: bool = False
 ) -> Callable[..., Depth]:
     """The work of one prediction, with everything it needs taken from Blender beforehand.
+
+    ``plain``: edges stay as the model draws them, whatever the panel says.
 
     It is called with a Report and, if there is no ``photo``, an image: uint8 (H, W, 3) or encoded bytes. ``film`` is the
     name of a film whose frames the server is to hold still.
@@ -47,6 +53,7 @@ def ask_for_depth(
     settings = settings_of(context)
     connection, model, seed = server_settings(context), settings.model.strip(), settings.seed
     quality, custom = settings.quality, settings.custom_effort()
+    detail = "off" if plain else DETAILS[settings.detail]
     working_edge = max(photos.WORKING_EDGE, custom.size or 0, settings.long_edge)
 
     def asked(client: Client) -> effort.Effort:
@@ -68,6 +75,7 @@ def ask_for_depth(
                 size=wanted.size,
                 seed=seed,
                 sparse=sparse_m,
+                detail=detail,
                 steady=film,
                 validity=False,
                 on_progress=told(report),
@@ -143,7 +151,7 @@ class LEADLINE_OT_generate(TaskOperator, bpy.types.Operator):
         self._options, self._image = Snapshot(settings_of(context)), ""
         self._update = settings_of(context).update_existing
         photo, options = self._photo, self._options
-        ask = ask_for_depth(context, photo)
+        ask = ask_for_depth(context, photo, plain=options.result == "PANORAMA")
 
         def target() -> bpy.types.Object | None:
             return results.find_object(bpy.context, self._picture()) if self._update else None

@@ -46,6 +46,7 @@ class LEADLINE_PT_main(_Panel, bpy.types.Panel):
         else:
             row.operator("leadline.refresh_models", text="", icon="FILE_REFRESH")
         layout.prop(settings, "quality")
+        layout.prop(settings, "detail")
         if settings.quality == "CUSTOM":
             column = layout.column(align=True)
             column.prop(settings, "steps")

@@ -259,6 +259,20 @@ class LeadlineSettings(MeshOptions, bpy.types.PropertyGroup):
         ],
         default="BALANCED",
     )
+    detail: EnumProperty(  # type: ignore[valid-type]
+        name="Edges",
+        description="How depth steps where one thing covers another. Not for panoramas and films",
+        items=[
+            ("OFF", "Soft", "As the model draws them: ramps some pixels wide"),
+            ("EDGES", "Sharp", "Each step where the photograph has its edge"),
+            (
+                "TILES",
+                "Sharp and Detailed",
+                "The model also looks at parts of the photograph from nearer; takes many times as long",
+            ),
+        ],
+        default="EDGES",
+    )
     steps: IntProperty(  # type: ignore[valid-type]
         name="Steps", description="Network evaluations for each look. 0: the model's default", default=0, min=0, max=64
     )

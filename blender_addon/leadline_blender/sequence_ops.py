@@ -64,7 +64,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
             steps, ensemble, size = settings.steps, settings.ensemble, settings.size
         connection = server_settings(context)
         job = film.Job(str(path), settings.model.strip(), settings.quality, steps, ensemble, size, settings.seed)
-        ask, folder = ask_for_depth(context, None), self._folder
+        ask, folder = ask_for_depth(context, None, plain=True), self._folder
 
         def work(report: Report) -> film.Measured:
             steady = _holder(report, connection)

@@ -40,6 +40,7 @@ def show(context: bpy.types.Context, thing: bpy.types.Object) -> None:
         shading = space.shading
         if shading.type == "SOLID" and shading.color_type == "MATERIAL":
             shading.color_type = "TEXTURE"
+            shading.show_object_outline = False  # every gap would have a black border
             shading.light = "FLAT" if memory_of(thing).result in ("PERSPECTIVE", "PANORAMA") else "STUDIO"
         if memory_of(thing).result == "PANORAMA":
             _stand_inside(space, thing)

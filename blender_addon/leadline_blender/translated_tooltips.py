@@ -831,4 +831,32 @@ TOOLTIPS: dict[str, tuple[str, str, str, str, str]] = {
         "tcp://hôte:port, comme l'affiche « leadline serve » au démarrage",
         "tcp://equipo:puerto, como dice `leadline serve` al iniciar",
     ),
+    "How depth steps where one thing covers another. Not for panoramas and films": (
+        "Wie die Tiefe springt, wo eines das andere verdeckt. Nicht für Panoramen und Filme",
+        "物が重なる所での深度の段差の描き方。パノラマと動画には使いません",
+        "物体遮挡处深度如何跃变。不适用于全景与影片",
+        "Comment la profondeur saute là où une chose en cache une autre. Pas pour les panoramas et les films",
+        "Cómo salta la profundidad donde una cosa tapa a otra. No para panoramas ni películas",
+    ),
+    "As the model draws them: ramps some pixels wide": (
+        "Wie das Modell sie zeichnet: Rampen von einigen Pixeln Breite",
+        "モデルが描くまま。数ピクセル幅の斜面になります",
+        "按模型所画：几像素宽的缓坡",
+        "Comme le modèle les trace : des pentes larges de quelques pixels",
+        "Como los dibuja el modelo: rampas de unos píxeles de ancho",
+    ),
+    "Each step where the photograph has its edge": (
+        "Jeder Sprung dort, wo das Foto seine Kante hat",
+        "写真の輪郭の位置に段差を合わせます",
+        "每处跃变都落在照片的边缘上",
+        "Chaque saut là où la photo a son contour",
+        "Cada salto donde la fotografía tiene su borde",
+    ),
+    "The model also looks at parts of the photograph from nearer; takes many times as long": (
+        "Das Modell betrachtet auch Teile des Fotos aus der Nähe; dauert vielfach so lange",
+        "写真の一部も近くから見ます。何倍も時間がかかります",
+        "模型还会近看照片的各部分；耗时为数倍",
+        "Le modèle regarde aussi des parties de la photo de plus près ; bien plus long",
+        "El modelo mira también partes de la fotografía más de cerca; tarda mucho más",
+    ),
 }  # fmt: skip

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 MODULE = "bl_ext.user_default.leadline_blender"
 ADDRESS = os.environ.get("LEADLINE_TOUR_ADDRESS", "tcp://127.0.0.1:5570")
 #: Where the button is in a 1600×900 window with Blender's default layout: plain, and below the custom numbers.
-GENERATE, GENERATE_CUSTOM, VIEWPORT = (1165, 263), (1165, 350), (600, 550)
+GENERATE, GENERATE_CUSTOM, VIEWPORT = (1165, 288), (1165, 375), (600, 550)
 seen: list[dict] = []
 
 
@@ -254,7 +254,7 @@ def painted() -> Iterator[float]:
         bpy.ops.leadline.rebuild("EXEC_DEFAULT", result="PERSPECTIVE", use_live=False, use_cut=False)
         part("sight").show(bpy.context, thing)
         bpy.ops.leadline.paint("EXEC_DEFAULT", brush="NEARER")
-    yield 3.0
+    yield 8.0  # the material is compiled
     x, y = VIEWPORT
     _input(
         "mousemove",
@@ -350,13 +350,13 @@ def folder_of_photographs() -> Iterator[float]:
     panel(batch_folder=str(folder), batch_result="OBJECTS", quality="BALANCED", fill_behind=True, long_edge=512)
     with in_the_viewport():
         bpy.ops.leadline.batch("INVOKE_DEFAULT")
-    yield from until(lambda: not runtime.busy(), 300)
+    yield from until(lambda: not runtime.busy(), 900)
     yield 1.0
     made = [o for o in set(bpy.context.scene.objects) - before if o.type == "MESH" and o.leadline.photo is not None]
     note(folder=len(made) == len(list(folder.iterdir())), message=runtime.message.text)
     alone(*made)
     middle = sum((o.matrix_world.translation for o in made), Vector()) / len(made)
-    look_from((84, 4), tuple(middle + Vector((0.4, 3, -0.2))), 11.0)
+    look_from((84, 3), tuple(middle + Vector((1.3, 3, -0.1))), 14.0)
     yield 3.0
     picture("folder")
 
@@ -370,7 +370,7 @@ def film_as_a_scene() -> Iterator[float]:
     panel(sequence_path=str(first), sequence_result="PERSPECTIVE", quality="FAST", long_edge=512)
     with in_the_viewport():
         bpy.ops.leadline.sequence("INVOKE_DEFAULT")
-    yield from until(lambda: not runtime.busy(), 300)
+    yield from until(lambda: not runtime.busy(), 900)
     yield 1.0
     thing = bpy.context.view_layer.objects.active
     note(film=bool(thing.modifiers), message=runtime.message.text)
@@ -392,7 +392,7 @@ def panorama_from_inside() -> Iterator[float]:
     yield 1.0
     click(GENERATE)
     yield from until(runtime.busy, 60)
-    yield from until(lambda: not runtime.busy(), 300)
+    yield from until(lambda: not runtime.busy(), 900)
     yield 3.0
     picture("panorama")
     note(panorama=len(meshes()) == len(before) + 1, message=runtime.message[1])

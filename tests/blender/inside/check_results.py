@@ -408,3 +408,18 @@ def test_an_image_that_is_no_depth_is_refused(settings):
     settings.own_depth = depth_image(np.tile(np.arange(60.0), (60, 1)) + 1)
     with pytest.raises(RuntimeError, match="for a photograph"):
         bpy.ops.leadline.use_depth(meaning="METRES")
+
+
+def test_edges_are_sharpened_as_the_panel_says(settings, monkeypatch):
+    done, client = [], part("generate").Client
+    original = client.predict
+
+    def predict(self, image, **options):
+        prediction = original(self, image, **options)
+        done.append(prediction.meta.get("detail", "off"))
+        return prediction
+
+    monkeypatch.setattr(client, "predict", predict)
+    for detail in ("EDGES", "OFF", "TILES"):
+        generate(result="PERSPECTIVE", use_cut=False, detail=detail)
+    assert done == ["edges", "off", "tiles"]
