@@ -274,6 +274,8 @@ class Batcher:
         self._present = max(self._present, self._virtual.get(leader.client, 0.0))
         if leader.attempts > 0:
             return [leader]  # it may have been what killed its worker: nobody else goes with it
+        if len(choice) == 1:
+            return choice
         turn: Counter[str] = Counter()
         ranked = []
         for ticket in _in_order(choice, lambda t: t.kind == leader.kind and t.attempts == 0):

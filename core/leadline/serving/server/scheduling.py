@@ -63,11 +63,13 @@ class Scheduler:
         if now - self._forgot_at > 1.0:
             self._forgot_at = now
             self._homes.forget(now)
+        films = [ticket for ticket in self._batcher.waiting() if ticket.film is not None]
+        if not films:
+            return
         there = {slot.name for slot in self._pool.slots if slot.state in ("idle", "busy") and not slot.leaving}
-        for ticket in self._batcher.waiting():
-            if ticket.film is not None:
-                home = self._homes.of(ticket.film)
-                ticket.home = home if home in there else None
+        for ticket in films:
+            home = self._homes.of(ticket.film) if ticket.film is not None else None
+            ticket.home = home if home in there else None
         self._batcher.away = frozenset(there - {slot.name for slot in self._pool.idle()})
 
     def _settle(self, slot: Slot, batch: list[Ticket], now: float) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -250,7 +250,7 @@ class Worker:
         for index, values in enumerate(maps):
             out = self._room(task, index, values.shape)
             info, body = pixels.encode_map(values, job.reply, out)
-            infos.append(asdict(info))
+            infos.append(dict(vars(info)))
             room = job.rooms[index] if index < len(job.rooms) else None
             if out is None or room is None:
                 places.append(["frame", len(frames)])
