@@ -18,8 +18,8 @@ import leadline
 from leadline.serving.client.client import Client
 from leadline.serving.protocol.messages import ImageInfo, Limits, Predict
 from leadline.serving.server.batching import Batcher, Ticket
-from leadline.serving.server.pool import Batch
 from leadline.serving.server.server import Server
+from leadline.serving.server.slots import Batch
 from leadline.serving.worker.between_layers import between_layers
 
 #: Of the stand-in with steps of 0.1 s: 5 s of work, which costs 25 megapixels.

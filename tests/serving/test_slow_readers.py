@@ -19,7 +19,7 @@ from waiting import until
 from leadline.serving.client.client import Client
 from leadline.serving.protocol.messages import TAG, ImageInfo, Limits, Predict
 from leadline.serving.protocol.pixels import map_nbytes
-from leadline.serving.server import pool, tuned
+from leadline.serving.server import memory, tuned
 from leadline.serving.server.batching import Batcher, Ticket
 from leadline.serving.server.outgoing import Outgoing
 from leadline.serving.server.server import Server
@@ -41,7 +41,7 @@ def reader(server: Server) -> Iterator[zmq.Socket[Any]]:
 def test_who_does_not_read_gets_no_more_and_everything_in_the_end(
     start: Callable[..., Server], image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "OUTGOING", replace(tuned.OUTGOING, untaken_bytes=3 * MAP_BYTES))
+    monkeypatch.setattr(memory, "OUTGOING", replace(tuned.OUTGOING, untaken_bytes=3 * MAP_BYTES))
     # Room for six maps: so many results untaken would leave none for others' pictures.
     server = start(arena_bytes=6 * MAP_BYTES, lend_bytes=0, max_members=1, limits=Limits(queue_per_client=16))
     png = cv2.imencode(".png", PICTURE)[1].tobytes()

@@ -6,7 +6,7 @@ from collections import Counter
 
 from leadline.serving.server.batching import Batcher, Ticket
 from leadline.serving.server.decoders import Decoders, Picture
-from leadline.serving.server.pool import Pool
+from leadline.serving.server.memory import Memory
 from leadline.serving.server.tuned import PICTURES
 
 
@@ -16,11 +16,11 @@ class Pictures:
     Args:
         batcher: Whose turn it is.
         decoders: Do it.
-        pool: Lends the memory.
+        memory: Where the pixels go.
     """
 
-    def __init__(self, batcher: Batcher, decoders: Decoders, pool: Pool) -> None:
-        self._batcher, self._decoders, self._pool = batcher, decoders, pool
+    def __init__(self, batcher: Batcher, decoders: Decoders, memory: Memory) -> None:
+        self._batcher, self._decoders, self._memory = batcher, decoders, memory
         self._held: Counter[str] = Counter()
         self._barred: dict[str, float] = {}
 
@@ -70,7 +70,7 @@ class Pictures:
         held = self._held.total()
         if held and held + nbytes > PICTURES.decoded_bytes:
             return False
-        place = self._pool.take_room(nbytes)  # without room, the pixels come through a pipe
+        place = self._memory.take(nbytes)  # without room, the pixels come through a pipe
         room = None if place is None else (place, nbytes)
         ticket.pixels = Picture(ticket, ticket.data.bodies[0].buffer, ticket.image_megapixels, room, nbytes)
         self._held[ticket.client] += nbytes
@@ -82,4 +82,4 @@ class Pictures:
         if not self._held[ticket.client]:
             del self._held[ticket.client]
         if picture.room is not None:
-            self._pool.give_back(picture.room[0])
+            self._memory.give_back(picture.room[0])

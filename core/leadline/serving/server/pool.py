@@ -5,92 +5,26 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from logging import ERROR
 from typing import Any, Protocol
 
 import zmq
 
 from leadline.serving.logs import log
-from leadline.serving.protocol import pixels
-from leadline.serving.protocol.arena import Allocator, Arena
+from leadline.serving.protocol.arena import Arena
 from leadline.serving.protocol.frames import next_message, send_message
 from leadline.serving.server.batching import Ticket
 from leadline.serving.server.crew import Crew
 from leadline.serving.server.launch import Child, Launcher
+from leadline.serving.server.memory import Memory
 from leadline.serving.server.metrics import Metrics
-from leadline.serving.server.outgoing import Outgoing
-from leadline.serving.server.tuned import OUTGOING, WORK, WORKERS
+from leadline.serving.server.slots import Batch, Slot
+from leadline.serving.server.tuned import WORK, WORKERS
 from leadline.serving.server.vitals import Vitals
 from leadline.serving.worker import messages
 from leadline.serving.worker.config import WorkerConfig
 from leadline.serving.worker.pulse import PULSE_SUFFIX
-
-
-@dataclass(eq=False)
-class Batch:
-    """Tickets that run together, and the shared memory they take."""
-
-    number: int
-    tickets: list[Ticket]
-    rooms: list[int]
-    left: set[int]
-    step_s: float = math.inf
-    stop_by: float | None = None
-    cost: float = 0.0
-    began: float = 0.0
-    aside_s: float = 0.0
-
-    @property
-    def clients(self) -> set[str]:
-        """Whose they are."""
-        return {ticket.client for ticket in self.tickets}
-
-    def has_had_its_time(self, now: float, clients: int) -> bool:
-        """Whether it may be interrupted again: of so many clients' time, including its own, it has had its part."""
-        own_s = now - self.began - self.aside_s
-        return self.aside_s <= own_s * max(1, clients - len(self.clients)) + WORK.ahead_s
-
-
-@dataclass(eq=False)
-class Slot:
-    """A place for a worker, with its current occupant.
-
-    ``state`` is ``down`` (nobody, another try at ``start_at``), ``starting``, ``idle`` or ``busy``; ``reason`` says why
-    the last occupant is gone. ``leaving``: the occupant gets no more work. ``aside``: a small batch for which the occupant
-    interrupts its large one.
-    """
-
-    index: int
-    device: str
-    name: str = ""
-    child: Child | None = None
-    vitals: Vitals | None = None
-    state: str = "down"
-    reason: str = ""
-    batch: Batch | None = None
-    aside: Batch | None = None
-    models: frozenset[str] = frozenset()
-    pid: int | None = None
-    shares: bool = True
-    started_at: float = 0.0
-    start_at: float = 0.0
-    failures: int = 0
-    stillborn: int = 0
-    loaded_at: float = -math.inf
-    load_s: float = 0.0
-    rested_at: float = 0.0
-    leaving: bool = False
-
-    @property
-    def batches(self) -> list[Batch]:
-        """What the occupant has."""
-        return [batch for batch in (self.batch, self.aside) if batch is not None]
-
-    @property
-    def clients(self) -> set[str]:
-        """Whose that is."""
-        return {client for batch in self.batches for client in batch.clients}
 
 
 @dataclass(frozen=True)
@@ -119,11 +53,6 @@ class _Ended:
     @property
     def done(self) -> bool:
         return self.child.end is not None
-
-
-def _maps(result: Mapping[str, Any]) -> list[str]:
-    """What a result has, in the order of its bodies."""
-    return [name for name in ("values", "uncertainty", "validity") if result.get(name) is not None]
 
 
 class Listener(Protocol):
@@ -182,10 +111,9 @@ class Pool:
         self.socket.bind(self.endpoint)
         self.bound = self.socket.last_endpoint.decode()
         self.slots = [Slot(i, device) for i, device in enumerate(self.devices)]
-        self._rooms = Allocator(self.arena.size) if self.arena is not None else None
+        self.memory = Memory(self.arena)
         self.wanted = len(self.slots)
         self._crew = Crew(2 * len(self.slots), "leadline-worker")  # one leaves while the next starts
-        self.outgoing = Outgoing(self._give_back, OUTGOING.untaken_bytes)
         self._gone: list[Child] = []
         self._numbers = 0
         self._tended = math.inf
@@ -222,7 +150,7 @@ class Pool:
             self._numbers, tickets, [], set(range(len(tickets))), cost=sum(t.cost for t in tickets), began=now
         )
         frames: list[Any] = []
-        jobs = [self._job(ticket, batch, frames) for ticket in tickets]
+        jobs = [self.memory.job(ticket, batch, frames) for ticket in tickets]
         first = tickets[0].request
         batch.step_s = self.patience.step_s * (1.0 + sum(ticket.work for ticket in tickets))
         run = messages.Run(
@@ -375,7 +303,7 @@ class Pool:
         log("worker lost", ERROR, worker=slot.index, pid=slot.pid, reason=reason, again_in_s=pause_s)
         for batch in batches:
             if slot_child is not None:  # until it is really gone, it may write there
-                self.outgoing.add([_Ended(slot_child)], batch.rooms)
+                self.memory.release(batch, [_Ended(slot_child)])
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
     def _take(self, slot: Slot, vitals: Vitals, message: Any, frames: list[Any], now: float) -> None:
@@ -406,7 +334,10 @@ class Pool:
             if isinstance(message, messages.Failed):
                 self.listener.on_failed(batch.tickets[message.index], message.code, message.message)
             else:
-                self._result(batch, message, frames)
+                ticket = batch.tickets[message.index]
+                bodies, rooms = self.memory.bodies(message, batch, frames)
+                trackers = self.listener.on_result(ticket, message.result, bodies)
+                self.memory.leaves(trackers, rooms, ticket.client, bodies)
         if message.rest is not None:
             self._rest(slot, batch, message.rest, now)
 
@@ -423,85 +354,12 @@ class Pool:
         slot.models = frozenset(rest.models)
         model = batch.tickets[0].request.model or ""
         self.metrics.observe("model_seconds", rest.seconds, model=model, replica=str(slot.index))
-        for room in batch.rooms:
-            self._give_back(room)
+        self.memory.release(batch)
         if batch.left:  # a worker that answers less than it was asked
             self.listener.on_lost([batch.tickets[i] for i in sorted(batch.left)])
 
-    def _result(self, batch: Batch, done: messages.Done, frames: list[Any]) -> None:
-        bodies, rooms = [], []
-        for name, place in zip(_maps(done.result), done.places, strict=True):
-            if place[0] == "frame":
-                bodies.append(zmq.Frame(frames[place[1]].buffer, copy=False, track=True))
-            elif place[0] == "block":
-                done.result[name]["at"] = place[4]
-            elif self.arena is not None:
-                bodies.append(zmq.Frame(self.arena.view(place[1], place[2]), copy=False, track=True))
-                rooms.append(place[1])
-        for room in rooms:
-            batch.rooms.remove(room)
-        ticket = batch.tickets[done.index]
-        trackers = self.listener.on_result(ticket, done.result, bodies)
-        if bodies:
-            self.outgoing.add(trackers, rooms, ticket.client, sum(len(body) for body in bodies))
-
-    def _job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> messages.Job:
-        request, block, pixels_ = ticket.request, ticket.block, ticket.pixels
-        places: list[messages.Place] = []
-        bodies = list(ticket.data.bodies)
-        shape = request.image.shape
-        if pixels_ is not None:  # decoded
-            shape = pixels_.shape
-            if pixels_.room is not None:
-                places.append(["arena", pixels_.room[0], math.prod(pixels_.shape or ())])
-                bodies = bodies[1:]
-            else:
-                bodies[0] = pixels_.pixels
-        elif block is not None and request.image.at is not None and shape is not None:
-            places.append(block.place(request.image.at, math.prod(shape)))
-        for body in bodies:
-            room = self._take_room(len(body), batch)
-            if room is None:
-                places.append(["frame", len(frames)])
-                frames.append(body)
-            else:
-                assert self.arena is not None
-                self.arena.view(room, len(body))[:] = memoryview(getattr(body, "buffer", body))
-                places.append(["arena", room, len(body)])
-        # Normals are larger than the rooms for maps, and travel in frames.
-        nbytes = pixels.map_nbytes(request.reply, *ticket.shape) if request.output == "depth" else None
-        maps = 2 if request.ensemble > 1 or request.sparse is not None else 1
-        rooms: list[messages.Place | None] = []
-        if nbytes is not None:
-            rooms += [block.place(at, nbytes) for at in request.maps_at[:maps]] if block is not None else []
-            arena = [self._take_room(nbytes, batch) for _ in range(maps - len(rooms))]
-            rooms += [None if room is None else ["arena", room, nbytes] for room in arena]
-        sparse = None if request.sparse is None else asdict(request.sparse)
-        film = None if ticket.film is None else (ticket.client, "/".join(ticket.film))
-        return messages.Job(
-            shape or (), places, rooms, request.seed, request.reply, sparse, request.trace, film, request.validity
-        )
-
-    def take_room(self, nbytes: int) -> int | None:
-        """A place in the arena for the caller, to be given back; None if there is none."""
-        return None if self._rooms is None else self._rooms.take(nbytes)
-
-    def give_back(self, room: int) -> None:
-        """Give a place of :meth:`take_room` back."""
-        self._give_back(room)
-
-    def _take_room(self, nbytes: int, batch: Batch) -> int | None:
-        room = self._rooms.take(nbytes) if self._rooms is not None else None
-        if room is not None:
-            batch.rooms.append(room)
-        return room
-
-    def _give_back(self, room: int) -> None:
-        if self._rooms is not None:
-            self._rooms.give_back(room)
-
     def _collect(self) -> None:
-        self.outgoing.collect()
+        self.memory.collect()
         self._gone = [child for child in self._gone if child.end is None]
 
     def _send(self, slot: Slot, message: messages.Message, frames: Sequence[Any] = ()) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from leadline.serving.server.batching import Batcher, Ticket
 from leadline.serving.server.homes import Homes
-from leadline.serving.server.pool import Pool, Slot
+from leadline.serving.server.pool import Pool
+from leadline.serving.server.slots import Slot
 from leadline.serving.server.tuned import WORK
 
 #: A worker stays with its loaded models for this many times what loading takes while clients ask for them, who may be
@@ -50,7 +51,7 @@ class Scheduler:
 
     def _interruptions(self, now: float) -> Iterator[tuple[Slot, list[Ticket]]]:
         """Small batches for workers that are at a large one of other clients."""
-        self._batcher.full = self._pool.outgoing.slow_readers()
+        self._batcher.full = self._pool.memory.slow_readers()
         for slot in self._pool.interruptible():
             if slot.batch is not None and slot.batch.has_had_its_time(now, self._batcher.number_about(now)):
                 most = WORK.small_share * slot.batch.cost
@@ -80,7 +81,7 @@ class Scheduler:
     def _share_workers(self, now: float) -> None:
         """While others are about, no client has all workers: large requests of one never keep the last from a small one.
         Who does not read what was computed for him gets nothing more."""
-        self._batcher.full = self._pool.outgoing.slow_readers()
+        self._batcher.full = self._pool.memory.slow_readers()
         if len(self._pool.slots) < 2:
             return
         up = sum(slot.state in ("idle", "busy") for slot in self._pool.slots)

@@ -185,7 +185,7 @@ class Server:
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._decoders = Decoders(config.decoders, config.limits.megapixels, arena, self._wake)
-        self._pictures = Pictures(self._batcher, self._decoders, self._pool)
+        self._pictures = Pictures(self._batcher, self._decoders, self._pool.memory)
         self._page = None
         if config.metrics_port is not None:
             self._page = OperationsPage(
