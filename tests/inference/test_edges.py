@@ -104,6 +104,20 @@ def test_texture_makes_no_relief():
     np.testing.assert_allclose(snap_edges(wavy, rgb).values, wavy, rtol=0.005)
 
 
+@pytest.mark.parametrize("snap", [snap_edges, lambda *given: snap_edges_on("cpu", *given)], ids=["numpy", "device"])
+def test_ground_that_rises_evenly_is_no_step(desk, snap):
+    depth, rgb = desk
+    steps = cv2.GaussianBlur(depth, (0, 0), 4)
+    rise = np.zeros((HEIGHT, WIDTH), np.float32)
+    rise[HEIGHT - 20 :] = 0.8
+    ground = cv2.GaussianBlur(rise, (0, 0), 8.5)  # more than twice as wide as the steps
+    snapped = snap((steps - ground).astype(np.float32), rgb)
+    assert snapped.moved[: HEIGHT - 60].any()
+    steepest = np.zeros((HEIGHT, WIDTH), bool)
+    steepest[HEIGHT - 28 : HEIGHT - 12, 430:] = True  # beside the disc
+    assert not snapped.moved[steepest].any()
+
+
 def test_colour_decides_where_the_ramp_is_in_the_wrong_place(desk):
     depth, rgb = desk
     soft = cv2.GaussianBlur(np.roll(depth, 3, axis=1), (0, 0), 4)  # the network's edge is 3 px to the right

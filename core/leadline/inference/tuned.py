@@ -92,6 +92,8 @@ class _Edges:
     hopeless_share: float = 1 / 22
     #: A step is a ramp if its steepest slope is so many times the mean slope around it (1 on a plane, up to 2 at a fold)
     ramp_steepness: float = 2.1
+    #: somewhere along it this often,
+    surely_a_step: float = 2.7
     #: and if it is at least this share of the map's range high.
     least_step: float = 0.04
     #: The ramp reaches to where its slope has fallen to this share of the steepest.

@@ -145,7 +145,8 @@ def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
     slope = _slope(values)
     steepest, mean = cv2.dilate(slope, window), _mean(slope, 2 * EDGES.reach)
     span = float(np.subtract(*np.percentile(values, [98, 2])))
-    step = (steepest > EDGES.ramp_steepness * mean) & (height > EDGES.least_step * span)
+    steepness = steepest / np.maximum(mean, np.float32(1e-30))
+    step = (steepness > EDGES.ramp_steepness) & (height > EDGES.least_step * span)
     ramp = step & (slope > EDGES.ramp_end * steepest)
     beside = (cv2.dilate(ramp.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & ~ramp
     above = beside & (values > (top + bottom) / 2)
@@ -157,8 +158,16 @@ def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
     far_up, high, high_colour = _nearest(above, values, colour)
     far_down, low, low_colour = _nearest(below, values, colour)
     reached = (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach)
-    sure = ramp & reached & (high - low > 0.4 * height)
+    sure = somewhere_sharp(ramp & reached & (high - low > 0.4 * height), steepness)
     return _Sides(sure.astype(np.uint8) * 255, high, low, high_colour, low_colour)
+
+
+def somewhere_sharp(ramp: BoolMap, steepness: FloatMap) -> BoolMap:
+    """The connected pieces of ``ramp`` (h, w) with a place so steep that only a blurred step is; ground can rise, too, but evenly."""
+    count, piece = cv2.connectedComponents(ramp.astype(np.uint8), connectivity=8)
+    steepest = np.zeros(count, np.float32)
+    np.maximum.at(steepest, piece[ramp], steepness[ramp])
+    return np.asarray(ramp & (steepest > EDGES.surely_a_step)[piece])
 
 
 def _decide(

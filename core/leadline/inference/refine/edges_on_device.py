@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadline.inference.refine.edges import Snapped, without_gaps
+from leadline.inference.refine.edges import Snapped, somewhere_sharp, without_gaps
 from leadline.inference.tuned import EDGES
 from leadline.types import FloatMap, RgbImage
 
@@ -88,7 +88,8 @@ def _sides(values: Tensor, colour: Tensor) -> tuple[Tensor, Tensor] | None:
     slope = _slope(values)
     steepest, mean = F.max_pool2d(slope, window, 1, EDGES.reach), _mean(slope, 2 * EDGES.reach)
     low, high = _quantiles(values, 0.02, 0.98)
-    step = (steepest > EDGES.ramp_steepness * mean) & (height > EDGES.least_step * (high - low))
+    steepness = steepest / mean.clamp(min=1e-30)
+    step = (steepness > EDGES.ramp_steepness) & (height > EDGES.least_step * (high - low))
     ramp = step & (slope > EDGES.ramp_end * steepest)
     beside = (F.max_pool2d(ramp.float(), 7, 1, 3) > 0) & ~ramp
     above = beside & (values > (top + bottom) / 2)
@@ -100,10 +101,9 @@ def _sides(values: Tensor, colour: Tensor) -> tuple[Tensor, Tensor] | None:
     both = torch.cat([values, smooth], 1)
     far_up, up = _nearest(above, both)
     far_down, down = _nearest(below, both)
-    sure = (
-        ramp & (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach) & (up[:, :1] - down[:, :1] > 0.4 * height)
-    )
-    return sure.float(), torch.cat([up, down], 1)
+    ramp &= (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach) & (up[:, :1] - down[:, :1] > 0.4 * height)
+    sure = somewhere_sharp(ramp[0, 0].cpu().numpy(), steepness[0, 0].cpu().numpy())  # a small map
+    return torch.from_numpy(sure).to(values)[None, None], torch.cat([up, down], 1)
 
 
 def _decide(rows: slice, surfaces: Tensor, picture: Tensor, moved: Tensor, out: Tensor, sigma: Tensor | None) -> None:
