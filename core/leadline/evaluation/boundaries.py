@@ -212,7 +212,7 @@ def flying_share(
         )  # sees beyond the edge
         near = cv2.erode(np.where(valid, true, np.float32(np.inf)), window)
         far = cv2.dilate(np.where(valid, true, np.float32(0)), window)
-    flies = (depth > (1 + FLYING_SHARE) * near) & (depth < (1 - FLYING_SHARE) * far)
+    flies = (depth / (1 + FLYING_SHARE) > near) & (depth / (1 - FLYING_SHARE) < far)
     return float(np.count_nonzero(flies & beside) / np.count_nonzero(beside))
 
 

@@ -166,7 +166,7 @@ def somewhere_sharp(ramp: BoolMap, steepness: FloatMap) -> BoolMap:
     """The connected pieces of ``ramp`` (h, w) with a place so steep that only a blurred step is; ground can rise, too, but evenly."""
     count, piece = cv2.connectedComponents(ramp.astype(np.uint8), connectivity=8)
     steepest = np.zeros(count, np.float32)
-    np.maximum.at(steepest, piece[ramp], steepness[ramp])
+    np.maximum.at(steepest, np.asarray(piece[ramp], np.intp), steepness[ramp])
     return np.asarray(ramp & (steepest > EDGES.surely_a_step)[piece])
 
 
