@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -46,6 +48,7 @@ class DepthNode(LifecycleNode):
             node=NodeSettings(**declare(self, NodeSettings)),
             log=self.get_logger(),
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
+            stream_s=self._stream_s,
             stop=stop or threading.Event(),
         )
         transforms = TransformTree()
@@ -75,8 +78,9 @@ class DepthNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._reset)
         statuses = Statuses(self.get_fully_qualified_name().lstrip("/"), self.situation, self)
         self.diagnostics = DiagnosticsReporter(statuses, self.create_publisher(DiagnosticArray, "/diagnostics", 10))
-        self.create_timer(self.situation.node.diagnostics_period_s, self.diagnostics.publish)
-        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._housekeeping)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs where a simulation stands still, or has not begun
+        self.create_timer(self.situation.node.diagnostics_period_s, self.diagnostics.publish, clock=steady)
+        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._housekeeping, clock=steady)
         self._guard_change_state()
 
     # Lifecycle
@@ -140,7 +144,9 @@ class DepthNode(LifecycleNode):
         )
         for camera in self.cameras.values():
             camera.inputs.look_for_calibration()  # comes while the model is loaded, which is then warmed up at that size
-        self.worker = StreamWorker(self.engine.process, self._frame_failed, self._load_failed, lacks=self._lacks)
+        self.worker = StreamWorker(
+            self.engine.process, self._frame_failed, self._load_failed, lacks=self._lacks, now_s=self._stream_s
+        )
         self.situation.load_error = ""
         self.worker.min_period_s = _period(self.situation.node)
         self.worker.start()
@@ -243,6 +249,11 @@ class DepthNode(LifecycleNode):
         """What of an image's time is still to come."""
         camera = self.cameras[job.camera]
         return camera.surroundings.awaits(job.message.header, camera.settings())
+
+    def _stream_s(self) -> float:
+        """Seconds that run as the stamps do: ROS time under `use_sim_time`, else a clock that nobody sets."""
+        clock = self.get_clock()
+        return float(clock.now().nanoseconds * 1e-9) if clock.ros_time_is_active else monotonic()
 
     def _look_again(self) -> None:
         if self.worker is not None:

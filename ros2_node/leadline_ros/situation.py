@@ -22,6 +22,7 @@ class Situation:
         stream, node: Settings in force.
         log: The node's logger.
         now_ns: The node's clock.
+        stream_s: Seconds of the clock that waiting is measured by.
         stop: Set when the process is asked to end.
         active: Whether the node reads and publishes.
         load_error: Why no model, or not the one asked for, is loaded; empty if it is.
@@ -32,6 +33,7 @@ class Situation:
     node: NodeSettings
     log: Any
     now_ns: Callable[[], int]
+    stream_s: Callable[[], float]
     stop: threading.Event
     active: bool = False
     load_error: str = ""

@@ -47,7 +47,7 @@ class CameraStream:
         self.reset_wanted = threading.Event()
         self._node = node
         self._situation = situation
-        self.surroundings = Surroundings(self.note_problem, CAN_READ_TF, transforms)
+        self.surroundings = Surroundings(self.note_problem, CAN_READ_TF, transforms, situation.stream_s)
         self.inputs = CameraInputs(
             node, name, self.surroundings, on_image, self.note_problem, self.forget_time, on_more
         )

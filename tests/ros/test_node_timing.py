@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from places import ROOT
 from ros_bench import HEIGHT, WIDTH, Bench, NodeProcess, camera_info, image, scene
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from test_node_lidar import cloud
 from test_node_topics import status, values_of
@@ -17,14 +19,21 @@ from test_node_topics import status, values_of
 LATE_S = 0.11
 
 
-@pytest.mark.parametrize("camera_hz", [10, 30])
+def stamp_of(time_s: float) -> Time:
+    return Time(sec=int(time_s), nanosec=int(time_s % 1 * 1e9))
+
+
+@pytest.mark.parametrize(("camera_hz", "speed"), [(10, 1.0), (30, 1.0), (10, 0.25)])
 def test_sweeps_that_come_late_give_metres(
-    bench: Bench, models: dict[str, Path], tmp_path: Path, camera_hz: int
+    bench: Bench, models: dict[str, Path], tmp_path: Path, camera_hz: int, speed: float
 ) -> None:
+    """Also from a recording at a quarter of its speed, where a sweep comes 0.44 s late by the computer's clock."""
     parameters = ["--params-file", str(ROOT / "config" / "lidar.yaml")]
+    simulated = speed != 1.0
     node = NodeProcess(
-        tmp_path / "node.log", *parameters, model=models["depthfm"], device="cpu", diagnostics_period_s=0.2
-    )
+        tmp_path / "node.log", *parameters, model=models["depthfm"], device="cpu", diagnostics_period_s=0.2,
+        use_sim_time=simulated,
+    )  # fmt: skip
     rng = np.random.default_rng(0)
     k = np.array(camera_info().k).reshape(3, 3)
     u, v, z = rng.uniform(0, WIDTH - 1, 400), rng.uniform(0, HEIGHT - 1, 400), rng.uniform(2, 9, 400)
@@ -35,18 +44,23 @@ def test_sweeps_that_come_late_give_metres(
         depth, relative = bench.listen(Image, "depth"), bench.listen(Image, "depth/relative")
         diagnostics = bench.listen(DiagnosticArray, "/diagnostics")
         images, infos = bench.publisher(Image, "image"), bench.publisher(CameraInfo, "camera_info")
-        clouds = bench.publisher(PointCloud2, "points")
+        clouds, clock = bench.publisher(PointCloud2, "points"), bench.publisher(Clock, "/clock")
         assert bench.until(lambda: images.get_subscription_count() and clouds.get_subscription_count())
         started, under_way, frames = time.monotonic(), [], 0
         while time.monotonic() < started + 90.0 and len(depth) < 12:
-            if time.monotonic() >= started + frames / camera_hz:
+            now_s = 1000.0 + speed * (time.monotonic() - started)
+            if simulated:
+                clock.publish(Clock(clock=stamp_of(now_s)))
+            if now_s >= 1000.0 + frames / camera_hz:
                 message = image(bench, picture)
+                if simulated:
+                    message.header.stamp = stamp_of(now_s)
                 infos.publish(camera_info())
                 images.publish(message)
                 if frames % (camera_hz // 10) == 0:
-                    under_way.append((time.monotonic() + LATE_S, message.header.stamp))
+                    under_way.append((now_s + LATE_S, message.header.stamp))
                 frames += 1
-            while under_way and time.monotonic() >= under_way[0][0]:
+            while under_way and now_s >= under_way[0][0]:
                 clouds.publish(cloud(bench, points, "camera_optical", under_way.pop(0)[1]))
             bench.executor.spin_once(timeout_sec=0.005)
 

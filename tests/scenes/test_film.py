@@ -23,6 +23,12 @@ def walk() -> list[FilmFrame]:
     return film(5, 4, layout="room", path="walk")
 
 
+def test_the_camera_goes_as_far_as_it_is_asked_to() -> None:
+    forward = film(5, 3, layout="street", path="forward", pace_m=0.15, movers=0)
+    steps = [np.linalg.norm(b.camera_to_world[:3, 3] - a.camera_to_world[:3, 3]) for a, b in pairwise(forward)]
+    np.testing.assert_allclose(steps, 0.15, rtol=1e-6)
+
+
 def pixel_grid() -> np.ndarray:
     return np.stack(np.meshgrid(np.arange(SIZE[1]), np.arange(SIZE[0])), axis=-1).astype(np.float64)
 

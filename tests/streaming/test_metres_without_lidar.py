@@ -16,9 +16,11 @@ from leadline.depth.spaces import Space
 from leadline.sensors.camera import CalibratedCamera
 from leadline.sensors.ground import entered_ground
 from leadline.sensors.pinhole import Pinhole
+from leadline.streaming.by_motion import points_by_motion
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.surroundings import Surroundings
-from leadline.streaming.tracks import TrackedPoints
+from leadline.streaming.tracks import Parallax, TrackedPoints
+from leadline.streaming.triangulation import triangulate
 
 WIDTH, HEIGHT = 320, 240
 CAMERA = CalibratedCamera.from_pinhole(Pinhole(WIDTH, HEIGHT, 260.0))
@@ -50,14 +52,15 @@ def test_tracked_points_have_the_walls_distance_and_know_how_well(texture: np.nd
         pose[:3, :3] = Rotation.from_euler("y", 0.3 * step, degrees=True).as_matrix()
         pose[:3, 3] = 0.05 * step * way
         tracks.add(look_at_wall(pose, texture), CAMERA, pose)
-        found = tracks.points(CAMERA)
-    rays = CAMERA.unproject(np.stack([found.u, found.v], 1), np.ones(len(found)))
+        found = tracks.parallax(CAMERA)
+    found = found.subset(found.sigma < 0.15 * found.inverse_depth)
+    rays = CAMERA.unproject(np.stack([found.u, found.v], 1), np.ones(len(found.u)))
     to_wall = (pose[:3, :3] @ rays.T)[2]
-    truth = (4.0 - pose[2, 3]) / to_wall
-    error = np.abs(found.depth_m - truth) / truth
-    assert len(found) > 60
-    assert np.median(error) < 0.03
-    assert np.mean(np.abs(found.depth_m - truth) < 2 * found.sigma_m) > 0.8
+    truth = to_wall / (4.0 - pose[2, 3])
+    error = np.abs(found.inverse_depth - truth)
+    assert len(found.u) > 60
+    assert np.median(error / truth) < 0.03
+    assert np.mean(error < 2 * found.sigma) > 0.8
 
 
 def test_turning_on_the_spot_and_standing_still_give_no_metres(texture: np.ndarray) -> None:
@@ -67,8 +70,10 @@ def test_turning_on_the_spot_and_standing_still_give_no_metres(texture: np.ndarr
         pose[:3, :3] = Rotation.from_euler("y", 1.0 * step, degrees=True).as_matrix()
         turning.add(look_at_wall(pose, texture), CAMERA, pose)
         standing.add(look_at_wall(np.eye(4), texture), CAMERA, np.eye(4))
-    assert len(turning.points(CAMERA)) == 0
-    assert len(standing.points(CAMERA)) == 0
+    for tracks in (turning, standing):
+        found = tracks.parallax(CAMERA)
+        assert not (found.sigma < 0.5 * found.inverse_depth).any()
+        assert "the robot must move" in points_by_motion(relative(np.full((HEIGHT, WIDTH), 4.0)), found)
 
 
 def test_odometry_that_jumps_voids_what_was_gathered(texture: np.ndarray) -> None:
@@ -77,11 +82,49 @@ def test_odometry_that_jumps_voids_what_was_gathered(texture: np.ndarray) -> Non
         pose = np.eye(4)
         pose[0, 3] = 0.05 * step
         tracks.add(look_at_wall(pose, texture), CAMERA, pose)
-    assert len(tracks.points(CAMERA)) > 60
+    assert len(tracks.parallax(CAMERA).u) > 60
     elsewhere = pose.copy()
     elsewhere[0, 3] += 30.0  # a loop was closed
     tracks.add(look_at_wall(pose, texture), CAMERA, elsewhere)
-    assert len(tracks.points(CAMERA)) == 0
+    assert len(tracks.parallax(CAMERA).u) == 0
+
+
+def test_triangulation_finds_what_was_put_in_however_far() -> None:
+    rng = np.random.default_rng(0)
+    inverse, sigma_px = rng.uniform(0.0, 0.5, 400), 0.4
+    now = rng.uniform(-0.5, 0.5, (400, 2))
+    to_view = np.tile(np.eye(4), (8, 1, 1))
+    to_view[:, :3, 3] = np.linspace([-0.5, -0.02, 0.8], [0, 0, 0.1], 8)
+    to_view[:, :3, :3] = Rotation.from_euler("y", np.linspace(-3, 0, 8)[:, None], degrees=True).as_matrix()
+    rays = np.concatenate([now, np.ones((400, 1))], axis=1)
+    places = np.einsum("vij,nj->nvi", to_view[:, :3, :3], rays) + inverse[:, None, None] * to_view[:, :3, 3]
+    seen = places[..., :2] / places[..., 2:] + rng.normal(0, sigma_px / 260, (400, 8, 2))
+    seen[::5, :3] = np.nan  # found later
+    whitening = np.tile(260 / sigma_px * np.eye(2), (400, 1, 1))
+    found = triangulate(seen, whitening, to_view, now + rng.normal(0, sigma_px / 260, (400, 2)))
+    off = np.abs(found.inverse_depth - inverse) / found.sigma
+    assert np.mean(off < 1) > 0.68  # views share errors in pictures, which these do not: sigma is cautious
+    assert np.mean(off < 3) > 0.99
+    assert abs(float(np.median((found.inverse_depth - inverse) / found.sigma))) < 0.15
+    assert np.median(found.error) == pytest.approx(1.0, abs=0.25)
+
+
+def test_near_points_stand_against_the_map_and_far_ones_lean_on_it() -> None:
+    seen = np.tile(np.linspace(40.0, 2.0, HEIGHT)[:, None], (1, WIDTH))
+    truth = seen.copy()
+    truth[160:, 200:] = 0.6  # which the map does not see
+    v, u = (grid.ravel() for grid in np.meshgrid(np.arange(12, 230, 12), np.arange(12, 310, 12), indexing="ij"))
+    rng = np.random.default_rng(1)
+    sigma = 0.01 + 0.01 / truth[v, u]  # of inverse depth: 40 % of it at 40 m
+    found = points_by_motion(relative(seen), Parallax(u, v, 1 / truth[v, u] + rng.normal(0, sigma), sigma))
+    assert not isinstance(found, str)
+    there = truth[found.v, found.u]
+    error = np.abs(np.log(found.depth_m / there))
+    assert np.median(error[there < 1]) < 0.05
+    far = there > 30
+    assert far.sum() > 30
+    assert np.median(error[far]) < 0.2
+    assert np.median(found.sigma_m[far] / found.depth_m[far]) > 0.1
 
 
 def ground_scene(pitch_deg: float, roll_deg: float, height_m: float) -> tuple[np.ndarray, np.ndarray]:

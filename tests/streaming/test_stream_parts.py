@@ -17,6 +17,7 @@ from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, Stamped
 from leadline.streaming.lanes import Lanes
 from leadline.streaming.pipeline import predict_options
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.tuned import _Waiting
 from leadline.streaming.waiting import WaitingFrames
 from leadline.streaming.worker import StreamWorker
 
@@ -272,6 +273,35 @@ def test_whether_a_nearer_sweep_is_to_come_is_told_by_the_rhythm() -> None:
     assert not sweeps.better_to_come(int(9.3 * tenth), 0.2, 0.06)  # the one before is nearer
     assert not sweeps.better_to_come(9 * tenth, 0.2, 0.06)
     assert not sweeps.better_to_come(30 * tenth, 0.2, 0.06)  # another clock: waiting is in vain
+
+
+def test_what_is_silent_is_told_by_the_clock_of_the_stamps() -> None:
+    """A recording at a tenth of its speed: by the computer's clock each sweep takes a second."""
+    clock = [0.0]
+    sweeps: StampedBuffer[str] = StampedBuffer(capacity=16, now_s=lambda: clock[0])
+    for count in range(10):
+        clock[0] = count / 10
+        sweeps.add(count * SECOND // 10, "sweep")
+    assert sweeps.better_to_come(SECOND, 0.2, 0.06)
+    clock[0] += 0.4
+    assert sweeps.better_to_come(SECOND, 0.2, 0.06)
+    clock[0] += 0.2
+    assert not sweeps.better_to_come(SECOND, 0.2, 0.06)
+
+
+def test_frames_wait_by_the_clock_of_their_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    frames: WaitingFrames[str] = WaitingFrames(lacks=lambda _: True, now_s=lambda: clock[0])
+    frames.put("image", patience_s=0.2)
+    assert frames.take(0.3) == []  # longer than its patience by the computer's clock
+    clock[0] += 0.21
+    assert frames.take(5.0) == ["image"]
+    frames.put("before the simulation starts again", patience_s=0.2)
+    clock[0] = 3.0
+    assert frames.take(5.0) == ["before the simulation starts again"]
+    monkeypatch.setattr("leadline.streaming.waiting.WAITING", _Waiting(longest_s=0.05))
+    frames.put("nobody publishes the time", patience_s=0.01)
+    assert frames.take(5.0) == ["nobody publishes the time"]
 
 
 def test_rates_and_gaps() -> None:

@@ -85,6 +85,7 @@ def render_film(
     exposure: float = 0.0,
     step_at: int | None = None,
     fps: float = 30.0,
+    pace_m: float | None = None,
     supersample: float = 1.5,
     device: torch.device | str = "cpu",
 ) -> Iterator[FilmFrame]:
@@ -102,6 +103,7 @@ def render_film(
         step_at: From this frame of each shot on, the first mover stands at half its distance; until then, like afterwards,
             it stands still. For measuring how long something takes to notice.
         fps: Frames per second; sets ``time_s`` and nothing else.
+        pace_m: Metres from frame to frame along a path that leads somewhere; None draws it, by how deep the scene is.
         supersample: Rays per pixel along each axis of the colour picture.
         device: Where to render.
 
@@ -122,7 +124,7 @@ def render_film(
         rng = np.random.default_rng([seed, shot, 32])
         name = layout or str(rng.choice(FILM_LAYOUTS))
         way = path or str(rng.choice(PATHS[:-1]))
-        stage = _stage(name, way, rng, length, height, width, movers, step_at, torch.device(device))
+        stage = _stage(name, way, rng, length, height, width, movers, step_at, pace_m, torch.device(device))
         for frame in stage.frames(shot, length, exposure, supersample):
             yield replace(frame, time_s=(first + round(frame.time_s)) / fps)
         first += length
@@ -251,6 +253,7 @@ def _stage(
     width: int,
     movers: int,
     step_at: int | None,
+    pace_m: float | None,
     device: torch.device,
 ) -> _Stage:
     """A shot in which the camera runs into nothing."""
@@ -264,7 +267,7 @@ def _stage(
             continue
         middle = float(depth[solid].median())
         # After some failures the camera slows down: in a crowded scene there may be no other way.
-        way = _way(path, rng, length, middle * 0.8 ** max(0, attempt - 4))
+        way = _way(path, rng, length, middle * 0.8 ** max(0, attempt - 4), pace_m)
         cast = [_mover(rng, scene, middle, length, i, step_at) for i in range(movers)]
         placed, row = [], len(still.kind)
         for built, pose in cast:
@@ -290,9 +293,10 @@ def _clear(stage: _Stage, t: int) -> bool:
     return bool(torch.quantile(depth[solid], 0.005) >= stage.scene.near)
 
 
-def _way(path: str, rng: np.random.Generator, length: int, middle: float) -> Offset:
+def _way(path: str, rng: np.random.Generator, length: int, middle: float, pace_m: float | None) -> Offset:
     """Camera offset (x right, y down, z forward; metres), yaw and pitch (radians) at frame t; ``middle``: typical depth."""
-    pace = middle * float(rng.uniform(0.004, 0.012))
+    drawn = middle * float(rng.uniform(0.004, 0.012))
+    pace = drawn if pace_m is None else pace_m
     side = float(rng.choice([-1, 1]))
     rate = side * float(rng.uniform(0.004, 0.012))
     phase = rng.uniform(0, 2 * np.pi, 5)

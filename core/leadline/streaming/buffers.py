@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections import Counter, deque
+from collections.abc import Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -20,11 +21,17 @@ class StampedBuffer(Generic[T]):
     """The last few items of a stream by their time stamps; finds the one nearest to another stream's stamp.
 
     When time jumps back by more than ``reset_ns`` (a bag restarts, a simulation is reset) it starts afresh.
+
+    Args:
+        capacity: Items kept.
+        reset_ns: See above.
+        now_s: The clock by which a stream is late or silent, seconds; it should run as fast as the stamps do.
     """
 
-    def __init__(self, capacity: int, reset_ns: int = 1_000_000_000) -> None:
+    def __init__(self, capacity: int, reset_ns: int = 1_000_000_000, now_s: Callable[[], float] = monotonic) -> None:
         self._capacity = capacity
         self._reset_ns = reset_ns
+        self._now_s = now_s
         self._items: list[tuple[int, int, T]] = []
         self._serial = 0
         self._arrived_s = 0.0
@@ -40,7 +47,7 @@ class StampedBuffer(Generic[T]):
             if jumped:
                 self._items.clear()
             self._serial += 1  # makes tuples comparable without comparing items
-            self._arrived_s = monotonic()
+            self._arrived_s = self._now_s()
             insort(self._items, (stamp_ns, self._serial, item))
             del self._items[: -self._capacity]
             return jumped
@@ -66,7 +73,7 @@ class StampedBuffer(Generic[T]):
         """
         with self._lock:
             stamps = np.array([entry[0] for entry in self._items], np.int64)
-            silent_s = monotonic() - self._arrived_s
+            silent_s = self._now_s() - self._arrived_s
         if not len(stamps) or stamps[-1] >= stamp_ns:
             return False
         behind_s = (stamp_ns - int(stamps[-1])) * 1e-9

@@ -6,15 +6,14 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
 from leadline.depth.prediction import DepthPrediction
 from leadline.sensors.sparse import SparseDepth
+from leadline.streaming.by_motion import points_by_motion
 from leadline.streaming.frames import Frame, Metric, Sweep
 from leadline.streaming.measured import measured_points, no_points, seen_points, without_sweep
 from leadline.streaming.motion import VisualMotion
@@ -75,7 +74,9 @@ class ScaleSource:
             words, few = f"{len(tracked)} points triangulated over odometry", len(tracked) < EVIDENCE.few_tracked
             doubt = f"only {len(tracked)} points have enough parallax to be triangulated: the scale is uncertain"
             warnings = (*frame.warnings, doubt) if few else frame.warnings
-            return Metric(_less_certain(done, EVIDENCE.few_sigma if few else 0.0), words, warnings=warnings)
+            return Metric(
+                _less_certain(done, EVIDENCE.few_sigma if few else EVIDENCE.tracked_sigma), words, warnings=warnings
+            )
         if self._remembers(frame.stamp_ns, settings):
             done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
@@ -105,11 +106,7 @@ class ScaleSource:
             self._tracks.reset()
             return ""
         self._tracks.add(frame.rgb, frame.camera, frame.pose)
-        points = self._tracks.points(frame.camera)
-        points = points.subset(_off_edges(raw, points))
-        if len(points) < EVIDENCE.fewest_tracked:
-            return f"odometry: {len(points)} points have enough parallax, {EVIDENCE.fewest_tracked} are needed; the robot must move"
-        return points
+        return points_by_motion(raw, self._tracks.parallax(frame.camera))
 
     def _on_the_ground(
         self, frame: Frame, raw: DepthPrediction, settings: StreamSettings, reasons: list[str]
@@ -175,13 +172,6 @@ class ScaleSource:
             self._temporal.reset()
             self._measured_ns = None
         return young
-
-
-def _off_edges(raw: DepthPrediction, points: SparseDepth) -> npt.NDArray[np.bool_]:
-    """Points that do not lie where the map jumps: a corner seen at an edge may be of either side, or of both."""
-    span = cv2.morphologyEx(raw.values, cv2.MORPH_GRADIENT, np.ones((EVIDENCE.edge_px, EVIDENCE.edge_px), np.uint8))
-    low, high = np.percentile(raw.values[::8, ::8], [5, 95])
-    return np.asarray(span[points.v, points.u] < EVIDENCE.edge_share * max(float(high - low), 1e-9))
 
 
 def _less_certain(prediction: DepthPrediction, relative_sigma: float) -> DepthPrediction:

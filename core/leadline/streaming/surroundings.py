@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,18 +37,23 @@ class Surroundings:
         on_problem: Told about everything that cannot be used; the stream goes on without it.
         can_read_tf: Whether transforms can arrive at all; only for the words of a complaint.
         transforms: A tree that several cameras of a robot share; by default one of its own.
+        now_s: The clock that the stamps are of, seconds; by it, points are late or silent.
     """
 
     def __init__(
-        self, on_problem: OnProblem, can_read_tf: bool = True, transforms: TransformTree | None = None
+        self,
+        on_problem: OnProblem,
+        can_read_tf: bool = True,
+        transforms: TransformTree | None = None,
+        now_s: Callable[[], float] = monotonic,
     ) -> None:
         self._on_problem = on_problem
         self._can_read_tf = can_read_tf
         self._cameras = CameraCache()
         self._rectified = RectifiedCache()
         self.info: Any = None
-        self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16)
-        self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16)
+        self.clouds: StampedBuffer[Any] = StampedBuffer(capacity=16, now_s=now_s)
+        self.sparse: StampedBuffer[Any] = StampedBuffer(capacity=16, now_s=now_s)
         self.transforms = transforms or TransformTree()
         self._gravity: tuple[str, int, Matrix] | None = None  # frame, stamp, mean acceleration
         self.extrinsics = ""  # where the last LiDAR-to-camera motion came from, in words

@@ -36,34 +36,85 @@ class _Tracks:
     """Triangulating features over odometry. Pixels are those of the tracking image."""
 
     #: Features followed at most.
-    most: int = 400
-    #: New features are looked for below this number.
-    refill: int = 300
+    most: int = 450
     #: New features keep this distance from others, so that they do not share a patch.
     spacing_px: int = 8
-    #: A ray is added when the camera has moved by this share of the features' median distance.
-    step_share: float = 0.01
+    #: They are taken from each cell of a (columns, rows) grid in turn,
+    grid: tuple[int, int] = (16, 12)
+    #: so many of each at most,
+    per_cell: int = 4
+    #: in one of so many views,
+    refill_every: int = 3
+    #: if the smaller eigenvalue of the gradients around them is above this.
+    faintest: float = 2e-5
+    #: A view is added when the camera has moved by this share of the features' median distance.
+    step_share: float = 0.004
     #: And at least by this many metres, so that the odometry's noise is not taken for parallax.
     step_m: float = 0.01
-    #: A feature's place needs so many rays.
-    fewest_rays: int = 3
-    #: Standard deviation of a tracked direction.
-    sigma_px: float = 0.5
+    #: A feature's place needs so many views.
+    fewest_views: int = 3
+    #: Views kept; the older ones are thinned out.
+    views: int = 24
+    #: Standard deviation of a tracked place, pixels,
+    sigma_px: float = 0.35
+    #: and what is added to its square in a direction where gradients are faint, over their mean square.
+    faint: float = 4e-4
+    #: Gradients are looked at in a patch of this size.
+    patch_px: int = 7
+    #: Steps of Gauss-Newton.
+    newton_steps: int = 5
+    #: Added to the diagonal of their equations, so that what nothing tells has a solution, too.
+    damping: float = 1e-4
+    #: Views that the place is not ahead of, by this share of its depth, do not count.
+    ahead: float = 0.02
+    #: Distances beyond so many standard deviations count less than by their square.
+    huber: float = 1.5
     #: Standard deviation that the poses' errors bring, as a share of depth.
     pose_sigma: float = 0.02
-    #: The rays of a feature share the errors of its patch: more of them than this say nothing new.
-    independent_rays: float = 4.0
+    #: The views of a feature share the errors of its patch: more of them than this say nothing new.
+    independent_rays: float = 3.0
     #: Images in which features were found that are kept: a feature is held against its own, so that it does not drift.
-    references: int = 6
+    references: int = 12
     #: How far that may move it.
     drift_px: float = 2.0
-    #: A feature must lie this near to where its place is seen (reprojection error).
-    reprojection_px: float = 1.5
-    #: Points whose depth is known worse than this share of it have too little parallax to be of use.
-    most_sigma: float = 0.15
+    #: A feature must lie within so many standard deviations of where its place is seen now,
+    agrees_sigma: float = 2.5
+    #: and on average within so many of where it was seen before.
+    most_error: float = 1.2
+    #: What lies behind the camera by more than so many standard deviations does not stand still.
+    behind_sigma: float = 2.0
+    #: Images in a row in which a feature may be wrong before it is given up.
+    patience: int = 5
     #: Odometry that jumps by more than this between two images was corrected: what was gathered is void.
     jump_m: float = 2.0
     jump_deg: float = 45.0
+
+
+@dataclass(frozen=True)
+class _ByMotion:
+    """Points from features that were triangulated over odometry."""
+
+    #: A map jumps where it departs within so many pixels
+    edge_px: int = 4
+    #: from a plane by this share of its range.
+    edge_share: float = 0.04
+    #: Features known to this share of their depth count whole,
+    well_known: float = 0.15
+    #: those known worse by the square of it, down to this one.
+    sure: float = 0.3
+    #: If fewer than this count, the scale is not trusted.
+    fewest: int = 12
+    #: Features known worse than this tell nothing that the map does not.
+    tells: float = 0.5
+    #: Standard deviation of the map's log depth, once it has its scale.
+    map_sigma: float = 0.4
+    #: Log depths tried: so many standard deviations to both sides, and how many.
+    reach: float = 5.0
+    grid: int = 51
+    #: Degrees of freedom of Student's t.
+    freedom: float = 4.0
+    #: Points whose log depth is known worse than this are left out.
+    most_sigma: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -72,16 +123,12 @@ class _Evidence:
 
     #: Points so near in time to the image need no motion undone, seconds.
     at_once_s: float = 0.005
-    #: Fewer triangulated points than this are not trusted with the scale.
-    fewest_tracked: int = 12
     #: Fewer than this are trusted, with a word and a larger sigma.
     few_tracked: int = 25
     #: How much larger it is then, as a share of depth.
     few_sigma: float = 0.25
-    #: A map jumps where it changes within so many pixels
-    edge_px: int = 7
-    #: by this share of its range.
-    edge_share: float = 0.08
+    #: And where there are enough: patches that slip together, and odometry's own error, the points do not tell.
+    tracked_sigma: float = 0.05
     #: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
     #: came into view since is not undone by anybody's motion. The robot's own was undone by TF,
     growth_tf: float = 0.05
@@ -156,6 +203,16 @@ class _Around:
 
 
 @dataclass(frozen=True)
+class _Waiting:
+    """Images that wait for what belongs to them."""
+
+    #: By the computer's clock no image waits longer than this, though that of a simulation may stand still.
+    longest_s: float = 5.0
+    #: While images wait, their clock is looked at so often.
+    look_again_s: float = 0.01
+
+
+@dataclass(frozen=True)
 class _Loss:
     """Messages that did not arrive, from the rhythm of those that did."""
 
@@ -180,5 +237,6 @@ class _Worker:
     keeps_up: float = 0.8
 
 
-MOTION, TRACKS, EVIDENCE, WATCH, AROUND = _Motion(), _Tracks(), _Evidence(), _Watch(), _Around()
-LOSS, WORKER = _Loss(), _Worker()
+MOTION, TRACKS, BY_MOTION, EVIDENCE = _Motion(), _Tracks(), _ByMotion(), _Evidence()
+WATCH, AROUND = _Watch(), _Around()
+WAITING, LOSS, WORKER = _Waiting(), _Loss(), _Worker()

@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from leadline.streaming.tuned import WAITING
+
 T = TypeVar("T")
 
 
 @dataclass
 class _Waiting(Generic[T]):
+    """An item that may wait from one time of the frames' clock to another, and no longer than to one of the computer's."""
+
     item: T
+    since_s: float
     until_s: float
+    at_latest_s: float
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether it has waited long enough; also if the frames' clock was set back, or stands still for too long."""
+        return not self.since_s <= now_s < self.until_s or monotonic() >= self.at_latest_s
 
 
 class WaitingFrames(Generic[T]):
@@ -27,10 +37,17 @@ class WaitingFrames(Generic[T]):
     Args:
         lacks: Whether a frame still lacks something that is to come; asked again whenever :meth:`look_again` is called.
         capacity: Frames of a stream kept at most; the oldest goes.
+        now_s: The clock by which frames wait, seconds; that of a simulation may run faster or slower than the computer's.
     """
 
-    def __init__(self, lacks: Callable[[T], Any] = lambda _: False, capacity: int = 24) -> None:
+    def __init__(
+        self,
+        lacks: Callable[[T], Any] = lambda _: False,
+        capacity: int = 24,
+        now_s: Callable[[], float] = monotonic,
+    ) -> None:
         self._lacks = lacks
+        self._now_s = now_s
         self._condition = threading.Condition()
         self._streams: dict[str, deque[_Waiting[T]]] = defaultdict(deque)
         self._capacity = capacity
@@ -51,7 +68,9 @@ class WaitingFrames(Generic[T]):
             ):  # no older one will be taken: free their memory
                 self.dropped += len(waiting)
                 waiting.clear()
-            waiting.append(_Waiting(item, monotonic() + patience_s))
+            now_s = self._now_s()
+            at_latest_s = monotonic() + max(WAITING.longest_s, patience_s)
+            waiting.append(_Waiting(item, now_s, now_s + patience_s, at_latest_s))
             if len(waiting) > self._capacity:
                 waiting.popleft()
                 self.dropped += 1
@@ -74,13 +93,15 @@ class WaitingFrames(Generic[T]):
         with self._condition:
             self._one_by_one = in_order
             while not self._closed:
-                now_s = monotonic()
+                now_s = self._now_s()
                 taken = [self._take(waiting, now_s, in_order) for waiting in self._streams.values()]
                 found = [one.item for one in taken if one is not None]
-                if found or now_s >= end_s:
+                left_s = end_s - monotonic()
+                if found or left_s <= 0:
                     return found
-                next_s = min((one.until_s for waiting in self._streams.values() for one in waiting), default=end_s)
-                self._condition.wait(max(1e-3, min(next_s, end_s) - now_s))
+                if any(self._streams.values()):
+                    left_s = min(left_s, WAITING.look_again_s)
+                self._condition.wait(left_s)
             return []
 
     def _take(self, waiting: deque[_Waiting[T]], now_s: float, in_order: bool) -> _Waiting[T] | None:
@@ -96,7 +117,7 @@ class WaitingFrames(Generic[T]):
         candidates = range(len(waiting)) if in_order else reversed(range(len(waiting)))
         for index in candidates:
             one = waiting[index]
-            if now_s >= one.until_s or not self._lacks(one.item):
+            if one.is_over(now_s) or not self._lacks(one.item):
                 return index
             if in_order:
                 return None

@@ -31,6 +31,7 @@ class StreamWorker(Generic[F, M]):
         on_failure: Told of every frame that failed, except by :class:`~leadline.errors.Cancelled`.
         on_load_failure: Told every exception of a loader.
         lacks: Whether a frame still lacks something that is to come.
+        now_s: The clock by which frames wait for it, seconds.
     """
 
     def __init__(
@@ -39,11 +40,12 @@ class StreamWorker(Generic[F, M]):
         on_failure: Callable[[F, Exception], None],
         on_load_failure: Callable[[Exception], None],
         lacks: Callable[[F], Any] = lambda _: False,
+        now_s: Callable[[], float] = monotonic,
     ) -> None:
         self._process = process
         self._on_failure = on_failure
         self._on_load_failure = on_load_failure
-        self._frames: WaitingFrames[F] = WaitingFrames(lacks)
+        self._frames: WaitingFrames[F] = WaitingFrames(lacks, now_s=now_s)
         self._arrivals: dict[str, RateMeter] = {}
         self._busy_s = 0.0  # time for one frame of each stream, smoothed
         self._loader: Callable[[], M] | None = None
