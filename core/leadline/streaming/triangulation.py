@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from leadline.depth.spaces import MIN_DEPTH_M
 from leadline.streaming.tuned import TRACKS
+from leadline.types import BoolMap
 
 Matrix = npt.NDArray[np.float64]
 
@@ -46,7 +47,7 @@ def triangulate(seen: Matrix, whitening: Matrix, to_view: Matrix, now: Matrix) -
         now: (n, 2), where the camera sees the features now.
     """
     turn, shift = to_view[:, :3, :3], to_view[:, :3, 3]
-    known = np.isfinite(seen).all(axis=2)
+    known: BoolMap = np.asarray(np.isfinite(seen).all(axis=2))
     target = np.where(known[..., None], seen, 0.0)
     ray = np.concatenate([now, np.ones((len(now), 1))], axis=1)
     inverse = _along(ray, turn, shift, target, known)
@@ -81,7 +82,7 @@ def triangulate(seen: Matrix, whitening: Matrix, to_view: Matrix, now: Matrix) -
     return Triangulated(ray[:, 0], ray[:, 1], inverse, np.hypot(sigma, TRACKS.pose_sigma * inverse), error)
 
 
-def _along(ray: Matrix, turn: Matrix, shift: Matrix, target: Matrix, known: npt.NDArray[np.bool_]) -> Matrix:
+def _along(ray: Matrix, turn: Matrix, shift: Matrix, target: Matrix, known: BoolMap) -> Matrix:
     """(n,) inverse depth along the rays as they are now: linear least squares."""
     turned = np.einsum("vij,nj->nvi", turn, ray)
     slope = target * shift[:, 2:] - shift[:, :2]
