@@ -9,7 +9,7 @@ from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.evaluation import board
-from leadline.evaluation.board_table import board_table, misses
+from leadline.evaluation.board_table import board_table, goals_table, misses
 from leadline.evaluation.datasets import open_dataset
 from leadline.evaluation.faults import POINT_FAULTS, spoil_picture, spoil_points
 from leadline.evaluation.patterns import Measured, downscaled, draw, omnidc_noise, virtual_lines
@@ -220,6 +220,22 @@ def test_what_a_cell_misses():
         "REL over linear", "REL over nearest", "1σ 77 %", "2σ 89 %", "1σ far 50 %", "NLL over constant",
     ]  # fmt: skip
     assert misses("fog", bad, others) == ["REL over linear"]
+    means = {
+        ("500", "none"): {"x": good, **others},
+        ("5", "none"): {"x": bad, **others},
+        ("5", "fog"): {"x": bad, **others},
+    }
+    goals = {goal: rest for goal, *rest in goals_table(means, "x").rows}
+    assert goals["without a fault: one sigma holds 60 to 76 %"] == ["1 of 2", "`5`"]
+    assert goals["without a fault: one sigma holds 55 to 80 % in the near, middle and far third"] == ["1 of 2", "`5`"]
+    assert goals["without a fault: all of these at once"] == ["1 of 2", "all but `500`"]
+    assert list(goals.values())[-1] == ["0 of 1", "`5` with `fog`"]
+    only_far = {("5", "none"): {"x": good | {"coverage_1s_far": 0.5}, **others}}
+    assert [rest for _, *rest in goals_table(only_far, "x").rows][1:4] == [
+        ["1 of 1", ""],
+        ["1 of 1", ""],
+        ["0 of 1", "`5`"],
+    ]
 
 
 @pytest.mark.slow

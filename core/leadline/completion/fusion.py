@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leadline.completion.blocks import beside, by_blocks
 from leadline.completion.fit import Fit
-from leadline.completion.left_out import learn, towards_model
+from leadline.completion.left_out import Lesson, clues_of, learn, towards_model
 from leadline.completion.local import Estimate, regress
 from leadline.completion.neighbours import on_processor
 from leadline.completion.options import FusionOptions
@@ -25,8 +25,7 @@ from leadline.completion.outliers import Judge, keep
 from leadline.completion.setting import Setting, within
 from leadline.completion.sky import outdoors, sky_mask
 from leadline.completion.support import trust
-from leadline.completion.tuned import BLOCKS, RANGE
-from leadline.completion.uncertainty import Calibration
+from leadline.completion.tuned import BLOCKS, RANGE, UNCERTAINTY
 from leadline.depth.prediction import Validity
 from leadline.depth.spaces import Space
 from leadline.sensors.sparse import SparseDepth
@@ -76,15 +75,15 @@ def fuse(
     nearness = values if space.near_is_high else -values
     early = outdoors(setting.sparse, 0.0, options.sky) and on_processor(values)
     sky = beside(lambda: _sky(rgb, nearness, setting.sparse, 0.0, options)) if early else None
-    share, calibration = learn(setting)
-    report.update(
-        model_share=share,
-        uncertainty="left-out points" if calibration is not None else "prior",
-        working_stride=setting.grid.stride,
-    )
+    share, lesson = learn(setting)
     beyond = setting.beyond_range()
     estimate, model = _estimate(setting, share, beyond)
-    sigma = _sigma(setting, values, spread, estimate, model, calibration, beyond)
+    sigma, learnt = _sigma(setting, values, spread, estimate, model, lesson, beyond)
+    report.update(
+        model_share=share,
+        uncertainty="left-out points" if learnt else "prior",
+        working_stride=setting.grid.stride,
+    )
     depth, sigma_m, cut = _full(setting, estimate, sigma)
     validity = _evidence(setting, cut, beyond)
     return without_evidence(rgb, values, depth, sigma_m, validity, setting.sparse, space, options, report, sky)
@@ -170,10 +169,10 @@ def _sigma(
     spread: Tensor | None,
     estimate: Estimate,
     model: Tensor,
-    calibration: Calibration | None,
+    lesson: Lesson | None,
     beyond: Tensor,
-) -> Tensor:
-    """(T, C) one standard deviation in the unit of the estimate."""
+) -> tuple[Tensor, bool]:
+    """(T, C) one standard deviation in the unit of the estimate; whether left-out points told it."""
     space, grid, fit = setting.space, setting.grid, setting.fit
     depth = setting.within(space.to_depth(estimate.value))
     possible = space.from_depth(depth)
@@ -183,20 +182,22 @@ def _sigma(
         / slope
         * of_the_fit(fit, lambda: grid.tiled(grid.coarse(values)), depth, slope, len(setting.sparse), setting.options)
     )
+    edges = _edges(grid.whole(possible))
+    calibration = None if lesson is None else lesson.calibration(edges)
     if calibration is None:
-        sigma = alone
+        unsure = torch.minimum(setting.options.edge * grid.tiled(edges), setting.options.most_edge * depth / slope)
+        sigma = torch.hypot(alone, unsure)
     else:
-        # Where no point reaches, the map is no better than scale and shift alone were at the points.
+        clues = clues_of(setting, estimate, model, grid.tiled(edges), setting.neighbours)
+        sigma = calibration.sigma(clues) * depth / slope
+        # Where no point reaches, the map is hardly better than scale and shift alone were at the points.
         out_of_reach = 1.0 - setting.within_reach(setting.nearest)
-        sigma = calibration.sigma(estimate, model)
-        sigma = torch.maximum(sigma, alone * out_of_reach)
+        sigma = torch.maximum(sigma, UNCERTAINTY.alone * alone * out_of_reach)
     sigma = torch.hypot(sigma, RANGE.sigma * beyond * depth / slope)
-    edges = setting.options.edge * grid.tiled(_edges(grid.whole(possible)))
-    sigma = torch.hypot(sigma, torch.minimum(edges, setting.options.most_edge * depth / slope))
     if spread is not None:
         members = grid.tiled(grid.coarse(spread)) * fit.scale * estimate.share
         sigma = torch.where(estimate.distance > 3 * setting.spacing, torch.hypot(sigma, members), sigma)
-    return sigma
+    return sigma, calibration is not None
 
 
 def _edges(values: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,11 +11,11 @@ from torch import Tensor
 from leadline.completion.local import Estimate, Pixels, regress
 from leadline.completion.setting import Setting
 from leadline.completion.tuned import LEFT_OUT
-from leadline.completion.uncertainty import Calibration, calibrate
+from leadline.completion.uncertainty import Calibration, Clues, Layout, calibrate
 
 
-def learn(setting: Setting) -> tuple[float, Calibration | None]:
-    """The model's share that foretells left-out points best, and the calibration of the uncertainty."""
+def learn(setting: Setting) -> tuple[float, Lesson | None]:
+    """The model's share that foretells left-out points best, and what they tell about errors."""
     if len(setting.sparse) < LEFT_OUT.fewest:
         return 1.0, None
     rng = np.random.default_rng(setting.options.seed)
@@ -21,12 +23,60 @@ def learn(setting: Setting) -> tuple[float, Calibration | None]:
     shares = torch.linspace(0, 1, LEFT_OUT.shares, device=singles.chosen.device)
     error = (singles.estimates(shares, slice(None, None, LEFT_OUT.tried)) - singles.truth[:: LEFT_OUT.tried]).abs()
     best = float(shares[(error / singles.tolerance[:: LEFT_OUT.tried]).clamp_max_(1.0).mean(1).argmin()])
-    estimate, model, truth = singles.estimate(best), singles.model, singles.truth
-    regions = _regions(setting, rng, best, len(singles.chosen))
-    if regions is not None:
-        estimate = Estimate(*(torch.cat(fields) for fields in zip(estimate, regions[0], strict=True)))
-        model, truth = torch.cat([model, regions[1]]), torch.cat([truth, regions[2]])
-    return best, calibrate(estimate, model, truth, setting.spacing, _caution(setting))
+    alone = LeftOut(
+        singles.estimate(best), singles.model, singles.truth, singles.chosen, singles.around, singles.left_out
+    )
+    return best, Lesson(setting, alone, _regions(setting, rng, best, len(singles.chosen)))
+
+
+class LeftOut(NamedTuple):
+    """Points that were left out: (n,) the estimate made without them, the model, the truth, their indices; their neighbours and
+    which of these were left out with them, (K, n)."""
+
+    estimate: Estimate
+    model: Tensor
+    truth: Tensor
+    chosen: Tensor
+    around: Tensor
+    without: Tensor | None
+
+
+class Lesson(NamedTuple):
+    """What left-out points, single ones and regions, tell about the errors of a picture."""
+
+    setting: Setting
+    singles: LeftOut
+    regions: LeftOut | None
+
+    def calibration(self, edges: Tensor) -> Calibration | None:
+        """What errors to expect, given the edges (h, w) of the estimate, in its unit."""
+        setting = self.setting
+        layout = Layout(len(setting.sparse), setting.spacing, setting.in_lines, _caution(setting))
+        stride = setting.grid.stride
+        chosen = self.singles.chosen
+        beside = edges[setting.points.y[chosen].long() // stride, setting.points.x[chosen].long() // stride]
+        holes = None if self.regions is None else self._told(self.regions, torch.zeros_like(self.regions.truth))
+        return calibrate(*self._told(self.singles, beside), layout, holes)
+
+    def _told(self, left: LeftOut, edge: Tensor) -> tuple[Clues, Tensor]:
+        """The clues (1, n), and the errors of log depth (n,)."""
+        setting = self.setting
+        clues = clues_of(setting, Estimate(*(part[None] for part in left.estimate)), left.model[None], edge[None], left.around, left.without)  # fmt: skip
+        depth = setting.within(setting.space.to_depth(left.estimate.value))
+        return clues, torch.log(depth / setting.depth_m[left.chosen]).abs_()
+
+
+def clues_of(
+    setting: Setting, estimate: Estimate, model: Tensor, edge: Tensor, around: Tensor, without: Tensor | None = None
+) -> Clues:
+    """What foretells an error at places (T, C) whose neighbours, indices (K, C), are given, some of them left out, bool (K, C)."""
+    space = setting.space
+    depth = setting.within(space.to_depth(estimate.value))
+    relative = space.depth_slope(space.from_depth(depth)) / depth
+    around_m = setting.depth_m[around]
+    nearest_m = (around_m if without is None else around_m.masked_fill(without, torch.inf)).amin(0)
+    farthest_m = (around_m if without is None else around_m.masked_fill(without, 0.0)).amax(0)
+    return Clues(estimate, model, edge, torch.log(depth / nearest_m), torch.log(farthest_m / depth), relative)
 
 
 class _Singles:
@@ -94,10 +144,8 @@ def towards_model(estimate: Estimate, model: Tensor, local: Tensor) -> Estimate:
     return estimate._replace(value=torch.lerp(model, estimate.value, local), share=1.0 - local * (1.0 - estimate.share))
 
 
-def _regions(
-    setting: Setting, rng: np.random.Generator, share: float, singles: int
-) -> tuple[Estimate, Tensor, Tensor] | None:
-    """Estimates at the centres of discs of left-out points, the model and the truth there.
+def _regions(setting: Setting, rng: np.random.Generator, share: float, singles: int) -> LeftOut | None:
+    """The centres of discs of left-out points.
 
     A disc is as large as a random far pixel is away from its nearest point; there are as many discs among all left-out
     points as far pixels in the image. None if hardly any pixel is far from points.
@@ -130,7 +178,8 @@ def _regions(
     bandwidth = setting.bandwidth_of(distances)
     estimate = regress(at, points, around.contiguous(), bandwidth, setting.tolerance(truth), options.local)
     estimate = Estimate(*(part[0] for part in estimate))
-    return towards_model(estimate, model, setting.dense_enough(bandwidth)), model, truth
+    estimate = towards_model(estimate, model, setting.dense_enough(bandwidth))
+    return LeftOut(estimate, model, truth, centres, around, None)
 
 
 def _caution(setting: Setting) -> float:

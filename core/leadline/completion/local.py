@@ -74,6 +74,8 @@ class Estimate(NamedTuple):
         spread: Of the neighbours around the fit, those on another surface hardly counted.
         distance: To the nearest point, pixels.
         step: Spread of all neighbours, those on another surface included: large beside an edge, where the side may be wrong.
+        off_colour: Distance in colour to the neighbour that is most alike, CIELAB units.
+        off_model: Least difference of the model's map to that of a neighbour.
     """
 
     value: Tensor
@@ -81,6 +83,8 @@ class Estimate(NamedTuple):
     spread: Tensor
     distance: Tensor
     step: Tensor
+    off_colour: Tensor
+    off_model: Tensor
 
 
 def regress(
@@ -158,6 +162,8 @@ def _regress(
     for ours, theirs in zip(pixels.guide * per_colour, points.guide * per_colour, strict=True):
         difference = of(theirs) - ours
         colour.addcmul_(difference, difference, value=-1.0)
+    alike = colour if left_out is None else colour.masked_fill(left_out[:, None, :], -torch.inf)
+    off_colour = alike.amax(0).mul_(-2.0).sqrt_().mul_(options.colour)
     weight = colour.exp_().add_(options.floor).div_(apart).div_(apart).add_(1e-12)
     if left_out is not None:
         weight.masked_fill_(left_out[:, None, :], 1e-18)
@@ -166,6 +172,8 @@ def _regress(
     if points.variance is not None:
         weight.div_(torch.addcmul(torch.ones_like(unit), of(points.variance), unit * unit))
     dm = of(points.model) * (2.0 * unit) - pixels.model * (2.0 * unit)
+    off = dm.abs() if left_out is None else dm.abs().masked_fill_(left_out[:, None, :], torch.inf)
+    off_model = off.amin(0).mul_(0.5).mul_(tolerance)
     value = torch.addcmul(of(points.value) * unit, dm, 0.5 * pixels.share, value=-1.0)
     centre = mean(weight, value) / weight.sum(0)
     base, one = weight, torch.ones((), dtype=value.dtype, device=value.device)
@@ -191,7 +199,8 @@ def _regress(
     low, high = value.amin(0), value.amax(0)
     estimate = torch.minimum(torch.maximum(centre - gx * mx - gy * my - b * mm, low), high)
     spread = variance.clamp_min_(0).sqrt_()
-    return Estimate(estimate * tolerance, pixels.share + 2.0 * b, spread * tolerance, distance, step * tolerance)
+    share = pixels.share + 2.0 * b
+    return Estimate(estimate * tolerance, share, spread * tolerance, distance, step * tolerance, off_colour, off_model)
 
 
 def solve3(

@@ -59,8 +59,8 @@ class FusionOptions:
     Beside an edge:
 
     Attributes:
-        edge: So many times what an estimate differs from the mean of the grid's pixels around it is added to sigma: where exactly
-            an edge runs is known to a pixel of the grid only, and points that are left out lie on edges too seldom to tell.
+        edge: With too few points to learn sigma from, so many times what an estimate differs from the mean of the grid's pixels around
+            it is added to it: where exactly an edge runs is known to a pixel of the grid only.
         most_edge: What is added is at most this share of depth: an edge is no lack of evidence.
 
     Points that are wrong:

@@ -105,7 +105,8 @@ class Setting:
         search = Neighbours(places.float())
         fitted, model, guide = maps()
         line_step = _step_along_lines(search, grid.height * grid.width, options)
-        count = min(options.neighbours if line_step is None else options.line_neighbours, len(sparse))
+        many = line_step is not None and not _evenly_covering(search, grid.height * grid.width, line_step)
+        count = min(options.line_neighbours if many else options.neighbours, len(sparse))
         distances, neighbours = search.nearest(grid.centres(device), count)
         points = Points(
             x=search.places[:, 0].contiguous(),
@@ -222,3 +223,12 @@ def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -
     step = float(distances[1].median())
     scattered = 0.5 * (pixels / len(places)) ** 0.5
     return step if in_line or (scattered > 1.5 and step < SETTING.closer * scattered) else None
+
+
+def _evenly_covering(search: Neighbours, pixels: int, step: float) -> bool:
+    """Whether points so many pixels apart are scattered evenly over the part of the picture that they cover (all but a sky)."""
+    count = len(search.places)
+    side = (SETTING.per_cell * pixels / count) ** 0.5
+    cells = (search.places / side).long()
+    covered = len(torch.unique(cells[:, 0] * (1 << 20) + cells[:, 1])) * side * side
+    return step > SETTING.evenly * 0.5 * (covered / count) ** 0.5

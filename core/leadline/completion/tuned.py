@@ -64,6 +64,10 @@ class _Setting:
     asked: int = 300
     #: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
     closer: float = 0.7
+    #: They need as few neighbours as scattered ones if they are farther apart than this share of what points would be that
+    #: are scattered over the part of the picture they cover: its square cells, of so many points on average, that have any.
+    evenly: float = 0.75
+    per_cell: float = 9.0
     #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
     tile_reach: float = 0.6
 
@@ -189,28 +193,34 @@ class _LeftOut:
 
 @dataclass(frozen=True)
 class _Uncertainty:
-    """Sigma as a function of what foretells an error, learnt from left-out points."""
+    """Sigma by a network that sees what foretells an error, scaled by left-out points; its weights were fitted to these."""
 
     #: Left-out points under which there is nothing to learn from.
     fewest: int = 24
-    #: Largest number of bins of the calibration.
-    bins: int = 10
-    #: Fewest left-out points in each.
-    per_bin: int = 12
-    #: Shares of left-out points in a bin that one sigma covers at least, at most, and that two sigma should: errors at edges have
-    #: heavy tails, so sigma is raised from the first towards the second until the third is reached. The first is below 0.68
-    #: because heavy tails and edges add to sigma afterwards.
-    plain: tuple[float, float, float] = (0.56, 0.63, 0.95)
-    #: The same where the left-out points are much easier than the pixels to come.
-    cautious: tuple[float, float, float] = (0.6, 0.77, 0.99)
-    #: Logarithm of the most that sigma grows beyond the last bin.
-    largest_growth: float = 2.5
-    #: Sigma is raised by so many over the number of left-out points: the quantiles of few errors are too small more often than not.
-    few_errors: float = 4.0
-    #: Least sigma of a bin over the root mean square of its errors, by which a normal error would be punished.
-    tail: float = 0.3
-    #: Ridge of the score's slopes, per left-out point.
-    ridge: float = 0.02
+    #: Shares of left-out points whose errors are no larger than the usual error, and than a large one;
+    shares: tuple[float, float] = (0.6, 0.95)
+    #: what is added to both, in log depth: no sensor is exact.
+    least: float = 1e-3
+    #: Added to what is compared to the usual error, before the logarithm, and to a distance in colour.
+    floor: float = 0.05
+    same_colour: float = 2.0
+    #: Bounds of a neighbour's difference of log depth.
+    jumps: tuple[float, float] = (-0.5, 2.0)
+    #: Share of left-out points that one sigma is scaled to cover, and of those of scan lines, which are easier than pixels between
+    #: lines: by scenes left aside; errors at edges have heavy tails, and two sigma should hold 90 %;
+    covered: float = 0.70
+    covered_lines: float = 0.73
+    #: and of regions, which are cut anywhere, also where edges are many;
+    covered_regions: float = 0.60
+    #: drawn towards the network's own scale as if so many more errors agreed with it: of single points, and of regions.
+    believed_near: float = 200.0
+    believed_far: float = 100.0
+    #: Least that sigma is multiplied by.
+    least_scale: float = 0.2
+    #: Least sigma out of the points' reach, as a share of that of scale and shift alone.
+    alone: float = 0.35
+    #: Beyond so many usual distances from the nearest point errors are those of regions.
+    hole: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -1,127 +1,160 @@
-"""How wrong the completed map is, learnt from points that were left out."""
+"""How wrong the completed map is: a small network looks at what foretells an error, left-out points set its scale.
+
+The network of some 300 numbers sees how the neighbours scatter around the fit and among each other, how far the nearest point is,
+whether any neighbour has the pixel's colour and its place in the model's map, how much nearer and farther neighbours
+are, whether the estimate has an edge there, and how wrong left-out points of the picture were on the whole. It was fitted to
+made-up scenes (`benchmarks/completion_sigma.py`) by the likelihood of Student's t distribution (Lange, Little & Taylor, JASA
+1989): errors beside hidden edges have heavy tails, and a normal distribution would call everything unsure.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import by_blocks
 from leadline.completion.local import Estimate
-from leadline.completion.tuned import UNCERTAINTY
+from leadline.completion.tuned import BLOCKS, UNCERTAINTY
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Standard deviation as a monotone function of a score.
-
-    The score is linear in the logarithms of what foretells an error: the spread of the neighbours around the fit, the
-    distance to the nearest point, how far the model is from the estimate, and the step among all neighbours.
+class Clues(NamedTuple):
+    """What foretells an error at some places, (T, C) each or broadcastable to it.
 
     Attributes:
-        coefficients: (5,) of the score: constant, spread, distance, disagreement, step.
-        floor: Added to spread and disagreement before the logarithm.
-        spacing: Typical distance to the nearest point, pixels.
-        scores, sigmas: (bins,) ascending; sigma between them is interpolated. The score is a logarithm of the error, so
-            beyond the last bin sigma grows with its exponential.
+        estimate: What was estimated there, in the unit of the values.
+        model: The fitted model there, in that unit.
+        edge: How far the estimate is from those around it, in that unit.
+        nearer, farther: Differences of log depth from the estimate to the nearest and the farthest of the neighbours.
+        relative: What a difference of values times this is as one of log depth.
     """
 
-    coefficients: Tensor
-    floor: Tensor
+    estimate: Estimate
+    model: Tensor
+    edge: Tensor
+    nearer: Tensor
+    farther: Tensor
+    relative: Tensor
+
+
+class Layout(NamedTuple):
+    """How the points of a picture lie: their number, a pixel's usual distance to the nearest, and how much like a scanner's."""
+
+    points: int
     spacing: float
-    scores: Tensor
-    sigmas: Tensor
-
-    def sigma(self, estimate: Estimate, model: Tensor) -> Tensor:
-        """One standard deviation in the unit of the estimate, same shape."""
-        score = torch.zeros_like(estimate.value)
-        for coefficient, feature in zip(
-            self.coefficients, _features(estimate, model, self.floor, self.spacing), strict=True
-        ):
-            score.addcmul_(coefficient, feature)
-        knots, sigmas = self.scores, self.sigmas
-        farther = (score - knots[-1]).clamp_(0.0, UNCERTAINTY.largest_growth).exp_()
-        if len(knots) == 1:
-            return farther.mul_(sigmas)
-        score = torch.minimum(torch.maximum(score, knots[0]), knots[-1])
-        left = torch.searchsorted(knots, score.contiguous(), right=True).sub_(1).clamp_(0, len(knots) - 2)
-        part = (score - knots[left]) / (knots[left + 1] - knots[left])
-        return torch.lerp(sigmas[left], sigmas[left + 1], part).mul_(farther)
+    in_lines: bool
+    caution: float
 
 
-def _features(estimate: Estimate, model: Tensor, floor: Tensor, spacing: float) -> list[Tensor]:
-    return [
-        torch.ones_like(estimate.value),
-        torch.log(estimate.spread + floor),
-        torch.log1p(estimate.distance / spacing),
-        torch.log((estimate.value - model).abs() + floor),
-        torch.log(estimate.step + floor),
-    ]
+class Calibration(NamedTuple):
+    """From clues to standard deviations, for one picture.
+
+    Attributes:
+        usual: The left-out points' usual error of log depth.
+        scene: (6,) what the whole picture tells the network.
+        spacing: A pixel's usual distance to its nearest point, pixels.
+        near, far: Logarithms of what sigma is multiplied by beside points and in holes.
+    """
+
+    usual: float
+    scene: Tensor
+    spacing: float
+    near: float = 0.0
+    far: float = 0.0
+
+    def sigma(self, clues: Clues) -> Tensor:
+        """(T, C) one standard deviation of log depth."""
+        shape = clues.estimate.value.shape
+        clues = Clues(Estimate(*(part.expand(shape) for part in clues[0])), *(part.expand(shape) for part in clues[1:]))
+
+        def part(tiles: slice) -> Tensor:
+            some = Clues(Estimate(*(field[:, tiles] for field in clues[0])), *(field[:, tiles] for field in clues[1:]))
+            sigma = network(some, self.usual, self.scene, self.spacing)
+            hole = 1.0 / (1.0 + (UNCERTAINTY.hole * self.spacing / some.estimate.distance.clamp_min(1e-3)) ** 4)
+            return (sigma + self.near + (self.far - self.near) * hole).exp_().mul_(self.usual)
+
+        per_tile = shape[0]
+        blocks = -(-BLOCKS.regressed[0] // per_tile), max(1, BLOCKS.regressed[1] // per_tile)
+        return torch.cat(by_blocks(part, shape[1], clues.model.device, *blocks), dim=1)
 
 
 def calibrate(
-    estimate: Estimate, model: Tensor, truth: Tensor, spacing: float, caution: float = 0.0
+    clues: Clues, error: Tensor, layout: Layout, holes: tuple[Clues, Tensor] | None = None
 ) -> Calibration | None:
-    """Learn from left-out points what error to expect.
+    """Learn from left-out points how large the errors of a picture are.
 
     Args:
-        estimate: At the left-out points, (n,) each, made without them.
-        model: (n,) the fitted model there.
-        truth: (n,) what was measured there, in the same unit.
-        spacing: Typical distance of a pixel to its nearest point, pixels.
-        caution: In [0, 1], how much easier the left-out points are than the pixels to come (scan lines: there are none
-            between lines).
+        clues: At the left-out points, (1, n), made without them.
+        error: (n,) absolute differences of log depth between estimate and measurement there.
+        layout: Of the points.
+        holes: The same at the centres of regions that were left out, (1, m) and (m,).
 
     Returns:
         None for fewer than ``UNCERTAINTY.fewest`` points.
     """
-    count = truth.numel()
-    if count < UNCERTAINTY.fewest:
+    if error.numel() < UNCERTAINTY.fewest:
         return None
-    error = (estimate.value - truth).abs()
-    floor = (0.05 * torch.quantile(error, UNCERTAINTY.plain[0])).clamp_min(1e-9)
-    features = torch.stack(_features(estimate, model, floor, spacing), dim=1)
-    coefficients = _regression(features, torch.log(error + floor))
-    score = features @ coefficients
-    bins = _bins(torch.argsort(score, stable=True), count)
-    scores = torch.stack([score[part].median() for part in bins])
-    plain, cautious = (
-        torch.tensor(shares, dtype=error.dtype, device=error.device)
-        for shares in (UNCERTAINTY.plain, UNCERTAINTY.cautious)
-    )
-    shares = torch.lerp(plain, cautious, caution)
-    sigmas = torch.stack([_covering(error[part], shares) for part in bins]).cummax(0).values
-    sigmas *= 1.0 + UNCERTAINTY.few_errors / count
-    distinct = torch.ones_like(scores, dtype=torch.bool)
-    distinct[1:] = scores.diff() > 1e-6
-    return Calibration(coefficients, floor, spacing, scores[distinct], sigmas[distinct].maximum(floor))
+    middle, most = (float(torch.quantile(error, share)) for share in UNCERTAINTY.shares)
+    least = UNCERTAINTY.least
+    usual = middle + least
+    total = float(error.clamp_max(1.0).square().mean()) ** 0.5
+    numbers = [
+        np.log(usual),
+        np.log((most + least) / usual),
+        np.log((total + least) / usual),
+        np.log(layout.points),
+        float(layout.in_lines),
+        layout.caution,
+    ]
+    scene = torch.tensor(numbers, dtype=error.dtype, device=error.device)
+    plain = Calibration(usual, scene, layout.spacing)
+    covered = UNCERTAINTY.covered_lines if layout.in_lines else UNCERTAINTY.covered
+    near = _scale(error, plain.sigma(clues)[0], covered, UNCERTAINTY.believed_near)
+    if holes is None:
+        return plain._replace(near=near, far=near)
+    far = _scale(holes[1], plain.sigma(holes[0])[0], UNCERTAINTY.covered_regions, UNCERTAINTY.believed_far)
+    return plain._replace(near=near, far=far)
 
 
-def _regression(features: Tensor, target: Tensor) -> Tensor:
-    """(k,) coefficients of (n, k) features. The normal equations are solved in NumPy: not every device has double precision."""
-    sums = (features.T @ torch.cat([features, target[:, None]], 1)).cpu().numpy().astype(np.float64)
-    width = features.shape[1]
-    ridge = np.diag([0.0, *[UNCERTAINTY.ridge] * (width - 1)]) * len(target) + 1e-6 * np.eye(width)
-    coefficients = np.linalg.solve(sums[:, :width] + ridge, sums[:, width])
-    coefficients[1:] = np.maximum(coefficients[1:], 0.0)  # none of the four ever lessens an error
-    return torch.as_tensor(coefficients.astype(np.float32), device=features.device)
+def _scale(error: Tensor, sigma: Tensor, covered: float, believed: float) -> float:
+    """The logarithm of what sigma is multiplied by to cover a share of errors, drawn towards 0 as if ``believed`` more said so."""
+    found = float(torch.quantile(error / sigma, covered))
+    return float(np.log(max(found, UNCERTAINTY.least_scale))) * error.numel() / (error.numel() + believed)
 
 
-def _covering(errors: Tensor, shares: Tensor) -> Tensor:
-    """The sigma for errors in a bin, given the plain or the cautious shares, or some between.
+def features(clues: Clues, usual: float, spacing: float) -> list[Tensor]:
+    """What the network sees of each place, (T, C) each."""
+    estimate, unit, floor = clues.estimate, clues.relative / usual, UNCERTAINTY.floor
+    off_model = (estimate.value - clues.model).abs_()
+    return [
+        *(torch.addcmul(unit.new_tensor(floor), part, unit).log_() for part in (estimate.spread, estimate.step)),
+        *(torch.addcmul(unit.new_tensor(floor), part, unit).log_() for part in (off_model, clues.edge)),
+        torch.log1p(estimate.distance / spacing),
+        clues.nearer.clamp(*UNCERTAINTY.jumps),
+        clues.farther.clamp(*UNCERTAINTY.jumps),
+        (estimate.off_colour + UNCERTAINTY.same_colour).log_(),
+        torch.addcmul(unit.new_tensor(floor), estimate.off_model, unit).log_(),
+    ]
 
-    Their root mean square is what a normal error would be punished by, so sigma is not far below it.
-    """
-    one, most, two = torch.quantile(errors, shares)
-    quantile = torch.minimum(torch.maximum(two / 2, one), most)
-    return torch.maximum(quantile, UNCERTAINTY.tail * errors.square().mean().sqrt())
+
+def network(clues: Clues, usual: float, scene: Tensor, spacing: float) -> Tensor:
+    """(T, C) logarithm of sigma over the usual error."""
+    weights = _weights(str(scene.device))
+    inputs = torch.stack([part.flatten() for part in features(clues, usual, spacing)])
+    by_scene = torch.addmv(weights["a.bias"], weights["scene"].T, scene)
+    hidden = torch.addmm(by_scene[:, None], weights["a"].T, inputs).relu_()
+    return torch.addmv(weights["b.bias"], hidden.T, weights["b"]).view(clues.estimate.value.shape)
 
 
-def _bins(order: Tensor, count: int) -> list[Tensor]:
-    """Left-out points in ascending order of their scores, cut into bins: equal ones, and finer towards the largest errors."""
-    number = min(max(count // UNCERTAINTY.per_bin, 1), UNCERTAINTY.bins)
-    bins = list(torch.tensor_split(order, number))
-    while len(bins[-1]) >= 4 * UNCERTAINTY.per_bin:
-        bins[-1:] = torch.tensor_split(bins[-1], 2)
-    return bins
+@cache
+def _weights(device: str) -> dict[str, Tensor]:
+    with resources.files(__package__).joinpath("sigma.npz").open("rb") as file, np.load(file) as arrays:
+        return {name: torch.as_tensor(_single(arrays[name]), device=device) for name in arrays.files}
+
+
+def _single(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(numbers, dtype=np.float32)

@@ -1,0 +1,75 @@
+"""How wrong completion says it is, against how wrong it is."""
+
+import numpy as np
+import pytest
+import torch
+
+import leadline
+from leadline.completion import complete
+from leadline.completion.local import Estimate
+from leadline.completion.tuned import UNCERTAINTY
+from leadline.completion.uncertainty import Clues, Layout, calibrate
+from leadline.evaluation.patterns import Measured, draw
+from leadline.scenes import render_scenes
+
+LAYOUT = Layout(points=500, spacing=8.0, in_lines=False, caution=0.0)
+
+
+def clues(count: int, spread: float = 0.01, step: float = 0.01, distance: float = 8.0) -> Clues:
+    """The same everywhere, in log depth."""
+    one = torch.ones(1, count)
+    estimate = Estimate(one, one * 0, spread * one, distance * one, step * one, 5 * one, 0.01 * one)
+    return Clues(estimate, one + 0.02, 0.003 * one, 0.02 * one, 0.02 * one, one)
+
+
+def drawn(count: int, size: float) -> torch.Tensor:
+    return torch.as_tensor(np.abs(np.random.default_rng(0).normal(0, size, count)).astype(np.float32))
+
+
+def test_few_left_out_points_teach_nothing():
+    few = UNCERTAINTY.fewest - 1
+    assert calibrate(clues(few), drawn(few, 0.01), LAYOUT) is None
+
+
+@pytest.mark.parametrize("size", [0.003, 0.01, 0.1])
+def test_many_left_out_points_set_the_scale(size):
+    learnt = calibrate(clues(2000), drawn(2000, size), LAYOUT)
+    inside = float((drawn(5000, size) <= learnt.sigma(clues(1))[0, 0]).float().mean())
+    assert 0.6 < inside < 0.8
+
+
+def test_regions_that_were_left_out_speak_for_holes_alone():
+    plain = calibrate(clues(500), drawn(500, 0.01), LAYOUT)
+    learnt = calibrate(clues(500), drawn(500, 0.01), LAYOUT, (clues(300, distance=80.0), drawn(300, 0.3)))
+    beside, hole = clues(1, distance=4.0), clues(1, distance=80.0)
+    assert float(learnt.sigma(beside)) == pytest.approx(float(plain.sigma(beside)), rel=0.02)
+    assert float(learnt.sigma(hole)) > 2 * float(plain.sigma(hole))
+
+
+def test_sigma_is_larger_where_neighbours_disagree_and_far_from_points():
+    learnt = calibrate(clues(500), drawn(500, 0.01), LAYOUT)
+    usual = float(learnt.sigma(clues(1)))
+    assert float(learnt.sigma(clues(1, step=0.3, spread=0.1))) > 2 * usual
+    assert float(learnt.sigma(clues(1, distance=40.0))) > usual
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    """Rendered rooms, measured with 0.5 % of noise, and the model's map of each."""
+    batch = render_scenes(31, 3, 240, 320, "room")
+    model, rng = leadline.load("fiffdepth-mini"), np.random.default_rng(0)
+    noise = 0.005 * rng.normal(0, 1, batch.depth_m.shape)
+    truths = (batch.depth_m.numpy() * np.exp(noise)).astype(np.float32)
+    return [(rgb, truth, model.predict(rgb)) for rgb, truth in zip(batch.rgb.numpy(), truths, strict=True)]
+
+
+@pytest.mark.parametrize("pattern", ["50", "500", "2%", "16-line"])
+def test_one_and_two_sigma_hold_what_they_should_on_scenes_that_were_not_fitted_to(rooms, pattern):
+    off = []
+    for rgb, truth, prediction in rooms:
+        sparse = draw(pattern, Measured(truth, rgb, None), 0)
+        done = complete(rgb, prediction, sparse)
+        off.append((np.abs(done.depth_m - truth) / done.uncertainty)[(truth > 0) & (sparse == 0)])
+    off = np.concatenate(off)
+    assert 0.55 < (off <= 1).mean() < 0.82
+    assert (off <= 2).mean() > 0.86
