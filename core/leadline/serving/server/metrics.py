@@ -83,3 +83,8 @@ class Metrics:
     def render(self) -> str:
         """Everything, as text."""
         return generate_latest(self.registry).decode()
+
+
+def key_name(client: str) -> str:
+    """For labels, which must be few: the name of a client's key; addresses and connections have none."""
+    return client.removeprefix("key:") if client.startswith("key:") else ""

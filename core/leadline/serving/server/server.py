@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from logging import DEBUG, ERROR, WARNING
+from logging import DEBUG, ERROR
 from typing import Any
 
 import zmq
@@ -34,14 +34,15 @@ from leadline.serving.server import report
 from leadline.serving.server.about import known_models
 from leadline.serving.server.access import Connection
 from leadline.serving.server.admission import Admission, is_repetition, key_of
-from leadline.serving.server.batching import Batcher, RateLimiter, Ticket
+from leadline.serving.server.batching import Batcher, RateLimiter
 from leadline.serving.server.decoders import Decoders
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.exposure import check_exposure, is_local_host
 from leadline.serving.server.gateway import Gateway, listening
 from leadline.serving.server.launch import Launcher, LocalLauncher
+from leadline.serving.server.ledger import TICK_S, Ledger
 from leadline.serving.server.lender import Lender
-from leadline.serving.server.metrics import Metrics
+from leadline.serving.server.metrics import Metrics, key_name
 from leadline.serving.server.notify import notify
 from leadline.serving.server.operations import OperationsPage
 from leadline.serving.server.pictures import Pictures
@@ -51,15 +52,9 @@ from leadline.serving.server.scheduling import Scheduler
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
 
-#: A client with a request in hand hears from the server at least this often.
-TICK_S = 1.0
 LONGEST_SLEEP_S = 0.1
 #: Workers are looked after at most this often.
 TEND_EVERY_S = 0.02
-#: A request that was with this many workers when they died is given up.
-MAX_ATTEMPTS = 2
-#: A running request whose worker has given no sign of life for so long is said to be ``silent``.
-QUIET_S = 2.0
 #: Messages beyond a client's rate: so many a second are answered, the others dropped unread; after this many bursts of
 #: them, within a second or so, its connection is ended.
 ANSWERS_PER_S, FLOOD_BURSTS = 10.0, 2
@@ -109,7 +104,6 @@ class Server:
         self._guests: dict[str, Guest] = {}
         self._read_keys = -math.inf
         self._reloaded: Mapping[str, str] | None = None
-        self._tickets: dict[tuple[str, str], Ticket] = {}
         self._swept = self._began
         self._tended = -math.inf
         self._context: zmq.Context[Any] = zmq.Context()
@@ -136,6 +130,7 @@ class Server:
             worker_keys[0] if worker_keys else "",
             self.metrics,
         )
+        self._ledger = Ledger(self._batcher, self._entrance, self.metrics, self._clock)
         self._folder = None if remote else PrivateFolder("leadline-workers-")
         arena = None if remote else Arena.create(config.arena_bytes)
         self._lender = None
@@ -170,7 +165,7 @@ class Server:
             endpoint=workers_bind or _private_endpoint(self._folder),
             devices=[devices[i % len(devices)] for i in range(most)],
             launcher=launcher or LocalLauncher(config.threads or _threads_each(most)),
-            listener=self,
+            listener=self._ledger,
             metrics=self.metrics,
             arena=arena,
             patience=Patience(config.silence_s, config.start_s, config.hang_s, _step_s(config)),
@@ -186,6 +181,7 @@ class Server:
         self._wake_out.setblocking(False)
         self._decoders = Decoders(config.decoders, config.limits.megapixels, arena, self._wake)
         self._pictures = Pictures(self._batcher, self._decoders, self._pool.memory)
+        self._ledger.attach(self._pool, self._pictures)
         self._page = None
         if config.metrics_port is not None:
             self._page = OperationsPage(
@@ -280,12 +276,12 @@ class Server:
         if self._stopping_since is None:
             self._stopping_since = now
             notify("STOPPING=1")
-            log("stopping", in_hand=len(self._tickets))
-        return not self._tickets or now - self._stopping_since > self.config.drain_s
+            log("stopping", in_hand=len(self._ledger))
+        return not self._ledger.tickets or now - self._stopping_since > self.config.drain_s
 
     def _close(self) -> None:
-        for ticket in list(self._tickets.values()):
-            self._fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
+        for ticket in list(self._ledger.tickets.values()):
+            self._ledger.fail(ticket, "shutting_down", "the server is stopping; try again when it is back")
         if self._gateway is not None:
             self._gateway.stop()
             self._http.close()
@@ -328,18 +324,18 @@ class Server:
             self._tended = now
             self._scale(now)
             self._pool.tend(now)
-            self._end_late(now)
+            self._ledger.end_late(now)
         self._pictures.start()
         self._feed(now)
-        self._tell(now)
+        self._ledger.tell(now)
         if now - self._swept > TICK_S / 2:
             self._sweep(now)
 
     def _scale(self, now: float) -> None:
         """As many workers as there is work for."""
-        wanted = self._scaler.look(now, len(self._tickets))
+        wanted = self._scaler.look(now, len(self._ledger))
         if wanted != self._pool.wanted:
-            log("workers wanted", workers=wanted, before=self._pool.wanted, in_hand=len(self._tickets))
+            log("workers wanted", workers=wanted, before=self._pool.wanted, in_hand=len(self._ledger))
             self._pool.wanted = wanted
 
     # --- clients
@@ -362,7 +358,7 @@ class Server:
         """A message beyond its client's rate, before anything in it is looked at."""
         client = to.client
         self._unread[client] += 1
-        self.metrics.count("unread_total", client=_key_name(client))
+        self.metrics.count("unread_total", client=key_name(client))
         if self._unread[client] > FLOOD_BURSTS * self.limits.burst:
             self._entrance.cut(to, "it sends far more messages than it may")
             self._unread[client] = 0
@@ -392,12 +388,12 @@ class Server:
                 self._rates.charge(to.client, MALFORMED_COST)
                 log("refused message", DEBUG, client=to.client, code=error.code, reason=str(error))
             else:
-                self._outcome(error.code, "", to.client)
+                self._ledger.count(error.code, "", to.client)
             self._entrance.send(to, wire.reply_header(messages.Failure(error.id, error.code, str(error))))
 
     def _admit(self, request: messages.Predict, to: Connection, bodies: list[Any], now: float) -> None:
         key = key_of(to, request)
-        known = self._tickets.get(key)
+        known = self._ledger.tickets.get(key)
         if known is not None:
             if not is_repetition(known, request, to):
                 raise WireError("another request with this id is on its way; give each its own", id=request.id)
@@ -408,21 +404,23 @@ class Server:
         ticket = self._admission.ticket(request, to, bodies, now)
         ticket.data.told = now - TICK_S + LONGEST_SLEEP_S
         for old in self._batcher.admit(ticket):
-            self._end(
+            self._ledger.end(
                 old, messages.Failure(old.request.id, "superseded", "a newer request of the stream took its place")
             )
         while self._batcher.evicted:
             old = self._batcher.evicted.pop()
-            self._end(old, messages.Failure(old.request.id, "busy", "the queue is full; try again later"), removed=True)
-        self._tickets[key] = ticket
+            self._ledger.end(
+                old, messages.Failure(old.request.id, "busy", "the queue is full; try again later"), removed=True
+            )
+        self._ledger.tickets[key] = ticket
         self.metrics.count("shared_requests_total", by=ticket.block is not None)
         self.metrics.count("received_bytes_total", by=ticket.nbytes)
 
     def _cancel(self, request: messages.Cancel, to: Connection) -> None:
-        ticket = self._tickets.get(key_of(to, request))
+        ticket = self._ledger.tickets.get(key_of(to, request))
         if ticket is None:
             raise WireError("there is no such request; it may be done", "unknown_job", request.id)
-        self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
+        self._ledger.drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the request was cancelled"))
 
     def _inform(self, request: messages.Hello | messages.Status, to: Connection) -> None:
         answer = report.common(request)
@@ -433,7 +431,7 @@ class Server:
             answer |= {
                 "uptime_s": round(self._clock() - self._began, 3),
                 "waiting": len(self._batcher),
-                "running": len(self._tickets) - len(self._batcher),
+                "running": len(self._ledger) - len(self._batcher),
                 "stopping": self._stop.is_set(),
                 "workers": report.workers(self._pool, self._clock()),
                 "log_lines_dropped": dropped(),
@@ -453,15 +451,15 @@ class Server:
         for ticket, picture in self._pictures.finished(now):
             self.metrics.observe("decode_seconds", picture.seconds)
             if picture.error or picture.shape is None:
-                self.metrics.count("refused_images_total", client=_key_name(ticket.client))
-                self._fail(ticket, "bad_image", picture.error or "the image cannot be decoded")
+                self.metrics.count("refused_images_total", client=key_name(ticket.client))
+                self._ledger.fail(ticket, "bad_image", picture.error or "the image cannot be decoded")
             else:
                 ticket.shape, ticket.ready = picture.shape[:2], True
 
     def _feed(self, now: float) -> None:
         if self._pool.is_hopeless():
             for ticket in self._batcher.waiting():
-                self._fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
+                self._ledger.fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
         for slot, batch in self._scheduler.batches(now):
             model = batch[0].request.model or ""
             for ticket in batch:
@@ -469,101 +467,6 @@ class Server:
                 self.metrics.observe("queue_seconds", now - ticket.arrived, model=model)
             self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch), model=model)
             self._pool.run(slot, batch, now)
-
-    def _end_late(self, now: float) -> None:
-        for ticket in [ticket for ticket in self._tickets.values() if ticket.deadline <= now]:
-            reason = f"no result within {ticket.request.deadline_s or 0.0:g} s"
-            self._drop(ticket, messages.Failure(ticket.request.id, "deadline", reason))
-
-    def _tell(self, now: float) -> None:
-        """Queue position or stage, so that clients know that we and they are alive."""
-        for ticket in list(self._tickets.values()):
-            work = ticket.data
-            if now - work.told >= TICK_S:
-                self._tell_one(ticket, now)
-
-    def _tell_one(self, ticket: Ticket, now: float) -> None:
-        work = ticket.data
-        work.told = now
-        running = work.started is not None
-        position = 0 if running else self._batcher.position(ticket)
-        stage = "silent" if running and self._pool.quiet_s(ticket, now) > QUIET_S else work.stage
-        header = wire.reply_header(messages.Progress(ticket.request.id, stage, work.fraction, position))
-        if not self._entrance.send(work.to, header):
-            self._drop(ticket, None)
-
-    def on_progress(self, ticket: Ticket, stage: str, fraction: float) -> None:
-        """From the pool: a running ticket got further."""
-        ticket.data.stage, ticket.data.fraction = stage, fraction
-        if ticket.request.progress:
-            self._tell_one(ticket, self._clock())
-
-    def on_result(self, ticket: Ticket, result: dict[str, Any], bodies: Sequence[Any]) -> Sequence[Any]:
-        """From the pool: a ticket has its maps; returns trackers of their memory."""
-        now = self._clock()
-        header = {"op": "result", "id": ticket.request.id, **result}
-        queued = (ticket.data.started or now) - ticket.arrived
-        header["meta"] = {**result["meta"], "queue_seconds": round(queued, 6)}
-        delivered = self._entrance.send(ticket.data.to, header, bodies)  # first of all: somebody waits
-        self._forget(ticket)
-        self._outcome("ok", ticket.request.model or "", ticket.client)
-        self.metrics.count("sent_bytes_total", by=sum(len(body) for body in bodies))
-        self.metrics.observe("request_seconds", now - ticket.arrived, model=ticket.request.model or "")
-        log("done", client=ticket.client, job=ticket.request.id, trace=ticket.request.trace, model=ticket.request.model,
-            queue_s=round(queued, 4), total_s=round(now - ticket.arrived, 4))  # fmt: skip
-        if not delivered:
-            return []
-        return [body.tracker for body in bodies if body.tracker is not None]
-
-    def on_failed(self, ticket: Ticket, code: str, message: str) -> None:
-        """From the pool: a ticket failed."""
-        self._fail(ticket, code, message)
-
-    def on_lost(self, tickets: list[Ticket]) -> None:
-        """From the pool: a worker died with these. They get another chance, alone."""
-        again = []
-        for ticket in tickets:
-            ticket.attempts += 1
-            ticket.data.started, ticket.data.stage, ticket.data.fraction = None, "queued", 0.0
-            if ticket.attempts >= MAX_ATTEMPTS:
-                self._fail(ticket, "worker_lost", f"the process that computed this died {ticket.attempts} times")
-            else:
-                again.append(ticket)
-        self._batcher.put_back(again)
-
-    def _fail(self, ticket: Ticket, code: str, message: str) -> None:
-        log(
-            "failed",
-            WARNING,
-            client=ticket.client,
-            job=ticket.request.id,
-            trace=ticket.request.trace,
-            code=code,
-            reason=message,
-        )
-        self._end(ticket, messages.Failure(ticket.request.id, code, message))
-
-    def _drop(self, ticket: Ticket, failure: messages.Failure | None) -> None:
-        """End a ticket, wherever it is, with an answer or (the client is gone) without."""
-        if ticket.data.started is not None:
-            self._pool.stop(ticket, self._clock())
-        self._end(ticket, failure)
-
-    def _end(self, ticket: Ticket, failure: messages.Failure | None, removed: bool = False) -> None:
-        self._forget(ticket, removed)
-        code = failure.code if failure is not None else "client_gone"
-        self._outcome(code, ticket.request.model or "", ticket.client)
-        if failure is not None:
-            self._entrance.send(ticket.data.to, wire.reply_header(failure))
-
-    def _outcome(self, code: str, model: str, client: str) -> None:
-        self.metrics.count("outcomes_total", code=code, model=model, client=_key_name(client))
-
-    def _forget(self, ticket: Ticket, removed: bool = False) -> None:
-        if self._tickets.pop(ticket.data.key, None) is not None and not removed:
-            self._batcher.remove(ticket)
-        self._pictures.let_go(ticket)
-        ticket.data.bodies = []
 
     # --- the house
 
@@ -602,8 +505,8 @@ class Server:
         self._guests = guests
         if gone:
             self._entrance.cut_clients(gone, "its key was removed")
-            for ticket in [ticket for ticket in self._tickets.values() if ticket.client in gone]:
-                self._drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the key was removed"))
+            for ticket in [ticket for ticket in self._ledger.tickets.values() if ticket.client in gone]:
+                self._ledger.drop(ticket, messages.Failure(ticket.request.id, "cancelled", "the key was removed"))
 
     def _recycle(self, held: int) -> None:
         """If memory runs away, drop every connection; see :meth:`Entrance.reopen`."""
@@ -616,11 +519,6 @@ class Server:
 def _step_s(config: ServerConfig) -> float:
     """Compiling a model for a new size is one step, and takes minutes."""
     return config.step_s * (1.0 if config.compiled == "off" else 20.0)
-
-
-def _key_name(client: str) -> str:
-    """For metrics, whose labels must be few: the name of a key; addresses and connections have none."""
-    return client.removeprefix("key:") if client.startswith("key:") else ""
 
 
 def _threads_each(replicas: int) -> int | None:
