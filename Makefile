@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-EXTRAS := serve,http,train,lora,eval,bench,onnx,import,mesh,heic,bag,ros,ray,dev
+EXTRAS := serve,http,train,lora,eval,bench,onnx,openvino,import,mesh,heic,bag,ros,ray,dev
 STAMP  := $(VENV)/.installed
 
 # The inner loop: no ROS, Blender, Ray, servers or trainings.
@@ -69,7 +69,7 @@ types: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
+	$(BIN)/leadline bench -m fiffdepth-mini -m depthmaster-mini -m depthfm-mini --threads 1 --clock cpu --no-memory --against benchmarks/ratios.json
 
 extension: setup
 	$(BIN)/python blender_addon/build.py --full

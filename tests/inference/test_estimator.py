@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from tolerances import MEAN_OF_RANGE, WORST_OF_RANGE
 
 from leadline import Cancelled, InputError
 from leadline.inference import replica
+from leadline.inference.devices import wait_for
 from leadline.inference.estimator import DepthEstimator
+from leadline.inference.progress import Progress
 
 FAMILIES = ["depthfm", "depthmaster", "fiffdepth"]
 DEVICES = (
@@ -206,3 +210,33 @@ def test_quality_asks_the_model(photo, family, fine_steps):
     assert model.predict(photo, quality="fine", ensemble=2).meta["ensemble"] == 2
     with pytest.raises(InputError, match="fast, balanced, fine"):
         model.predict(photo, quality="best")
+
+
+def test_progress_is_told_when_the_device_is_done_and_nobody_waits_who_did_not_ask():
+    """A GPU queues work: without waiting, the caller would hear of what has not begun."""
+    happened: list[str] = []
+    for told in (None, lambda stage, fraction: happened.append(stage)):
+        progress = Progress(told, 2, wait=lambda: happened.append("wait"))
+        progress.report("encode")
+        progress.solving(2)(1, 1)
+        progress.decoded(2)
+    assert happened == ["wait", "encode", "wait", "solve", "wait", "decode"]
+
+
+def test_waiting_is_for_this_threads_stream_of_every_gpu(monkeypatch):
+    waited: list[str] = []
+    monkeypatch.setattr(
+        torch.cuda,
+        "current_stream",
+        lambda device: SimpleNamespace(synchronize=lambda: waited.append(str(device))),
+    )
+    wait_for([torch.device("cuda:0"), torch.device("cpu"), torch.device("cuda:1")])
+    assert waited == ["cuda:0", "cuda:1"]
+
+
+def test_a_map_is_looked_through_for_overflow_once(monkeypatch, photo):
+    looked: list[int] = []
+    real = torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda maps: looked.append(maps.ndim) or real(maps))
+    tiny_estimator("fiffdepth").predict(photo)
+    assert len(looked) == 1

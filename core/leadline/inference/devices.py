@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from threading import Lock
 
 import torch
@@ -42,6 +43,15 @@ def _one_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise InputError(f"device '{name}' is not supported; use auto, cpu, cuda, cuda:N or mps")
     return device
+
+
+def wait_for(devices: Iterable[torch.device]) -> None:
+    """Return when what this thread handed to GPUs is done; at once on a CPU, which queues nothing."""
+    for device in devices:
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()
+        elif device.type == "mps":
+            torch.mps.synchronize()
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:

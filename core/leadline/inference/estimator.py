@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, overload
 
@@ -26,7 +27,7 @@ from leadline.depth.spaces import Space
 from leadline.errors import InputError
 from leadline.files.image import ImageLike, read_image
 from leadline.inference.compiling import CompileMode
-from leadline.inference.devices import choose_devices, choose_precision, precision_name
+from leadline.inference.devices import choose_devices, choose_precision, precision_name, wait_for
 from leadline.inference.framing import Framed, FramingMode, frame
 from leadline.inference.memory import parse_bytes
 from leadline.inference.noise import Noise, checked, draw
@@ -428,7 +429,7 @@ class DepthEstimator:
         for index, one in enumerate(framed):
             groups[tuple(one.pixels.shape)].append(index)
         jobs = [part for indices in groups.values() for part in _split(indices, len(self._replicas))]
-        progress = Progress(on_progress, len(rgb) * ensemble)
+        progress = Progress(on_progress, len(rgb) * ensemble, partial(wait_for, self.devices))
         results: list[Any] = [None] * len(rgb)
 
         def run(job: tuple[Replica, list[int]]) -> None:

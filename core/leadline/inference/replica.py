@@ -115,7 +115,8 @@ class Replica:
     ) -> list[tuple[Any, Any, bool]]:
         """(values, spread or None, whether it took a float32 retry) for each image."""
         maps = self._fitting_maps(framed, noise, extra, steps, ensemble, progress)
-        retried = self.dtype != torch.float32 and not bool(torch.isfinite(maps).all())
+        finite = bool(torch.isfinite(maps).all())  # waits for the device
+        retried = self.dtype != torch.float32 and not finite
         if retried:
             warnings.warn(
                 f"{precision_name(self.dtype)} overflowed; this image was done again in fp32 (use precision='bf16' "
@@ -129,7 +130,8 @@ class Replica:
                 if self._budget is not None:
                     self._exact.limit_memory(self._budget.total_bytes, self.model, self.codec)
             maps = self._exact._fitting_maps(framed, noise, extra, steps, ensemble, Progress(None, 1))
-        if not bool(torch.isfinite(maps).all()):
+            finite = bool(torch.isfinite(maps).all())
+        if not finite:
             raise InputError("the network gave NaN in fp32, too; the checkpoint is damaged, import or pull it again")
         return [
             (*self._combine(one, frame, place), retried) for one, frame, place in zip(maps, framed, places, strict=True)
