@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -176,18 +176,13 @@ def two_threads(setting: Setting) -> dict[str, Any]:
     pictures = [setting.picture(setting.size, setting.size), 255 - setting.picture(setting.size, setting.size)]
     model.warm_up(setting.size, setting.size, size=0)
     alone = [model.predict(picture, size=0).values for picture in pictures]
-    worst = [0.0, 0.0]
 
-    def work(which: int) -> None:
-        for _ in range(setting.repeat):
-            values = model.predict(pictures[which], size=0).values
-            worst[which] = max(worst[which], float(np.abs(values - alone[which]).max()))
+    def work(which: int) -> float:
+        seen = [model.predict(pictures[which], size=0).values for _ in range(setting.repeat)]
+        return max(float(np.abs(values - alone[which]).max()) for values in seen)
 
-    threads = [threading.Thread(target=work, args=(which,)) for which in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as threads:
+        worst = list(threads.map(work, range(2)))  # raises what a thread raised
     return {"worst": worst, "holds": max(worst) < 1e-4}
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_bundle
+from torch import nn
 
 from leadline.inference.compiling import CompiledStage, bucket, compile_stages, largest_bucket
 from leadline.inference.estimator import DepthEstimator
 from leadline.inference.replica import Replica
+from leadline.models.convolution import SizedConvolution
 from leadline.models.steps import ROOM, StepTable
 
 
@@ -113,6 +115,24 @@ def test_a_replayed_result_is_a_copy():
     first = copied(torch.ones(2, 2))
     copied(torch.zeros(2, 2))
     assert torch.equal(first, torch.ones(2, 2))
+
+
+def test_a_transformed_convolution_is_compiled_before_its_thread_has_room_for_filters():
+    """Threads make that room when they first need it, which may be while their stage is traced."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False)
+    stage = CompiledStage(SizedConvolution(conv).forward, replayed=False, backend="eager")
+    images = torch.randn(1, 128, 32, 32).contiguous(memory_format=torch.channels_last)
+    got: list[torch.Tensor] = []
+
+    def work() -> None:
+        with torch.inference_mode():
+            got.append(stage(images))
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    torch.testing.assert_close(got[0], conv(images), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("family", ["depthfm", "depthmaster", "fiffdepth"])

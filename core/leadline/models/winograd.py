@@ -154,6 +154,6 @@ def _room(count: int) -> Tensor:
     room: Tensor | None = getattr(_shared, "room", None)
     if room is None or len(room) < count:
         _shared.room = None  # first give back what was too small
-        with torch.inference_mode(mode=False):
+        with torch.inference_mode(False):
             _shared.room = room = torch.from_numpy(np.empty(count, np.float32))
     return room[:count]
