@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -101,3 +105,28 @@ def test_true_and_false_in_any_spelling(text: str, meant: bool) -> None:
 def test_what_is_neither_true_nor_false_is_refused() -> None:
     with pytest.raises(ValueError, match="auto_activate is 'maybe'"):
         nodes("depth.launch.py", auto_activate="maybe")
+
+
+UPSTREAM = """
+import json, sys
+import launch
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+context = launch.LaunchContext()
+description = PythonLaunchDescriptionSource(sys.argv[1]).get_launch_description(context)
+started = []
+for entity in description.entities:  # arguments get their defaults, the function gives its nodes
+    started += [entity] if isinstance(entity, Node) else entity.visit(context) or []
+names = [one.name for one in description.get_launch_arguments()]
+print(json.dumps([names, [one.node_executable for one in started if isinstance(one, Node)]]))
+"""
+
+
+@pytest.mark.skipif(find_spec("launch_ros") is None, reason="needs a ROS installation: there is no wheel of launch_ros")
+@pytest.mark.parametrize("file", FILES)
+def test_upstream_launch_reads_them_as_the_stand_in_does(file: str) -> None:
+    read = subprocess.run([sys.executable, "-c", UPSTREAM, LAUNCH / file], capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
+    names, executables = json.loads(read.stdout.splitlines()[-1])
+    assert set(names) == set(declared(file))
+    assert executables == [one.executable for one in nodes(file)]
