@@ -103,7 +103,7 @@ class MeshOptions:
     fill_behind: BoolProperty(  # type: ignore[valid-type]
         name="Fill Behind",
         description="Continue what is behind an object under it, with colours painted smoothly, so that a camera may move without seeing holes",
-        default=False,
+        default=True,
     )
     use_live: BoolProperty(  # type: ignore[valid-type]
         name="Live",

@@ -463,6 +463,9 @@ def test_the_background_continues_the_far_side_and_paints_over_the_near_one():
     painted = behind.colours(photo)
     np.testing.assert_allclose(painted[60:100, 75:115], np.broadcast_to((40, 80, 160), (40, 40, 3)), atol=6)
     np.testing.assert_array_equal(painted[:45], photo[:45])
+    # Where the scene was cut its own camera sees the photograph.
+    assert behind.gaps.any()
+    np.testing.assert_array_equal(painted[behind.gaps], photo[behind.gaps])
 
 
 def test_holes_are_filled_smoothly_and_known_pixels_stay():

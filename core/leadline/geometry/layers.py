@@ -32,12 +32,17 @@ class Background:
     Attributes:
         depth: float32 (H, W), metres.
         hidden: bool (H, W), pixels of the photograph that cover it.
-        extent: bool (H, W), where it is: what is hidden, and the gaps that were cut.
+        gaps: bool (H, W), pixels where the scene was cut: nothing covers the background there.
     """
 
     depth: FloatMap
     hidden: BoolMap
-    extent: BoolMap
+    gaps: BoolMap
+
+    @property
+    def extent(self) -> BoolMap:
+        """bool (H, W), where it is: what is hidden, and the gaps."""
+        return np.asarray(self.hidden | self.gaps)
 
     def mesh(self, camera: Pinhole, long_edge: int | None = None, edges: bool = False) -> Mesh:
         """The surface, for the camera of the photograph; it goes on a little under what is visible."""
@@ -47,9 +52,13 @@ class Background:
         return perspective_mesh(self.depth, camera, cut=1.0, removed=~shown, long_edge=long_edge, edges=edges)
 
     def colours(self, photo: RgbImage) -> RgbImage:
-        """uint8 (H, W, 3): the photograph of the same size, with what covers the background painted over smoothly."""
-        known = ~self.hidden
-        return np.clip(fill_holes(photo.astype(np.float32), known) + 0.5, 0, 255).astype(np.uint8)
+        """uint8 (H, W, 3): the photograph of the same size, with what covers the background painted over smoothly.
+
+        In gaps it is the photograph, so that its own camera sees no difference.
+        """
+        painted = np.clip(fill_holes(photo.astype(np.float32), ~self.hidden) + 0.5, 0, 255).astype(np.uint8)
+        painted[self.gaps] = photo[self.gaps]
+        return painted
 
 
 def background(
@@ -89,7 +98,7 @@ def background(
         return None
     filled = fill_holes(disparity, known)
     behind = np.where(hidden | torn, np.minimum(filled, disparity), disparity)
-    return Background((LAYERS.behind / np.maximum(behind, 1e-6)).astype(np.float32), hidden, hidden | torn)
+    return Background((LAYERS.behind / np.maximum(behind, 1e-6)).astype(np.float32), hidden, torn)
 
 
 def _near_side(disparity: FloatMap, torn: BoolMap) -> BoolMap:

@@ -270,12 +270,14 @@ def ssim(a: np.ndarray, b: np.ndarray, window: int = 7) -> float:
     return float(score.mean())
 
 
-def test_f12_gives_the_photograph_back_with_default_scene_settings(settings, photo, tmp_path):
+@pytest.mark.parametrize("cut", [True, False])
+def test_f12_gives_the_photograph_back_with_default_scene_settings(settings, photo, tmp_path, cut):
     """Blender as it starts: AgX, a cube at the origin, another camera."""
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     panel = bpy.context.scene.leadline
     panel.source, panel.filepath, panel.quality, panel.long_edge = "FILE", photo, "FAST", 0
-    thing = generate(result="PERSPECTIVE", use_cut=False)
+    thing = generate(result="PERSPECTIVE", use_cut=cut)
+    assert (thing.leadline.behind is not None) == cut, "what was cut is filled behind unless it is switched off"
     scene = bpy.context.scene
     assert scene.camera == thing.leadline.camera
     scene.render.engine = "CYCLES"
