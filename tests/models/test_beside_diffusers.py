@@ -16,7 +16,7 @@ from tolerances import OFFICIAL
 
 import leadline
 
-TOKENIZER = GOLDEN_FAMILY / "marigold-depth-v1-1" / "tokenizer"
+TOKENIZER = GOLDEN_FAMILY / "lotus-depth-g-v1-0" / "tokenizer"
 
 
 @dataclass(frozen=True)

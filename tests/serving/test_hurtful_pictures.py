@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import serving
+from conftest import HERE, serving
 from PIL import Image
 from stand_in import expected
 
@@ -28,8 +28,6 @@ SOON_S = 60.0
 def wide() -> Iterator[Server]:
     """A server with the usual limits."""
     with pytest.MonkeyPatch.context() as patch:
-        from conftest import HERE
-
         patch.setenv("PYTHONPATH", HERE)
         with serving({"quick": {}}, limits=Limits()) as server:
             yield server
