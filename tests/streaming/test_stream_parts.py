@@ -13,11 +13,11 @@ from waiting import until
 
 from leadline.errors import CheckpointError, InputError
 from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrinsics
-from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, StampedBuffer
+from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, RunningMean, StampedBuffer
 from leadline.streaming.lanes import Lanes
 from leadline.streaming.pipeline import predict_options
 from leadline.streaming.settings import StreamSettings
-from leadline.streaming.tuned import _Waiting
+from leadline.streaming.tuned import WORKER, _Waiting
 from leadline.streaming.waiting import WaitingFrames
 from leadline.streaming.worker import StreamWorker
 
@@ -362,6 +362,23 @@ def test_settings_name_what_is_wrong(changes: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
         StreamSettings().changed(changes)
     assert StreamSettings().changed({"steps": 3, "not_ours": 1}).steps == 3
+
+
+def test_one_slow_frame_is_no_slow_model_but_a_slow_model_is_found_out_soon() -> None:
+    busy_s = RunningMean(WORKER.newest_share)
+    for _ in range(50):
+        busy_s.add(0.08)
+    assert busy_s.value == pytest.approx(0.08)
+    busy_s.add(0.25)
+    assert busy_s.value * 10.0 < WORKER.keeps_up  # at 10 Hz
+    for _ in range(6):
+        busy_s.add(0.16)
+    assert busy_s.value * 10.0 > WORKER.keeps_up
+    first = RunningMean(WORKER.newest_share)
+    first.add(0.25)  # a model's first frame
+    for _ in range(10):
+        first.add(0.078)
+    assert first.value * 10.0 < WORKER.keeps_up
 
 
 def test_worker_drops_old_frames_keeps_the_old_model_and_reloads_a_broken_one() -> None:

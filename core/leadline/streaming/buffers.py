@@ -89,6 +89,24 @@ class StampedBuffer(Generic[T]):
             self._items.clear()
 
 
+class RunningMean:
+    """Mean of a few numbers, later one in which the newest have the greatest weight.
+
+    Args:
+        newest_share: Weight of the newest number once there are more than its inverse.
+    """
+
+    def __init__(self, newest_share: float) -> None:
+        self._newest_share = newest_share
+        self._count = 0
+        self.value = 0.0
+
+    def add(self, number: float) -> None:
+        """Count one more in."""
+        self._count += 1
+        self.value += (number - self.value) * max(1.0 / self._count, self._newest_share)
+
+
 class RateMeter:
     """Events per second over the last few seconds."""
 

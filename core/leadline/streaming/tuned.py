@@ -234,7 +234,9 @@ class _Worker:
     #: the pause before it doubles each time, up to this.
     longest_pause_s: float = 30.0
     #: Share of the time that the model may be busy for frames to be taken one by one.
-    keeps_up: float = 0.8
+    keeps_up: float = 0.95
+    #: Least share of the newest frame in the mean of what frames take: one slow frame is no slow model.
+    newest_share: float = 0.05
 
 
 MOTION, TRACKS, BY_MOTION, EVIDENCE = _Motion(), _Tracks(), _ByMotion(), _Evidence()

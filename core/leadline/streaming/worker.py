@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from leadline.errors import Cancelled, LeadlineError
-from leadline.streaming.buffers import RateMeter
+from leadline.streaming.buffers import RateMeter, RunningMean
 from leadline.streaming.tuned import WORKER
 from leadline.streaming.waiting import WaitingFrames
 
@@ -47,7 +47,7 @@ class StreamWorker(Generic[F, M]):
         self._on_load_failure = on_load_failure
         self._frames: WaitingFrames[F] = WaitingFrames(lacks, now_s=now_s)
         self._arrivals: dict[str, RateMeter] = {}
-        self._busy_s = 0.0  # time for one frame of each stream, smoothed
+        self._busy_s = RunningMean(WORKER.newest_share)  # time for one frame of each stream
         self._loader: Callable[[], M] | None = None
         self._wanted: Callable[[], M] | None = None
         self._settled = threading.Event()
@@ -127,12 +127,12 @@ class StreamWorker(Generic[F, M]):
             self._next_start = started_s + self.min_period_s
             self._handle(self.model, frames)
             spent_s = max(monotonic() - started_s, self.min_period_s)
-            self._busy_s = spent_s if self._busy_s == 0 else 0.8 * self._busy_s + 0.2 * spent_s
+            self._busy_s.add(spent_s)
 
     def _keeps_up(self) -> bool:
         """Whether frames are handled faster than they come."""
         rate_hz = max((arrivals.rate_hz() for arrivals in list(self._arrivals.values())), default=0.0)
-        return self._busy_s > 0 and self._busy_s * rate_hz < WORKER.keeps_up
+        return 0 < self._busy_s.value * rate_hz < WORKER.keeps_up
 
     def _handle(self, model: M, frames: list[F]) -> None:
         try:
@@ -165,6 +165,7 @@ class StreamWorker(Generic[F, M]):
             return
         try:
             self.model = loader()
+            self._busy_s = RunningMean(WORKER.newest_share)
             self._loader = loader
         except Exception as error:  # missing weights, no memory, a driver that is gone: the old model stays
             self._on_load_failure(error)
