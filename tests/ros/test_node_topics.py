@@ -293,7 +293,7 @@ def test_garbage_is_logged_once_counted_and_survived(bench: Bench, shared_node: 
     for part in parts:
         assert any(part in kind for kind in problems()), (part, problems())
         assert shared_node.log.count(part) >= 1
-    logged = [line for line in shared_node.log.splitlines() if "unknown image encoding" in line]
+    logged = [line for line in shared_node.log.splitlines() if "unknown image encoding 'holographic'" in line]
     assert len(logged) == 1
 
 

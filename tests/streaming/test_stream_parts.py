@@ -16,6 +16,7 @@ from leadline.sensors.transforms import TransformTree, matrix_from, parse_extrin
 from leadline.streaming.buffers import Complaints, LossMeter, RateMeter, RunningMean, StampedBuffer
 from leadline.streaming.lanes import Lanes
 from leadline.streaming.pipeline import predict_options
+from leadline.streaming.problems import kind_of
 from leadline.streaming.settings import StreamSettings
 from leadline.streaming.tuned import WORKER, _Waiting
 from leadline.streaming.waiting import WaitingFrames
@@ -313,6 +314,21 @@ def test_rates_and_gaps() -> None:
     complaints = Complaints()
     assert [complaints.note("a"), complaints.note("a"), complaints.note("b")] == [True, False, True]
     assert complaints.counts() == {"a": 2, "b": 1}
+
+
+def test_problems_of_two_frames_are_two_and_many_names_stay_few_kinds() -> None:
+    complaints = Complaints(most_kinds=3)
+    late = "no transform from '{}' to 'camera': TF of that time is missing by {} s"
+    assert [complaints.note(kind_of(late.format(*one))) for one in (("front", 1.5), ("front", 2.5), ("rear", 1))] == [
+        True,
+        False,
+        True,
+    ]
+    assert [complaints.note(kind_of(f"unknown image encoding 'code {i}'")) for i in range(5)] == [True, True] + 3 * [
+        False
+    ]
+    assert complaints.counts()[Complaints.OTHERS] == 4
+    assert len(kind_of("unknown image encoding '" + 10**6 * "x" + "'")) < 40
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.1, 1 / 3, 0.5, 0.8, 0.9, 0.95])

@@ -238,22 +238,26 @@ class Window:
 
 
 class Complaints:
-    """Counts problems by kind and says whether a kind is new, so that each is logged once."""
+    """Counts problems by kind and says whether a kind is new, so that each is logged once.
 
-    def __init__(self) -> None:
+    Args:
+        most_kinds: What comes after so many kinds is counted as `OTHERS`: names in messages are anybody's to choose.
+    """
+
+    OTHERS = "other problems"
+
+    def __init__(self, most_kinds: int = 100) -> None:
         self._counts: Counter[str] = Counter()
+        self._most_kinds = most_kinds
         self._lock = threading.Lock()
 
     def note(self, kind: str) -> bool:
         """Count one more of ``kind``; True the first time."""
         with self._lock:
+            if kind not in self._counts and len(self._counts) >= self._most_kinds:
+                kind = self.OTHERS
             self._counts[kind] += 1
             return self._counts[kind] == 1
-
-    def forget(self, kind: str) -> None:
-        """The problem is over: the next one of this kind is new again (its count stays)."""
-        with self._lock:
-            self._counts.pop(kind, None)
 
     def counts(self) -> dict[str, int]:
         with self._lock:
