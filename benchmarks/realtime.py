@@ -1,7 +1,9 @@
-"""What `--speed realtime` gives and costs: `python benchmarks/realtime.py quality --out FOLDER [--dev FOLDER]`, or `... speed`.
+"""What `--speed realtime` gives and costs: `python benchmarks/realtime.py quality --out FOLDER [--dev FOLDER]`, `... speed` or `... both`.
 
 quality: AbsRel and boundary F1 of full and realtime models, with and without `edges`, on 40 held-out scenes, which are rendered into
 --out, and on a folder of NAME.jpg or .png beside NAME.depth.npz. speed: `predict` for a 640×480 camera, every backend and precision.
+both: for each realtime model, with and without `edges`, the very same estimator's AbsRel and boundary F1 on --dev beside the full
+model's, and its frames a second and latency there: whole calls of `predict`, for those photographs cut to 640×512, by turns.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import leadline.threads
 
 leadline.threads.prepare()
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
@@ -102,6 +105,55 @@ def speed(models: list[str], repeat: int) -> None:
                     print(f"| {name} | {parts} | {backend} | {precision} | {size} | {detail} | {figures} |", flush=True)
 
 
+def both(models: list[str], dev: Path, precision: str, backend: Any, sizes: list[int], repeat: int) -> None:
+    """Speed and quality of one setting, in one table; see the file's first words."""
+    frames = Frames(dev)
+    pictures = [_cut(frames[i].rgb, 640, 512) for i in range(len(frames))]
+    print(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, OpenVINO {openvino_version()}")
+    print(
+        "| model | network | run as | detail | frames/s | latency, ms: median | 95 % | AbsRel | of the full one's | boundary F1 | of it |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for size in sizes:
+        full = {name: leadline.load(name, device="cpu") for name in models}
+        fast = {
+            name: leadline.load(name, device="cpu", speed="realtime", precision=precision, backend=backend)
+            for name in models
+        }
+        ways = [(name, model, detail) for name, model in fast.items() for detail in ("off", "edges")]
+        ways = [*((name, model, "off") for name, model in full.items()), *ways]
+        times: list[list[float]] = [[] for _ in ways]
+        for turn in range(repeat + 1):  # the first one warms up
+            for taken, (_, model, detail) in zip(times, ways, strict=True):
+                for picture in pictures:
+                    started = time.perf_counter()
+                    model.predict(picture, size=size, detail=detail)  # type: ignore[arg-type]
+                    if turn:
+                        taken.append(1e3 * (time.perf_counter() - started))
+        of_full: dict[str, dict[str, float]] = {}
+        for taken, (name, model, detail) in zip(times, ways, strict=True):
+            s = score(Detailed(model, detail), frames, size=size)  # type: ignore[arg-type]
+            whole = of_full.setdefault(name, s)
+            height, width = model.predict(pictures[0], size=size).meta["network_size"]
+            label = f"{'full' if whole is s else 'realtime'}, {model.predict(pictures[0], size=size).meta['precision']} by {model.backend}"
+            print(
+                f"| {name} | {height}×{width} | {label} | {detail} | {1e3 / statistics.mean(taken):.1f} | {statistics.median(taken):.1f} | "
+                f"{np.quantile(taken, 0.95):.1f} | {s['abs_rel']:.4f} | {s['abs_rel'] / whole['abs_rel'] - 1:+.1%} | "
+                f"{s['boundary_f1']:.4f} | {s['boundary_f1'] / whole['boundary_f1'] - 1:+.0%} |",
+                flush=True,
+            )
+
+
+def _cut(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The middle of a picture that has this shape, resized to it."""
+    rows, columns = rgb.shape[:2]
+    scale = max(width / columns, height / rows)
+    cut_h, cut_w = round(height / scale), round(width / scale)
+    top, left = (rows - cut_h) // 2, (columns - cut_w) // 2
+    middle = rgb[top : top + cut_h, left : left + cut_w]
+    return np.asarray(cv2.resize(middle, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _milliseconds(model: Detailed, frame: np.ndarray, size: int, repeat: int) -> list[float]:
     times = []
     for _ in range(repeat + 3):
@@ -113,17 +165,27 @@ def _milliseconds(model: Detailed, frame: np.ndarray, size: int, repeat: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "speed"])
+    parser.add_argument("what", choices=["quality", "speed", "both"])
     parser.add_argument("-m", "--model", action="append", help="only this one; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("out/realtime"), help="quality: where scenes are rendered")
-    parser.add_argument("--dev", type=Path, help="quality: folder of photographs with measured depth")
-    parser.add_argument("--precision", default="fp32", help="quality: of the realtime models")
-    parser.add_argument("--backend", default="torch", help="quality: of the realtime models")
-    parser.add_argument("--repeat", type=int, default=20, help="speed: predictions whose median counts")
+    parser.add_argument("--dev", type=Path, help="quality and both: folder of photographs with measured depth")
+    parser.add_argument("--precision", default="fp32", help="quality and both: of the realtime models")
+    parser.add_argument("--backend", default="torch", help="quality and both: of the realtime models")
+    parser.add_argument("--size", type=int, action="append", help="both: long edge; may be repeated")
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=20,
+        help="speed: predictions whose median counts; both: turns over the photographs",
+    )
     arguments = parser.parse_args()
     models = arguments.model or list(MODELS)
     if arguments.what == "quality":
         quality(models, arguments.out, arguments.dev, arguments.precision, arguments.backend)
+    elif arguments.what == "both":
+        if arguments.dev is None:
+            parser.error("both needs --dev")
+        both(models, arguments.dev, arguments.precision, arguments.backend, arguments.size or [320], arguments.repeat)
     else:
         speed(models, arguments.repeat)
 

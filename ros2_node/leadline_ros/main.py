@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
 
     threads.prepare()
-    keep_large_blocks(arenas=1)  # the frames of several cameras are worked on side by side
+    # Few heaps, as the frames of several cameras are worked on side by side; one for each core, as with one its threads wait
+    # for each other: the search for neighbours then takes twice the time.
+    keep_large_blocks(arenas=threads.allowed_cores())
     use_large_image_profile()
     end_now(_run(stop, None if arguments is None else list(arguments)))
 

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import GOLDEN
 from safetensors.torch import load_file
+from torch.nn.functional import interpolate
 
 from leadline import InputError
 from leadline.inference.framing import (
+    Framed,
     as_tensor,
     frame_official_depthfm,
     frame_official_one_step,
@@ -109,6 +111,16 @@ class TestPadded:
         maps[..., photo.shape[0] :, :] = 9
         maps[..., photo.shape[1] :] = 9
         assert framed.restore(maps).max() == 0
+
+    @pytest.mark.parametrize("full", [(96, 128), (96, 40), (30, 40)], ids=["enlarged", "one side shrinks", "shrinks"])
+    @pytest.mark.parametrize("in_place", [False, True])
+    def test_maps_go_back_antialiased_where_anything_shrinks(self, full, in_place):
+        framed = Framed(torch.zeros(3, 48, 64, dtype=torch.uint8), (48, 64), full)
+        maps = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+        out = torch.empty(1, 1, *full) if in_place else None
+        wanted = interpolate(maps[..., :48, :], full, mode="bilinear", align_corners=False, antialias=True)
+        torch.testing.assert_close(framed.restore(maps, out), wanted, atol=1e-6, rtol=0)
+        assert out is None or torch.equal(out, framed.restore(maps))
 
     def test_a_plane_survives_the_round_trip(self):
         """Resizing a linear ramp down and up keeps it, away from the border."""

@@ -11,6 +11,7 @@ from drive import Drive, header, rel_error
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import Space
 from leadline.sensors.sparse import SparseDepth
+from leadline.streaming import motion
 from leadline.streaming.evidence import ScaleSource
 from leadline.streaming.frames import Frame, Metric
 from leadline.streaming.settings import StreamSettings
@@ -62,6 +63,21 @@ def test_between_sweeps_depth_is_nearly_as_good_as_with_one(drive: Drive, by: st
             assert ("TF through odom" if by == "odometry" else "images' own motion") in found.evidence
         errors[index % 3 == 0].append(rel_error(found.prediction.depth_m, drive.depth_m(index)))
     assert np.mean(errors[False]) <= 1.5 * np.mean(errors[True]), errors
+
+
+def test_sweeps_of_the_images_time_cost_no_tracking(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Camera and LiDAR in step: nobody looks for features until an image comes that has to carry a sweep."""
+    sought: list[int] = []
+    found = motion._corners
+    monkeypatch.setattr(motion, "_corners", lambda *given: sought.append(1) or found(*given))
+    around, source = surroundings(drive), ScaleSource()
+    for index in range(3):
+        around.add_points(drive.cloud(index))
+        assert depth_of(drive, source, frame(drive, around, index), index).prediction is not None
+    assert not sought
+    later = depth_of(drive, source, frame(drive, around, 3), 3)
+    assert "images' own motion" in later.evidence
+    assert len(sought) == 1
 
 
 def test_points_that_nothing_can_carry_are_left_out_and_the_held_scale_says_so(drive: Drive) -> None:

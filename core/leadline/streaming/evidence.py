@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from leadline.completion.blocks import beside
 from leadline.completion.ground import ground_fit
 from leadline.completion.methods import complete
 from leadline.completion.temporal import TemporalFusion
@@ -55,15 +56,15 @@ class ScaleSource:
         points, reason = measured_points(frame, settings)
         if points is not None and len(points):
             self._measured_ns = frame.stamp_ns
-            done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
+            watched = beside(lambda: self._watched(frame, raw, settings))
+            try:
+                done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
+            finally:
+                warnings = watched()
             words = f"{len(points)} measured points"
             if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > EVIDENCE.at_once_s:
                 words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
-            return Metric(
-                _less_certain(done, sigma_growth),
-                words,
-                warnings=(*frame.warnings, *self._watched(frame, raw, settings)),
-            )
+            return Metric(_less_certain(done, sigma_growth), words, warnings=(*frame.warnings, *warnings))
         reasons.append(reason or "no points or sparse depth came near the image in time")
         tracked = self._tracked(frame, raw, settings)
         if isinstance(tracked, str):
@@ -137,9 +138,11 @@ class ScaleSource:
         age_s = abs(sweep.age_s)
         if sweep.moved_by:
             return frame, EVIDENCE.growth_tf * age_s + EVIDENCE.growth_extrapolated * sweep.extrapolated_s
-        carried = self._carried(sweep, frame, settings)
         if age_s <= EVIDENCE.at_once_s:
+            if frame.camera is not None:  # later images may carry this sweep from here
+                self._motion.add(frame.stamp_ns, frame.rgb)
             return frame, 0.0
+        carried = self._carried(sweep, frame, settings)
         if carried is not None:
             return replace(frame, sweep=carried), EVIDENCE.growth_seen * age_s
         text = f"the points are {1e3 * sweep.age_s:.0f} ms older than the image and nothing tells how the camera moved meanwhile"
@@ -149,7 +152,7 @@ class ScaleSource:
         return replace(without_sweep(frame), warnings=(*frame.warnings, text)), 0.0
 
     def _carried(self, sweep: Sweep, frame: Frame, settings: StreamSettings) -> Sweep | None:
-        """The sweep moved to the image's time by what the images show; also starts the tracks of a sweep that needs none."""
+        """The sweep moved to the image's time by what the images show; None if they show too little."""
         if frame.camera is None or sweep.to_camera is None:
             return None
         self._motion.add(frame.stamp_ns, frame.rgb)
