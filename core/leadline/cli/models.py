@@ -31,4 +31,4 @@ def command(as_json: bool) -> None:
             "any number of steps" if model.max_steps is None else "1 step" if model.max_steps == 1 else "several steps"
         )
         console.print(f"[bold]{model.name}[/] ({state}): {model.title}")
-        console.print(f"    gives {gives}, {steps}; from {model.source}; licence: {model.licence}", style="dim")
+        console.print(f"    gives {gives}, {steps}; source: {model.source}; licence: {model.licence}", style="dim")
