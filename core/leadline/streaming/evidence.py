@@ -74,10 +74,8 @@ class ScaleSource:
             done = self._temporal.complete(frame.rgb, raw, tracked, camera=frame.camera, device=self._device)
             words, few = f"{len(tracked)} points triangulated over odometry", len(tracked) < EVIDENCE.few_tracked
             doubt = f"only {len(tracked)} points have enough parallax to be triangulated: the scale is uncertain"
-            warnings = (*frame.warnings, doubt) if few else frame.warnings
-            return Metric(
-                _less_certain(done, EVIDENCE.few_sigma if few else EVIDENCE.tracked_sigma), words, warnings=warnings
-            )
+            uncertain = _less_certain(done, EVIDENCE.few_sigma if few else EVIDENCE.tracked_sigma)
+            return Metric(uncertain, words, warnings=(*frame.warnings, doubt) if few else frame.warnings)
         if self._remembers(frame.stamp_ns, settings):
             done = self._temporal.complete(frame.rgb, raw, no_points(raw.shape), device=self._device)
             if done.metric:  # not after a cut
