@@ -14,6 +14,7 @@ from leadline.benchmarking.apart import answer_parent, peak_mb, run_module
 from leadline.benchmarking.reference import OFFICIAL_CODEC, official_spec
 from leadline.checkpoints.bundle import ModelBundle, build
 from leadline.depth.spaces import Space
+from leadline.inference.devices import choose_precision
 from leadline.inference.estimator import DepthEstimator
 from leadline.models.families import MARIGOLD
 from leadline.models.folding import sharing_copy
@@ -30,13 +31,15 @@ Run = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Task:
-    """What both sides do, on the CPU.
+    """What both sides do.
 
     Attributes:
         size: Side of the square picture, pixels.
         steps, ensemble: Of both sides.
-        precision: Of our side; the pipeline runs in float32.
+        precision: Of our side.
         threads: CPU threads; None leaves PyTorch's choice.
+        device: Of both sides.
+        pipeline_precision: Of the pipeline: "fp32", "fp16" or "bf16".
     """
 
     size: int
@@ -44,6 +47,8 @@ class Task:
     ensemble: int
     precision: str = "fp32"
     threads: int | None = None
+    device: str = "cpu"
+    pipeline_precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ def full_size_marigold() -> ModelBundle:
         return build(spec, torch.randn(1, 2, 1024))
 
 
-def diffusers_pipeline(bundle: ModelBundle) -> Any:
-    """diffusers' pipeline on the same weights, on the CPU, in float32."""
+def diffusers_pipeline(bundle: ModelBundle, device: str = "cpu", precision: str = "fp32") -> Any:
+    """diffusers' pipeline on the same weights."""
     import diffusers  # noqa: PLC0415 (slow to import)
 
     scheduler = diffusers.DDIMScheduler(
@@ -109,18 +114,23 @@ def diffusers_pipeline(bundle: ModelBundle) -> Any:
     )
     pipeline.empty_text_embedding = bundle.model.prompt
     pipeline.set_progress_bar_config(disable=True)
+    if (device, precision) != ("cpu", "fp32"):
+        dtype = choose_precision(precision, torch.device(device))
+        pipeline = pipeline.to(device, dtype)
+        pipeline.empty_text_embedding = pipeline.empty_text_embedding.to(device, dtype)
     return pipeline
 
 
-def compare(task: Task, repeat: int, cpu_seconds: bool) -> Comparison:
+def compare(task: Task, repeat: int, cpu_seconds: bool, bundle: ModelBundle | None = None) -> Comparison:
     """Both sides on one picture, by turns.
 
     Args:
         task: What to do.
         repeat: Runs of each side.
         cpu_seconds: Processor seconds rather than wall-clock seconds.
+        bundle: The weights; None: :func:`full_size_marigold`.
     """
-    bundle = full_size_marigold()
+    bundle = full_size_marigold() if bundle is None else bundle
     sides: dict[Side, Run] = {"diffusers": _theirs(task, bundle), "ours": _ours(task, bundle)}
     clock = time.process_time if cpu_seconds else time.perf_counter
     seconds: dict[Side, list[float]] = {side: [] for side in sides}
@@ -154,20 +164,20 @@ def _picture(task: Task) -> tuple[np.ndarray, torch.Tensor]:
 def _theirs(task: Task, bundle: ModelBundle) -> Run:
     from PIL import Image  # noqa: PLC0415
 
-    pipeline = diffusers_pipeline(bundle)
+    pipeline = diffusers_pipeline(bundle, task.device, task.pipeline_precision)
     picture, noise = _picture(task)
 
     def run() -> Any:
         return pipeline(
             Image.fromarray(picture), num_inference_steps=task.steps, ensemble_size=task.ensemble, processing_resolution=0,
-            latents=noise.clone(), output_type="np", batch_size=task.ensemble,
+            latents=noise.to(pipeline.device, pipeline.dtype, copy=True), output_type="np", batch_size=task.ensemble,
         ).prediction[0, :, :, 0]  # fmt: skip
 
     return run
 
 
 def _ours(task: Task, bundle: ModelBundle) -> Run:
-    estimator = DepthEstimator(bundle, device="cpu", precision=task.precision)
+    estimator = DepthEstimator(bundle, device=task.device, precision=task.precision)
     picture, noise = _picture(task)
     return lambda: (
         estimator.predict(

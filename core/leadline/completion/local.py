@@ -11,13 +11,16 @@ Everything is torch on the device of the model's map, laid out (K, T, C): K neig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from leadline.completion.blocks import by_blocks
+from leadline.completion.traced import Traced
 from leadline.completion.tuned import BLOCKS
 
 
@@ -108,17 +111,26 @@ def regress(
         left_out: bool (K, C), neighbours that do not count.
     """
     tolerance = tolerance.expand_as(pixels.model)
+    given = points.variance is not None, left_out is not None
 
-    def part(tiles: slice) -> Estimate:
-        return _regress(
-            Pixels(*(field[..., tiles] for field in pixels)),
-            points,
+    def arguments(tiles: slice) -> tuple[Tensor, ...]:
+        optional = points.variance, None if left_out is None else left_out[:, tiles]
+        return (
+            *(field[..., tiles] for field in pixels),
+            *points[:5],
             neighbours[:, tiles],
             bandwidth[tiles],
             tolerance[:, tiles],
-            options,
-            None if left_out is None else left_out[:, tiles],
+            *(one for one in optional if one is not None),
         )
+
+    compute: Callable[..., tuple[Tensor, ...]] = partial(_flat, options, *given)
+    if neighbours.device.type == "cpu":
+        key = options, len(neighbours), given, tolerance.dtype
+        compute = _TRACED.of(key, compute, lambda: arguments(slice(0, 2)))
+
+    def part(tiles: slice) -> Estimate:
+        return Estimate(*compute(*arguments(tiles)))
 
     per_tile = len(pixels.model)
     parts = by_blocks(
@@ -129,6 +141,18 @@ def regress(
         max(1, BLOCKS.regressed[1] // per_tile),
     )
     return Estimate(*(torch.cat(fields, dim=1) for fields in zip(*parts, strict=True)))
+
+
+_TRACED = Traced()
+
+
+def _flat(options: LocalOptions, with_variance: bool, with_left_out: bool, *given: Tensor) -> tuple[Tensor, ...]:
+    """:func:`_regress` of plain tensors."""
+    pixels, (neighbours, bandwidth, tolerance) = Pixels(*given[:5]), given[10:13]
+    points = Points(given[5], given[6], given[7], given[8], given[9], given[13] if with_variance else None)
+    return tuple(
+        _regress(pixels, points, neighbours, bandwidth, tolerance, options, given[-1] if with_left_out else None)
+    )
 
 
 def _regress(

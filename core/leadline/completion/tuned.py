@@ -272,7 +272,7 @@ class _Blocks:
     """How long work is cut: shorter blocks are not worth a thread, longer ones keep too much on the way."""
 
     #: Least and most pixels of the regression.
-    regressed: tuple[int, int] = (8000, 32768)
+    regressed: tuple[int, int] = (8000, 16384)
     #: Least and most points that the network judges.
     judged: tuple[int, int] = (1000, 16384)
     #: Rows of a full map.
@@ -283,6 +283,16 @@ class _Blocks:
     far_end: int = 5000
 
 
+@dataclass(frozen=True)
+class _Traced:
+    """Recording functions that are called again and again."""
+
+    #: Calls that are made before one is recorded, which takes as long as some of them.
+    calls: int = 4
+    #: Records kept.
+    kept: int = 16
+
+
 FIT, PRIOR, SETTING, RANGE, GROUND = _Fit(), _Prior(), _Setting(), _Range(), _Ground()
 OUTLIERS, SUPPORT, LEFT_OUT, UNCERTAINTY = _Outliers(), _Support(), _LeftOut(), _Uncertainty()
-SKY, STREAM, BLOCKS = _Sky(), _Stream(), _Blocks()
+SKY, STREAM, BLOCKS, TRACED = _Sky(), _Stream(), _Blocks(), _Traced()

@@ -60,11 +60,11 @@ class ScaleSource:
             try:
                 done = self._temporal.complete(frame.rgb, raw, points, camera=frame.camera, device=self._device)
             finally:
-                warnings = watched()
+                noticed = watched()
             words = f"{len(points)} measured points"
             if frame.sweep is not None and frame.sweep.moved_by and abs(frame.sweep.age_s) > EVIDENCE.at_once_s:
                 words += f", carried over {1e3 * frame.sweep.age_s:.0f} ms by {frame.sweep.moved_by}"
-            return Metric(_less_certain(done, sigma_growth), words, warnings=(*frame.warnings, *warnings))
+            return Metric(_less_certain(done, sigma_growth), words, warnings=(*frame.warnings, *noticed))
         reasons.append(reason or "no points or sparse depth came near the image in time")
         tracked = self._tracked(frame, raw, settings)
         if isinstance(tracked, str):
