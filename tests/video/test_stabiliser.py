@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
+from itertools import permutations
 
+import cv2
 import known_films as films
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from leadline import DepthPrediction, InputError, Space
 from leadline.evaluation.video import lag_frames
 from leadline.scenes import FilmFrame, render_film
+from leadline.scenes.film import FILM_LAYOUTS
 from leadline.video.stabiliser import Stabiliser
 
 SIZE = (96, 128)
@@ -58,6 +62,57 @@ def test_nothing_is_carried_over_a_cut():
     alone = steady(frames[3:], raw[3:])
     for here, there in zip(out[3:], alone, strict=True):
         np.testing.assert_array_equal(here.values, there.values)
+
+
+@cache
+def stepped(seed: int) -> list[FilmFrame]:
+    """A person comes close between two frames."""
+    options = {"layout": "corridor", "path": "still", "movers": 1, "step_at": 4, "supersample": 1.0}
+    return list(render_film(seed, 8, *SIZE, **options))
+
+
+@pytest.mark.parametrize("seed", [9205, 9605])  # in the first the camera's exposure answers
+def test_a_thing_that_steps_is_no_cut_and_is_believed_whole(seed):
+    frames = stepped(seed)
+    out = steady(frames, films.flickering(frames, noise=0.02))
+    assert [p.meta["video"]["cut"] for p in out] == [True] + [False] * 7
+    now, before = films.truth(frames[4]), films.truth(frames[3])
+    place = frames[4].moving & (np.abs(now - before) > 0.3)
+    still = ~frames[4].moving & ~frames[3].moving
+    slope, shift = np.polyfit(out[4].values[still], now[still], 1)
+    through = (slope * out[4].values + shift - before)[place] / (now - before)[place]
+    assert (through > 0.7).mean() > 0.97
+
+
+def test_what_stands_still_before_a_still_camera_is_held_when_the_network_changes_its_mind():
+    """The network sees the background otherwise as soon as somebody stands before it, and stays with that."""
+    frames, rng = stepped(9005), np.random.default_rng(5)
+    minds = 0.1 * films.blobs(rng, SIZE, 8.0), 0.1 * films.blobs(rng, SIZE, 8.0)
+    raw = [
+        DepthPrediction((films.truth(f) + minds[i >= 4]).astype(np.float32), films.SPACE) for i, f in enumerate(frames)
+    ]
+    scaled, out = steady(frames, raw, least_gain=1.0), steady(frames, raw)
+    scaled_error, steady_error = (films.errors(frames, [p.values for p in m])[0] for m in (scaled, out))
+    assert steady_error < 0.65 * scaled_error
+
+
+def test_a_camera_that_turns_very_slowly_does_not_stand_still():
+    """A tenth of a pixel a frame hardly changes the picture; depth must follow it all the same."""
+    frame = stepped(9605)[0]
+    true, out, stabiliser = films.truth(frame), [], Stabiliser()
+    for number in range(40):
+        shift = np.float32([[1, 0, -0.1 * number], [0, 1, 0]])
+        rgb, values = (cv2.warpAffine(image, shift, SIZE[::-1]) for image in (frame.rgb, true))
+        out.append(stabiliser.step(DepthPrediction(values, films.SPACE), rgb).values)
+    seen = np.s_[4:-4, 4:-12]
+    blurred = cv2.GaussianBlur(values, (0, 0), 1)[seen]  # the last frame, resampled as often
+    assert np.abs(out[-1][seen] - values[seen]).mean() < 1.5 * np.abs(blurred - values[seen]).mean()
+
+
+def test_every_other_scene_is_a_cut():
+    shown = [next(iter(render_film(7, 1, *SIZE, layout=name, path="still", supersample=1.0))) for name in FILM_LAYOUTS]
+    found = [steady([a, b], films.flickering([a, b]))[1].meta["video"]["cut"] for a, b in permutations(shown, 2)]
+    assert all(found)
 
 
 def metric(frames: list[FilmFrame], noise: float) -> list[DepthPrediction]:

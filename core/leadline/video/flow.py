@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from leadline.depth.alignment import robust_least_squares
 from leadline.errors import InputError
 from leadline.types import BoolMap, FloatMap, RgbImage
-from leadline.video.tuned import FLOW
+from leadline.video.tuned import ALIGNER, FLOW
 
 Grey = npt.NDArray[np.uint8]
 
@@ -24,11 +25,13 @@ class Motion:
         back: float32 (h, w, 2): pixel p of the later frame was at p + back in the earlier one.
         off: float32 (h, w, 2): how far from p the way there and home again ends.
         alike: bool (h, w): what is there looks like it, and lies inside the picture.
+        still: bool (h, w): the camera stands still, and neither here nor around has the picture changed; ``back`` is 0.
     """
 
     back: FloatMap
     off: FloatMap
     alike: BoolMap
+    still: BoolMap
 
     @cached_property
     def seen(self) -> BoolMap:
@@ -105,16 +108,37 @@ class Follower:
         place = cv2.add(self._grid, back)
         x, y = place[..., 0], place[..., 1]
         inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-        difference = now.astype(np.float32) - warp(_alike(before, now), back, self._grid)
-        alike = np.abs(cv2.blur(difference, (3, 3))) < FLOW.looks_different
-        return Motion(back, off, np.asarray(inside & alike))
+        gain, offset = _exposure(now, warp(before.astype(np.float32), back, self._grid))
+        exposed = before.astype(np.float32) * gain + offset
+        still = _still(now, exposed, back)
+        back[still] = off[still] = 0.0
+        alike = _difference(now, warp(exposed, back, self._grid)) < FLOW.looks_different
+        return Motion(back, off, np.asarray(inside & alike), still)
 
 
-def _alike(image: Grey, model: Grey) -> FloatMap:
-    """``image`` at the exposure of ``model``: mean and contrast of the middle grey levels."""
-    low, middle, high = np.percentile(image[::4, ::4], [20, 50, 80])
-    wanted_low, wanted_middle, wanted_high = np.percentile(model[::4, ::4], [20, 50, 80])
-    gain = float(np.clip((wanted_high - wanted_low + 4) / (high - low + 4), 0.5, 2.0))
-    return ((image.astype(np.float32) - np.float32(middle)) * np.float32(gain) + np.float32(wanted_middle)).astype(
-        np.float32
-    )
+def _still(now: Grey, before: FloatMap, back: FloatMap) -> BoolMap:
+    """Where nothing moves before a still camera; nowhere if most of what is textured changed or moved one way."""
+    changed = _difference(now, before) > FLOW.still_differs
+    across, down = (cv2.Sobel(before, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
+    slope = cv2.magnitude(across, down)
+    textured = slope > np.percentile(slope[::4, ::4], FLOW.textured_percentile)
+    if not textured.any() or changed[textured].mean() > FLOW.camera_changes:
+        return np.zeros(now.shape, bool)
+    if np.abs(np.median(back[textured & ~changed], axis=0)).max() > FLOW.camera_moves_px:
+        return np.zeros(now.shape, bool)
+    around = cv2.blur(changed.astype(np.float32), (2 * FLOW.still_reach + 1,) * 2)
+    return np.asarray(around < FLOW.still_share)
+
+
+def _difference(now: Grey, was: FloatMap) -> FloatMap:
+    """Grey levels between neighbourhoods of 3×3."""
+    return np.abs(cv2.blur(cv2.subtract(now.astype(np.float32), was), (3, 3)))
+
+
+def _exposure(now: Grey, was: FloatMap) -> tuple[np.float32, np.float32]:
+    """Gain and offset of the line through most pairs of a point's grey levels, whatever came into view."""
+    step = max(1, int(np.sqrt(now.size / ALIGNER.points)))
+    x, y = (image[::step, ::step].ravel().astype(np.float64) for image in (was, now))
+    line = robust_least_squares(x, y, pairs=ALIGNER.lines, judged_on=ALIGNER.judged, passes=ALIGNER.passes)
+    gain = float(np.clip(line[0], 0.5, 2.0)) if line else 1.0
+    return np.float32(gain), np.float32(np.median(y - gain * x))

@@ -76,7 +76,7 @@ def with_later(
     backwards = Stabiliser()
     for raw, picture in reversed(later):
         backwards.step(raw, picture)
-    backwards.least_gain = STABILISER.causal_share
+    backwards.least_gain = backwards.still_gain = STABILISER.causal_share
     both = backwards.step(steady, rgb)
     found = both.meta["video"]
     if found["cut"]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
-from leadline.types import FloatMap, RgbImage
+from leadline.types import BoolMap, FloatMap, RgbImage
 from leadline.video.aligner import ScaleShift, scale_and_shift
 from leadline.video.flow import Follower, Motion, pixel_grid, warp
 from leadline.video.tuned import STABILISER
@@ -31,11 +31,14 @@ class _Memory:
     small: FloatMap  # (h, w), the same on the grid of the flow
     variance: FloatMap  # (h, w), of the average, as if the frames' errors were independent; in units of one frame's without sigma
     change: FloatMap  # (h, w), by how much the last frame differed from what was expected
+    still: BoolMap  # (h, w), where its picture had not changed before a still camera
 
     def carried(self, by: ScaleShift) -> _Memory:
         """The same from where the camera is now: a camera that moves forward by a metre takes a metre off every depth."""
         factor = np.float32(by.scale)
-        return _Memory(by.apply(self.values), by.apply(self.small), self.variance * factor**2, self.change * factor)
+        return _Memory(
+            by.apply(self.values), by.apply(self.small), self.variance * factor**2, self.change * factor, self.still
+        )
 
 
 class Stabiliser:
@@ -49,7 +52,7 @@ class Stabiliser:
     def __init__(self, least_gain: float = STABILISER.least_gain, flow_edge: int = 256) -> None:
         if not 0 < least_gain <= 1:
             raise InputError(f"least_gain={least_gain}: it is a share between 0 and 1")
-        self.least_gain = least_gain
+        self.least_gain, self.still_gain = least_gain, least_gain**2
         self._follower = Follower(flow_edge)
         self._memory: _Memory | None = None
         self._kind: tuple[object, ...] | None = None
@@ -75,7 +78,7 @@ class Stabiliser:
         motion = self._follower.follow(rgb)
         memory = self._memory if kind == self._kind else None
         self._kind = kind
-        if memory is None or motion is None or motion.alike.mean() < STABILISER.cut_seen:
+        if memory is None or motion is None or _is_cut(motion):
             return self._start(prediction, rgb)
         before = warp(memory.small, motion.back)
         small = _shrunk(prediction.values, before.shape)
@@ -97,7 +100,7 @@ class Stabiliser:
         variance = np.ones(shape, np.float32)
         if prediction.uncertainty is not None:
             variance = _shrunk(prediction.uncertainty, shape) ** 2
-        self._memory = _Memory(prediction.values, small, variance, np.zeros(shape, np.float32))
+        self._memory = _Memory(prediction.values, small, variance, np.zeros(shape, np.float32), np.zeros(shape, bool))
         return _noted(prediction, ScaleShift(1.0, 0.0, 0.0, True), 0.0)
 
     def _continue(
@@ -120,12 +123,13 @@ class Stabiliser:
         ratio = 1.4826 * float(np.median(surprise[::3])) if surprise.size else 1.0
         blurred = cv2.blur(change, (5, 5))
         agree = self._agreement(memory, motion, before, blurred, np.maximum(ratio * spread, np.float32(1e-12)))
-        gain = np.maximum(held / (held + noise), np.float32(self.least_gain))
+        least = np.where(motion.still, np.float32(self.still_gain), np.float32(self.least_gain))
+        gain = np.maximum(held / (held + noise), least)
         gain = 1.0 - agree * (1.0 - gain)
         variance = np.where(agree > 0, gain * noise, noise).astype(np.float32)
 
         values, sigma = self._blended(prediction, memory, motion, fit, gain, min(ratio, 1.0))
-        self._memory = _Memory(values, _shrunk(values, small.shape), variance, blurred)
+        self._memory = _Memory(values, _shrunk(values, small.shape), variance, blurred, motion.still)
         steady = replace(prediction, values=values, uncertainty=sigma)
         return _noted(steady, fit, float((agree > 0).mean()))
 
@@ -147,8 +151,9 @@ class Stabiliser:
         lasting = np.where(change * earlier > 0, np.minimum(np.abs(change), np.abs(earlier)), 0.0)
         elsewhere = np.abs(warp(memory.small, motion.back + motion.off) - before)
         plain = motion.alike & (elsewhere < usual)
-        seen = motion.seen
-        real = np.where(seen, lasting, np.abs(change)) / usual
+        size, seen = np.abs(change), motion.seen
+        doubted = ~seen | _belonging(size > STABILISER.noise_up_to * usual, ~seen)
+        real = np.where(doubted, size, np.where(motion.still & memory.still, 0.0, lasting)) / usual
         agree = np.clip((STABILISER.real_from - real) / (STABILISER.real_from - STABILISER.noise_up_to), 0.0, 1.0)
         return (agree * (seen | plain)).astype(np.float32)
 
@@ -182,6 +187,19 @@ class Stabiliser:
         if grid is None or grid.shape[:2] != (height, width):
             grid = self._grid = pixel_grid(height, width)
         return grid
+
+
+def _belonging(region: BoolMap, to: BoolMap) -> BoolMap:
+    """The connected pieces of ``region`` (h, w) of which at least :attr:`STABILISER.piece_share` lies in ``to``."""
+    count, piece = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
+    whole = np.bincount(piece.ravel(), minlength=count)
+    share = np.bincount(piece[to], minlength=count) / np.maximum(whole, 1)
+    share[0] = 0.0
+    return np.asarray((share >= STABILISER.piece_share)[piece])
+
+
+def _is_cut(motion: Motion) -> bool:
+    return bool(motion.seen.mean() < STABILISER.cut_seen and motion.alike.mean() < STABILISER.cut_alike)
 
 
 def _shrunk(image: FloatMap, shape: tuple[int, ...]) -> FloatMap:

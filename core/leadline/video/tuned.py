@@ -35,6 +35,18 @@ class _Flow:
     disagreement_share: float = 0.07
     #: A point that looks this different (grey levels after exposure is equalised) is another point.
     looks_different: float = 28.0
+    #: Before a still camera, a point that differs by more than this changed.
+    still_differs: float = 5.0
+    #: What has a steeper slope than this share of the picture, in percent, shows whether a camera moves:
+    textured_percentile: float = 80.0
+    #: it does if more than this share of that changed,
+    camera_changes: float = 0.5
+    #: or if the median of that moved by so many pixels: twenty frames remembered would lag by twenty times as much.
+    camera_moves_px: float = 0.06
+    #: Within so many pixels of a point, at most
+    still_reach: int = 10
+    #: this share may have changed if it is to count as still.
+    still_share: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,8 +59,12 @@ class _Stabiliser:
     noise_up_to: float = 2.0
     #: and real from this one on.
     real_from: float = 4.0
-    #: Less of the picture than this found again in the frame before is a cut.
+    #: A piece that changed is a thing that moved if the flow lost more than this share of it; all of it is then believed at once.
+    piece_share: float = 0.4
+    #: Less of the picture than this found again in the frame before is a cut,
     cut_seen: float = 0.2
+    #: if less than this looks alike, too.
+    cut_alike: float = 0.8
     #: Looking ahead: share of the causal result where past and future agree, for each has seen as many frames as the other.
     causal_share: float = 0.5
 
