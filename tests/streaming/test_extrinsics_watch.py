@@ -111,3 +111,23 @@ def test_a_robot_at_rest_and_a_bare_wall_say_nothing(drive: Drive) -> None:
         project_points(slanted, camera), np.zeros((240, 320), np.uint8), np.zeros((240, 320), np.float32), camera
     )
     assert len(jumps) == 0
+
+
+@pytest.mark.parametrize("off_middle_px", [-4, 0, 4])
+def test_one_long_edge_anywhere_between_two_rings_blames_nobody(off_middle_px: int) -> None:
+    """A kerb lies between the same two rings in every sweep: where between them, they do not tell."""
+    camera, spacing, edge = CalibratedCamera.from_pinhole(Pinhole(320, 240, 260.0)), 14, 120
+    rows = edge - off_middle_px + spacing * np.arange(-6, 7) + spacing // 2
+    v, u = (grid.ravel() for grid in np.meshgrid(rows, np.arange(0, 320, 2), indexing="ij"))
+    points = camera.unproject(np.stack([u, v], axis=1).astype(float), np.where(v >= edge, 5.0, 9.0)).astype(np.float32)
+    rgb, near = np.full((240, 320, 3), 60, np.uint8), np.zeros((240, 320), np.float32)
+    rgb[edge:], near[edge:] = 180, 1.0
+    watch = ExtrinsicsWatch()
+    for number in range(24):
+        seen = rgb.copy()
+        seen[:60, :160] += np.uint8(20 * (number % 2))  # the sky changes
+        raw = DepthPrediction(np.where(near > 0, 5.0, 9.0).astype(np.float32), Space.DEPTH)
+        watch.add(number * STEP_NS, seen, raw, Sweep(points, np.eye(4), number * STEP_NS), camera, SETTINGS)
+    assert len(watch._agreements) == 24
+    assert np.mean(watch._jumps) > 100
+    assert watch.warning() == ""

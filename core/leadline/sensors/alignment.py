@@ -123,7 +123,7 @@ def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, c
         rays[usable, 1],
         points.depth_m[near][usable].astype(np.float64),
         upright[usable],
-        _blurred(profile, np.hypot(ALIGNMENT.edge_px, gap[usable] / np.sqrt(12.0))),
+        _blurred(profile, gap[usable]),
     )
 
 
@@ -155,21 +155,35 @@ def _pixels_per_unit(jumps: Jumps, focal_px: float, component: Component) -> Mat
     return focal_px * np.where(jumps.upright, across[component.axis], down[component.axis])
 
 
-def _blurred(profile: FloatMap, sigma_px: Matrix) -> FloatMap:
-    """Each profile by about its own width, and with a sum of 1."""
+def _blurred(profile: FloatMap, gap_px: Matrix) -> FloatMap:
+    """Each profile by the spacing of its beams, between which the edge may lie anywhere, and with a sum of 1.
+
+    The blur is a box and no bell: a place a quarter of the spacing off the middle is as good as the middle. By a bell, one long edge between
+    two rings would draw the points to itself.
+    """
     if not len(profile):
         return profile
     result = np.empty_like(profile)
-    ends = np.quantile(sigma_px, np.linspace(0, 1, ALIGNMENT.blurs + 1))
-    group = np.clip(np.searchsorted(ends[1:-1], sigma_px), 0, ALIGNMENT.blurs - 1)
+    ends = np.quantile(gap_px, np.linspace(0, 1, ALIGNMENT.blurs + 1))
+    group = np.clip(np.searchsorted(ends[1:-1], gap_px), 0, ALIGNMENT.blurs - 1)
     for number in range(ALIGNMENT.blurs):
         mine = group == number
         if mine.any():
-            sigma = float(sigma_px[mine].mean())
-            result[mine] = cv2.GaussianBlur(
-                profile[mine], (0, 0), sigmaX=sigma, sigmaY=1e-6, borderType=cv2.BORDER_CONSTANT
+            soft = cv2.GaussianBlur(
+                profile[mine], (0, 0), sigmaX=ALIGNMENT.edge_px, sigmaY=1e-6, borderType=cv2.BORDER_CONSTANT
             )
+            box = _box(max(1.0, ALIGNMENT.spacings * float(gap_px[mine].mean())))
+            result[mine] = cv2.filter2D(soft, -1, box, borderType=cv2.BORDER_CONSTANT)
     return result
+
+
+def _box(width_px: float) -> FloatMap:
+    """(1, odd) weights of a mean over ``width_px`` pixels, at least one; those at the ends count in part."""
+    side = int(np.ceil((width_px - 1) / 2))
+    weights = np.ones(2 * side + 1, np.float32)
+    if side:
+        weights[[0, -1]] = (width_px - (2 * side - 1)) / 2
+    return (weights / weights.sum())[None]
 
 
 def _jumps(points: SparseDepth) -> tuple[npt.NDArray[np.int64], Matrix, npt.NDArray[np.bool_], Matrix]:

@@ -39,6 +39,8 @@ class _Alignment:
     cell_px: int = 16
     #: Spacing of beams beyond which the place of an edge is not known.
     widest_px: float = 16.0
+    #: Between two beams an edge may lie anywhere: within so many of their spacings, as it is soft.
+    spacings: float = 1.25
     #: Edges are looked for within this angle of where they should be.
     reach_rad: float = 0.035
     #: An edge of the image itself is so sharp (standard deviation).
