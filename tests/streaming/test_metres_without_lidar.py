@@ -127,6 +127,28 @@ def test_near_points_stand_against_the_map_and_far_ones_lean_on_it() -> None:
     assert np.median(found.sigma_m[far] / found.depth_m[far]) > 0.1
 
 
+def test_the_outline_of_something_plain_says_how_far_it_is() -> None:
+    """A black disc 2 m away, which the map puts 5 m away; only its rim shows features, beside those of the wall behind."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    disc = np.hypot(rows - 110, columns - 170) < 50
+    seen = np.where(disc, 5.0, np.linspace(20.0, 6.0, HEIGHT)[:, None] * np.ones(WIDTH))
+    v, u = (grid.ravel() for grid in np.meshgrid(np.arange(12, 230, 12), np.arange(12, 310, 12), indexing="ij"))
+    wall = np.hypot(v - 110, u - 170) > 60
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    rim_v, rim_u = np.rint(110 + 51.5 * np.sin(angles)).astype(int), np.rint(170 + 51.5 * np.cos(angles)).astype(int)
+    of_disc = np.arange(40) % 4 > 0  # the others are of the wall
+    rim_m = np.where(of_disc, 2.0, seen[rim_v, rim_u])
+    u, v = np.concatenate([u[wall], rim_u]), np.concatenate([v[wall], rim_v])
+    inverse = 1 / np.concatenate([seen[v[: wall.sum()], u[: wall.sum()]], rim_m])
+    found = points_by_motion(relative(seen), Parallax(u, v, inverse, 0.05 * inverse))
+    assert not isinstance(found, str)
+    on_disc = disc[found.v, found.u]
+    assert on_disc.sum() >= 25
+    np.testing.assert_allclose(found.depth_m[on_disc], 2.0, atol=0.01)
+    assert found.depth_m[~on_disc].min() > 5.5
+    assert len(np.unique(found.v * WIDTH + found.u)) == len(found)
+
+
 def ground_scene(pitch_deg: float, roll_deg: float, height_m: float) -> tuple[np.ndarray, np.ndarray]:
     """(depth of flat ground and a wall 12 m away, camera in the robot's axes) of a camera that looks down and leans."""
     optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from leadline.completion.fit import fit_scale_and_shift
+from leadline.completion.fit import Fit, fit_scale_and_shift
 from leadline.completion.prior import MapRange
 from leadline.depth.prediction import DepthPrediction
 from leadline.depth.spaces import MAX_DEPTH_M, MIN_DEPTH_M
@@ -28,7 +28,8 @@ def points_by_motion(raw: DepthPrediction, parallax: Parallax) -> SparseDepth | 
         raw: Relative, (H, W), of the image.
         parallax: Of its features.
     """
-    parallax = parallax.subset(_off_edges(raw, parallax))
+    off_edges = _off_edges(raw, parallax)
+    outlines, parallax = parallax.subset(~off_edges), parallax.subset(off_edges)
     relative = parallax.sigma / np.maximum(parallax.inverse_depth, 1e-9)
     sure = relative < BY_MOTION.sure
     worth = float(np.minimum(1.0, (BY_MOTION.well_known / relative[sure]) ** 2).sum())
@@ -45,14 +46,36 @@ def points_by_motion(raw: DepthPrediction, parallax: Parallax) -> SparseDepth | 
     alone = relative[found] < BY_MOTION.well_known
     log_depth[alone], sigma[alone] = -np.log(parallax.inverse_depth[alone]), relative[found][alone]
     kept = sigma < BY_MOTION.most_sigma
-    depth_m = np.exp(log_depth[kept])
+    near, log_near, sigma_near = _in_front(raw, outlines, fit)
+    u, v = np.concatenate([parallax.u[kept], near[0]]), np.concatenate([parallax.v[kept], near[1]])
+    depth_m = np.exp(np.concatenate([log_depth[kept], log_near]))
+    sigma_m = np.concatenate([sigma[kept], sigma_near]) * depth_m
+    _, first = np.unique(v * raw.shape[1] + u, return_index=True)
     return SparseDepth(
-        parallax.u[kept],
-        parallax.v[kept],
-        depth_m.astype(np.float32),
-        raw.shape,
-        sigma_m=(sigma[kept] * depth_m).astype(np.float32),
+        u[first], v[first], depth_m[first].astype(np.float32), raw.shape, sigma_m=sigma_m[first].astype(np.float32)
     )
+
+
+def _in_front(
+    raw: DepthPrediction, outlines: Parallax, fit: Fit
+) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], Vector, Vector]:
+    """(u, v), log depth and its sigma of features where the map jumps that move as its near side: an outline belongs to what is in front.
+
+    They are put where the map is nearest around them. What is plain inside shows nothing else.
+    """
+    relative = outlines.sigma / np.maximum(outlines.inverse_depth, 1e-9)
+    outlines, relative = outlines.subset(relative < BY_MOTION.well_known), relative[relative < BY_MOTION.well_known]
+    steps = np.arange(-BY_MOTION.edge_px, BY_MOTION.edge_px + 1)
+    down, across = (grid.ravel() for grid in np.meshgrid(steps, steps, indexing="ij"))
+    v = (outlines.v[:, None] + down).clip(0, raw.shape[0] - 1)
+    u = (outlines.u[:, None] + across).clip(0, raw.shape[1] - 1)
+    log_around = np.log(
+        raw.space.to_depth(fit.scale * raw.values[v, u].astype(np.float64) + fit.shift).clip(MIN_DEPTH_M, MAX_DEPTH_M)
+    )
+    rows, nearest = np.arange(len(outlines.u)), log_around.argmin(axis=1)
+    log_depth = -np.log(outlines.inverse_depth)
+    in_front = log_depth < (log_around.min(axis=1) + log_around.max(axis=1)) / 2
+    return (u[rows, nearest][in_front], v[rows, nearest][in_front]), log_depth[in_front], relative[in_front]
 
 
 def _joined(parallax: Parallax, by_map: Vector) -> tuple[Vector, Vector]:

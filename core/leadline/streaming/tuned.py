@@ -128,7 +128,7 @@ class _Evidence:
     #: How much larger it is then, as a share of depth.
     few_sigma: float = 0.25
     #: And where there are enough: patches that slip together, and odometry's own error, the points do not tell.
-    tracked_sigma: float = 0.05
+    tracked_sigma: float = 0.03
     #: Growth of sigma with the time between points and image, as a share of depth per second: what moves by itself and what
     #: came into view since is not undone by anybody's motion. The robot's own was undone by TF,
     growth_tf: float = 0.05
