@@ -46,9 +46,10 @@ class Camera:
 
     Args:
         points: In each cloud; 0: no LiDAR, relative depth.
+        pictures: Of the film.
     """
 
-    def __init__(self, points: int) -> None:
+    def __init__(self, points: int, pictures: int) -> None:
         from rclpy.node import Node
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -61,7 +62,7 @@ class Camera:
             for kind, topic in ((Image, "image"), (CameraInfo, "camera_info"), (PointCloud2, "points"))
         )
         self._bench.create_subscription(Image, "depth" if points else "depth/relative", self._take, 20)
-        film = list(render_film(SEED, FRAMES, HEIGHT, WIDTH, movers=1))
+        film = list(render_film(SEED, pictures, HEIGHT, WIDTH, movers=1))
         self._film = [*film, *film[-2:0:-1]]
         self._info = CameraInfo(width=WIDTH, height=HEIGHT, distortion_model="plumb_bob", d=[0.0] * 5)
         self._info.k = film[0].intrinsics.ravel().tolist()
@@ -106,7 +107,9 @@ class Camera:
             self.ages[self._numbers[stamp]] = 1e-9 * (int(self._bench.get_clock().now().nanoseconds) - stamp)
 
 
-def stream(hz: float, frames: int, points: int, parameters: list[str], wait_s: float = 180.0) -> list[float | None]:
+def stream(
+    hz: float, frames: int, points: int, parameters: list[str], wait_s: float = 180.0, pictures: int = FRAMES
+) -> list[float | None]:
     """Age in seconds of each frame's depth when it arrives, None where none came. Starts and ends a node.
 
     Args:
@@ -115,6 +118,7 @@ def stream(hz: float, frames: int, points: int, parameters: list[str], wait_s: f
         points: In each cloud; 0: no LiDAR.
         parameters: Of the node, ``name:=value``.
         wait_s: For the first depth maps.
+        pictures: Of the film that is shown to and fro.
 
     Raises:
         SystemExit: None came.
@@ -129,7 +133,7 @@ def stream(hz: float, frames: int, points: int, parameters: list[str], wait_s: f
     command = [sys.executable, "-m", "leadline_ros.main", "--ros-args"]
     node = subprocess.Popen([*command, *(word for one in parameters for word in ("-p", one))])
     rclpy.init(args=[])
-    camera = Camera(points)
+    camera = Camera(points, pictures)
     try:
         waited = time.monotonic() + wait_s
         while sum(age is not None for age in camera.ages) < WARM_UPS:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from around import against_diffusers, completion, layout, node, stabiliser
+from setting import Part, Setting
 
 import leadline
 from leadline.benchmarking.measure import Case, ceiling_gflops, measure, stage_gflops
@@ -31,43 +30,6 @@ from leadline.training.run import run as train
 MINIS = ("depthfm-mini", "depthmaster-mini", "fiffdepth-mini")
 #: Parts that have not begun by then are left out.
 LIMIT_S = 560.0
-
-Part = Callable[["Setting"], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where it runs, and how much of it."""
-
-    device: str
-    dry: bool
-
-    @property
-    def size(self) -> int:
-        return 64 if self.dry else 512
-
-    @property
-    def repeat(self) -> int:
-        return 1 if self.dry else 20
-
-    def picture(self, height: int, width: int) -> np.ndarray:
-        return np.random.default_rng(height).integers(0, 255, (height, width, 3), dtype=np.uint8)
-
-    def wait(self) -> None:
-        if self.device != "cpu":
-            torch.cuda.synchronize()
-
-    def median_s(self, call: Callable[[], Any], repeat: int | None = None) -> float:
-        """Of some calls, after three to warm up."""
-        seconds = []
-        for turn in range((1 if self.dry else 3) + (repeat or self.repeat)):
-            self.wait()
-            started = time.perf_counter()
-            call()
-            self.wait()
-            if turn >= (1 if self.dry else 3):
-                seconds.append(time.perf_counter() - started)
-        return statistics.median(seconds)
 
 
 def true_float32(setting: Setting) -> dict[str, Any]:
@@ -220,7 +182,21 @@ def training(setting: Setting) -> dict[str, Any]:
 
 
 PARTS: dict[str, Part] = {
-    part.__name__: part for part in (true_float32, half_precision, memory, two_threads, stream, speed, training)
+    part.__name__: part
+    for part in (
+        true_float32,
+        half_precision,
+        memory,
+        two_threads,
+        completion,
+        stabiliser,
+        node,
+        stream,
+        speed,
+        layout,
+        against_diffusers,
+        training,
+    )
 }
 
 

@@ -22,7 +22,8 @@ def test_every_part_runs_dry(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((tmp_path / "gpu.json").read_text())
     assert list(record["parts"]) == [
-        "true_float32", "half_precision", "memory", "two_threads", "stream", "speed", "training",
+        "true_float32", "half_precision", "memory", "two_threads", "completion", "stabiliser", "node", "stream", "speed", "layout",
+        "against_diffusers", "training",
     ]  # fmt: skip
     assert all(part["holds"] for part in record["parts"].values())
     assert "dry run" in (tmp_path / "gpu.md").read_text()
