@@ -5,12 +5,17 @@ import pytest
 import torch
 
 import leadline
-from leadline.completion import complete
+from leadline.completion import FusionOptions, complete
+from leadline.completion.fit import Fit
+from leadline.completion.left_out import learn
 from leadline.completion.local import Estimate
+from leadline.completion.setting import Setting
 from leadline.completion.tuned import UNCERTAINTY
 from leadline.completion.uncertainty import Clues, Layout, calibrate
+from leadline.depth.spaces import Space
 from leadline.evaluation.patterns import Measured, draw
 from leadline.scenes import render_scenes
+from leadline.sensors.sparse import SparseDepth
 
 LAYOUT = Layout(points=500, spacing=8.0, in_lines=False, caution=0.0)
 
@@ -73,3 +78,43 @@ def test_one_and_two_sigma_hold_what_they_should_on_scenes_that_were_not_fitted_
     off = np.concatenate(off)
     assert 0.55 < (off <= 1).mean() < 0.82
     assert (off <= 2).mean() > 0.86
+
+
+def wall_with_a_spike(points: int = 300):
+    """A plane wall at 3 m, measured at a lattice of points, one of which says 2.5 m; its setting and the spike's index."""
+    height, width = 120, 160
+    step = int((height * width / points) ** 0.5)
+    v, u = (places.ravel() for places in np.mgrid[2:height:step, 2:width:step])
+    depth = np.full(len(u), 3.0, np.float32)
+    spike = len(u) // 2 + width // step // 2
+    depth[spike] = 2.5
+    sparse = SparseDepth(u=u, v=v, depth_m=depth, size=(height, width))
+    map_m = torch.full((height, width), 3.0)
+    rgb = np.full((height, width, 3), 128, np.uint8)
+    fit = Fit(1.0, 0.0, 0.0, "fitted", 1.0)
+    return Setting.of(rgb, map_m, sparse, fit, Space.DEPTH, FusionOptions()), spike
+
+
+def test_the_edge_at_a_left_out_point_is_told_without_it():
+    setting, spike = wall_with_a_spike()
+    _, lesson = learn(setting)
+    chosen = lesson.singles.chosen[: len(lesson.singles.edge)]
+    assert spike in chosen
+    assert float(lesson.singles.edge[chosen == spike]) < 0.02
+
+
+def test_lines_are_left_out_as_far_as_a_hidden_pixel_is_from_them_and_no_farther():
+    height, width = 120, 320
+    v, u = (places.ravel() for places in np.mgrid[4:height:8, 0 : 2 * width // 3 : 2])  # nothing measured on the right
+    sparse = SparseDepth(u=u, v=v, depth_m=np.full(len(u), 3.0, np.float32), size=(height, width))
+    rgb, fit = np.full((height, width, 3), 128, np.uint8), Fit(1.0, 0.0, 0.0, "fitted", 1.0)
+    setting = Setting.of(rgb, torch.full((height, width), 3.0), sparse, fit, Space.DEPTH, FusionOptions(strips=10**6))
+    assert setting.in_lines
+    _, lesson = learn(setting)
+    assert float(lesson.singles.estimate.distance[1:].max()) <= 3 * setting.spacing + 2
+
+
+def test_sigma_is_never_below_what_a_missed_surface_would_make_of_it():
+    learnt = calibrate(clues(500), drawn(500, 0.001), LAYOUT)
+    beside = clues(1)._replace(farther=torch.full((1, 1), 1.5))
+    assert float(learnt.sigma(beside)) >= 0.99 * UNCERTAINTY.missed * np.expm1(1.5)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from leadline.completion.blocks import beside, by_blocks
+from leadline.completion.edges import edges
 from leadline.completion.fit import Fit
 from leadline.completion.left_out import Lesson, clues_of, learn, towards_model
 from leadline.completion.local import Estimate, regress
@@ -182,13 +183,13 @@ def _sigma(
         / slope
         * of_the_fit(fit, lambda: grid.tiled(grid.coarse(values)), depth, slope, len(setting.sparse), setting.options)
     )
-    edges = _edges(grid.whole(possible))
-    calibration = None if lesson is None else lesson.calibration(edges)
+    edge = grid.tiled(edges(grid.whole(possible)))
+    calibration = None if lesson is None else lesson.calibration()
     if calibration is None:
-        unsure = torch.minimum(setting.options.edge * grid.tiled(edges), setting.options.most_edge * depth / slope)
+        unsure = torch.minimum(setting.options.edge * edge, setting.options.most_edge * depth / slope)
         sigma = torch.hypot(alone, unsure)
     else:
-        clues = clues_of(setting, estimate, model, grid.tiled(edges), setting.neighbours)
+        clues = clues_of(setting, estimate, model, edge, setting.neighbours)
         sigma = calibration.sigma(clues) * depth / slope
         # Where no point reaches, the map is hardly better than scale and shift alone were at the points.
         out_of_reach = 1.0 - setting.within_reach(setting.nearest)
@@ -198,22 +199,6 @@ def _sigma(
         members = grid.tiled(grid.coarse(spread)) * fit.scale * estimate.share
         sigma = torch.where(estimate.distance > 3 * setting.spacing, torch.hypot(sigma, members), sigma)
     return sigma, calibration is not None
-
-
-def _edges(values: Tensor) -> Tensor:
-    """(h, w): how far values are from the mean around them, the largest of 3×3: nothing on planes, a third of a step beside it."""
-    total, off = _three(values, torch.add), torch.empty_like(values)
-    torch.abs(torch.sub(values, total, alpha=1 / 9, out=off), out=off)
-    return _three(off, torch.maximum)
-
-
-def _three(values: Tensor, both: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """(h, w): the sum or the maximum of 3×3, edges repeated. (PyTorch's pooling takes ten times as long.)"""
-    for dim, length in enumerate(values.shape):
-        first, last = values.narrow(dim, 0, 1), values.narrow(dim, length - 1, 1)
-        wide = torch.cat([first, values, last], dim)
-        values = both(both(wide.narrow(dim, 0, length), wide.narrow(dim, 1, length)), wide.narrow(dim, 2, length))
-    return values
 
 
 def _full(setting: Setting, estimate: Estimate, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -254,11 +239,9 @@ def _evidence(setting: Setting, cut: Tensor, beyond: Tensor) -> Tensor:
     """uint8 (H, W) of Validity, sky not yet told."""
     reached = setting.within_reach(setting.nearest) * setting.dense_enough(setting.bandwidth)
     by_points = reached * (1.0 - beyond) >= 0.5
-    tile = setting.grid.tile_px
-    grid = setting.grid
-    tiles = torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)
-    tiles = tiles.reshape(grid.rows, 1, grid.columns, 1).expand(-1, tile, -1, tile)
-    validity = tiles.reshape(grid.rows * tile, grid.columns * tile)[: grid.height, : grid.width].contiguous()
+    validity = setting.grid.spread(
+        torch.where(by_points, int(Validity.COMPLETED), int(Validity.MODEL_ONLY)).to(torch.uint8)
+    )
     validity.masked_fill_(cut, int(Validity.OUT_OF_RANGE))
     validity[setting.points.y.long(), setting.points.x.long()] = int(Validity.MEASURED)
     return validity
@@ -276,17 +259,26 @@ def without_evidence(
     report: dict[str, Any],
     sky_found: Callable[[], BoolMap] | None = None,
 ) -> Completed:
-    """Say so where nothing vouches for a depth. In the sky it stays what it was, with a sigma as large as itself."""
-    far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // BLOCKS.far_end)], 0.99))
-    unknown = validity == int(Validity.OUT_OF_RANGE)
-    if bool(unknown.any()):
-        sigma = torch.where(unknown, torch.maximum(sigma, options.unknown_sigma * depth), sigma)
-    sky = sky_found() if sky_found else _sky(rgb, values if space.near_is_high else -values, sparse, far_end, options)
-    report["sky_share"] = float(sky.mean())
-    if sky.any():
-        there = torch.as_tensor(sky, device=depth.device)
-        sigma = torch.where(there, options.sky_sigma * depth, sigma)
-        validity = torch.where(there, torch.full_like(validity, int(Validity.SKY)), validity)
+    """Say so where nothing vouches for a depth, in ``sigma`` and ``validity``. In the sky it stays what it was, with a sigma as large."""
+    if sky_found is None:
+        far_end = float(torch.quantile(depth.flatten()[:: max(1, depth.numel() // BLOCKS.far_end)], 0.99))
+        sky = _sky(rgb, values if space.near_is_high else -values, sparse, far_end, options)
+    else:
+        sky = sky_found()
+    pixels = int(np.count_nonzero(sky))
+    report["sky_share"] = pixels / sky.size
+    there = torch.as_tensor(sky, device=depth.device) if pixels else None
+
+    def told(rows: slice) -> None:
+        unknown = validity[rows] == int(Validity.OUT_OF_RANGE)
+        if bool(unknown.any()):
+            least = torch.maximum(sigma[rows], options.unknown_sigma * depth[rows])
+            sigma[rows] = torch.where(unknown, least, sigma[rows])
+        if there is not None and bool(there[rows].any()):
+            sigma[rows] = torch.where(there[rows], options.sky_sigma * depth[rows], sigma[rows])
+            validity[rows].masked_fill_(there[rows], int(Validity.SKY))
+
+    by_blocks(told, len(depth), depth.device, BLOCKS.rows, len(depth))
     return Completed(depth, sigma, validity)
 
 

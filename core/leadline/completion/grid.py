@@ -53,6 +53,11 @@ class WorkingGrid:
         """Of tiles."""
         return -(-self.width // self.tile_px)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of the grid's pixels."""
+        return self.side * self.rows, self.side * self.columns
+
     def tile_of(self, u: npt.NDArray[np.int64], v: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The tiles (n,) of pixels of the image."""
         return (v // self.tile_px) * self.columns + u // self.tile_px
@@ -121,6 +126,16 @@ class WorkingGrid:
                 grid[None, None], scale_factor=self.stride, mode="bilinear", align_corners=False
             )[0, 0]
         return full[: self.height, : self.width]
+
+    def spread(self, tiles: Tensor) -> Tensor:
+        """uint8 (C,) → (H, W), every pixel its tile's."""
+        small, tile = tiles.view(self.rows, self.columns), self.tile_px
+        if on_processor(small):  # the same numbers, faster
+            size = (tile * self.columns, tile * self.rows)
+            full = torch.as_tensor(cv2.resize(small.numpy(), size, interpolation=cv2.INTER_NEAREST))
+        else:
+            full = small.repeat_interleave(tile, 0).repeat_interleave(tile, 1)
+        return full[: self.height, : self.width].contiguous()
 
     def _beyond(self) -> tuple[int, int]:
         """Rows and columns that the tiles reach beyond the image."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.completion.edges import REACH, edges
 from leadline.completion.local import Estimate, Pixels, regress
 from leadline.completion.setting import Setting
 from leadline.completion.tuned import LEFT_OUT
@@ -24,14 +25,20 @@ def learn(setting: Setting) -> tuple[float, Lesson | None]:
     error = (singles.estimates(shares, slice(None, None, LEFT_OUT.tried)) - singles.truth[:: LEFT_OUT.tried]).abs()
     best = float(shares[(error / singles.tolerance[:: LEFT_OUT.tried]).clamp_max_(1.0).mean(1).argmin()])
     alone = LeftOut(
-        singles.estimate(best), singles.model, singles.truth, singles.chosen, singles.around, singles.left_out
+        singles.estimate(best),
+        singles.model,
+        singles.truth,
+        singles.chosen,
+        singles.around,
+        singles.left_out,
+        singles.edge(best),
     )
     return best, Lesson(setting, alone, _regions(setting, rng, best, len(singles.chosen)))
 
 
 class LeftOut(NamedTuple):
     """Points that were left out: (n,) the estimate made without them, the model, the truth, their indices; their neighbours and
-    which of these were left out with them, (K, n)."""
+    which of these were left out with them, (K, n); the edge of the estimate there, of the first m points only, (m,)."""
 
     estimate: Estimate
     model: Tensor
@@ -39,6 +46,7 @@ class LeftOut(NamedTuple):
     chosen: Tensor
     around: Tensor
     without: Tensor | None
+    edge: Tensor
 
 
 class Lesson(NamedTuple):
@@ -48,20 +56,18 @@ class Lesson(NamedTuple):
     singles: LeftOut
     regions: LeftOut | None
 
-    def calibration(self, edges: Tensor) -> Calibration | None:
-        """What errors to expect, given the edges (h, w) of the estimate, in its unit."""
+    def calibration(self) -> Calibration | None:
+        """What errors to expect."""
         setting = self.setting
         layout = Layout(len(setting.sparse), setting.spacing, setting.in_lines, _caution(setting))
-        stride = setting.grid.stride
-        chosen = self.singles.chosen
-        beside = edges[setting.points.y[chosen].long() // stride, setting.points.x[chosen].long() // stride]
-        holes = None if self.regions is None else self._told(self.regions, torch.zeros_like(self.regions.truth))
-        return calibrate(*self._told(self.singles, beside), layout, holes)
+        return calibrate(*self._told(self.singles), layout, None if self.regions is None else self._told(self.regions))
 
-    def _told(self, left: LeftOut, edge: Tensor) -> tuple[Clues, Tensor]:
-        """The clues (1, n), and the errors of log depth (n,)."""
-        setting = self.setting
-        clues = clues_of(setting, Estimate(*(part[None] for part in left.estimate)), left.model[None], edge[None], left.around, left.without)  # fmt: skip
+    def _told(self, left: LeftOut) -> tuple[Clues, Tensor]:
+        """The clues (1, m), and the errors of log depth (n,)."""
+        setting, first = self.setting, slice(len(left.edge))
+        estimate = Estimate(*(part[None, first] for part in left.estimate))
+        without = None if left.without is None else left.without[:, first]
+        clues = clues_of(setting, estimate, left.model[None, first], left.edge[None], left.around[:, first], without)
         depth = setting.within(setting.space.to_depth(left.estimate.value))
         return clues, torch.log(depth / setting.depth_m[left.chosen]).abs_()
 
@@ -99,7 +105,9 @@ class _Singles:
             self.around = setting.search.nearest(torch.stack([self.x, self.y], 1), nearby)[1]
         self.left_out = self.around == self.chosen
         if setting.in_lines:
-            nearest = setting.nearest
+            nearest = setting.nearest[
+                setting.nearest <= LEFT_OUT.hole * setting.spacing
+            ]  # holes are the regions' business
             guard = nearest[torch.as_tensor(rng.integers(0, len(nearest), len(self.chosen)), device=device)]
             dx, dy = points.x[self.around] - self.x, points.y[self.around] - self.y
             self.left_out |= _guarded(dx, dy, guard, needed, setting.options.strips)
@@ -134,6 +142,27 @@ class _Singles:
         everyone = slice(None)
         made = self._corrected(self._regressed(torch.tensor([share], device=self.x.device), everyone), everyone)
         return Estimate(*(part[0] for part in made))
+
+    def edge(self, share: float) -> Tensor:
+        """(m,) edges of the estimate at the first points, made without them: with them it would bend towards them, and tell."""
+        setting, grid, some = self.setting, self.setting.grid, slice(LEFT_OUT.edged)
+        side = 2 * REACH + 1
+        beside = torch.arange(-REACH, REACH + 1, device=self.x.device)
+        rows = (self.y[some].long() // grid.stride + beside.repeat_interleave(side)[:, None]).clamp_(
+            0, grid.shape[0] - 1
+        )
+        columns = (self.x[some].long() // grid.stride + beside.repeat(side)[:, None]).clamp_(0, grid.shape[1] - 1)
+        model = grid.whole(setting.model)[rows, columns]
+        x, y = (place * float(grid.stride) + (grid.stride - 1) / 2 for place in (columns, rows))
+        at = Pixels(x, y, setting.guide[:, rows, columns], model, torch.full_like(model, share))
+        around, without, bandwidth = self.around[:, some], self.left_out[:, some], self.bandwidth[some]
+        estimate = regress(
+            at, setting.points, around, bandwidth, setting.tolerance(model), setting.options.local, without
+        )
+        value = towards_model(estimate, model, setting.dense_enough(bandwidth)).value
+        space = setting.space
+        possible = space.from_depth(setting.within(space.to_depth(value)))
+        return edges(possible.view(side, side, -1))[REACH, REACH]
 
     def _corrected(self, estimate: Estimate, some: slice) -> Estimate:
         return towards_model(estimate, self.model[some], self.setting.dense_enough(self.bandwidth[some]))
@@ -179,7 +208,7 @@ def _regions(setting: Setting, rng: np.random.Generator, share: float, singles: 
     estimate = regress(at, points, around.contiguous(), bandwidth, setting.tolerance(truth), options.local)
     estimate = Estimate(*(part[0] for part in estimate))
     estimate = towards_model(estimate, model, setting.dense_enough(bandwidth))
-    return LeftOut(estimate, model, truth, centres, around, None)
+    return LeftOut(estimate, model, truth, centres, around, None, torch.zeros_like(truth))
 
 
 def _caution(setting: Setting) -> float:

@@ -97,8 +97,8 @@ class FusionOptions:
     reach_spacings: float = 6.0
     reach_diagonal: float = 0.2
     left_out: int = 2000
-    regions: int = 300
-    region_points: int = 1500
+    regions: int = 150
+    region_points: int = 750
     strips: int = 2
     apart: float = 4.0
     edge: float = 1.0

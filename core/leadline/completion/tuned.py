@@ -189,6 +189,8 @@ class _LeftOut:
     holes_share: float = 0.002
     #: Fewest points that must be left outside of a region.
     fewest_around: int = 30
+    #: So many left-out points get an edge of their own and set the scale of sigma; an edge is told by 25 pixels.
+    edged: int = 400
 
 
 @dataclass(frozen=True)
@@ -206,15 +208,18 @@ class _Uncertainty:
     same_colour: float = 2.0
     #: Bounds of a neighbour's difference of log depth.
     jumps: tuple[float, float] = (-0.5, 2.0)
-    #: Share of left-out points that one sigma is scaled to cover, and of those of scan lines, which are easier than pixels between
-    #: lines: by scenes left aside; errors at edges have heavy tails, and two sigma should hold 90 %;
-    covered: float = 0.70
-    covered_lines: float = 0.73
+    #: Shares of left-out points that one and two sigma are scaled to cover (the mean of both scales): by rendered scenes, where
+    #: left-out points are a little harder than pixels;
+    covered: tuple[float, float] = (0.65, 0.90)
     #: and of regions, which are cut anywhere, also where edges are many;
-    covered_regions: float = 0.60
+    covered_regions: tuple[float, float] = (0.50, 0.85)
     #: drawn towards the network's own scale as if so many more errors agreed with it: of single points, and of regions.
-    believed_near: float = 200.0
+    believed_near: float = 50.0
     believed_far: float = 100.0
+    #: Where left-out points are farther from the others than pixels are, their distance counts as this power of that ratio less.
+    lattice: float = 0.25
+    #: Least sigma, as a share of the step to the nearest or farthest neighbour: a pixel may be on any surface around it.
+    missed: float = 0.02
     #: Least that sigma is multiplied by.
     least_scale: float = 0.2
     #: Least sigma out of the points' reach, as a share of that of scale and shift alone.

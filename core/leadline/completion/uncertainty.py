@@ -67,7 +67,14 @@ class Calibration(NamedTuple):
     far: float = 0.0
 
     def sigma(self, clues: Clues) -> Tensor:
-        """(T, C) one standard deviation of log depth."""
+        """(T, C) one standard deviation of depth, as a share of it: never less than what a surface missed altogether makes of it."""
+        sigma = self.foretold(clues)
+        farther = clues.farther.clamp(0.0, UNCERTAINTY.jumps[1]).expm1_()
+        nearer = clues.nearer.clamp(0.0, UNCERTAINTY.jumps[1]).neg_().expm1_().neg_()
+        return torch.maximum(sigma, torch.maximum(farther, nearer).mul_(UNCERTAINTY.missed))
+
+    def foretold(self, clues: Clues) -> Tensor:
+        """(T, C) what the network and the left-out points say."""
         shape = clues.estimate.value.shape
         clues = Clues(Estimate(*(part.expand(shape) for part in clues[0])), *(part.expand(shape) for part in clues[1:]))
 
@@ -88,10 +95,10 @@ def calibrate(
     """Learn from left-out points how large the errors of a picture are.
 
     Args:
-        clues: At the left-out points, (1, n), made without them.
-        error: (n,) absolute differences of log depth between estimate and measurement there.
+        clues: At the first m left-out points, (1, m), made without them.
+        error: (n,) absolute differences of log depth between estimate and measurement at all of them.
         layout: Of the points.
-        holes: The same at the centres of regions that were left out, (1, m) and (m,).
+        holes: The same at the centres of regions that were left out.
 
     Returns:
         None for fewer than ``UNCERTAINTY.fewest`` points.
@@ -112,18 +119,31 @@ def calibrate(
     ]
     scene = torch.tensor(numbers, dtype=error.dtype, device=error.device)
     plain = Calibration(usual, scene, layout.spacing)
-    covered = UNCERTAINTY.covered_lines if layout.in_lines else UNCERTAINTY.covered
-    near = _scale(error, plain.sigma(clues)[0], covered, UNCERTAINTY.believed_near)
+    near = _scale(
+        error,
+        plain.foretold(_as_near_as_pixels(clues, layout.spacing))[0],
+        UNCERTAINTY.covered,
+        UNCERTAINTY.believed_near,
+    )
     if holes is None:
         return plain._replace(near=near, far=near)
-    far = _scale(holes[1], plain.sigma(holes[0])[0], UNCERTAINTY.covered_regions, UNCERTAINTY.believed_far)
+    far = _scale(holes[1], plain.foretold(holes[0])[0], UNCERTAINTY.covered_regions, UNCERTAINTY.believed_far)
     return plain._replace(near=near, far=far)
 
 
-def _scale(error: Tensor, sigma: Tensor, covered: float, believed: float) -> float:
-    """The logarithm of what sigma is multiplied by to cover a share of errors, drawn towards 0 as if ``believed`` more said so."""
-    found = float(torch.quantile(error / sigma, covered))
-    return float(np.log(max(found, UNCERTAINTY.least_scale))) * error.numel() / (error.numel() + believed)
+def _as_near_as_pixels(clues: Clues, spacing: float) -> Clues:
+    """Left-out points of a lattice or of lines are farther from the others than pixels are, and hardly worse for it."""
+    distance = clues.estimate.distance
+    farther = max(float(distance.median()) / spacing, 1.0)
+    return clues._replace(estimate=clues.estimate._replace(distance=distance * farther**-UNCERTAINTY.lattice))
+
+
+def _scale(error: Tensor, sigma: Tensor, covered: tuple[float, float], believed: float) -> float:
+    """The logarithm of what sigma is multiplied by: the mean of what covers these shares of errors with one and with two sigma,
+    drawn towards 0 as if ``believed`` more errors said so."""
+    off = error[: len(sigma)] / sigma
+    found = [float(torch.quantile(off, share)) / (1 + i) for i, share in enumerate(covered)]
+    return float(np.mean(np.log(np.maximum(found, UNCERTAINTY.least_scale)))) * len(off) / (len(off) + believed)
 
 
 def features(clues: Clues, usual: float, spacing: float) -> list[Tensor]:
