@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.completion.blocks import beside
 from leadline.completion.edges import REACH, edges
 from leadline.completion.local import Estimate, Pixels, regress
+from leadline.completion.neighbours import on_processor
 from leadline.completion.setting import Setting
 from leadline.completion.tuned import LEFT_OUT
 from leadline.completion.uncertainty import Calibration, Clues, Layout, calibrate
@@ -24,16 +27,13 @@ def learn(setting: Setting) -> tuple[float, Lesson | None]:
     shares = torch.linspace(0, 1, LEFT_OUT.shares, device=singles.chosen.device)
     error = (singles.estimates(shares, slice(None, None, LEFT_OUT.tried)) - singles.truth[:: LEFT_OUT.tried]).abs()
     best = float(shares[(error / singles.tolerance[:: LEFT_OUT.tried]).clamp_max_(1.0).mean(1).argmin()])
-    alone = LeftOut(
-        singles.estimate(best),
-        singles.model,
-        singles.truth,
-        singles.chosen,
-        singles.around,
-        singles.left_out,
-        singles.edge(best),
-    )
-    return best, Lesson(setting, alone, _regions(setting, rng, best, len(singles.chosen)))
+
+    def rest() -> tuple[LeftOut, LeftOut | None]:
+        made, edge = singles.estimate(best), singles.edge(best)
+        alone = LeftOut(made, singles.model, singles.truth, singles.chosen, singles.around, singles.left_out, edge)
+        return alone, _regions(setting, rng, best, len(singles.chosen))
+
+    return best, Lesson(setting, beside(rest) if on_processor(setting.map) else rest)
 
 
 class LeftOut(NamedTuple):
@@ -50,17 +50,16 @@ class LeftOut(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What left-out points, single ones and regions, tell about the errors of a picture."""
+    """What left-out points tell about the errors of a picture: ``left_out`` waits for single ones and for regions, if there are holes."""
 
     setting: Setting
-    singles: LeftOut
-    regions: LeftOut | None
+    left_out: Callable[[], tuple[LeftOut, LeftOut | None]]
 
     def calibration(self) -> Calibration | None:
         """What errors to expect."""
-        setting = self.setting
+        setting, (singles, regions) = self.setting, self.left_out()
         layout = Layout(len(setting.sparse), setting.spacing, setting.in_lines, _caution(setting))
-        return calibrate(*self._told(self.singles), layout, None if self.regions is None else self._told(self.regions))
+        return calibrate(*self._told(singles), layout, None if regions is None else self._told(regions))
 
     def _told(self, left: LeftOut) -> tuple[Clues, Tensor]:
         """The clues (1, m), and the errors of log depth (n,)."""
@@ -147,11 +146,11 @@ class _Singles:
         """(m,) edges of the estimate at the first points, made without them: with them it would bend towards them, and tell."""
         setting, grid, some = self.setting, self.setting.grid, slice(LEFT_OUT.edged)
         side = 2 * REACH + 1
-        beside = torch.arange(-REACH, REACH + 1, device=self.x.device)
-        rows = (self.y[some].long() // grid.stride + beside.repeat_interleave(side)[:, None]).clamp_(
+        around_it = torch.arange(-REACH, REACH + 1, device=self.x.device)
+        rows = (self.y[some].long() // grid.stride + around_it.repeat_interleave(side)[:, None]).clamp_(
             0, grid.shape[0] - 1
         )
-        columns = (self.x[some].long() // grid.stride + beside.repeat(side)[:, None]).clamp_(0, grid.shape[1] - 1)
+        columns = (self.x[some].long() // grid.stride + around_it.repeat(side)[:, None]).clamp_(0, grid.shape[1] - 1)
         model = grid.whole(setting.model)[rows, columns]
         x, y = (place * float(grid.stride) + (grid.stride - 1) / 2 for place in (columns, rows))
         at = Pixels(x, y, setting.guide[:, rows, columns], model, torch.full_like(model, share))

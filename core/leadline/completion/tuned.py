@@ -208,15 +208,17 @@ class _Uncertainty:
     same_colour: float = 2.0
     #: Bounds of a neighbour's difference of log depth.
     jumps: tuple[float, float] = (-0.5, 2.0)
-    #: Shares of left-out points that one and two sigma are scaled to cover (the mean of both scales): by rendered scenes, where
-    #: left-out points are a little harder than pixels;
+    #: Shares of left-out points that one and two sigma are scaled to cover (the mean of both scales), and of those of scan lines,
+    #: which are easier than pixels between lines: by rendered scenes left aside;
     covered: tuple[float, float] = (0.65, 0.90)
+    covered_lines: tuple[float, float] = (0.67, 0.915)
     #: and of regions, which are cut anywhere, also where edges are many;
     covered_regions: tuple[float, float] = (0.50, 0.85)
     #: drawn towards the network's own scale as if so many more errors agreed with it: of single points, and of regions.
     believed_near: float = 50.0
     believed_far: float = 100.0
-    #: Where left-out points are farther from the others than pixels are, their distance counts as this power of that ratio less.
+    #: Where left-out points are farther from the others than pixels are (a lattice's), their distance counts as this power of that
+    #: ratio less: they are hardly worse for it.
     lattice: float = 0.25
     #: Least sigma, as a share of the step to the nearest or farthest neighbour: a pixel may be on any surface around it.
     missed: float = 0.02

@@ -119,12 +119,9 @@ def calibrate(
     ]
     scene = torch.tensor(numbers, dtype=error.dtype, device=error.device)
     plain = Calibration(usual, scene, layout.spacing)
-    near = _scale(
-        error,
-        plain.foretold(_as_near_as_pixels(clues, layout.spacing))[0],
-        UNCERTAINTY.covered,
-        UNCERTAINTY.believed_near,
-    )
+    covered = UNCERTAINTY.covered_lines if layout.in_lines else UNCERTAINTY.covered
+    told = clues if layout.in_lines else _as_near_as_pixels(clues, layout.spacing)
+    near = _scale(error, plain.foretold(told)[0], covered, UNCERTAINTY.believed_near)
     if holes is None:
         return plain._replace(near=near, far=near)
     far = _scale(holes[1], plain.foretold(holes[0])[0], UNCERTAINTY.covered_regions, UNCERTAINTY.believed_far)
@@ -132,7 +129,7 @@ def calibrate(
 
 
 def _as_near_as_pixels(clues: Clues, spacing: float) -> Clues:
-    """Left-out points of a lattice or of lines are farther from the others than pixels are, and hardly worse for it."""
+    """Left-out points of a lattice are farther from the others than pixels are, and hardly worse for it."""
     distance = clues.estimate.distance
     farther = max(float(distance.median()) / spacing, 1.0)
     return clues._replace(estimate=clues.estimate._replace(distance=distance * farther**-UNCERTAINTY.lattice))
