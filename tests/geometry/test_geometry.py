@@ -133,6 +133,43 @@ def test_silhouettes_are_cut_sharp_or_blurred_and_nothing_else_is(ramp_px):
     assert not silhouette_cells(depth, 1.0).any()
 
 
+def test_what_lies_beside_a_step_is_not_cut():
+    """Neither at the picture's border, where a slope has one neighbour only, nor between two steps."""
+    wall = np.full((60, 400), 4.0)
+    wall[:, 5:200] = 2.0
+    wall[:, 209:] = 3.0
+    cut = silhouette_cells(wall, 0.1)
+    assert set(np.flatnonzero(cut.any(axis=0))) == {4, 199, 208}
+    assert cut[:, [4, 199, 208]].all()
+
+
+@pytest.mark.parametrize("height", [0.11, 0.15])
+@pytest.mark.parametrize("sigma_px", [8.0, 16.0])
+def test_a_blurred_step_counts_with_its_whole_height(sigma_px, height):
+    """Sigma as for a photograph of 1200 pixels; the lens is wide, so that the slope is gentle."""
+    from scipy import ndimage
+
+    sharp = np.full((60, 400), 4.0)
+    sharp[:, 150:250] *= 1 - height
+    cut = silhouette_cells(ndimage.gaussian_filter(sharp, sigma_px / 3), 0.1, focal=220.0)
+    for edge in (149, 249):
+        assert cut[:, edge - 2 : edge + 3].any(axis=1).all()
+    assert not cut[:, :130].any()
+    assert not cut[:, 170:230].any()
+    assert not cut[:, 270:].any()
+    low = np.where(sharp < 4, 3.88, 4.0)  # no silhouette
+    assert not silhouette_cells(ndimage.gaussian_filter(low, sigma_px / 3), 0.1, focal=220.0).any()
+
+
+@pytest.mark.parametrize("across_px", [2, 4, 8])
+def test_a_wall_with_ripples_is_not_cut(across_px):
+    from scipy import ndimage
+
+    ripples = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(300, 400)), across_px)
+    depth = 4 * np.exp(0.005 * ripples / ripples.std())
+    assert silhouette_cells(depth, 0.1, focal=350.0).mean() < 0.005
+
+
 def test_a_floor_towards_the_horizon_is_not_a_silhouette():
     camera = Pinhole.default(400, 300)
     depth = floor_depth(camera)
@@ -541,7 +578,7 @@ def test_lines_that_say_nothing_about_the_focal_length():
 
 
 def test_blurred_silhouettes_of_furnished_rooms():
-    """At sigma 16 of 1200 pixels not every silhouette is left to find: thin things and steps of a tenth have vanished."""
+    """At sigma 16 of 1200 pixels not every silhouette is left to find: poles and leaves have all but vanished."""
     from scipy import ndimage
 
     from leadline.scenes import render_scenes
@@ -564,7 +601,7 @@ def test_blurred_silhouettes_of_furnished_rooms():
     for sigma_px in found:
         print(f"sigma {sigma_px}: found {np.round(found[sigma_px], 3)}, of what is left {np.round(left[sigma_px], 3)}")
     print(f"cut besides {np.round(wrong, 4)}")
-    for sigma_px, least in {4: 0.99, 8: 0.98, 16: 0.95}.items():
+    for sigma_px, least in {4: 0.99, 8: 0.99, 16: 0.97}.items():
         assert np.mean(found[sigma_px]) > least
         assert np.mean(left[sigma_px]) > 0.99
     assert np.mean(wrong) < 0.03

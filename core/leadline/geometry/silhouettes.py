@@ -1,6 +1,7 @@
 """Where one object ends and another begins behind it: the cells of the lattice that must not be bridged.
 
-Two criteria, either of which cuts. *Jump*: the disparity changes by more than the slopes on either side continue to.
+Two criteria, either of which cuts. *Jump*: the disparity changes by more than the slopes on either side continue to; of a
+blurred jump the whole height counts, as far as the shape of its slope tells it.
 *Angle*: the surface turns so far from the viewer that it is almost a line of sight, as the ramps are that networks draw,
 however wide, where one object covers another.
 
@@ -10,6 +11,7 @@ the angle under which it is seen (a floor towards the horizon). Neither criterio
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -127,18 +129,54 @@ def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | 
     cut = _edge_jumps(disparity, axis, _ramp_reach(disparity)) > threshold
     if focal is None:
         return cut
+    for shares, degrees, least, height in (
+        (SILHOUETTES.wide_shares, SILHOUETTES.wide_degrees, SILHOUETTES.wide_jump * threshold, _edge_jumps),
+        (SILHOUETTES.levelled_shares, SILHOUETTES.levelled_degrees, threshold, _before_blur),
+    ):
+        steep = _steep_edges(disparity, axis, focal, degrees)
+        for share in shares:
+            reach = round(share * long_edge)
+            if reach > 1:
+                among = steep & ~_within(cut, axis, SILHOUETTES.explained * reach)
+                cut |= height(disparity, axis, reach, among) > least
+    return cut
+
+
+def _steep_edges(disparity: FloatMap, axis: int, focal: float, degrees: float) -> BoolMap:
+    """Edges between neighbours along ``axis`` where normal and line of sight differ by more than so many degrees."""
     count = disparity.shape[axis]
     before, after = np.take(disparity, range(count - 1), axis), np.take(disparity, range(1, count), axis)
-    steep = (
-        np.abs(after - before) * np.float32(2 * focal / math.tan(math.radians(SILHOUETTES.wide_degrees)))
-        > before + after
-    )
-    for share in SILHOUETTES.wide_shares:
-        reach = round(share * long_edge)
-        if reach > 1:
-            wide = _edge_jumps(disparity, axis, reach, steep) > SILHOUETTES.wide_jump * threshold
-            cut |= wide & ~_within(cut, axis, SILHOUETTES.explained * reach)
-    return cut
+    return np.asarray(np.abs(after - before) * np.float32(2 * focal / math.tan(math.radians(degrees))) > before + after)
+
+
+def _shown(reach: int, sigma: float) -> float:
+    """Share of a step, blurred by ``sigma``, that ``_edge_jumps`` sees of it within ``reach``."""
+    inner, outer = (math.erf((steps + 0.5) / (math.sqrt(2) * sigma)) for steps in (reach, 2 * reach))
+    return inner - (outer - inner) * (reach + 0.5) / reach
+
+
+@functools.cache
+def _blurs(reach: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """For ever narrower blurs: the share within ``reach`` over that within twice as much, and the step over the latter."""
+    sigmas = reach * np.geomspace(4, 1 / 3, 64)
+    narrow, wide = (np.array([_shown(steps, sigma) for sigma in sigmas]) for steps in (reach, 2 * reach))
+    return narrow / wide, 1 / wide
+
+
+def _before_blur(disparity: FloatMap, axis: int, reach: int, among: BoolMap) -> FloatMap:
+    """Relative height of the step that each edge belonged to before it was blurred; 0 if that does not show.
+
+    Of a step blurred by a Gaussian, what rises beyond its run-ups within ``reach`` and within twice that tells how wide
+    the blur is, and so how much of the step lies outside and in the run-ups. Exact in the middle of the slope; off it the
+    height comes out too high, which finds steps whose slopes run into each other, but also some of half the height.
+    """
+    narrow = _edge_jumps(disparity, axis, reach, among)
+    wide = _edge_jumps(disparity, axis, 2 * reach, narrow > 0)
+    shows = wide > 0
+    ratio = narrow[shows] / wide[shows]
+    gain = np.where(ratio >= SILHOUETTES.least_ratio, np.interp(ratio, *_blurs(reach)), 0)
+    wide[shows] *= gain.astype(np.float32)
+    return wide
 
 
 def _within(edges: BoolMap, axis: int, reach: int) -> BoolMap:
@@ -192,8 +230,14 @@ def _edge_jumps(disparity: FloatMap, axis: int, reach: int, among: BoolMap | Non
 
     expected = np.clip(change, np.minimum(lead_in, lead_out) * steps, np.maximum(lead_in, lead_out) * steps)
     excess = change - expected
-    own_step = value(at + 1) - value(at) - expected / steps
-    belongs = own_step * np.sign(excess) >= SILHOUETTES.ramp_step * np.abs(excess) / steps
+    own_step = value(at + 1) - value(at)
+    sign = np.sign(excess)
+    # Beside a jump the run-up promises a change that does not come; an edge that belongs to a jump changes itself.
+    own = np.minimum(own_step * sign, (own_step - expected / steps) * sign)
+    belongs = own >= SILHOUETTES.ramp_step * np.abs(excess) / steps
+    if reach > _ramp_reach(disparity):
+        run_up = np.minimum(along(start - before), along(after - end))
+        belongs &= run_up >= SILHOUETTES.least_run_up * reach
     size: FloatMap = np.where(belongs, np.abs(excess) / np.maximum(near_side, far_side), np.float32(0))
     if among is None:
         return size

@@ -11,7 +11,7 @@ class _Silhouettes:
 
     #: Half the width of a ramp that still counts as one edge.
     ramp_share: float = 0.004
-    #: Within a ramp, steps at least this share of the mean step belong to it.
+    #: Within a ramp, steps at least this share of the mean step belong to it, whatever slope the ramp stands on.
     ramp_step: float = 0.5
     #: Half the widths of ramps that are too wide for one edge and may be a blurred one.
     wide_shares: tuple[float, ...] = (0.012, 0.018, 0.025, 0.032, 0.04)
@@ -19,8 +19,17 @@ class _Silhouettes:
     wide_degrees: float = 65.0
     #: Share of the threshold from which a wide ramp counts: its own ends, taken for slopes, hide the rest of its jump.
     wide_jump: float = 0.6
+    #: Half the widths within which a blurred step shows how wide its blur is: steps of little more than the threshold.
+    levelled_shares: tuple[float, ...] = (0.005, 0.0075, 0.01)
+    #: Such a step of a tenth, blurred by a sigma of 16 pixels of 1200, is hardly steeper where a wide lens sees it.
+    levelled_degrees: float = 50.0
+    #: Least share of the change within twice a reach that lies within the reach: below, the blur's width hardly shows.
+    least_ratio: float = 0.18
     #: A wide ramp is no edge if a narrower one lies within so many of its half widths.
     explained: int = 2
+    #: Least run-up beside a wide ramp, as a share of its half width: at the picture's border a shorter one misleads, as blur
+    #: flattens what lies there.
+    least_run_up: float = 0.5
     #: A plane goes on linearly over these shares, a ramp over none of them.
     plane_shares: tuple[float, ...] = (0.03, 0.06, 0.12)
     #: How far the change over such a stretch may be from what the slope at its start says, as a share of that.
