@@ -117,8 +117,10 @@ def photo_from_file(filepath: str) -> Photo:
 def photo_from_image(image: bpy.types.Image) -> Photo:
     """The photograph in an image data-block, as it looks on screen."""
     path = bpy.path.abspath(image.filepath) if image.source == "FILE" and image.filepath else ""
-    if path and not image.is_dirty and not image.packed_file and (content := _sendable(path)) is not None:
-        return Photo(image.name, content, image.name, path)
+    if not image.is_dirty:
+        content = _packed(image) if image.packed_file else _sendable(path) if path else None
+        if content is not None:
+            return Photo(image.name, content, image.name, path)
     return Photo(image.name, upright_pixels(image), image.name, path)
 
 
@@ -174,7 +176,7 @@ def _copy_to_scale(image: bpy.types.Image) -> str:
     left = host.item(bpy.data.images, _COPY)
     if left is not None:  # by somebody who was stopped half-way
         bpy.data.images.remove(left)
-    if max(image.size) <= WORKING_EDGE or image.source != "FILE" or image.is_dirty or not image.filepath:
+    if max(image.size) <= WORKING_EDGE or not _scales_in_a_copy(image):
         return ""
     copy = image.copy()
     copy.name = _COPY
@@ -217,11 +219,24 @@ def has_alpha(image: bpy.types.Image) -> bool:
 
 def _sendable(path: str) -> bytes | None:
     """The content of a JPEG or PNG file that a server takes as it is; None if Blender has to read it."""
-    head, limits = read_head(path), Limits()
-    size = encoded_size(head)
-    if size is None or not 0 < size[0] * size[1] <= limits.megapixels * 1e6:
-        return None
-    return Path(path).read_bytes() if os.path.getsize(path) <= limits.image_bytes else None
+    return Path(path).read_bytes() if _taken(read_head(path), os.path.getsize(path)) else None
+
+
+def _taken(head: bytes, size: int) -> bool:
+    """Whether a server takes a file of so many bytes that begins like this."""
+    limits, pixels = Limits(), encoded_size(head)
+    return pixels is not None and 0 < pixels[0] * pixels[1] <= limits.megapixels * 1e6 and size <= limits.image_bytes
+
+
+def _packed(image: bpy.types.Image) -> bytes | None:
+    """The JPEG or PNG file packed into a .blend, if a server takes it as it is; None if Blender has to read it."""
+    content: bytes = present(image.packed_file).data  # type: ignore[assignment]  # bytes, not str
+    return content if _taken(content, len(content)) else None
+
+
+def _scales_in_a_copy(image: bpy.types.Image) -> bool:
+    """Whether a copy of the image has the same pixels: it comes from a file, packed or not, and nobody painted on it."""
+    return image.source == "FILE" and not image.is_dirty and bool(image.filepath or image.packed_file)
 
 
 def upright_pixels(image: bpy.types.Image, edge: int = WORKING_EDGE) -> np.ndarray:
@@ -231,7 +246,7 @@ def upright_pixels(image: bpy.types.Image, edge: int = WORKING_EDGE) -> np.ndarr
     shrink = edge / max(height, width)
     if shrink >= 1:
         return np.ascontiguousarray(stored(image, orientation).picture()[..., :3])
-    if image.source == "FILE" and not image.is_dirty and image.filepath:
+    if _scales_in_a_copy(image):
         smaller = image.copy()
         try:
             smaller.scale(max(round(width * shrink), 1), max(round(height * shrink), 1))

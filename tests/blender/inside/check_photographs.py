@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -128,6 +129,35 @@ def test_24_megapixels_are_read_in_short_pieces(settings, tmp_path):
     assert abs(int(picture[700, 1000, 0]) - 128) < 3
     assert max(ticks) < 1.0
     assert [other for other in bpy.data.images if other.name.startswith(".Leadline")] == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_24_megapixels_in_a_blend_file_are_sent_as_they_lie_there(settings, tmp_path, named):
+    """Packed, and the file is gone: Blender need not decode it before the server is asked, nor read all its pixels."""
+    path = saved(tmp_path / "large.jpg", np.full((4000, 6000, 3), 0.5, np.float32))
+    content = Path(path).read_bytes()
+    image = bpy.data.images.load(path)
+    image.pack()
+    os.remove(path)
+    if not named:
+        image.filepath = ""
+    photos, task_module = part("photos"), part("task")
+    before = time.thread_time()
+    photo = photos.photo_from_image(image)
+    begin = time.thread_time() - before
+    assert photo.sent == content
+    task = task_module.Task(lambda report: photos.read(report, lambda: image).picture())
+    ticks = []
+    while task.state is task_module.State.RUNNING:
+        before = time.thread_time()
+        task.tick()
+        ticks.append(time.thread_time() - before)
+        time.sleep(0.002)
+    print(f"begin {begin * 1e3:.0f} ms, longest tick {max(ticks) * 1e3:.0f} ms of processor time")
+    assert task.result.shape == (1365, 2048, 4)
+    assert abs(int(task.result[700, 1000, 0]) - 128) < 3
+    assert begin < 0.2
+    assert max(ticks) < 1.0
 
 
 def test_what_is_transparent_gets_no_surface(settings, tmp_path):
