@@ -160,6 +160,30 @@ def test_24_megapixels_in_a_blend_file_are_sent_as_they_lie_there(settings, tmp_
     assert max(ticks) < 1.0
 
 
+def test_f12_keeps_fine_detail_unless_the_scene_has_a_filter_of_its_own(settings, tmp_path):
+    fine = np.random.default_rng(0).uniform(0.3, 0.7, (120, 180, 1)) * np.ones(3)
+    fine = (fine[:-1] + fine[1:])[:, :-1] / 4 + (fine[:-1] + fine[1:])[:, 1:] / 4
+    photo = saved(tmp_path / "fine.png", fine, "PNG")
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    panel, scene = bpy.context.scene.leadline, bpy.context.scene
+    panel.source, panel.filepath, panel.quality, panel.long_edge = "FILE", photo, "FAST", 0
+    original = part("photos").pixels_of(generate(result="PERSPECTIVE").leadline.photo)[..., :3].astype(int)
+    scene.render.engine, scene.cycles.samples = "CYCLES", 32
+    scene.render.filepath = str(tmp_path / "render.png")
+    errors = []
+    for width in (scene.cycles.filter_width, 1.5):
+        scene.cycles.filter_width = width
+        bpy.ops.render.render(write_still=True)
+        image = bpy.data.images.load(scene.render.filepath)
+        errors.append(np.abs(part("photos").pixels_of(image)[..., :3].astype(int) - original).mean())
+        bpy.data.images.remove(image)
+    print(f"MAE {errors[0]:.2f}/255, with Blender's own filter {errors[1]:.2f}")
+    assert errors[0] < 0.8 * errors[1]
+    scene.cycles.filter_width = 2.0
+    generate(result="PERSPECTIVE")
+    assert scene.cycles.filter_width == 2.0
+
+
 def test_what_is_transparent_gets_no_surface(settings, tmp_path):
     colours = np.full((60, 90, 4), 0.7, np.float32)
     colours[:, :45, 3] = 0
