@@ -142,11 +142,14 @@ class Doorkeeper:
                     turned_away.append(address)
         return turned_away
 
-    def connection(self, route: bytes, first: Any, with_keys: bool) -> Connection:
-        """Who sends over a route, from the first frame of a message."""
+    def connection(self, route: bytes, first: Any, with_keys: bool) -> Connection | None:
+        """Who sends over a route, from the first frame of a message; None of a peer that never said how it speaks."""
         known = self._known.get(route)
         if known is None:
-            descriptor = first.get(zmq.SRCFD)
+            try:
+                descriptor = first.get(zmq.SRCFD)
+            except zmq.ZMQError:  # ZeroMQ 1 has no handshake: its messages say nothing of where they are from
+                return None
             peer = self.open.get(descriptor) or _peer(descriptor)
             known = Connection(route, _client(route, first, with_keys, peer), descriptor, peer)
             if len(self._known) > 4 * self._most:

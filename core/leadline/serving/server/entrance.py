@@ -104,7 +104,11 @@ class Entrance:
             if (message := next_message(self._socket)) is None:
                 return
             route, *frames = message
-            yield self._door.connection(route.bytes, frames[0] if frames else route, self.has_keys), frames
+            sender = self._door.connection(route.bytes, frames[0] if frames else route, self.has_keys)
+            if sender is None:
+                self._metrics.count("malformed_total")
+            else:
+                yield sender, frames
 
     def cut(self, connection: Connection, reason: str) -> None:
         """End one connection."""
