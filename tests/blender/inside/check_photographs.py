@@ -111,18 +111,24 @@ def test_a_photograph_of_48_megapixels(settings, tmp_path):
     assert (bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y) == (8000, 6000)
 
 
-def test_24_megapixels_are_read_in_short_pieces(settings, tmp_path):
-    """While Blender reads the photograph for what lies behind, the window works in between; nothing is left over."""
-    path = saved(tmp_path / "large.jpg", np.full((4000, 6000, 3), 0.5, np.float32))
-    image = bpy.data.images.load(path)
-    task_module, photos = part("task"), part("photos")
-    task = task_module.Task(lambda report: photos.read(report, lambda: image).picture())
+def ticked(task) -> list[float]:
+    """Processor seconds of each tick, until the task is done."""
     ticks = []
-    while task.state is task_module.State.RUNNING:
+    while task.state is part("task").State.RUNNING:
         before = time.thread_time()
         task.tick()
         ticks.append(time.thread_time() - before)
         time.sleep(0.002)
+    return ticks
+
+
+def test_24_megapixels_are_read_in_short_pieces(settings, tmp_path):
+    """While Blender reads the photograph for what lies behind, the window works in between; nothing is left over."""
+    path = saved(tmp_path / "large.jpg", np.full((4000, 6000, 3), 0.5, np.float32))
+    image = bpy.data.images.load(path)
+    photos = part("photos")
+    task = part("task").Task(lambda report: photos.read(report, lambda: image).picture())
+    ticks = ticked(task)
     picture = task.result
     print(f"longest tick {max(ticks) * 1e3:.0f} ms of processor time")
     assert picture.shape == (1365, 2048, 4)
@@ -141,18 +147,13 @@ def test_24_megapixels_in_a_blend_file_are_sent_as_they_lie_there(settings, tmp_
     os.remove(path)
     if not named:
         image.filepath = ""
-    photos, task_module = part("photos"), part("task")
+    photos = part("photos")
     before = time.thread_time()
     photo = photos.photo_from_image(image)
     begin = time.thread_time() - before
     assert photo.sent == content
-    task = task_module.Task(lambda report: photos.read(report, lambda: image).picture())
-    ticks = []
-    while task.state is task_module.State.RUNNING:
-        before = time.thread_time()
-        task.tick()
-        ticks.append(time.thread_time() - before)
-        time.sleep(0.002)
+    task = part("task").Task(lambda report: photos.read(report, lambda: image).picture())
+    ticks = ticked(task)
     print(f"begin {begin * 1e3:.0f} ms, longest tick {max(ticks) * 1e3:.0f} ms of processor time")
     assert task.result.shape == (1365, 2048, 4)
     assert abs(int(task.result[700, 1000, 0]) - 128) < 3
