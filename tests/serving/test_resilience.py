@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -30,6 +31,7 @@ from leadline.serving.client.client import Client, ServerError, ServerUnreachabl
 from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import Limits
+from leadline.serving.server.access import Connection, Doorkeeper
 from leadline.serving.server.server import Server
 
 HERE = str(Path(__file__).parent)
@@ -214,6 +216,20 @@ def test_raw_bytes_on_the_socket_leave_the_server_answering(
         client.predict(image)
     assert "listening" in said
     assert "the front stumbled" not in said
+
+
+def test_a_connection_gone_before_it_was_looked_at_keeps_no_pipe_open() -> None:
+    """Its descriptor may be that of a pipe by then: a worker's start waits for the end of one."""
+    reading, writing = os.pipe()
+    connection = Connection(b"route", "somebody", writing, "127.0.0.1:1")
+    with open(reading, "rb") as pipe:
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as listening:
+            doorkeeper = Doorkeeper(listening, 10)
+            assert not doorkeeper.cut(connection)
+            doorkeeper.monitor.close(0)
+        os.close(writing)
+        assert select.select([pipe], [], [], 5)[0]
+        assert pipe.read() == b""
 
 
 def test_a_message_without_end_cannot_eat_the_memory(start: Callable[..., Server], image: np.ndarray) -> None:

@@ -227,7 +227,15 @@ def _shut(descriptor: int, peer: str) -> bool:
 
 @contextlib.contextmanager
 def _borrowed(descriptor: int) -> Iterator[socket.socket]:
-    with socket.socket(fileno=os.dup(descriptor)) as connection:
+    """A second way to the socket behind a descriptor of libzmq's, which may have closed it meanwhile: its number may now be
+    that of a pipe, whose end nobody would see if the duplicate stayed."""
+    duplicate = os.dup(descriptor)
+    try:
+        connection = socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        raise
+    with connection:
         yield connection
 
 
