@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -18,9 +16,23 @@ from leadline.inference.speed import Asked, Way
 CPU = torch.device("cpu")
 
 
+class Clock:
+    """Time that passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+CLOCK = Clock()
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_cache_and_clock(tmp_path, monkeypatch):
     monkeypatch.setenv("LEADLINE_HOME", str(tmp_path))
+    monkeypatch.setattr(speed, "perf_counter", lambda: CLOCK.now)
 
 
 WAYS = (Way("fp32", "torch"), Way("bf16", "torch"), Way("fp32", "openvino"))
@@ -29,7 +41,7 @@ WAYS = (Way("fp32", "torch"), Way("bf16", "torch"), Way("fp32", "openvino"))
 def made(seconds: dict[str, float], asked: list[Way]):
     def one_prediction(way: Way):
         asked.append(way)
-        return lambda: time.sleep(seconds[str(way)])
+        return lambda: CLOCK.wait(seconds[str(way)])
 
     return one_prediction
 
@@ -46,7 +58,7 @@ def test_the_fastest_is_chosen_and_kept(monkeypatch):
     assert first == Way("bf16", "torch")
     (kept,) = speed.measured_here()
     assert kept.fastest == "bf16"
-    assert kept.seconds["fp32"] >= 0.02
+    assert kept.seconds["fp32"] == pytest.approx(0.02)
     assert speed.fastest_way("a model", "hash", CPU, never) == first
     speed.fastest_way("another", "hash of another", CPU, made(times, asked))
     assert asked == [*WAYS, *WAYS]

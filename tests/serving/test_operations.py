@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,13 @@ def test_two_models_and_memory_for_one_do_not_thrash(
     counts, enough = {"a": 0, "b": 0}, threading.Event()
 
     def keep_asking(name: str) -> None:
+        """Three requests wait at any time: what the server does then hangs on no client's speed."""
         with Client(server.address, timeout_s=90) as client:
+            jobs = deque(client.submit(image, model=name, steps=2) for _ in range(3))
             while not enough.is_set():
-                client.predict(image, model=name, steps=2)
+                jobs.popleft().result()
                 counts[name] += 1
+                jobs.append(client.submit(image, model=name, steps=2))
 
     threads = [threading.Thread(target=keep_asking, args=(name,)) for name in counts]
     for thread in threads:
