@@ -122,18 +122,18 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
         self._tally.done += 1
 
     def _depth_of(self, report: Report, file: Path, ask: Callable[..., Depth]) -> tuple[photos.Photo, Depth, Seen]:
+        before = report.on_main(lambda: len(bpy.data.images))
         photo = report.on_main(lambda: photos.photo_from_file(str(file)))
         if self._options.result == "PANORAMA" and not self._as_maps:
             depth = depth_all_round(report, photo.data_block, self._options, ask)
         else:
-            depth = ask(report, photo.sent)
-        return photo, depth, self._look(report, photo)
+            depth = ask(report, photo.content(report))
+        return photo, depth, self._look(report, photo, before)
 
-    def _look(self, report: Report, photo: photos.Photo) -> Seen:
+    def _look(self, report: Report, photo: photos.Photo, before: int) -> Seen:
         def target() -> bpy.types.Object | None:
             return results.find_object(bpy.context, photo.data_block()) if self._update else None
 
-        before = report.on_main(lambda: len(bpy.data.images))
         seen = results.look(report, photo.data_block, self._options, target)
         report.on_main(lambda: self._tidy(photo, before))
         return seen

@@ -61,9 +61,11 @@ def ask_for_depth(
 
     def work(
         report: Report,
-        image: np.ndarray | bytes | None = None if photo is None else photo.sent,
+        image: np.ndarray | bytes | None = None,
         film: str | None = None,
     ) -> Depth:
+        if image is None:
+            image = present(photo).content(report)
         client = connected(report, connection)
         with answered(photo, connection):
             wanted = asked(client)

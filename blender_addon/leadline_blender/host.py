@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import bpy
@@ -40,6 +41,13 @@ def mesh_of(thing: bpy.types.Object) -> bpy.types.Mesh:
     """The mesh of an object that has one."""
     assert isinstance(thing.data, bpy.types.Mesh), f"{thing.name} is no mesh"
     return thing.data
+
+
+def blender_command() -> list[str]:
+    """The command that runs a script in a second Blender without a window."""
+    if bpy.app.binary_path:
+        return [bpy.app.binary_path, "--background", "--factory-startup", "--python-exit-code", "3", "--python"]
+    return [sys.executable]  # Blender as a Python module
 
 
 def camera_of(thing: bpy.types.Object) -> bpy.types.Camera:

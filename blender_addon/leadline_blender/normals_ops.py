@@ -44,13 +44,14 @@ class LEADLINE_OT_normal_map(TaskOperator, bpy.types.Operator):
         quality, custom = settings.quality, settings.custom_effort()
 
         def work(report: Report) -> NormalsPrediction:
+            sent = photo.content(report)
             client = connected(report, connection)
             with answered(photo, connection):
                 info = client.hello()
                 name = model or seer(info)
                 wanted = custom if quality == "CUSTOM" else effort.for_quality(quality, effort.find(info, name))
                 return client.normals(
-                    photo.sent, model=name, steps=wanted.steps, ensemble=wanted.ensemble, size=wanted.size, seed=seed,
+                    sent, model=name, steps=wanted.steps, ensemble=wanted.ensemble, size=wanted.size, seed=seed,
                     on_progress=told(report), cancel=report.stop,
                 )  # fmt: skip
 

@@ -28,7 +28,7 @@ def depth_all_round(
     Raises:
         InputError: The photograph is no panorama, or its tiles do not fit together.
     """
-    pixels = report.on_main(lambda: photos.upright_pixels(image(), _EDGE))
+    pixels = photos.upright_pixels(report, image, _EDGE)
 
     def look(index: int, count: int, picture: np.ndarray) -> Depth:
         report.check()

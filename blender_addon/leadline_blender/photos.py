@@ -18,7 +18,7 @@ import bpy
 import numpy as np
 
 from leadline.errors import InputError
-from leadline.files.encoded import encoded_size
+from leadline.files.encoded import encoded_alpha, encoded_size
 from leadline.geometry import Pinhole, as_stored, focal_px_from_photo
 from leadline.geometry.exif import orientation_from_bytes, read_head
 from leadline.serving.protocol.messages import Limits
@@ -26,14 +26,13 @@ from leadline.serving.protocol.messages import Limits
 from . import host
 from .host import present
 from .properties import settings_of
+from .smaller import Picture, made_smaller
 from .stored import StoredImage
 from .task import Report
 
 #: Long edge of the pixels and maps that the add-on works with; a model sees fewer.
 WORKING_EDGE = 2048
 RENDER_NAME = "Leadline Render"
-#: Blender hides names with a dot.
-_COPY = ".Leadline copy"
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class Photo:
 
     Attributes:
         name: For people.
-        sent: Content of a JPEG or PNG file, which the server turns upright; or uint8 (H, W, 3), upright.
+        sent: Content of a JPEG or PNG file, which the server turns upright; None if only Blender can read it: see :meth:`content`.
         image: Name of the image data-block; empty if it is yet to be made from ``filepath`` or ``sent``.
         filepath: Absolute, or empty if the image is not a file.
     """
 
     name: str
-    sent: bytes | np.ndarray
+    sent: bytes | None
     image: str = ""
     filepath: str = ""
 
@@ -66,15 +65,13 @@ class Photo:
             except RuntimeError as error:
                 raise InputError(f"Blender cannot read {self.name} as an image") from error
         image = host.item(bpy.data.images, self.name) if update else None
-        if isinstance(self.sent, bytes):
-            return image_from_png(self.sent, self.name, image)
-        height, width = self.sent.shape[:2]
-        image = bpy.data.images.new(self.name, width, height)
-        flat = np.ones((height, width, 4), np.float32)
-        flat[..., :3] = self.sent[::-1] / np.float32(255)
-        host.pixels(image).foreach_set(flat.ravel())
-        image.pack()
-        return image
+        if self.sent is None:
+            raise InputError(f"the image {self.name} is gone; choose it again")
+        return image_from_png(self.sent, self.name, image)
+
+    def content(self, report: Report) -> bytes | np.ndarray:
+        """What the server is sent: :attr:`sent`, or uint8 (H, W, 3), upright. For the thread."""
+        return upright_pixels(report, self.data_block) if self.sent is None else self.sent
 
 
 def photo_from_settings(context: bpy.types.Context) -> Photo:
@@ -102,26 +99,16 @@ def photo_from_file(filepath: str) -> Photo:
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
     name = os.path.basename(path)
-    if (content := _sendable(path)) is not None:
-        return Photo(name, content, filepath=path)
-    try:
-        image = bpy.data.images.load(path)
-    except RuntimeError as error:
-        raise InputError(f"Blender cannot read {name} as an image") from error
-    try:
-        return Photo(name, upright_pixels(image), filepath=path)
-    finally:
-        bpy.data.images.remove(image)
+    return Photo(name, _sendable(path), filepath=path)
 
 
 def photo_from_image(image: bpy.types.Image) -> Photo:
     """The photograph in an image data-block, as it looks on screen."""
     path = bpy.path.abspath(image.filepath) if image.source == "FILE" and image.filepath else ""
+    content = None
     if not image.is_dirty:
         content = _packed(image) if image.packed_file else _sendable(path) if path else None
-        if content is not None:
-            return Photo(image.name, content, image.name, path)
-    return Photo(image.name, upright_pixels(image), image.name, path)
+    return Photo(image.name, content, image.name, path)
 
 
 def photo_from_render() -> Photo:
@@ -145,66 +132,66 @@ def photo_from_render() -> Photo:
 
 def orientation_of(image: bpy.types.Image) -> int:
     """The EXIF orientation of the file behind an image data-block; 1 if there is none."""
-    if image.source not in ("FILE", "SEQUENCE"):
-        return 1
-    if image.packed_file:
-        return orientation_from_bytes(image.packed_file.data)  # type: ignore[arg-type]  # bytes, not str
-    return orientation_from_bytes(read_head(bpy.path.abspath(image.filepath)))
+    return orientation_from_bytes(_head(image)) if image.source in ("FILE", "SEQUENCE") else 1
 
 
 def upright_size(image: bpy.types.Image, orientation: int) -> tuple[int, int]:
     """(height, width) as people see the image."""
-    width, height = image.size
+    width, height = _known_size(image) or image.size
     if not width or not height:
         raise InputError(f"the image {image.name} has no pixels; is its file missing?")
     return (width, height) if orientation >= 5 else (height, width)
 
 
-def read(report: Report, image: Callable[[], bpy.types.Image]) -> StoredImage:
-    """The numbers of a picture, for the thread; no larger than the add-on works with if it is a file.
+def _known_size(image: bpy.types.Image) -> tuple[int, int] | None:
+    """(width, height) by the first bytes of a JPEG or PNG file that Blender has not decoded yet, as that takes long."""
+    return None if image.has_data or image.source != "FILE" else encoded_size(_head(image))
 
-    ``image`` gives the picture, in the main thread. For a large one that has three ticks of its own: Blender decodes it,
-    decodes a copy, and scales that.
+
+def read(report: Report, image: Callable[[], bpy.types.Image], edge: int = WORKING_EDGE) -> StoredImage:
+    """The numbers of a picture, no larger than ``edge`` pixels on a side, for the thread.
+
+    ``image`` gives the picture, in the main thread. A large file is decoded and scaled by a second Blender; an image that is
+    only in memory is copied, which takes far less.
     """
-    report.on_main(lambda: upright_size(image(), 1))
-    copy = report.on_main(lambda: _copy_to_scale(image()))
-    return report.on_main(lambda: _scaled(copy) if copy else stored(image(), orientation_of(image())))
+    picture = report.on_main(lambda: _for_a_second_blender(image(), edge))
+    smaller = None if picture is None else made_smaller(report, picture, edge)
+    if smaller is not None:
+        return smaller
+    # Blender decodes it now if it must. The thread makes the memory ready, which otherwise takes longer than the copy.
+    ready = np.full(report.on_main(lambda: _shape(image())), np.float32(0))
+    return report.on_main(lambda: stored(image(), orientation_of(image()), ready)).at_most(edge)
 
 
-def _copy_to_scale(image: bpy.types.Image) -> str:
-    """The name of a decoded copy of a large file; empty if the image is to be read as it is."""
-    left = host.item(bpy.data.images, _COPY)
-    if left is not None:  # by somebody who was stopped half-way
-        bpy.data.images.remove(left)
-    if max(image.size) <= WORKING_EDGE or not _scales_in_a_copy(image):
-        return ""
-    copy = image.copy()
-    copy.name = _COPY
-    upright_size(copy, 1)
-    return copy.name
+def _for_a_second_blender(image: bpy.types.Image, edge: int) -> Picture | None:
+    """What a second Blender needs to make a large file smaller; None if the image is small, or not what its file is."""
+    if image.source != "FILE" or image.is_dirty or not (image.packed_file or image.filepath):
+        return None
+    size = tuple(image.size) if image.has_data else _known_size(image)
+    if size is not None and max(size) <= edge:
+        return None
+    return Picture(
+        host.blender_command(),
+        _content(image) if image.packed_file else bpy.path.abspath(image.filepath),
+        os.path.splitext(image.filepath)[1],
+        str(present(image.colorspace_settings).name),
+        str(image.alpha_mode),
+        orientation_of(image),
+    )
 
 
-def _scaled(name: str) -> StoredImage:
-    """What a copy says once it is scaled; the copy goes."""
-    copy = present(host.item(bpy.data.images, name))
-    try:
-        orientation = orientation_of(copy)
-        shrink = WORKING_EDGE / max(copy.size)
-        copy.scale(*(max(round(edge * shrink), 1) for edge in copy.size))
-        return stored(copy, orientation)
-    finally:
-        bpy.data.images.remove(copy)
+def _shape(image: bpy.types.Image) -> tuple[int, int, int]:
+    """(H, W, C) of the numbers of an image."""
+    return (*upright_size(image, 1), image.channels)
 
 
-def stored(image: bpy.types.Image, orientation: int) -> StoredImage:
-    """The numbers of an image as it is, in the main thread."""
-    width, height = image.size
-    if not width or not height:
-        raise InputError(f"the image {image.name} has no pixels; is its file missing?")
-    raw = np.empty(width * height * image.channels, np.float32)
-    host.pixels(image).foreach_get(raw)
+def stored(image: bpy.types.Image, orientation: int, ready: np.ndarray | None = None) -> StoredImage:
+    """The numbers of an image as it is, in the main thread. ``ready``: float32 of its shape, to be filled."""
+    shape = _shape(image)
+    values = np.empty(shape, np.float32) if ready is None or ready.shape != shape else ready
+    host.pixels(image).foreach_get(values.reshape(-1))
     linear = image.is_float and present(image.colorspace_settings).name != "sRGB"  # type: ignore[comparison-overlap]
-    return StoredImage(raw.reshape(height, width, image.channels), linear, orientation)
+    return StoredImage(values, linear, orientation)
 
 
 def pixels_of(image: bpy.types.Image) -> np.ndarray:
@@ -214,7 +201,21 @@ def pixels_of(image: bpy.types.Image) -> np.ndarray:
 
 def has_alpha(image: bpy.types.Image) -> bool:
     """Whether the file behind an image keeps transparency."""
-    return image.alpha_mode != "NONE" and image.depth in (32, 64, 128)
+    if image.alpha_mode == "NONE":
+        return False
+    told = None if image.has_data or image.source != "FILE" else encoded_alpha(_head(image))
+    return image.depth in (32, 64, 128) if told is None else told
+
+
+def _head(image: bpy.types.Image) -> bytes:
+    """The first bytes of the file behind an image, or all of one that is packed into the .blend."""
+    return _content(image) if image.packed_file else read_head(bpy.path.abspath(image.filepath))
+
+
+def _content(image: bpy.types.Image) -> bytes:
+    """The file that is packed into the .blend."""
+    content: bytes = present(image.packed_file).data  # type: ignore[assignment]  # bytes, not str
+    return content
 
 
 def _sendable(path: str) -> bytes | None:
@@ -230,32 +231,20 @@ def _taken(head: bytes, size: int) -> bool:
 
 def _packed(image: bpy.types.Image) -> bytes | None:
     """The JPEG or PNG file packed into a .blend, if a server takes it as it is; None if Blender has to read it."""
-    content: bytes = present(image.packed_file).data  # type: ignore[assignment]  # bytes, not str
+    content = _content(image)
     return content if _taken(content, len(content)) else None
 
 
-def _scales_in_a_copy(image: bpy.types.Image) -> bool:
-    """Whether a copy of the image has the same pixels: it comes from a file, packed or not, and nobody painted on it."""
-    return image.source == "FILE" and not image.is_dirty and bool(image.filepath or image.packed_file)
+def upright_pixels(report: Report, image: Callable[[], bpy.types.Image], edge: int = WORKING_EDGE) -> np.ndarray:
+    """uint8 (H, W, 3), upright, no longer than ``edge`` pixels; as :func:`read`."""
+    return np.ascontiguousarray(read(report, image, edge).picture()[..., :3])
 
 
-def upright_pixels(image: bpy.types.Image, edge: int = WORKING_EDGE) -> np.ndarray:
-    """uint8 (H, W, 3), upright, no longer than ``edge`` pixels. A clean large image is scaled in a copy."""
-    orientation = orientation_of(image)
-    height, width = upright_size(image, 1)
-    shrink = edge / max(height, width)
-    if shrink >= 1:
-        return np.ascontiguousarray(stored(image, orientation).picture()[..., :3])
-    if _scales_in_a_copy(image):
-        smaller = image.copy()
-        try:
-            smaller.scale(max(round(width * shrink), 1), max(round(height * shrink), 1))
-            return np.ascontiguousarray(stored(smaller, orientation).picture()[..., :3])
-        finally:
-            bpy.data.images.remove(smaller)
-    height, width = upright_size(image, orientation)
-    size = max(round(height * shrink), 1), max(round(width * shrink), 1)
-    return np.ascontiguousarray(stored(image, orientation).picture(size)[..., :3])
+def upright_working_size(image: bpy.types.Image, edge: int = WORKING_EDGE) -> tuple[int, int]:
+    """(height, width) of what :func:`upright_pixels` gives."""
+    height, width = upright_size(image, orientation_of(image))
+    shrink = min(1.0, edge / max(height, width))
+    return max(round(height * shrink), 1), max(round(width * shrink), 1)
 
 
 def image_from_png(content: bytes, name: str, image: bpy.types.Image | None) -> bpy.types.Image:

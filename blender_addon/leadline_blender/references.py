@@ -108,7 +108,7 @@ class LEADLINE_OT_scale_to_references(SceneTask, bpy.types.Operator):
         options = Snapshot(memory_of(thing))
         photo = photos.photo_from_image(memory_of(thing).photo)
         # The server reads whole files at their own size, arrays at the size they are sent.
-        size = photo.sent.shape[:2] if isinstance(photo.sent, np.ndarray) else None
+        size = photos.upright_working_size(photo.data_block()) if photo.sent is None else None
         sparse_m = sparse_from_references(context, thing, size)
         measured: Callable[[Report], Depth]
         if np.count_nonzero(sparse_m) >= ENOUGH_TO_RESHAPE:

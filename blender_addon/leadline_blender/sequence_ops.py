@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import uuid
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ from . import decode, film, live, live_film, materials, photos, results, runtime
 from .chosen import server_settings
 from .depth import Depth
 from .generate import answered, ask_for_depth, connected
-from .host import mesh_of, present
+from .host import blender_command, mesh_of, present
 from .link import ServerSettings
 from .properties import Snapshot, copy_options, memory_of, settings_of
 from .running import TaskOperator
@@ -58,7 +57,7 @@ class LEADLINE_OT_sequence(TaskOperator, bpy.types.Operator):
         if path.suffix.lower() in film.ENCODED_SUFFIXES:
             source = partial(film.files_as_they_are, files)
         else:
-            source = partial(film.decoded, _blender_command(), files, count, orientation)
+            source = partial(film.decoded, blender_command(), files, count, orientation)
         steps, ensemble, size = 0, 0, 0
         if settings.quality == "CUSTOM":
             steps, ensemble, size = settings.steps, settings.ensemble, settings.size
@@ -101,13 +100,6 @@ def _frames_of_movie(path: Path) -> int:
         raise InputError(str(error)) from error
     bpy.data.scenes.remove(scene)
     return frames
-
-
-def _blender_command() -> list[str]:
-    """The command that runs a script in a second Blender without a window."""
-    if bpy.app.binary_path:
-        return [bpy.app.binary_path, "--background", "--factory-startup", "--python-exit-code", "3", "--python"]
-    return [sys.executable]  # Blender as a Python module
 
 
 class _Quiet(Report):

@@ -31,6 +31,15 @@ class StoredImage:
         """
         return _on_screen(self._at(size), self.linear)
 
+    def at_most(self, edge: int) -> StoredImage:
+        """The same, of no more than ``edge`` pixels on a side, by nearest pixels."""
+        height, width = self.values.shape[:2]
+        shrink = edge / max(height, width)
+        if shrink >= 1:
+            return self
+        rows, columns = _nearest(max(round(height * shrink), 1), height), _nearest(max(round(width * shrink), 1), width)
+        return StoredImage(self.values[rows[:, None], columns], self.linear, self.orientation)
+
     def numbers(self) -> np.ndarray:
         """float32 (H, W), upright, row 0 at the top: the first channel as it is."""
         return np.ascontiguousarray(self._at(None)[..., 0])

@@ -1,12 +1,14 @@
 """Our PNG files as others read them, and the bytes that the wire has always carried."""
 
+import io
 import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from leadline.files.encoded import encoded_size
+from leadline.files.encoded import encoded_alpha, encoded_size
 from leadline.files.png import encode_png
 
 
@@ -21,6 +23,30 @@ def test_opencv_reads_the_same_pixels(shape: tuple[int, ...], level: int) -> Non
         assert read.dtype == kind
         np.testing.assert_array_equal(read if len(shape) == 2 else read[..., ::-1], pixels)
         assert encoded_size(content) == (shape[1], shape[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "clear", "expected"),
+    [
+        ("JPEG", "RGB", None, False),
+        ("JPEG", "L", None, False),
+        ("PNG", "L", None, False),
+        ("PNG", "RGB", None, False),
+        ("PNG", "RGB", (0, 0, 0), True),
+        ("PNG", "RGBA", None, True),
+        ("PNG", "LA", None, None),
+        ("PNG", "P", None, None),
+    ],
+)
+def test_transparency_by_the_first_bytes(
+    kind: str, mode: str, clear: tuple[int, ...] | None, expected: bool | None
+) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (9, 7)).save(buffer, kind, **({} if clear is None else {"transparency": clear}))
+    content = buffer.getvalue()
+    assert encoded_alpha(content) is expected
+    assert encoded_alpha(content[:30] if kind == "PNG" and expected is not True else b"") is None
+    assert encoded_alpha(b"GIF89a") is None
 
 
 def test_views_are_stored_as_they_look() -> None:

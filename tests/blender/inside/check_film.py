@@ -272,7 +272,7 @@ def test_a_movie(film_settings, frames, tmp_path):
 
 def test_the_window_has_no_part_in_decoding_a_movie(film_settings, frames, tmp_path):
     """Nobody ticks: the thread and the second Blender do it all, and the second ends when the thread is stopped."""
-    film, command = part("film"), part("sequence_ops")._blender_command()
+    film, command = part("film"), part("host").blender_command()
     movie, folder = make_movie(frames, tmp_path / "clip.mp4"), tmp_path / "out"
     job = film.Job("film", "fiffdepth-mini", "FAST", 1, 1, 0, 0)
     ask = part("generate").ask_for_depth(bpy.context, None)
