@@ -124,10 +124,14 @@ class LEADLINE_OT_batch(TaskOperator, bpy.types.Operator):
     def _depth_of(self, report: Report, file: Path, ask: Callable[..., Depth]) -> tuple[photos.Photo, Depth, Seen]:
         before = report.on_main(lambda: len(bpy.data.images))
         photo = report.on_main(lambda: photos.photo_from_file(str(file)))
-        if self._options.result == "PANORAMA" and not self._as_maps:
-            depth = depth_all_round(report, photo.data_block, self._options, ask)
-        else:
-            depth = ask(report, photo.content(report))
+        try:
+            if self._options.result == "PANORAMA" and not self._as_maps:
+                depth = depth_all_round(report, photo.data_block, self._options, ask)
+            else:
+                depth = ask(report, photo.content(report))
+        except InputError:
+            report.on_main(lambda: self._tidy(photo, before))
+            raise
         return photo, depth, self._look(report, photo, before)
 
     def _look(self, report: Report, photo: photos.Photo, before: int) -> Seen:
