@@ -116,6 +116,30 @@ def test_lines_are_left_out_as_far_as_a_hidden_pixel_is_from_them_and_no_farther
     assert float(singles.estimate.distance[1:].max()) <= 3 * setting.spacing + 2
 
 
+def test_regions_that_are_left_out_lie_at_the_rims_of_the_images_own_holes():
+    height, width = 120, 160
+    v, u = (places.ravel() for places in np.mgrid[0:height:2, 0:width:2])
+    kept = np.hypot(v - 60, u - 120) > 25  # nothing measured in a disc on the right
+    u, v = u[kept], v[kept]
+    sparse = SparseDepth(u=u, v=v, depth_m=np.full(len(u), 3.0, np.float32), size=(height, width))
+    rgb, fit = np.full((height, width, 3), 128, np.uint8), Fit(1.0, 0.0, 0.0, "fitted", 1.0)
+    setting = Setting.of(rgb, torch.full((height, width), 3.0), sparse, fit, Space.DEPTH, FusionOptions())
+    _, lesson = learn(setting)
+    _, regions = lesson.left_out()
+    chosen = regions.chosen.numpy()
+    assert len(chosen) >= 20
+    assert (np.abs(np.hypot(v[chosen] - 60, u[chosen] - 120) - 25) < 4).all()
+
+
+def test_points_of_scan_lines_that_are_easier_than_foretold_leave_a_margin():
+    lines, inside = LAYOUT._replace(in_lines=True, caution=1.0), []
+    for size in (0.02, 0.1):
+        learnt = calibrate(clues(2000), drawn(2000, size), lines)
+        inside.append(float((drawn(5000, size) <= learnt.sigma(clues(1))[0, 0]).float().mean()))
+    assert 0.7 < inside[0] < 0.85
+    assert 0.55 < inside[1] < 0.65
+
+
 def test_sigma_is_never_below_what_a_missed_surface_would_make_of_it():
     learnt = calibrate(clues(500), drawn(500, 0.001), LAYOUT)
     beside = clues(1)._replace(farther=torch.full((1, 1), 1.5))

@@ -175,19 +175,20 @@ def towards_model(estimate: Estimate, model: Tensor, local: Tensor) -> Estimate:
 def _regions(setting: Setting, rng: np.random.Generator, share: float, singles: int) -> LeftOut | None:
     """The centres of discs of left-out points.
 
-    A disc is as large as a random far pixel is away from its nearest point; there are as many discs among all left-out
-    points as far pixels in the image. None if hardly any pixel is far from points.
+    A disc lies around the point nearest to a random far pixel and is as large as that pixel is away from it: what is left out
+    is the rim of the image's own holes, which lie where sensors fail, not just anywhere. There are as many discs among all
+    left-out points as far pixels in the image. None if hardly any pixel is far from points.
     """
     nearest, device = setting.nearest, setting.tiles.device
-    far = nearest[nearest > LEFT_OUT.hole * setting.spacing]
+    far = (nearest > LEFT_OUT.hole * setting.spacing).nonzero()[:, 0]
     holes = len(far) / len(nearest)
     number = len(setting.sparse)
     if holes < LEFT_OUT.holes_share or number < 2 * LEFT_OUT.fewest_around:
         return None
     options, points = setting.options, setting.points
     wanted = int(np.clip(singles * holes / (1 - holes), 20, options.regions))
-    centres = torch.as_tensor(rng.integers(0, number, wanted), device=device)
-    radius = far[torch.as_tensor(rng.integers(0, len(far), wanted), device=device)]
+    like = far[torch.as_tensor(rng.integers(0, len(far), wanted), device=device)]
+    centres, radius = setting.neighbours[0, like], nearest[like]
     rim = torch.as_tensor(rng.permutation(number)[: options.region_points], device=device)
     places = torch.stack([points.x, points.y], 1)
     apart = torch.cdist(places[centres], places[rim], compute_mode="donot_use_mm_for_euclid_dist")

@@ -208,15 +208,15 @@ class _Uncertainty:
     same_colour: float = 2.0
     #: Bounds of a neighbour's difference of log depth.
     jumps: tuple[float, float] = (-0.5, 2.0)
-    #: Shares of left-out points that one and two sigma are scaled to cover (the mean of both scales), and of those of scan lines,
-    #: which are easier than pixels between lines: by rendered scenes left aside;
+    #: Shares of left-out points that one and two sigma are scaled to cover (the mean of both scales), by rendered scenes left aside;
     covered: tuple[float, float] = (0.65, 0.90)
-    covered_lines: tuple[float, float] = (0.67, 0.915)
-    #: and of regions, which are cut anywhere, also where edges are many;
+    #: and of regions, which are cut at the rims of holes, where edges are many;
     covered_regions: tuple[float, float] = (0.50, 0.85)
-    #: drawn towards the network's own scale as if so many more errors agreed with it: of single points, and of regions.
-    believed_near: float = 50.0
-    believed_far: float = 100.0
+    #: drawn towards the network's own scale as if so many more errors agreed with it.
+    believed: float = 50.0
+    #: Of scan lines and keypoints a scale below the network's own counts this much only (its logarithm): they are easier than what lies
+    #: between them. On rendered scenes the scale that pixels need falls 0.6 to 0.8 as fast as that of left-out points.
+    easier_lines: float = 0.7
     #: Where left-out points are farther from the others than pixels are (a lattice's), their distance counts as this power of that
     #: ratio less: they are hardly worse for it.
     lattice: float = 0.25

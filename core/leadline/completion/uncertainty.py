@@ -119,13 +119,13 @@ def calibrate(
     ]
     scene = torch.tensor(numbers, dtype=error.dtype, device=error.device)
     plain = Calibration(usual, scene, layout.spacing)
-    covered = UNCERTAINTY.covered_lines if layout.in_lines else UNCERTAINTY.covered
     told = clues if layout.in_lines else _as_near_as_pixels(clues, layout.spacing)
-    near = _scale(error, plain.foretold(told)[0], covered, UNCERTAINTY.believed_near)
+    near = _scale(error, plain.foretold(told)[0], UNCERTAINTY.covered)
+    if layout.in_lines:
+        near = max(near, UNCERTAINTY.easier_lines * near)
     if holes is None:
         return plain._replace(near=near, far=near)
-    far = _scale(holes[1], plain.foretold(holes[0])[0], UNCERTAINTY.covered_regions, UNCERTAINTY.believed_far)
-    return plain._replace(near=near, far=far)
+    return plain._replace(near=near, far=_scale(holes[1], plain.foretold(holes[0])[0], UNCERTAINTY.covered_regions))
 
 
 def _as_near_as_pixels(clues: Clues, spacing: float) -> Clues:
@@ -135,12 +135,13 @@ def _as_near_as_pixels(clues: Clues, spacing: float) -> Clues:
     return clues._replace(estimate=clues.estimate._replace(distance=distance * farther**-UNCERTAINTY.lattice))
 
 
-def _scale(error: Tensor, sigma: Tensor, covered: tuple[float, float], believed: float) -> float:
+def _scale(error: Tensor, sigma: Tensor, covered: tuple[float, float]) -> float:
     """The logarithm of what sigma is multiplied by: the mean of what covers these shares of errors with one and with two sigma,
-    drawn towards 0 as if ``believed`` more errors said so."""
+    drawn towards 0."""
     off = error[: len(sigma)] / sigma
     found = [float(torch.quantile(off, share)) / (1 + i) for i, share in enumerate(covered)]
-    return float(np.mean(np.log(np.maximum(found, UNCERTAINTY.least_scale)))) * len(off) / (len(off) + believed)
+    scale = float(np.mean(np.log(np.maximum(found, UNCERTAINTY.least_scale))))
+    return scale * len(off) / (len(off) + UNCERTAINTY.believed)
 
 
 def features(clues: Clues, usual: float, spacing: float) -> list[Tensor]:
