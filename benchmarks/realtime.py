@@ -105,7 +105,7 @@ def speed(models: list[str], repeat: int) -> None:
                     print(f"| {name} | {parts} | {backend} | {precision} | {size} | {detail} | {figures} |", flush=True)
 
 
-def both(models: list[str], dev: Path, precision: str, backend: Any, sizes: list[int], repeat: int) -> None:
+def both(models: list[str], dev: Path, precisions: list[str], backend: Any, sizes: list[int], repeat: int) -> None:
     """Speed and quality of one setting, in one table; see the file's first words."""
     frames = Frames(dev)
     pictures = [_cut(frames[i].rgb, 640, 512) for i in range(len(frames))]
@@ -116,11 +116,12 @@ def both(models: list[str], dev: Path, precision: str, backend: Any, sizes: list
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for size in sizes:
         full = {name: leadline.load(name, device="cpu") for name in models}
-        fast = {
-            name: leadline.load(name, device="cpu", speed="realtime", precision=precision, backend=backend)
+        fast = [
+            (name, leadline.load(name, device="cpu", speed="realtime", precision=precision, backend=backend))
             for name in models
-        }
-        ways = [(name, model, detail) for name, model in fast.items() for detail in ("off", "edges")]
+            for precision in precisions
+        ]
+        ways = [(name, model, detail) for name, model in fast for detail in ("off", "edges")]
         ways = [*((name, model, "off") for name, model in full.items()), *ways]
         times: list[list[float]] = [[] for _ in ways]
         for turn in range(repeat + 1):  # the first one warms up
@@ -169,7 +170,9 @@ def main() -> None:
     parser.add_argument("-m", "--model", action="append", help="only this one; may be repeated")
     parser.add_argument("--out", type=Path, default=Path("out/realtime"), help="quality: where scenes are rendered")
     parser.add_argument("--dev", type=Path, help="quality and both: folder of photographs with measured depth")
-    parser.add_argument("--precision", default="fp32", help="quality and both: of the realtime models")
+    parser.add_argument(
+        "--precision", action="append", help="quality and both: of the realtime models; may be repeated for both"
+    )
     parser.add_argument("--backend", default="torch", help="quality and both: of the realtime models")
     parser.add_argument("--size", type=int, action="append", help="both: long edge; may be repeated")
     parser.add_argument(
@@ -180,12 +183,13 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     models = arguments.model or list(MODELS)
+    precisions = arguments.precision or ["fp32"]
     if arguments.what == "quality":
-        quality(models, arguments.out, arguments.dev, arguments.precision, arguments.backend)
+        quality(models, arguments.out, arguments.dev, precisions[0], arguments.backend)
     elif arguments.what == "both":
         if arguments.dev is None:
             parser.error("both needs --dev")
-        both(models, arguments.dev, arguments.precision, arguments.backend, arguments.size or [320], arguments.repeat)
+        both(models, arguments.dev, precisions, arguments.backend, arguments.size or [320], arguments.repeat)
     else:
         speed(models, arguments.repeat)
 

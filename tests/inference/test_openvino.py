@@ -113,7 +113,7 @@ class TestWithOpenVino:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"precision": "fp16"}, "fp32 or bf16"),
+            ({"precision": "fp16"}, "fp32, bf16 or int8"),
             ({"compiled": "kernels"}, "--compile"),
             ({"memory_budget": "4GB"}, "memory budget"),
         ],

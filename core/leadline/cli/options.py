@@ -85,7 +85,7 @@ def model_options(function: F) -> F:
     for option in (
         click.option(
             "--precision",
-            type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+            type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8"]),
             default="auto",
             show_default=True,
             help="Of the network's numbers.",

@@ -46,7 +46,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
     show_default=True,
     help="auto, cpu, cuda, or several for several replicas: cuda:0,cuda:1.",
 )
-@click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16, bf16 or int8.")
 @click.option(
     "--compile",
     "compiled",

@@ -10,7 +10,8 @@ import torch
 
 from leadline.errors import InputError
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+#: "int8" means 3×3 convolutions in 8-bit integers, and float32 elsewhere.
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.int8}
 
 
 def choose_devices(device: str) -> list[torch.device]:
@@ -67,7 +68,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "fp32"
     if precision not in PRECISIONS:
-        raise InputError(f"precision '{precision}' is unknown; use auto, fp32, fp16 or bf16")
+        raise InputError(f"precision '{precision}' is unknown; use auto, fp32, fp16, bf16 or int8")
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
         warnings.warn(
             "this processor has no bf16 instructions and is many times slower with precision='bf16' than with 'fp32'",

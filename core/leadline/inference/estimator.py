@@ -68,7 +68,8 @@ def load(
         name_or_path: A name (`leadline models` lists them), a Leadline ``.safetensors`` file, a DepthFM ``.ckpt``, or
             a diffusers folder of any family.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", or several with commas.
-        precision: "auto", "fp32", "fp16" or "bf16".
+        precision: "auto", "fp32", "fp16", "bf16", or "int8" (convolutions in 8-bit integers, with ``backend="openvino"``: for
+            processors without bf16).
         vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
         base: Diffusers folder with what the checkpoint's folder lacks: VAE, text encoder and tokenizer, scheduler.
         decoder: "full", "small" (the mini models': many times faster, a little less exact) or the file of a small
@@ -155,6 +156,10 @@ class DepthEstimator:
                 raise InputError("backend 'openvino' compiles by itself; leave out --compile, or use backend 'torch'")
             if memory_budget is not None:
                 raise InputError("backend 'openvino' knows no memory budget; leave it out, or use backend 'torch'")
+        elif self.dtype == torch.int8:
+            raise InputError("precision 'int8' is for backend 'openvino'; use that, or another precision")
+        if self.dtype == torch.int8 and bundle.spec.condition_channels:
+            raise InputError("precision 'int8' is for models that see the photograph alone; use 'fp32'")
         self.bundle = bundle
         self._compiled = compiled
         small = None if str(decoder) == "full" else small_decoder_for(bundle.codec, decoder)

@@ -29,8 +29,8 @@ Backend = Literal["auto", "torch", "openvino"]
 
 Stage = Callable[..., Tensor]
 
-#: OpenVINO's words for a precision.
-_HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+#: OpenVINO's words for a precision; 8-bit integers it finds in the graph (:mod:`leadline.inference.eight_bits`).
+_HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.int8: "f32"}
 
 
 def openvino_version() -> str | None:
@@ -48,7 +48,7 @@ def check_openvino(device: torch.device, precision: torch.dtype) -> None:
     if device.type != "cpu":
         raise InputError(f"backend 'openvino' runs on the CPU, not on {device}; use --device cpu, or backend 'torch'")
     if precision not in _HINTS:
-        raise InputError("backend 'openvino' computes in fp32 or bf16; use one of these, or backend 'torch'")
+        raise InputError("backend 'openvino' computes in fp32, bf16 or int8; use one of these, or backend 'torch'")
 
 
 class OpenVinoStage:
@@ -59,7 +59,7 @@ class OpenVinoStage:
     Args:
         name: For messages.
         stage: The function.
-        precision: float32 or bfloat16: what OpenVINO computes in. Inputs and results are float32.
+        precision: float32, bfloat16 or int8: what OpenVINO computes in. Inputs and results are float32.
     """
 
     def __init__(self, name: str, stage: Stage, precision: torch.dtype) -> None:
@@ -90,9 +90,9 @@ class OpenVinoStage:
         apart = (_infer(request, (example, *others)) - expected).abs() / (expected.max() - expected.min()).clamp_min(
             1e-6
         )
-        most, seen = (
-            (OPENVINO.worst_fp32, apart.max()) if self._precision == torch.float32 else (OPENVINO.mean_bf16, apart.mean())
-        )  # fmt: skip
+        means = {torch.bfloat16: OPENVINO.mean_bf16, torch.int8: OPENVINO.mean_int8}
+        most = means.get(self._precision, OPENVINO.worst_fp32)
+        seen = apart.mean() if self._precision in means else apart.max()
         if not float(seen) <= most:
             raise LeadlineError(
                 f"OpenVINO {openvino_version()} differs from PyTorch by {float(seen):.1e} of the range in {self._name} "

@@ -17,11 +17,12 @@ from leadline.errors import InputError
 from leadline.inference.allocator import keep_large_blocks
 from leadline.inference.compiling import CompileMode, compile_stages, largest_bucket
 from leadline.inference.devices import TRUE_FLOAT32, precision_name
+from leadline.inference.eight_bits import to_eight_bits
 from leadline.inference.ensembles import align_members, mean_direction, merge, of_one_scale
 from leadline.inference.framing import Framed, normalise
 from leadline.inference.graph import TraceableFourier
 from leadline.inference.memory import MemoryBudget
-from leadline.inference.noise import Noise
+from leadline.inference.noise import Noise, draw
 from leadline.inference.openvino_stages import Backend, run_by_openvino
 from leadline.inference.progress import Progress
 from leadline.inference.views import laid_over, views
@@ -82,6 +83,8 @@ class Replica:
         if by_openvino:
             if isinstance(self.model.unet.fftblock, FourierEnhancement):
                 self.model.unet.fftblock = TraceableFourier(self.model.unet.fftblock)
+            if precision == torch.int8:
+                to_eight_bits([owner for owner, _ in self._stages()], self._example)
             run_by_openvino(self._stages(), precision)
         elif compiled != "off":
             compile_stages(self._stages(), device, compiled)
@@ -97,6 +100,14 @@ class Replica:
         encoding = (self.codec, "moments") if self.encoder is None else (self.encoder, "encode")
         in_colour = isinstance(self.decoder, Codec) and self.model.needs_channels
         return [encoding, (self.model.unet, "body"), (self.decoder, "decode_rgb" if in_colour else "decode")]
+
+    def _example(self, picture: Tensor) -> None:
+        """All that a prediction for a picture, uint8 (3, h, w), calls; with few steps and with several, if the model takes any number."""
+        size = (picture.shape[1], picture.shape[2])
+        latent = (self.codec.latent_channels, *(side // self.codec.factor for side in size))
+        for steps in (1,) if self.model.traits.one_step else (1, 4):
+            noise = draw(self.model, 0, 1, steps, latent)  # type: ignore[arg-type]
+            self._maps([Framed(picture, None, size)], [noise], [None], steps, 1, Progress(None, 1), 1)
 
     def limit_memory(self, total_bytes: int, *others: torch.nn.Module) -> None:
         """Run only as many members at once as fit into ``total_bytes``, beside the weights of ``others``."""

@@ -39,7 +39,7 @@ class StreamSettings:
 
     model: str = option("fiffdepth-mini", "Model: a name that `leadline models` lists, or a path on disk.")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps; several with commas.")
-    precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16"))
+    precision: str = option("auto", "Number format of the network.", choices=("auto", "fp32", "fp16", "bf16", "int8"))
     speed: str = option(
         "full",
         "realtime: small encoder and decoder, and for precision and backend auto those measured to be fastest here; mini models only.",

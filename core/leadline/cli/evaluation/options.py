@@ -43,7 +43,7 @@ model_options = options_of(
     ),
     click.option("--vae", default=None, help="Folder of the VAE, for checkpoints without one."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-    click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16 or bf16."),
+    click.option("--precision", default="auto", show_default=True, help="auto, fp32, fp16, bf16 or int8."),
 )
 data_options = options_of(
     click.option(

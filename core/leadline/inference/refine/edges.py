@@ -12,6 +12,7 @@ NumPy and OpenCV only; :mod:`leadline.inference.refine.edges_on_device` does the
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,8 +157,10 @@ def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
     flat = (~ramp).astype(np.float32)
     colour = _mean(rgb * flat[..., None], 2) / (_mean(flat, 2) + np.float32(1e-6))[..., None]
     asked = cv2.dilate(ramp.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0  # what is read between pixels, too
-    far_up, high, high_colour = _nearest(above, values, colour, asked)
-    far_down, low, low_colour = _nearest(below, values, colour, asked)
+    with ThreadPoolExecutor(1) as beside_this:  # OpenCV's distance transform has one thread
+        upward = beside_this.submit(_nearest, above, values, colour, asked)
+        far_down, low, low_colour = _nearest(below, values, colour, asked)
+        far_up, high, high_colour = upward.result()
     reached = (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach)
     sure = somewhere_sharp(ramp & reached & (high - low > 0.4 * height), steepness)
     return _Sides(sure.astype(np.uint8) * 255, high, low, high_colour, low_colour)
