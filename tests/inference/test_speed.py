@@ -88,7 +88,7 @@ def test_other_programs_that_run_for_a_while_do_not_decide(monkeypatch):
         def call() -> None:
             calls.append(way)
             busy = len(calls) <= SPEED.warm_ups + SPEED.runs
-            time.sleep({"fp32": 0.01, "bf16": 0.025}[str(way)] * (5 if busy else 1))
+            CLOCK.wait({"fp32": 0.01, "bf16": 0.025}[str(way)] * (5 if busy else 1))
 
         return call
 
