@@ -161,6 +161,24 @@ def test_a_blurred_step_counts_with_its_whole_height(sigma_px, height):
     assert not silhouette_cells(ndimage.gaussian_filter(low, sigma_px / 3), 0.1, focal=220.0).any()
 
 
+@pytest.mark.parametrize(("wide_px", "is_pole"), [(6, True), (4, False)])
+def test_a_pole_or_a_gap_narrower_than_the_blur_is_cut_on_both_sides(wide_px, is_pole):
+    """Half as wide as the blur, or less: a third of its 15 % is left, and no step has a level end."""
+    from scipy import ndimage
+
+    narrow = np.zeros((60, 400), np.bool_)
+    narrow[:, 200 - wide_px // 2 : 200 + wide_px // 2] = True
+    sigma = 16 / 3
+    blurred = ndimage.gaussian_filter(np.where(narrow == is_pole, 3.4, 4.0), sigma)
+    assert blurred.max() / blurred.min() < 1.08
+    columns = np.flatnonzero(silhouette_cells(blurred, 0.1, focal=350.0).all(axis=0))
+    for side in (columns[columns < 200], columns[columns > 200]):
+        assert np.abs(np.abs(side - 199.5) - sigma).min() < 2
+    assert np.abs(columns - 199.5).max() < 3 * sigma
+    low = ndimage.gaussian_filter(np.where(narrow == is_pole, 3.88, 4.0), sigma)
+    assert not silhouette_cells(low, 0.1, focal=350.0).any()
+
+
 @pytest.mark.parametrize("across_px", [2, 4, 8])
 def test_a_wall_with_ripples_is_not_cut(across_px):
     from scipy import ndimage

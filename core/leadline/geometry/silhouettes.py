@@ -1,12 +1,13 @@
 """Where one object ends and another begins behind it: the cells of the lattice that must not be bridged.
 
-Two criteria, either of which cuts. *Jump*: the disparity changes by more than the slopes on either side continue to; of a
+Three criteria, each of which cuts. *Jump*: the disparity changes by more than the slopes on either side continue to; of a
 blurred jump the whole height counts, as far as the shape of its slope tells it.
 *Angle*: the surface turns so far from the viewer that it is almost a line of sight, as the ramps are that networks draw,
 however wide, where one object covers another.
+*Ridge*: nearness rises and falls again, or falls and rises, without a level part: blur drew a pole or a gap wide.
 
 A steep surface is not always an edge. Seen in perspective, the disparity of a plane is linear in the image, however flat
-the angle under which it is seen (a floor towards the horizon). Neither criterion cuts what goes on linearly.
+the angle under which it is seen (a floor towards the horizon). No criterion cuts what goes on linearly.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from leadline.types import BoolMap, FloatMap
 
 #: Angle between a surface's normal and the line of sight, degrees, beyond which it counts as a ramp.
 STEEPEST_DEGREES = 78.0
+#: Parts in which a ridge's slope is looked at.
+_SLOPE_PARTS = 6
 
 
 def silhouette_cells(
@@ -139,7 +142,54 @@ def _cut_along(disparity: FloatMap, axis: int, threshold: float, focal: float | 
             if reach > 1:
                 among = steep & ~_within(cut, axis, SILHOUETTES.explained * reach)
                 cut |= height(disparity, axis, reach, among) > least
-    return cut
+    return cut | _beside_ridges(disparity, axis, SILHOUETTES.ridge_height * threshold, focal)
+
+
+def _beside_ridges(disparity: FloatMap, axis: int, least: float, focal: float) -> BoolMap:
+    """Edges between neighbours along ``axis`` on both slopes of a ridge, or of a valley, of nearness that blur has drawn wide.
+
+    A pole narrower than the blur, or a gap between two things, has one slope right behind the other, and no level part
+    between them from which the height of a step could be told. ``least``: relative height from which it counts.
+    """
+    given = disparity if axis == 1 else disparity.T
+    rises = np.diff(given, axis=1) > 0
+    rows, columns = np.nonzero(rises[:, :-1] != rises[:, 1:])
+    columns += 1
+    sign = np.where(rises[rows, columns - 1], np.float32(1), np.float32(-1))
+    cut = np.zeros(rises.shape, np.bool_)
+    steepness = np.float32(2 * focal / math.tan(math.radians(SILHOUETTES.ridge_degrees)))
+    for share in SILHOUETTES.ridge_shares:
+        reach = round(share * max(disparity.shape))
+        if reach < _SLOPE_PARTS // 2:
+            continue
+        whole = (columns >= reach) & (columns < given.shape[1] - reach)
+        row, column, way = rows[whole], columns[whole], sign[whole]
+        middle, ends = given[row, column], [given[row, column + end] for end in (-reach, reach)]
+        height = np.minimum((middle - ends[0]) * way, (middle - ends[1]) * way)
+        high = height > least * np.maximum(middle, np.maximum(*ends))
+        row, column, height = row[high][:, None], column[high][:, None], height[high][:, None]
+        slopes = [_steepest_part(given, row, column, side * reach) for side in (-1, 1)]
+        blurred = np.ones(len(row), np.bool_)
+        for _, size, steep in slopes:
+            blurred &= (size <= SILHOUETTES.ridge_step * height[:, 0]) & (steep * steepness > 1)
+        for at, _, _ in slopes:
+            cut[row[blurred, 0], at[blurred]] = True
+    return cut if axis == 1 else cut.T
+
+
+def _steepest_part(
+    given: FloatMap, row: npt.NDArray[np.intp], column: npt.NDArray[np.intp], reach: int
+) -> tuple[npt.NDArray[np.intp], FloatMap, FloatMap]:
+    """Of the parts that a slope from (row, column) to ``reach`` columns beyond has: the steepest's middle, how much it changes, and that
+    per column over the sum of its ends."""
+    at = column + np.rint(np.linspace(min(reach, 0), max(reach, 0), _SLOPE_PARTS + 1)).astype(np.intp)
+    ends = given[row, at]
+    change = np.abs(np.diff(ends, axis=1))
+    steepest = np.argmax(change, axis=1)[:, None]
+    first, last = (np.take_along_axis(at, steepest + end, 1)[:, 0] for end in (0, 1))
+    size = np.take_along_axis(change, steepest, 1)[:, 0]
+    total = np.take_along_axis(ends[:, :-1] + ends[:, 1:], steepest, 1)[:, 0]
+    return (first + last) // 2, size, size / (total * np.maximum(last - first, 1))
 
 
 def _steep_edges(disparity: FloatMap, axis: int, focal: float, degrees: float) -> BoolMap:

@@ -30,6 +30,14 @@ class _Silhouettes:
     #: Least run-up beside a wide ramp, as a share of its half width: at the picture's border a shorter one misleads, as blur
     #: flattens what lies there.
     least_run_up: float = 0.5
+    #: Half the widths of ridges and valleys of nearness that blur may have left of a pole, or of a gap.
+    ridge_shares: tuple[float, ...] = (0.015, 0.03, 0.045, 0.06)
+    #: Share of the threshold from which such a ridge counts: blur takes most of a pole's height, but ripples of 1 % are none.
+    ridge_height: float = 0.4
+    #: Most of its height that may lie in a sixth of one slope: more, and it is as high as it looks.
+    ridge_step: float = 0.6
+    #: Angle between normal and line of sight from which both its slopes must be steep, somewhere.
+    ridge_degrees: float = 40.0
     #: A plane goes on linearly over these shares, a ramp over none of them.
     plane_shares: tuple[float, ...] = (0.03, 0.06, 0.12)
     #: How far the change over such a stretch may be from what the slope at its start says, as a share of that.
