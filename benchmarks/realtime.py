@@ -185,6 +185,8 @@ def main() -> None:
     models = arguments.model or list(MODELS)
     precisions = arguments.precision or ["fp32"]
     if arguments.what == "quality":
+        if len(precisions) > 1:
+            parser.error("quality takes one --precision")
         quality(models, arguments.out, arguments.dev, precisions[0], arguments.backend)
     elif arguments.what == "both":
         if arguments.dev is None:
