@@ -154,37 +154,59 @@ def sky_mask(
     if not outdoors(sparse, far_end_m, options):
         return nothing
     small = Small.of(rgb, nearness, sparse, options)
-    alone, least = small.returns is None, options.sky
-    judged = _judged(small, options)
+    seen = _guess(small)
+    judged = _judged(small, seen, seen, options)
     if small.first_row > 0:  # above what the sensor sees no return was to be expected
-        unseen = _judged(small.without_returns(), replace(options, sky_without_points=options.sky_unseen))
+        without = small.without_returns()
+        alone = _guess(without)
+        both = alone.copy()  # the colours of the sky that missing returns tell are those of the sky above, too
+        both[small.first_row :] = np.minimum(seen, alone + np.float32(SKY.doubt))[small.first_row :]
+        unseen = _judged(without, alone, both, replace(options, sky_without_points=options.sky_unseen))
         judged = np.minimum(judged, unseen + np.float32(SKY.doubt))
         judged[: small.first_row] = unseen[: small.first_row]
-    core = _from_border(judged > _logit(options.sure), judged > _logit(least))
-    if not alone:
-        core = _without_hits(core, small.hit, options.hit_density)
+    core = _core(small, judged, options)
     if core.mean() < options.least_share:
         return nothing
     lowest = np.flatnonzero(core.any(axis=1)).max()
-    judged[lowest + 1 :] = -SKY.largest  # gaps between leaves count, but none below the sky that is connected
-    above = np.clip((judged - _logit(least)) * SKY.logit_steps + 128, 0, 255).astype(np.uint8)
+    judged[lowest + 1 :] = -SKY.largest  # gaps between leaves count, but none below the sky that is sure
+    above = np.clip((judged - _logit(options.sky)) * SKY.logit_steps + 128, 0, 255).astype(np.uint8)
     full = np.asarray(cv2.resize(above, (width, height), interpolation=cv2.INTER_LINEAR) >= 128)
     full[sparse.v, sparse.u] = False
     return full
 
 
-def _judged(small: Small, options: SkyOptions) -> Floats:
-    """Logits (h, w) of being sky, to be held against :attr:`SkyOptions.sky`."""
-    alone = small.returns is None
-    first_weights, second_weights = WITHOUT_POINTS if alone else WITH_POINTS
-    features = small.features()
-    guess = weighed(features, first_weights)
-    if not (guess > _logit(options.sure)).any():
+def _guess(small: Small) -> Floats:
+    """Logits (h, w) of the first regression."""
+    return weighed(small.features(), (WITHOUT_POINTS if small.returns is None else WITH_POINTS)[0])
+
+
+def _judged(small: Small, guess: Floats, colours: Floats, options: SkyOptions) -> Floats:
+    """Logits (h, w) of being sky, to be held against :attr:`SkyOptions.sky`, given those of the first regression and those that tell
+    this picture's colours."""
+    if not (colours > _logit(options.sure)).any():
         return np.full_like(guess, -SKY.largest)
-    judged = weighed([*features, *small.second_features(guess)], second_weights)
-    if alone:
+    weights = (WITHOUT_POINTS if small.returns is None else WITH_POINTS)[1]
+    judged = weighed([*small.features(), *small.second_features(guess, colours)], weights)
+    if small.returns is None:
         judged -= np.float32(_logit(options.sky_without_points) - _logit(options.sky))
     return judged
+
+
+def _core(small: Small, judged: Floats, options: SkyOptions) -> BoolMap:
+    """bool (h, w): the parts of the likely sky that begin at a border, and, once there are such, the gaps below that are as sure."""
+    likely = judged > _logit(options.sky)
+    if small.returns is None:
+        return _from_border(judged > _logit(options.sure), likely)
+    if (
+        small.first_row == 0
+    ):  # a facade that touches the sky has returns: cut it off, for it must not take the sky along
+        side = SKY.crowd_side
+        likely &= cv2.blur(small.hit.astype(np.float32), (side, side)) <= SKY.crowd * small.hit.mean()
+    sure = likely & (judged > _logit(options.sure))
+    core = _without_hits(_from_border(sure, likely), small.hit, options.hit_density)
+    if core.mean() < options.least_share:
+        return core
+    return core | _without_hits(_gaps(sure, likely, small.nearness), small.hit, options.hit_density)
 
 
 def outdoors(sparse: SparseDepth, far_end_m: float, options: SkyOptions) -> bool:
@@ -262,15 +284,20 @@ class Small:
         other.__dict__["of_the_picture"] = self.of_the_picture
         return other
 
-    def second_features(self, guess: Floats) -> list[Floats]:
-        """What the second regression weighs besides, given the logits (h, w) of the first: this picture's own colours."""
+    def second_features(self, guess: Floats, colours: Floats | None = None) -> list[Floats]:
+        """What the second regression weighs besides, given the logits (h, w) of the first: this picture's own colours.
+
+        Args:
+            guess: Logits of the first regression.
+            colours: Those by which the colours of sky and rest are told, if not these.
+        """
         lab = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2LAB).astype(np.int32)
         a, b = (
             np.clip((lab[..., i] - 128) // SKY.colour_step + SKY.colour_bins // 2, 0, SKY.colour_bins - 1)
             for i in (1, 2)
         )
         bins = (lab[..., 0] // SKY.lightness_step * SKY.colour_bins + a) * SKY.colour_bins + b
-        chance = 1 / (1 + np.exp(-guess))
+        chance = 1 / (1 + np.exp(-(guess if colours is None else colours)))
         sky = _histogram(bins, np.where(chance > 0.9, chance, 0.0))
         rest = _histogram(bins, np.where(chance < 0.5, 1 - chance, 0.0) + 2.0 * self.hit)
         ratio = np.clip(np.log((sky + SKY.unseen) / (rest + SKY.unseen)), -SKY.largest, SKY.largest).astype(np.float32)[
@@ -310,6 +337,16 @@ def _from_border(sure: BoolMap, likely: BoolMap) -> BoolMap:
     has_sure = np.zeros_like(good)
     has_sure[parts[sure]] = True
     good &= has_sure
+    good[0] = False
+    return np.asarray(good[parts])
+
+
+def _gaps(sure: BoolMap, likely: BoolMap, nearness: Floats) -> BoolMap:
+    """The connected parts of ``likely`` that hold some ``sure`` pixels and lie at the model's far end: sky below trees and bridges."""
+    count, parts = cv2.connectedComponents(likely.astype(np.uint8), connectivity=8)
+    area = np.bincount(parts.ravel(), minlength=count)
+    near = np.bincount(parts.ravel(), nearness.ravel(), minlength=count) / np.maximum(area, 1)
+    good = (np.bincount(parts[sure], minlength=count) >= SKY.gap_sure) & (near < SKY.gap_near)
     good[0] = False
     return np.asarray(good[parts])
 

@@ -254,6 +254,14 @@ class _Sky:
     first_percent: float = 0.5
     #: Below that row a missing return raises the logit by so much at most, as its view may begin lower in places.
     doubt: float = 3.5
+    #: Where a square of this side, in pixels of the small picture,
+    crowd_side: int = 5
+    #: has more than this share of the usual density of points, there is a surface: wider squares cut the sky's rim, sparser ones nothing.
+    crowd: float = 0.5
+    #: A gap below the sky holds so many sure pixels
+    gap_sure: int = 10
+    #: and is this near at most (0 the model's far end, 1 its near end): a car's window is nearer.
+    gap_near: float = 0.1
 
 
 @dataclass(frozen=True)
