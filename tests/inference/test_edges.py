@@ -118,6 +118,25 @@ def test_ground_that_rises_evenly_is_no_step(desk, snap):
     assert not snapped.moved[steepest].any()
 
 
+@pytest.mark.parametrize("snap", [snap_edges, lambda *given: snap_edges_on("cpu", *given)], ids=["numpy", "device"])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_lip_at_the_border_is_a_step_only_if_the_photograph_has_one(desk, snap, turns):
+    """Networks err in the last pixels of a map."""
+    depth, rgb = desk
+    lip = depth.copy()
+    lip[-12:] -= 0.25
+    soft = cv2.GaussianBlur(lip, (0, 0), 5)
+
+    def moved(picture: np.ndarray) -> np.ndarray:
+        turned = snap(np.rot90(soft, turns).copy(), np.rot90(picture, turns).copy())
+        return np.rot90(turned.moved, -turns)[-12:]
+
+    shelf = rgb.copy()
+    shelf[-12:] = (220, 40, 160)
+    assert not moved(rgb).any()
+    assert moved(shelf).mean() > 0.3
+
+
 def test_colour_decides_where_the_ramp_is_in_the_wrong_place(desk):
     depth, rgb = desk
     soft = cv2.GaussianBlur(np.roll(depth, 3, axis=1), (0, 0), 4)  # the network's edge is 3 px to the right

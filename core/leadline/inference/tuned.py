@@ -99,6 +99,10 @@ class _Edges:
     largest_work: int = 960
     #: Standard deviation, pixels, of the blur that is added to measure the one that is there.
     measuring_blur_px: float = 1.5
+    #: So close to the picture's border the networks err by a lip of three of these pixels: a ramp along it stays as it is
+    border: int = 5
+    #: if the colours of its two sides are no farther apart than this, grey levels.
+    border_colours: float = 40.0
     #: A map whose steps are sharper than this (standard deviation, pixels) needs nothing.
     sharp_sigma: float = 1.0
     #: A map blurred by more than this share of its short side has no edges to speak of.

@@ -162,6 +162,7 @@ def _sides(values: FloatMap, rgb: Pixels) -> _Sides | None:
         far_down, low, low_colour = _nearest(below, values, colour, asked)
         far_up, high, high_colour = upward.result()
     reached = (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach)
+    reached &= ~lips(ramp, values, high_colour, low_colour)
     sure = somewhere_sharp(ramp & reached & (high - low > 0.4 * height), steepness)
     return _Sides(sure.astype(np.uint8) * 255, high, low, high_colour, low_colour)
 
@@ -172,6 +173,26 @@ def somewhere_sharp(ramp: BoolMap, steepness: FloatMap) -> BoolMap:
     steepest = np.zeros(count, np.float32)
     np.maximum.at(steepest, np.asarray(piece[ramp], np.intp), steepness[ramp])
     return np.asarray(ramp & (steepest > EDGES.surely_a_step)[piece])
+
+
+def lips(ramp: BoolMap, values: FloatMap, high_colour: Pixels, low_colour: Pixels) -> BoolMap:
+    """The pieces of ``ramp`` (h, w) along a close side of the picture whose two sides have mostly one colour (h, w, 3)."""
+    along = np.zeros(values.shape, bool)
+    for where, map_ in ((along, values), (along.T, values.T)):
+        for strip in (slice(None, EDGES.border), slice(-EDGES.border, None)):
+            part = np.ascontiguousarray(map_[strip])
+            towards, beside = (np.abs(cv2.Sobel(part, cv2.CV_32F, dx, 1 - dx, ksize=3)) for dx in (0, 1))
+            where[strip] |= towards > beside
+    places = ramp & along
+    row, column = np.nonzero(places)
+    apart = _squared(high_colour[row, column] - low_colour[row, column]) > EDGES.border_colours**2
+    if apart.all():
+        return np.zeros_like(places)
+    count, found = cv2.connectedComponents(places.astype(np.uint8), connectivity=8)
+    piece = np.asarray(found[row, column], np.intp)
+    share = np.bincount(piece[apart], minlength=count) / np.maximum(np.bincount(piece, minlength=count), 1)
+    places[row, column] = share[piece] < 0.5
+    return places
 
 
 def _decide(

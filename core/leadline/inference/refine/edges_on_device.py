@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from leadline.inference.refine.edges import Snapped, somewhere_sharp, without_gaps
+from leadline.inference.refine.edges import Snapped, lips, somewhere_sharp, without_gaps
 from leadline.inference.tuned import EDGES
 from leadline.types import FloatMap, RgbImage
 
@@ -102,7 +102,9 @@ def _sides(values: Tensor, colour: Tensor) -> tuple[Tensor, Tensor] | None:
     far_up, up = _nearest(above, both)
     far_down, down = _nearest(below, both)
     ramp &= (far_up < 2.5 * EDGES.reach) & (far_down < 2.5 * EDGES.reach) & (up[:, :1] - down[:, :1] > 0.4 * height)
-    sure = somewhere_sharp(ramp[0, 0].cpu().numpy(), steepness[0, 0].cpu().numpy())  # a small map
+    ramps, map_, steep = (one[0, 0].cpu().numpy() for one in (ramp, values, steepness))  # small ones
+    colours = (one[0, 1:].permute(1, 2, 0).cpu().numpy() for one in (up, down))
+    sure = somewhere_sharp(ramps & ~lips(ramps, map_, *colours), steep)
     return torch.from_numpy(sure).to(values)[None, None], torch.cat([up, down], 1)
 
 
