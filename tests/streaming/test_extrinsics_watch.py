@@ -131,3 +131,19 @@ def test_one_long_edge_anywhere_between_two_rings_blames_nobody(off_middle_px: i
     assert len(watch._agreements) == 24
     assert np.mean(watch._jumps) > 100
     assert watch.warning() == ""
+
+
+def test_a_kerb_between_two_rings_is_no_jump_one_ring_farther() -> None:
+    """The pavement goes on behind the first ring on it; only measured from the lower road that looks like an edge in depth."""
+    camera = CalibratedCamera.from_pinhole(Pinhole(320, 240, 500.0))
+    below = np.array([8, 14, 20, 26, 32, 38, 44, 50, 56, 62, 68, 74, 80])  # rows under the horizon
+    depth = 500.0 * np.where(below > 35, 1.2, 1.05) / below  # the kerb, 15 cm high, lies 16 m away
+    v, u = (grid.ravel() for grid in np.meshgrid(120 + below, np.arange(0, 320, 2), indexing="ij"))
+    ground = camera.unproject(np.stack([u, v], axis=1).astype(float), np.repeat(depth, 160))
+    grey, near = np.full((240, 320), 90, np.uint8), np.zeros((240, 320), np.float32)
+    grey[156:], near[156:] = 60, 1.0  # an edge near the kerb: what a jump there would be drawn to
+    assert len(depth_jumps(project_points(ground, camera), grey, near, camera)) == 0
+    car = np.where((v > 150) & (abs(u - 160) < 40), 6.0, np.repeat(depth, 160))
+    shown = camera.unproject(np.stack([u, v], axis=1).astype(float), car)
+    grey[149:, 120:200], near[149:, 120:200] = 200, 2.0
+    assert len(depth_jumps(project_points(shown, camera), grey, near, camera)) > 50

@@ -204,7 +204,7 @@ def _core(small: Small, judged: Floats, options: SkyOptions) -> BoolMap:
         likely &= cv2.blur(small.hit.astype(np.float32), (side, side)) <= SKY.crowd * small.hit.mean()
     sure = likely & (judged > _logit(options.sure))
     core = _without_hits(_from_border(sure, likely), small.hit, options.hit_density)
-    if core.mean() < options.least_share:
+    if core.mean() < options.least_share or np.count_nonzero(sure & ~core) < SKY.gap_sure:
         return core
     return core | _without_hits(_gaps(sure, likely, small.nearness), small.hit, options.hit_density)
 
@@ -258,10 +258,15 @@ class Small:
 
     def features(self) -> list[Floats]:
         """What the first regression weighs, (h, w) each."""
+        return [*self.of_the_picture, *self._of_returns]
+
+    @cached_property
+    def _of_returns(self) -> list[Floats]:
+        """The part of them that asks for points; none without."""
         if self.returns is None:
-            return self.of_the_picture
+            return []
         near, around = self.of_the_picture[0], np.asarray(cv2.blur(self.returns, (5, 5)), np.float32)
-        return [*self.of_the_picture, self.returns, self.returns * self.returns, around, near * around]
+        return [self.returns, self.returns * self.returns, around, near * around]
 
     @cached_property
     def of_the_picture(self) -> list[Floats]:

@@ -199,10 +199,10 @@ def _jumps(points: SparseDepth) -> tuple[npt.NDArray[np.int64], Matrix, npt.NDAr
     found = []
     for axis, stretch in ((0, (1.0, 3.0)), (1, (3.0, 1.0))):
         scaled = places * stretch
-        _, around = cKDTree(scaled).query(scaled[candidates], k=min(ALIGNMENT.neighbours + 1, len(points)))
-        step = places[around] - places[candidates, None]
-        along, off = step[..., axis], np.abs(step[..., 1 - axis])
-        on_axis = (off <= ALIGNMENT.off_axis * np.abs(along) + 0.5) & (along != 0)
+        tree = cKDTree(scaled)
+        _, around = tree.query(scaled[candidates], k=min(ALIGNMENT.neighbours + 1, len(points)))
+        along = _along(places[around] - places[candidates, None], axis)
+        on_axis = along != 0
         after = _nearest(np.where(on_axis & (along > 0), along, np.inf))
         before = _nearest(np.where(on_axis & (along < 0), -along, np.inf))
         for side, far, back in ((1.0, after, before), (-1.0, before, after)):
@@ -216,12 +216,24 @@ def _jumps(points: SparseDepth) -> tuple[npt.NDArray[np.int64], Matrix, npt.NDAr
             jump = near[behind] < here / (1 + ALIGNMENT.jump_share)
             jump &= near[behind] < goes_on - ALIGNMENT.off_surface * here
             jump &= np.abs(near[other] / here - 1) < ALIGNMENT.jump_share / 2
-            chosen = both[jump]
+            here, behind, gap = here[jump], behind[jump], far[1][both[jump]]
+            _, beyond = tree.query(scaled[behind], k=min(ALIGNMENT.neighbours_beyond + 1, len(points)))
+            on = side * _along(places[beyond] - places[behind, None], axis)
+            third = _nearest(np.where(on > gap[:, None] / 2, on, np.inf))
+            falls = (near[behind] - near[beyond[np.arange(len(on)), third[0]]]) / np.where(third[0] >= 0, third[1], 1.0)
+            # What goes over into the far side as that goes on lies on it: the road's side of a kerb, one ring before it.
+            chosen = both[jump][(third[0] < 0) | (here > near[behind] + falls * gap + ALIGNMENT.off_surface * here)]
             found.append(
                 (candidates[chosen], np.full(len(chosen), side), np.full(len(chosen), axis == 0), back[1][chosen])
             )
     parts = [np.concatenate([one[k] for one in found]) for k in range(4)]
     return parts[0], parts[1], parts[2], parts[3]
+
+
+def _along(step: Matrix, axis: int) -> Matrix:
+    """How far steps (..., 2) lead along an axis; 0 for those that lead off it."""
+    along, off = step[..., axis], np.abs(step[..., 1 - axis])
+    return np.where(off <= ALIGNMENT.off_axis * np.abs(along) + 0.5, along, 0.0)
 
 
 def _where_depth_changes(points: SparseDepth) -> npt.NDArray[np.int64]:

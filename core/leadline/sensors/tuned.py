@@ -33,6 +33,8 @@ class _Alignment:
     forward_m: tuple[float, int] = (0.4, 81)
     #: Neighbours of a point that are looked at.
     neighbours: int = 10
+    #: And of the point behind a jump, to find the next ring: those are denser along a ring than across.
+    neighbours_beyond: int = 24
     #: How far from the axis one may lie, as a share of its distance.
     off_axis: float = 0.35
     #: Where depth changes is looked for in cells of this size.
