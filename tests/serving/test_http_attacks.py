@@ -7,7 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -134,7 +134,8 @@ def test_a_head_that_comes_drop_by_drop_is_not_awaited(monkeypatch: pytest.Monke
             writer.write(before)
             assert (await reader.read(1000)).startswith(b"HTTP/1.1 200")
         dropping = asyncio.create_task(drops(writer))
-        assert await asyncio.wait_for(reader.read(), 20) == b""
+        with suppress(ConnectionError):  # a drop that comes after the end is answered by a reset
+            assert await asyncio.wait_for(reader.read(), 20) == b""
         dropping.cancel()
         writer.close()
         server.close()
