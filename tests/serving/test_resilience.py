@@ -32,7 +32,9 @@ from leadline.serving.processes import private_bytes
 from leadline.serving.protocol import messages, wire
 from leadline.serving.protocol.messages import Limits
 from leadline.serving.server.access import Connection, Doorkeeper
+from leadline.serving.server.growth import Growth
 from leadline.serving.server.server import Server
+from leadline.serving.server.tuned import FRONT
 
 HERE = str(Path(__file__).parent)
 SERVE = "from leadline.cli.main import main; main()"
@@ -232,13 +234,41 @@ def test_a_connection_gone_before_it_was_looked_at_keeps_no_pipe_open() -> None:
         assert pipe.read() == b""
 
 
+def test_memory_that_is_not_the_connections_is_left_alone(start: Callable[..., Server], image: np.ndarray) -> None:
+    mine = np.ones(64 << 20, np.uint8)
+    server = start(limits=Limits(queue_bytes=8 << 20), spare_bytes=24 << 20)
+    with Client(server.address, timeout_s=60) as client:
+        later = None
+        for seed in range(8):
+            later = np.ones(96 << 20, np.uint8) if seed >= 4 and later is None else later  # the program goes on
+            np.testing.assert_array_equal(client.predict(image, seed=seed).values, expected(image, seed))
+            if seed == 3:
+                assert server.metrics.value("socket_recycles_total") == 0
+            time.sleep(0.7)
+        assert until(lambda: server.metrics.value("socket_recycles_total") == FRONT.drops_in_vain)
+        time.sleep(1.5)
+        assert server.metrics.value("socket_recycles_total") == FRONT.drops_in_vain
+        np.testing.assert_array_equal(client.predict(image, seed=9).values, expected(image, 9))
+    assert mine[0] == 1
+
+
+def test_growth_is_measured_from_what_remains() -> None:
+    growth = Growth(100, 50)
+    assert not growth.is_too_much(150)
+    assert growth.is_too_much(151)
+    assert not growth.is_too_much(20)  # it went with the connections
+    assert growth.is_too_much(121)
+    assert [growth.is_too_much(121) for _ in range(FRONT.drops_in_vain)] == [True] * (FRONT.drops_in_vain - 1) + [False]
+    assert not growth.is_too_much(221)
+    assert growth.is_too_much(222)
+
+
 def test_a_message_without_end_cannot_eat_the_memory(start: Callable[..., Server], image: np.ndarray) -> None:
     limits = Limits(queue_bytes=32 << 20, image_bytes=8 << 20, megapixels=2.0)
     server = start(limits=limits, spare_bytes=200 << 20)
     before = private_bytes()
     if before == 0:
         pytest.skip("memory of a process cannot be read on this system")
-    server.config = type(server.config)(**{**vars(server.config), "spare_bytes": before + (200 << 20)})
     highest, ended = [0], threading.Event()
 
     def watch() -> None:

@@ -34,7 +34,7 @@ class ServerConfig:
         memory_bytes: For loaded models, per worker; None: see :class:`~leadline.serving.worker.worker.WorkerConfig`.
         arena_bytes: Memory shared with local workers.
         lend_bytes: Memory lent to clients on this machine, all together; 0: none.
-        spare_bytes: What the front may hold besides the queue before it drops all connections.
+        spare_bytes: What the front may come to hold besides the queue before it drops all connections.
         drain_s: How long a graceful end may take.
         hang_s: How long a worker may take to stop between steps before it is killed.
         silence_s: A worker that gives no sign of life or work for so long is replaced.

@@ -39,6 +39,7 @@ from leadline.serving.server.decoders import Decoders
 from leadline.serving.server.entrance import Entrance
 from leadline.serving.server.exposure import check_exposure, is_local_host
 from leadline.serving.server.gateway import Gateway, listening
+from leadline.serving.server.growth import Growth
 from leadline.serving.server.launch import Launcher, LocalLauncher
 from leadline.serving.server.ledger import TICK_S, Ledger
 from leadline.serving.server.lender import Lender
@@ -105,6 +106,7 @@ class Server:
         self._read_keys = -math.inf
         self._reloaded: Mapping[str, str] | None = None
         self._swept = self._began
+        self._growth = Growth(config.limits.queue_bytes + config.spare_bytes, private_bytes())
         self._tended = -math.inf
         self._context: zmq.Context[Any] = zmq.Context()
         try:
@@ -491,7 +493,7 @@ class Server:
         self.metrics.set("lent_bytes", self._lender.held_bytes if self._lender is not None else 0)
         self.metrics.set("workers_ready", sum(slot.state in ("idle", "busy") for slot in self._pool.slots))
         held = private_bytes()
-        if held > self.limits.queue_bytes + self.config.spare_bytes:
+        if self._growth.is_too_much(held):
             self._recycle(held)
 
     def _watch_keys(self, now: float) -> None:

@@ -95,5 +95,13 @@ class _Outgoing:
     untaken_bytes: int = 256 << 20
 
 
+@dataclass(frozen=True)
+class _Front:
+    """The front's own memory."""
+
+    #: Times that all connections are dropped, one after the other, without memory becoming less: then it is not theirs.
+    drops_in_vain: int = 3
+
+
 WORK, WORKERS, GATEWAY = _Work(), _Workers(), _Gateway()
-DECODERS, PICTURES, OUTGOING = _Decoders(), _Pictures(), _Outgoing()
+DECODERS, PICTURES, OUTGOING, FRONT = _Decoders(), _Pictures(), _Outgoing(), _Front()
