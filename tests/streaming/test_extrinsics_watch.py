@@ -133,6 +133,28 @@ def test_one_long_edge_anywhere_between_two_rings_blames_nobody(off_middle_px: i
     assert watch.warning() == ""
 
 
+@pytest.mark.parametrize("left", [100, 125, 210])
+def test_one_roof_between_two_rings_is_one_witness(left: int) -> None:
+    """It lies just below the upper of the two in every sweep; all else in the picture lies where it should."""
+    camera, wide = CalibratedCamera.from_pinhole(Pinhole(320, 240, 300.0)), 60
+    rows = 109.48 + 5.36 * np.arange(-7, 22)
+    v, u = (grid.ravel() for grid in np.meshgrid(rows, np.arange(320), indexing="ij"))
+    near = np.zeros((240, 320), bool)
+    near[110:139, left : left + wide] = True
+    for post in (20, 60, 290):
+        near[118:129, post : post + 8] = True
+    depth = np.where(near[np.round(v).astype(int), u], 9.0, 14.0)
+    points = camera.unproject(np.stack([u, v], axis=1), depth).astype(np.float32)
+    watch = ExtrinsicsWatch()
+    for number in range(24):
+        rgb = np.where(near[..., None], np.uint8(180), np.uint8(60)) * np.ones(3, np.uint8)
+        rgb[:60, :160] += np.uint8(20 * (number % 2))  # the sky changes
+        raw = DepthPrediction(np.where(near, 9.0, 14.0).astype(np.float32), Space.DEPTH)
+        watch.add(number * STEP_NS, rgb, raw, Sweep(points, np.eye(4), number * STEP_NS), camera, SETTINGS)
+    assert np.mean(watch._jumps) > 100
+    assert watch.warning() == ""
+
+
 def test_a_kerb_between_two_rings_is_no_jump_one_ring_farther() -> None:
     """The pavement goes on behind the first ring on it; only measured from the lower road that looks like an edge in depth."""
     camera = CalibratedCamera.from_pinhole(Pinhole(320, 240, 500.0))

@@ -73,6 +73,7 @@ class Jumps:
         x, y: Slopes of the ray, float64 (n,).
         depth_m: Of the near side, float64 (n,).
         upright: bool (n,): depth jumps along the row (the edge is upright) or along the column.
+        strip: int64 (n,), which of the upright strips of the image it is in, from the left, of ``ALIGNMENT.strips``.
         profile: float32 (n, 2 r + 1), how much of an edge the image has at each offset from -r to r pixels.
     """
 
@@ -80,6 +81,7 @@ class Jumps:
     y: Matrix
     depth_m: Matrix
     upright: npt.NDArray[np.bool_]
+    strip: npt.NDArray[np.int64]
     profile: FloatMap
 
     def __len__(self) -> int:
@@ -116,6 +118,7 @@ def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, c
     np.maximum(profile, 0.0, out=profile)
     total = profile.sum(axis=1)
     rays = camera.unproject(places, np.ones(len(places)))
+    strip = np.clip(places[:, 0] * ALIGNMENT.strips / camera.width, 0, ALIGNMENT.strips - 1).astype(np.int64)
     usable = (total > 1e-4) & np.isfinite(rays).all(axis=1)
     profile = profile[usable] / total[usable][:, None]
     return Jumps(
@@ -123,17 +126,20 @@ def depth_jumps(points: SparseDepth, grey: Grey, predicted_nearness: FloatMap, c
         rays[usable, 1],
         points.depth_m[near][usable].astype(np.float64),
         upright[usable],
+        strip[usable],
         _blurred(profile, gap[usable]),
     )
 
 
 def agreement(jumps: Jumps, focal_px: float) -> FloatMap:
-    """How well the jumps lie on edges once moved by each value of each component: float32 (6, values), a sum over jumps."""
-    return np.stack([_agreement(jumps, focal_px, one) for one in COMPONENTS]).astype(np.float32)
+    """How well the jumps of each strip lie on edges once moved by each value of each component: float32 (strips, 6, values), sums over
+    jumps."""
+    within = (np.arange(ALIGNMENT.strips)[:, None] == jumps.strip).astype(np.float64)
+    return np.stack([within @ _agreement(jumps, focal_px, one) for one in COMPONENTS], axis=1).astype(np.float32)
 
 
 def _agreement(jumps: Jumps, focal_px: float, component: Component) -> Matrix:
-    """One row of :func:`agreement`."""
+    """(n, values) of each jump: how much of an edge is where a value of the component puts it."""
     count, width = jumps.profile.shape
     reach = width // 2
     slope = _pixels_per_unit(jumps, focal_px, component)
@@ -142,7 +148,7 @@ def _agreement(jumps: Jumps, focal_px: float, component: Component) -> Matrix:
     share = place - left
     rows = np.arange(count)[:, None]
     values = (1 - share) * jumps.profile[rows, left] + share * jumps.profile[rows, left + 1]
-    return np.asarray(values.sum(axis=0))
+    return np.asarray(values)
 
 
 def _pixels_per_unit(jumps: Jumps, focal_px: float, component: Component) -> Matrix:

@@ -49,6 +49,8 @@ class _Alignment:
     edge_px: float = 1.2
     #: Blurs are done for so many widths: one for each point would cost too much.
     blurs: int = 5
+    #: Jumps are summed up in so many upright strips of the picture, so that what only one thing in it says can be told.
+    strips: int = 8
     #: A predicted edge counts within so many pixels (standard deviation of a blur, as a share of the width).
     predicted_blur: float = 1 / 160
 

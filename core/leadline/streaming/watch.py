@@ -88,13 +88,17 @@ class ExtrinsicsWatch:
         seems to be, or too little was seen."""
         if len(self._agreements) < WATCH.fewest or np.mean(self._jumps) < WATCH.jumps:
             return []
-        parts = [np.sum(part, axis=0) for part in np.array_split(np.array(self._agreements), 3)]
-        total = np.sum(parts, axis=0)
+        agreements = np.array(self._agreements)  # (sweeps, strips, components, values)
+        parts = [part.sum(axis=(0, 1)) for part in np.array_split(agreements, 3)]
+        strips = agreements.sum(axis=0)
+        total = strips.sum(axis=0)
         explained = sorted(
             (one for number in range(len(COMPONENTS)) if (one := _peak(total, number)) is not None),
             key=lambda one: -one.gain,
         )
-        explained = [one for one in explained if _is_worth_it(one) and _lasts(one, parts)]
+        explained = [
+            one for one in explained if _is_worth_it(one) and _lasts(one, parts) and _is_seen_apart(one, strips)
+        ]
         return [one for one in explained if one.gain >= WATCH.nearly * explained[0].gain]
 
     def warning(self) -> str:
@@ -147,3 +151,15 @@ def _lasts(one: Misalignment, parts: list[FloatMap]) -> bool:
     number = COMPONENTS.index(one.component)
     alone = [_peak(part, number) for part in parts]
     return all(part is not None and part.value * np.sign(one.value) >= WATCH.of_it * abs(one.value) for part in alone)
+
+
+def _is_seen_apart(one: Misalignment, strips: FloatMap) -> bool:
+    """Whether the rest of the picture says so, too, whatever a quarter of it is hidden: one roof between two rings is one witness, however many
+    points lie on it."""
+    number, hidden = COMPONENTS.index(one.component), len(strips) // 4 + 1  # wherever a quarter begins
+    for first in range(len(strips) - hidden + 1):
+        rest = np.delete(strips, np.s_[first : first + hidden], axis=0).sum(axis=0)[number]
+        now, then = (float(np.interp(value, one.component.values, rest)) for value in (0.0, one.value))
+        if then <= now:
+            return False
+    return True
