@@ -2,8 +2,13 @@
 
 By turns, in fresh processes, beside 0 programs that only compute and beside one for every core. `--through` says who predicts:
 library: the package with `leadline.threads.prepare()`; pytorch: the same with PyTorch's own settings, which beside busy cores may take
-minutes; cli: `leadline predict` of a folder; server: a client of `leadline serve`; node: the ROS 2 node. Pictures of 640×480 at long edge
-320.
+minutes; cli: `leadline predict` of a folder; server: a client of `leadline serve`; node: the ROS 2 node, from image to depth; stream: the
+ROS 2 node beside a camera that is faster than it, from one depth map to the next. Pictures of 640×480 at long edge 320.
+
+    python benchmarks/busy_neighbours.py --through stream              # frames a second that the node keeps beside other programs
+    python benchmarks/busy_neighbours.py --through stream --points 20000 --hz 10
+
+Ends with 1 if `stream` keeps less than 40 % of the frames a second that it makes with the fewest programs beside.
 """
 
 from __future__ import annotations
@@ -55,7 +60,17 @@ from ros_stream import stream
 ages = stream(2.0, int(sys.argv[4]), 0, ["model:=" + sys.argv[2], "speed:=" + sys.argv[3], "size:=320"])
 print(json.dumps([age for age in ages if age is not None]))
 """
+STREAM = """
+import json, sys
+from ros_stream import seconds_a_frame
+hz, seconds, points = float(sys.argv[5]), float(sys.argv[6]), int(sys.argv[7])
+of_node, of_camera = seconds_a_frame(hz, seconds, points, ["model:=" + sys.argv[2], "speed:=" + sys.argv[3], "size:=320"])
+print(f"camera {1 / of_camera:.1f} Hz, node {1 / of_node:.1f} Hz", file=sys.stderr)
+print(json.dumps([of_node]))
+"""
 NEIGHBOUR = "while True: pass"
+#: Of its quiet frames a second, what `stream` has to keep.
+KEEPS = 0.4
 UNSET = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
@@ -64,6 +79,7 @@ def script(code: str) -> Callable[[str, argparse.Namespace], list[float]]:
 
     def run(through: str, given: argparse.Namespace) -> list[float]:
         words = [sys.executable, "-c", code, through, given.model, given.speed, str(given.repeat)]
+        words += [str(given.hz), str(given.seconds), str(given.points)]
         output = _run([*words], cwd=Path(__file__).parent)
         return list(json.loads(output.splitlines()[-1]))
 
@@ -91,10 +107,11 @@ WAYS: dict[str, Callable[[str, argparse.Namespace], list[float]]] = {
     "cli": command_line,
     "server": script(SERVER),
     "node": script(NODE),
+    "stream": script(STREAM),
 }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", default="fiffdepth-mini")
     parser.add_argument("--speed", default="full", choices=["full", "realtime"])
@@ -102,6 +119,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=10, help="predictions in a process")
     parser.add_argument("--turns", type=int, default=2, help="processes of each kind")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, os.cpu_count() or 1], help="programs beside")
+    parser.add_argument("--hz", type=float, default=30.0, help="of the camera of `stream`")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each `stream`")
+    parser.add_argument("--points", type=int, default=0, help="in each cloud of `stream`; 0: no LiDAR")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/busy.json"))
     given = parser.parse_args()
     seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
@@ -119,15 +139,22 @@ def main() -> None:
         {
             "through": through, "speed": given.speed, "busy": busy, "median_ms": 1e3 * statistics.median(of), "best_ms": 1e3 * min(of),
             "times_quiet": statistics.median(of) / statistics.median(seconds[through, given.busy[0]]),
+            "a_second": 1 / statistics.median(of), "rate_kept": statistics.median(seconds[through, given.busy[0]]) / statistics.median(of),
         }
         for (through, busy), of in sorted(seconds.items())
     ]  # fmt: skip
     write_json(given.output, {"load_before": os.getloadavg()[0], "cores": os.cpu_count(), "rows": rows})
     print(
-        "| through | programs beside | median, ms | best, ms | × its median with the fewest beside |\n|---|---|---|---|---|"
+        "| through | programs beside | median, ms | best, ms | × its median with the fewest beside | a second | share of that rate |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for row in rows:
-        print("| {through} | {busy} | {median_ms:.0f} | {best_ms:.0f} | {times_quiet:.2f} |".format(**row))
+        print(
+            "| {through} | {busy} | {median_ms:.0f} | {best_ms:.0f} | {times_quiet:.2f} | {a_second:.1f} | {rate_kept:.0%} |".format(
+                **row
+            )
+        )
+    return int(any(row["through"] == "stream" and row["rate_kept"] < KEEPS for row in rows))
 
 
 def _run(words: list[str], cwd: Path | None = None) -> str:
@@ -135,8 +162,9 @@ def _run(words: list[str], cwd: Path | None = None) -> str:
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(words[-6:])}: {done.stderr[-2000:]}")
+    print(*(line for line in done.stderr.splitlines() if line.startswith("camera ")), sep="\n", end="", file=sys.stderr)
     return done.stdout
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,12 +11,14 @@ shown to and fro, the points what a LiDAR of 32 rings in the camera's place woul
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -107,14 +109,11 @@ class Camera:
             self.ages[self._numbers[stamp]] = 1e-9 * (int(self._bench.get_clock().now().nanoseconds) - stamp)
 
 
-def stream(
-    hz: float, frames: int, points: int, parameters: list[str], wait_s: float = 180.0, pictures: int = FRAMES
-) -> list[float | None]:
-    """Age in seconds of each frame's depth when it arrives, None where none came. Starts and ends a node.
+@contextlib.contextmanager
+def running(points: int, parameters: list[str], wait_s: float = 180.0, pictures: int = FRAMES) -> Iterator[Camera]:
+    """A camera whose first depth maps have come. Starts and ends a node.
 
     Args:
-        hz: Of the camera, and of the LiDAR.
-        frames: How many are sent.
         points: In each cloud; 0: no LiDAR.
         parameters: Of the node, ``name:=value``.
         wait_s: For the first depth maps.
@@ -141,16 +140,51 @@ def stream(
                 raise SystemExit("the node published no depth")
             camera.send()
             camera.listen_until(time.monotonic() + 0.25)
+        yield camera
+    finally:
+        node.send_signal(signal.SIGINT)
+        node.wait(30)
+        rclpy.shutdown()
+
+
+def stream(
+    hz: float, frames: int, points: int, parameters: list[str], wait_s: float = 180.0, pictures: int = FRAMES
+) -> list[float | None]:
+    """Age in seconds of each frame's depth when it arrives, None where none came; see :func:`running`.
+
+    Args:
+        hz: Of the camera, and of the LiDAR.
+        frames: How many are sent.
+        points: In each cloud; 0: no LiDAR.
+        parameters: Of the node, ``name:=value``.
+        wait_s: For the first depth maps.
+        pictures: Of the film that is shown to and fro.
+    """
+    with running(points, parameters, wait_s, pictures) as camera:
         before, start = len(camera.ages), time.monotonic()
         for number in range(frames):
             camera.listen_until(start + number / hz)
             camera.send()
         camera.listen_until(time.monotonic() + max(1.0, 5.0 / hz))
-    finally:
-        node.send_signal(signal.SIGINT)
-        node.wait(30)
-        rclpy.shutdown()
     return camera.ages[before:]
+
+
+def seconds_a_frame(hz: float, seconds: float, points: int, parameters: list[str]) -> tuple[float, float]:
+    """Seconds of a node for each frame that came, and those of the camera for each that it sent; see :func:`running`.
+
+    A camera that falls behind ``hz`` sends less and catches nothing up.
+    """
+    with running(points, parameters) as camera:
+        start, sent = time.monotonic(), 0
+        due, before = start, sum(age is not None for age in camera.ages)
+        while due < start + seconds:
+            camera.send()
+            sent += 1
+            due = max(due + 1.0 / hz, time.monotonic())
+            camera.listen_until(due)
+        took = time.monotonic() - start
+        came = sum(age is not None for age in camera.ages) - before
+    return took / max(came, 1), took / sent
 
 
 def main() -> int:
