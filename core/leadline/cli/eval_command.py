@@ -10,7 +10,14 @@ import click
 
 from leadline.cli.evaluation.completion import completion_command
 from leadline.cli.evaluation.models import BASELINES, evaluation_bar, label_for, load_model, model_names
-from leadline.cli.evaluation.options import PATH, model_options, options_of, run_options, sampling_options
+from leadline.cli.evaluation.options import (
+    PATH,
+    cluster_options,
+    model_options,
+    options_of,
+    run_options,
+    sampling_options,
+)
 from leadline.cli.evaluation.papers import papers_command
 from leadline.cli.evaluation.sweep import sweep_command
 from leadline.cli.evaluation.video import flicker_command, video_command
@@ -37,17 +44,7 @@ from leadline.extras import require
     show_default=True,
     help="Add rows that any model must beat: a constant, and 'depth grows with the row'.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="ray: share the frames out over a cluster.",
-)
-@click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]")
-@click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]"
-)
+@cluster_options
 @click.option("--report/--no-report", default=True, show_default=True, help="Write report.html and PNG pictures.")
 @click.option("--papers", is_flag=True, help="Add the papers' rows to the printed table.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from leadline.cli.evaluation.models import evaluation_bar, load_model, model_names
-from leadline.cli.evaluation.options import PATH, data_options, model_options
+from leadline.cli.evaluation.options import PATH, cluster_options, data_options, model_options
 from leadline.errors import InputError
 
 
@@ -38,7 +38,9 @@ from leadline.errors import InputError
     "-o", "--out", type=PATH, default=None, help="Folder for the results.  [default: eval/completion-DATASET]"
 )
 @click.option(
-    "--board", is_flag=True, help="The stress board: patterns x faults x methods, as CSV and one HTML page; resumes."
+    "--board",
+    is_flag=True,
+    help="The stress board: patterns x faults x methods, as CSV and one HTML page; resumes; works with --engine ray.",
 )
 @click.option(
     "--fault",
@@ -61,17 +63,7 @@ from leadline.errors import InputError
 @click.option(
     "--space", default="disparity", show_default=True, help="--board: what the values of --maps are affine in."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="--board: ray shares the frames out over a cluster.",
-)
-@click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]")
-@click.option(
-    "--workers", type=click.IntRange(1), default=None, help="Ray workers.  [default: one per GPU, or per two CPU cores]"
-)
+@cluster_options
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def completion_command(

@@ -74,6 +74,22 @@ run_options = options_of(
     click.option("--fresh", is_flag=True, help="Forget earlier results in --out instead of going on with them."),
     click.option("--quiet", is_flag=True, help="No progress."),
 )
+cluster_options = options_of(
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="ray: share the frames out over a cluster.",
+    ),
+    click.option("--ray-address", default=None, help="Of a running Ray cluster.  [default: start one here]"),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        default=None,
+        help="Ray workers.  [default: one per GPU, or per two CPU cores]",
+    ),
+)
 sampling_options = options_of(
     click.option(
         "--steps",
