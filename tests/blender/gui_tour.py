@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A tour through the add-on in a real Blender window, with real clicks and keys; takes the pictures for the guide.
 
-    blender --factory-startup --window-fullscreen --python gui_tour.py
+    blender --factory-startup --window-fullscreen --python gui_tour.py [-- large_photographs]
 
 In a 1600×900 X display with a window manager, xdotool and ImageMagick. Beside this file lie `ext.zip` (the extension for
-that Blender) and `photo.jpg`, and if wanted `panorama.jpg`, a folder `photographs` and a film `film/0001.jpg`, `film/0002.jpg` …;
+that Blender) and `photo.jpg`, and if wanted `panorama.jpg`, a folder `photographs`, a film `film/0001.jpg`, `film/0002.jpg` …
+and a folder `large` of photographs for which the window's waits are measured;
 a server answers at LEADLINE_TOUR_ADDRESS (tcp://127.0.0.1:5570). Left behind beside this
 file: pictures, and `tour.json` with what was seen; "passed" is true if every step did what it should.
 """
@@ -89,17 +90,10 @@ def until(true: Callable[[], object], timeout_s: float = 120.0) -> Iterator[floa
 
 def tour() -> Iterator[float]:
     yield from prepare()
-    yield from stopped_with_escape()
-    yield from generated_undone_redone()
-    yield from filled_behind_and_moved()
-    yield from updated_to_displacement()
-    yield from live_and_baked()
-    yield from painted()
-    yield from updated_while_the_window_works()
-    yield from moved_past_what_was_filled()
-    yield from folder_of_photographs()
-    yield from film_as_a_scene()
-    yield from panorama_from_inside()
+    asked = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    for step in STEPS:
+        if not asked or step.__name__ in asked:
+            yield from step()
 
 
 def part(name: str) -> object:
@@ -398,6 +392,79 @@ def panorama_from_inside() -> Iterator[float]:
     note(panorama=len(meshes()) == len(before) + 1, message=runtime.message[1])
 
 
+def memory_mb(name: str) -> int:
+    """VmRSS: of the process now; VmHWM: the highest since it was forgotten."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) // 1024
+
+
+def large_photographs() -> Iterator[float]:
+    """Photographs of many megapixels, if a folder of them lies beside this file: how long the window waits, and for what."""
+    runtime, results, folder = part("runtime"), part("results"), HERE / "large"
+    if not folder.exists():
+        return
+    alone()
+    now = {"what": "nothing"}
+    waits: dict[str, float] = {}
+    memory: list[int] = []
+    last = [time.perf_counter()]
+
+    def watch() -> float:
+        here = time.perf_counter()
+        waits[now["what"]] = max(waits.get(now["what"], 0.0), round(here - last[0], 3))
+        last[0] = here
+        if now["what"] == "object":
+            now["what"] = "after"
+        return 0.005
+
+    plain_realise = results.realise
+
+    def realise(*args: object, **kwargs: object) -> object:
+        now["what"] = "object"
+        memory.append(memory_mb("VmHWM"))
+        thing = plain_realise(*args, **kwargs)
+        memory.append(memory_mb("VmHWM"))
+        return thing
+
+    results.realise = realise
+    bpy.app.timers.register(watch)
+    for file in sorted(folder.iterdir()):
+        panel(result="PERSPECTIVE", source="FILE", filepath=str(file), quality="FAST", long_edge=768, use_live=False)
+        bpy.ops.object.select_all(action="DESELECT")
+        bpy.context.view_layer.objects.active = None
+        yield 3.0
+        waits.clear()
+        now["what"] = "nothing"
+        yield 3.0
+        before = set(bpy.data.objects)
+        Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
+        memory[:] = [memory_mb("VmRSS")]
+        now["what"] = "before"
+        with in_the_viewport():
+            bpy.ops.leadline.generate("INVOKE_DEFAULT")
+        yield from until(lambda: not runtime.busy(), 600)
+        yield 5.0
+        size = next((i.size[:] for i in bpy.data.images if i.filepath == str(file)), None)
+        note(large=file.name, pixels=size, new=len(set(bpy.data.objects) - before) > 0, longest_waits_s=dict(waits))
+        note(mb_before=memory[0], highest_mb_till_object=memory[1], with_it=memory[2], and_shown=memory_mb("VmHWM"))
+        alone()
+    bpy.app.timers.unregister(watch)
+
+
+STEPS = (
+    stopped_with_escape,
+    generated_undone_redone,
+    filled_behind_and_moved,
+    updated_to_displacement,
+    live_and_baked,
+    painted,
+    updated_while_the_window_works,
+    moved_past_what_was_filled,
+    folder_of_photographs,
+    film_as_a_scene,
+    panorama_from_inside,
+    large_photographs,
+)
 steps = tour()
 
 
