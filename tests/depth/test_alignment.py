@@ -15,6 +15,7 @@ from leadline.depth.alignment import (
     Alignment,
     align,
     least_squares,
+    median,
     robust_least_squares,
 )
 from leadline.depth.spaces import Space
@@ -23,6 +24,14 @@ from leadline.depth.spaces import Space
 @pytest.fixture
 def depth() -> np.ndarray:
     return np.random.default_rng(0).uniform(0.5, 30.0, (40, 50)).astype(np.float32)
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=9))
+def test_median_is_numpys(values: list[float]) -> None:
+    assert median(np.array(values)) == np.median(values)
+    assert median(np.array(values, np.float32)) == pytest.approx(
+        float(np.median(np.array(values, np.float32))), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("space", list(Space))

@@ -30,6 +30,19 @@ def test_steadier_than_causal_and_no_less_right(seed, layout, path):
     assert both[1] < causal[1]
 
 
+@pytest.mark.parametrize("seed", [9005, 9305])
+def test_steadier_than_causal_before_a_still_camera(seed):
+    """There the causal filter remembers far more frames than lie ahead: each side weighs what it has seen."""
+    options = {"layout": "corridor", "path": "still", "movers": 1, "step_at": 5, "supersample": 1.0}
+    frames, rng = list(render_film(seed, 10, *SIZE, **options)), np.random.default_rng(5)
+    minds = 0.1 * films.blobs(rng, SIZE, 8.0), 0.1 * films.blobs(rng, SIZE, 8.0)
+    noise = [0.02 * films.blobs(rng, SIZE, 8.0) for _ in frames]
+    wrong = [films.truth(f) + minds[i >= 5] + noise[i] for i, f in enumerate(frames)]
+    raw = [DepthPrediction(values.astype(np.float32), films.SPACE) for values in wrong]
+    causal, both = (films.errors(frames, [p.values for p in ahead(frames, raw, count)])[0] for count in (0, 4))
+    assert both < 0.85 * causal
+
+
 def test_none_is_the_causal_filter():
     frames = list(render_film(21, 4, *SIZE, layout="corridor", path="walk", supersample=1.0))
     raw, stabiliser = films.flickering(frames), Stabiliser()
@@ -71,12 +84,13 @@ def test_it_stays_on_the_films_scale_and_sigma_shrinks():
         return DepthPrediction((wrong * scale + shift).astype(np.float32), Space.LOG_DEPTH, uncertainty=sigma * scale)
 
     first, later = made(1.0, 0.0), [(made(3.0, -2.0), frame.rgb) for _ in range(4)]
-    steady = Stabiliser().step(first, frame.rgb)
-    out = with_later(steady, frame.rgb, later)
+    stabiliser = Stabiliser()
+    steady = stabiliser.step(first, frame.rgb)
+    out = with_later(steady, frame.rgb, later, stabiliser.variance)
     assert out.meta["video"]["look_ahead"] == 4
     a, b = np.polyfit(out.values.ravel(), true.ravel(), 1)
     assert a == pytest.approx(1.0, abs=0.05)
     assert abs(b) < 0.1
     assert np.abs(out.values - true).mean() < 0.75 * np.abs(first.values - true).mean()
     assert out.uncertainty.mean() < 0.85 * sigma.mean()
-    assert with_later(steady, frame.rgb, []) is steady
+    assert with_later(steady, frame.rgb, [], None) is steady

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leadline.depth.alignment import robust_least_squares
+from leadline.depth.alignment import median, robust_least_squares
 from leadline.types import BoolMap, FloatMap, Floats
 from leadline.video.tuned import ALIGNER
 
@@ -36,7 +36,11 @@ class ScaleShift:
 
     def apply(self, values: Floats) -> FloatMap:
         """float32, the shape of ``values``."""
-        return (values * np.float32(self.scale) + np.float32(self.shift)).astype(np.float32)
+        if (self.scale, self.shift) == (1.0, 0.0):
+            return values.astype(np.float32, copy=False)
+        scaled = np.asarray(values * np.float32(self.scale), np.float32)
+        scaled += np.float32(self.shift)
+        return scaled
 
 
 def scale_and_shift(
@@ -71,8 +75,9 @@ def scale_and_shift(
         return ScaleShift(1.0, 0.0, float("inf"), True)
     share = steadiness / (1.0 + steadiness)
     scale = float(forth[0] ** share * back[0] ** (share - 1.0))
-    shift = float(np.median(y - scale * x))
-    residual = float(np.median(np.abs(scale * x + shift - y))) / spread
+    off = y - scale * x
+    shift = median(off)
+    residual = median(np.abs(off - shift)) / spread
     if residual > ALIGNER.cut_residual or not 1 / ALIGNER.largest_scale < scale < ALIGNER.largest_scale:
         return ScaleShift(1.0, 0.0, residual, True)
     return ScaleShift(scale, shift, residual, False)

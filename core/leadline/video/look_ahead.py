@@ -1,7 +1,7 @@
 """Steady depth of films that are at hand: each frame also depends on those after it.
 
 A causal filter has only seen half of what a film says about a point. Here the frames to come are filtered backwards, and where
-that agrees with the causal result for the frame, the two are averaged with equal weight. All that guards the causal filter
+that agrees with the causal result for the frame, the two are averaged, each with the weight of the frames it has seen. All that guards the causal filter
 guards this one: cuts, hidden points and what moves by itself take nothing from the frames to come, so nothing comes early.
 """
 
@@ -16,9 +16,8 @@ import numpy as np
 
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
-from leadline.types import RgbImage
+from leadline.types import FloatMap, RgbImage
 from leadline.video.stabiliser import Stabiliser
-from leadline.video.tuned import STABILISER
 
 
 class _Framed(Protocol):
@@ -44,14 +43,14 @@ def looking_ahead(
     """
     if look_ahead < 0:
         raise InputError(f"look_ahead={look_ahead}: a film cannot depend on fewer than 0 frames to come")
-    waiting: deque[tuple[F, DepthPrediction, DepthPrediction]] = deque()
+    waiting: deque[tuple[F, DepthPrediction, DepthPrediction, FloatMap | None]] = deque()
 
     def first() -> tuple[F, DepthPrediction]:
-        frame, _, steady = waiting.popleft()
-        return frame, with_later(steady, frame.rgb, [(raw, later.rgb) for later, raw, _ in waiting])
+        frame, _, steady, variance = waiting.popleft()
+        return frame, with_later(steady, frame.rgb, [(raw, later.rgb) for later, raw, *_ in waiting], variance)
 
     for frame, raw in frames:
-        waiting.append((frame, raw, stabiliser.step(raw, frame.rgb)))
+        waiting.append((frame, raw, stabiliser.step(raw, frame.rgb), stabiliser.variance))
         if len(waiting) > look_ahead:
             yield first()
     while waiting:
@@ -59,7 +58,10 @@ def looking_ahead(
 
 
 def with_later(
-    steady: DepthPrediction, rgb: RgbImage, later: Sequence[tuple[DepthPrediction, RgbImage]]
+    steady: DepthPrediction,
+    rgb: RgbImage,
+    later: Sequence[tuple[DepthPrediction, RgbImage]],
+    variance: FloatMap | None,
 ) -> DepthPrediction:
     """A frame's causal result averaged with what the frames after it say, on its own scale.
 
@@ -67,6 +69,7 @@ def with_later(
         steady: What :meth:`Stabiliser.step` gave.
         rgb: uint8 (h, w, 3), its picture.
         later: The model's own depth of the frames after it, in order, and their pictures.
+        variance: What :attr:`Stabiliser.variance` was after that step; None: ``steady`` is as uncertain as a single frame.
 
     Returns:
         ``steady`` if there are none, or if the next one lies behind a cut. ``meta["video"]["look_ahead"]`` is the number of frames.
@@ -76,8 +79,7 @@ def with_later(
     backwards = Stabiliser()
     for raw, picture in reversed(later):
         backwards.step(raw, picture)
-    backwards.least_gain = backwards.still_gain = STABILISER.causal_share
-    both = backwards.step(steady, rgb)
+    both = backwards.step(steady, rgb, variance)
     found = both.meta["video"]
     if found["cut"]:
         return steady

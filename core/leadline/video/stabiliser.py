@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from leadline.depth.alignment import median
 from leadline.depth.prediction import DepthPrediction
 from leadline.errors import InputError
 from leadline.types import BoolMap, FloatMap, RgbImage
 from leadline.video.aligner import ScaleShift, scale_and_shift
-from leadline.video.flow import Follower, Motion, pixel_grid, warp
+from leadline.video.flow import Follower, Motion, warp
 from leadline.video.tuned import STABILISER
 
 
@@ -62,12 +63,22 @@ class Stabiliser:
         self._follower.reset()
         self._memory, self._kind = None, None
 
-    def step(self, prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
+    @property
+    def variance(self) -> FloatMap | None:
+        """float32 (h, w), of the last result on the grid of the flow, as if the errors of frames were independent; None before the first.
+
+        In the unit of the values, squared; without uncertainty, 1 is what a single frame has.
+        """
+        return None if self._memory is None else self._memory.variance
+
+    def step(self, prediction: DepthPrediction, rgb: RgbImage, variance: FloatMap | None = None) -> DepthPrediction:
         """The next frame, steady.
 
         Args:
             prediction: Depth of the frame, relative or metric.
             rgb: uint8 (h, w, 3), its picture; any size of the same aspect ratio.
+            variance: Where the prediction is itself an average of frames, its :attr:`variance`; both sides then weigh what they
+                know, and no gain is too small.
 
         Returns:
             The prediction on the scale of the frames before it and averaged with them where they agree. Its uncertainty, if
@@ -80,10 +91,10 @@ class Stabiliser:
         self._kind = kind
         if memory is None or motion is None or _is_cut(motion):
             return self._start(prediction, rgb)
-        before = warp(memory.small, motion.back)
+        before = warp(memory.small, motion.place)
         small = _shrunk(prediction.values, before.shape)
         fit = ScaleShift(1.0, 0.0, 0.0, False)
-        steadiness = self.least_gain / (2.0 - self.least_gain)
+        steadiness = self.least_gain / (2.0 - self.least_gain) if variance is None else 1.0
         if prediction.metric:
             nearer = scale_and_shift(before, small, motion.seen, 1.0 / steadiness)
             if not nearer.cut:
@@ -92,14 +103,12 @@ class Stabiliser:
             fit = scale_and_shift(small, before, motion.seen, steadiness)
             if fit.cut:
                 return self._start(prediction, rgb)
-        return self._continue(prediction, memory, motion, before, fit.apply(small), fit)
+        return self._continue(prediction, memory, motion, before, fit.apply(small), fit, variance)
 
     def _start(self, prediction: DepthPrediction, rgb: RgbImage) -> DepthPrediction:
         shape = self._follower.grid_size(*rgb.shape[:2])
         small = _shrunk(prediction.values, shape)
-        variance = np.ones(shape, np.float32)
-        if prediction.uncertainty is not None:
-            variance = _shrunk(prediction.uncertainty, shape) ** 2
+        variance = _variance(prediction, shape)
         self._memory = _Memory(prediction.values, small, variance, np.zeros(shape, np.float32), np.zeros(shape, bool))
         return _noted(prediction, ScaleShift(1.0, 0.0, 0.0, True), 0.0)
 
@@ -111,27 +120,29 @@ class Stabiliser:
         before: FloatMap,
         small: FloatMap,
         fit: ScaleShift,
+        variance: FloatMap | None,
     ) -> DepthPrediction:
-        change = np.nan_to_num(small - before)
-        noise = np.ones(small.shape, np.float32)  # no sigma: all pixels alike, in units of a frame's own noise
+        change = _filled(small - before, np.float32(0.0))
+        noise = _variance(prediction, small.shape) if variance is None else variance
         if prediction.uncertainty is not None:
-            noise = (_shrunk(prediction.uncertainty, small.shape) * np.float32(fit.scale)) ** 2 + np.float32(1e-20)
-        held = warp(memory.variance, motion.back)
-        held = np.where(np.isfinite(held), held, noise)
+            noise = noise * np.float32(fit.scale**2) + np.float32(1e-20)
+        held = _filled(warp(memory.variance, motion.place), noise)
         spread = np.sqrt(held + noise)
         surprise = (np.abs(change) / spread)[motion.seen]
-        ratio = 1.4826 * float(np.median(surprise[::3])) if surprise.size else 1.0
-        blurred = cv2.blur(change, (5, 5))
+        ratio = 1.4826 * median(surprise[::3]) if surprise.size else 1.0
+        blurred = np.asarray(cv2.blur(change, (5, 5)), np.float32)
         agree = self._agreement(memory, motion, before, blurred, np.maximum(ratio * spread, np.float32(1e-12)))
-        least = np.where(motion.still, np.float32(self.still_gain), np.float32(self.least_gain))
-        gain = np.maximum(held / (held + noise), least)
-        gain = 1.0 - agree * (1.0 - gain)
-        variance = np.where(agree > 0, gain * noise, noise).astype(np.float32)
+        gain = held / (held + noise)
+        if variance is None:
+            np.maximum(gain, np.where(motion.still, np.float32(self.still_gain), np.float32(self.least_gain)), out=gain)
+        gain = np.asarray(1.0 - agree * (1.0 - gain), np.float32)
+        agreed = agree > 0
 
         values, sigma = self._blended(prediction, memory, motion, fit, gain, min(ratio, 1.0))
-        self._memory = _Memory(values, _shrunk(values, small.shape), variance, blurred, motion.still)
+        left = np.where(agreed, gain * noise, noise)
+        self._memory = _Memory(values, _shrunk(values, small.shape), left, blurred, motion.still)
         steady = replace(prediction, values=values, uncertainty=sigma)
-        return _noted(steady, fit, float((agree > 0).mean()))
+        return _noted(steady, fit, float(agreed.mean()))
 
     def _agreement(
         self,
@@ -147,9 +158,9 @@ class Stabiliser:
         believed when it stays for a second frame. Where the picture is not sure (it has no texture, or something moved), it is
         believed at once. ``usual`` is the size that a change has without being real.
         """
-        earlier = warp(memory.change, motion.back)
+        earlier = warp(memory.change, motion.place)
         lasting = np.where(change * earlier > 0, np.minimum(np.abs(change), np.abs(earlier)), 0.0)
-        elsewhere = np.abs(warp(memory.small, motion.back + motion.off) - before)
+        elsewhere = np.abs(warp(memory.small, motion.place + motion.off) - before)
         plain = motion.alike & (elsewhere < usual)
         size, seen = np.abs(change), motion.seen
         doubted = ~seen | _belonging(size > STABILISER.noise_up_to * usual, ~seen)
@@ -169,33 +180,59 @@ class Stabiliser:
         """Values and sigma at full size. ``ratio``: how much of their sigmas the frames really differ by, at most 1."""
         height, width = prediction.shape
         share = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
-        factor = np.array([width / gain.shape[1], height / gain.shape[0]], np.float32)
-        flow = np.asarray(cv2.resize(motion.back * factor, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-        before = warp(memory.values, flow, self._full_grid(height, width))
-        new = fit.apply(prediction.values) if (fit.scale, fit.shift) != (1.0, 0.0) else prediction.values
-        values = np.asarray(cv2.add(before, cv2.multiply(share, cv2.subtract(new, before))), np.float32)
-        if not np.isfinite(values.sum()):
-            values = np.where(np.isfinite(values), values, new)
+        before = _followed(memory.values, motion.back)
+        new = fit.apply(prediction.values)
+        values = new - before
+        values *= share
+        values += before
+        values = _filled(values, new)
         if prediction.uncertainty is None:
             return values, None
         # Only what the frames differ by can average out: errors that they share stay.
-        variance = (prediction.uncertainty * np.float32(fit.scale)) ** 2
-        return values, np.sqrt(variance * (1.0 - (1.0 - share) * np.float32(ratio**2))).astype(np.float32)
+        share *= np.float32(ratio**2)
+        share += np.float32(1.0 - ratio**2)
+        sigma = np.sqrt(share, out=share)
+        sigma *= prediction.uncertainty
+        sigma *= np.float32(fit.scale)
+        return values, sigma
 
-    def _full_grid(self, height: int, width: int) -> FloatMap:
-        grid = getattr(self, "_grid", None)
-        if grid is None or grid.shape[:2] != (height, width):
-            grid = self._grid = pixel_grid(height, width)
-        return grid
+
+def _variance(prediction: DepthPrediction, shape: tuple[int, ...]) -> FloatMap:
+    """(h, w), of one frame; without sigma all pixels are alike, in units of a frame's own noise."""
+    if prediction.uncertainty is None:
+        return np.ones(shape[:2], np.float32)
+    return np.asarray(_shrunk(prediction.uncertainty, shape) ** 2, np.float32)
+
+
+def _followed(image: FloatMap, back: FloatMap) -> FloatMap:
+    """``image`` (H, W) as it lies after the flow ``back`` (h, w, 2) of a smaller grid: float32 (H, W)."""
+    (height, width), (rows, columns) = image.shape, back.shape[:2]
+    across, down = cv2.split(back)
+    x = cv2.resize(across * np.float32(width / columns), (width, height), interpolation=cv2.INTER_LINEAR)
+    y = cv2.resize(down * np.float32(height / rows), (width, height), interpolation=cv2.INTER_LINEAR)
+    x += np.arange(width, dtype=np.float32)
+    y += np.arange(height, dtype=np.float32)[:, None]
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _filled(image: FloatMap, by: FloatMap | np.float32) -> FloatMap:
+    """``image`` (h, w) with ``by`` where it is not finite."""
+    if np.isfinite(cv2.sumElems(image)[0]):
+        return image
+    return np.where(np.isfinite(image), image, by)
 
 
 def _belonging(region: BoolMap, to: BoolMap) -> BoolMap:
     """The connected pieces of ``region`` (h, w) of which at least :attr:`STABILISER.piece_share` lies in ``to``."""
+    if not region.any():
+        return region
     count, piece = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
-    whole = np.bincount(piece.ravel(), minlength=count)
-    share = np.bincount(piece[to], minlength=count) / np.maximum(whole, 1)
-    share[0] = 0.0
-    return np.asarray((share >= STABILISER.piece_share)[piece])
+    inside = np.asarray(piece[region], np.intp)
+    whole = np.bincount(inside, minlength=count)
+    share = np.bincount(inside[to[region]], minlength=count) / np.maximum(whole, 1)
+    out = np.zeros_like(region)
+    out[region] = (share >= STABILISER.piece_share)[inside]
+    return out
 
 
 def _is_cut(motion: Motion) -> bool:

@@ -65,8 +65,6 @@ class _Stabiliser:
     cut_seen: float = 0.2
     #: if less than this looks alike, too.
     cut_alike: float = 0.8
-    #: Looking ahead: share of the causal result where past and future agree, for each has seen as many frames as the other.
-    causal_share: float = 0.5
 
 
 @dataclass(frozen=True)
