@@ -1,14 +1,18 @@
-"""Fit the regressions that find the sky: `python benchmarks/completion_sky.py [--scenes 24] [--seed 777]`.
+"""Fit the regressions that find the sky, and report what they find.
+
+    python benchmarks/completion_sky.py --scenes 24 --seed 777
+    python benchmarks/completion_sky.py --report 900 26    # nothing is fitted: 26 streets by the weights that ship, 10 s each
 
 Renders made-up places with and without sky (`leadline.scenes`), runs a model on them, measures them by random patterns, fits
-the weights of `leadline.completion.sky` and prints them; then reports on other made-up streets what share of the sky is found
-and what share of the rest is lost. Nothing else is ever seen.
+the weights of `leadline.completion.sky` and prints them; then reports on other made-up streets what share of the sky is found (its depth
+is not finite, or has a sigma of half of it) and what share of the rest is lost (its depth is not finite). Nothing else is ever seen.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -16,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 import leadline
-from leadline.completion import sky
+from leadline.completion import complete, sky
 from leadline.completion.sky import Floats, Rgb, SkyOptions, Small
+from leadline.depth.prediction import DepthPrediction
 from leadline.evaluation.sparse import Intrinsics, sample
 from leadline.scenes import render_scenes
 from leadline.sensors.sparse import points_of
@@ -26,6 +31,8 @@ from leadline.sensors.sparse import points_of
 PLACES = ("street", "square", "street", "facade", "street", "landscape", "street", "yard", "room", "street", "kitchen")
 PATTERNS = ("64-line", "16-line", "500", "2%", "5", "32-line")
 HEIGHT, WIDTH, PIXELS = 360, 640, 4000
+#: Frames with less of it tell nothing about the worst sky.
+LEAST_SKY = 0.005
 
 
 class Place(NamedTuple):
@@ -33,18 +40,25 @@ class Place(NamedTuple):
     depth_m: Floats
     sky: npt.NDArray[np.bool_]
     intrinsics: Intrinsics
-    nearness: Floats
+    prediction: DepthPrediction
+
+    @property
+    def nearness(self) -> Floats:
+        return self.prediction.values if self.prediction.space.near_is_high else -self.prediction.values
+
+
+@cache
+def loaded(model: str) -> leadline.DepthEstimator:
+    return leadline.load(model)
 
 
 def rendered(seed: int, count: int, model: str, places: tuple[str, ...] = PLACES) -> Iterator[Place]:
-    estimator = leadline.load(model)
+    estimator = loaded(model)
     for number in range(count):
         batch = render_scenes(seed, 1, HEIGHT, WIDTH, places[number % len(places)], first=number)
         rgb, camera = batch.rgb[0].numpy(), batch.intrinsics[0].numpy()
-        made = estimator.predict(rgb)
         intrinsics = (float(camera[0, 0]), float(camera[1, 1]), float(camera[0, 2]), float(camera[1, 2]))
-        nearness = made.values if made.space.near_is_high else -made.values
-        yield Place(rgb, batch.depth_m[0].numpy(), ~batch.valid[0].numpy(), intrinsics, nearness)
+        yield Place(rgb, batch.depth_m[0].numpy(), ~batch.valid[0].numpy(), intrinsics, estimator.predict(rgb))
 
 
 def regression(features: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> tuple[float, ...]:
@@ -95,28 +109,37 @@ def fitted(places: Iterable[Place], seed: int) -> dict[str, tuple[tuple[float, .
 
 
 def report(places: Iterable[Place], patterns: tuple[str, ...] = PATTERNS) -> None:
-    found: dict[str, list[float]] = {pattern: [] for pattern in patterns}
-    lost: dict[str, list[float]] = {pattern: [] for pattern in patterns}
+    counts: dict[str, list[tuple[int, int, int, int]]] = {pattern: [] for pattern in patterns}
     for place in places:
         for pattern in patterns:
-            sparse, _ = points_of(sample(pattern, place.depth_m, 0, place.intrinsics), place.sky.shape)
-            mask = sky.sky_mask(place.rgb, place.nearness, sparse, float(np.percentile(place.depth_m, 99)))
-            if place.sky.mean() > 0.005:
-                found[pattern].append(float(mask[place.sky].mean()))
-            lost[pattern].append(float(mask[~place.sky].mean()))
-    for pattern in patterns:
+            done = complete(place.rgb, place.prediction, sample(pattern, place.depth_m, 0, place.intrinsics))
+            gone = ~np.isfinite(done.evident_depth_m)
+            assert done.uncertainty is not None
+            unsure = (gone | (done.uncertainty >= 0.5 * done.depth_m))[place.sky]
+            rest = gone[~place.sky]
+            counts[pattern].append((int(unsure.sum()), unsure.size, int(rest.sum()), rest.size))
+    for pattern, of in counts.items():
+        found, sky_pixels, lost, others = np.array(of, float).T
+        shown = sky_pixels > LEAST_SKY * (sky_pixels + others)
         print(
-            f"{pattern:8} sky found {100 * np.mean(found[pattern]):.1f} % (worst {100 * min(found[pattern]):.1f} %), "
-            f"rest lost {100 * np.mean(lost[pattern]):.2f} % (worst {100 * max(lost[pattern]):.2f} %)"
+            f"{pattern:8} sky found {found.sum() / sky_pixels.sum():.1%} (worst of {shown.sum()} frames {(found[shown] / sky_pixels[shown]).min():.1%}), "
+            f"rest lost {lost.sum() / others.sum():.2%} (worst {(lost / others).max():.2%})",
+            flush=True,
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--seed", type=int, default=777)
     parser.add_argument("--model", default="fiffdepth-mini")
+    parser.add_argument("--report", type=int, nargs=2, metavar=("FIRST", "COUNT"), help="seeds of streets")
     arguments = parser.parse_args()
+    if arguments.report:
+        first, count = arguments.report
+        streets = (place for seed in range(first, first + count) for place in rendered(seed, 1, arguments.model))
+        report(streets, ("16-line", "64-line"))
+        return
     weights = fitted(rendered(arguments.seed, arguments.scenes, arguments.model), arguments.seed)
     for name, pair in weights.items():
         print(f"{name} = {pair}")

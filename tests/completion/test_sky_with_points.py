@@ -18,19 +18,20 @@ def found_and_lost(rgb, truth_m, valid, sparse):
 
 
 @pytest.mark.parametrize(
-    ("seed", "least"),
+    ("seed", "least", "most"),
     [
-        pytest.param(900, 0.95, id="a facade with returns as bright as the sky beside it"),
-        pytest.param(910, 0.75, id="fog, and sky through a gap below trees"),
+        pytest.param(900, 0.95, 0.01, id="a facade with returns as bright as the sky beside it"),
+        pytest.param(910, 0.75, 0.01, id="fog, and sky through a gap below trees"),
+        pytest.param(912, 0.85, 0.02, id="a facade with returns as grey as the sky, between trees"),
     ],
 )
-def test_sky_where_the_sensor_sees_the_whole_picture(seed, least):
+def test_sky_where_the_sensor_sees_the_whole_picture(seed, least, most):
     batch = render_scenes(seed, 1, 360, 640, "street")
     camera, truth_m, valid = batch.intrinsics[0].numpy(), batch.depth_m[0].numpy(), batch.valid[0].numpy()
     points = sample("16-line", truth_m, 0, (camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]))
     found, lost = found_and_lost(batch.rgb[0].numpy(), truth_m, valid, points)
     assert found >= least
-    assert lost <= 0.01
+    assert lost <= most
 
 
 def test_pale_sky_above_the_sensors_view():

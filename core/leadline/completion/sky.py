@@ -167,6 +167,8 @@ def sky_mask(
     core = _core(small, judged, options)
     if core.mean() < options.least_share:
         return nothing
+    if small.returns is not None and small.first_row == 0:
+        judged[_walls(small, judged, core, options)] = -SKY.largest
     lowest = np.flatnonzero(core.any(axis=1)).max()
     judged[lowest + 1 :] = -SKY.largest  # gaps between leaves count, but none below the sky that is sure
     above = np.clip((judged - _logit(options.sky)) * SKY.logit_steps + 128, 0, 255).astype(np.uint8)
@@ -207,6 +209,13 @@ def _core(small: Small, judged: Floats, options: SkyOptions) -> BoolMap:
     if core.mean() < options.least_share or np.count_nonzero(sure & ~core) < SKY.gap_sure:
         return core
     return core | _without_hits(_gaps(sure, likely, small.nearness), small.hit, options.hit_density)
+
+
+def _walls(small: Small, judged: Floats, core: BoolMap, options: SkyOptions) -> BoolMap:
+    """bool (h, w): what looks like sky apart from the core, but has returns inside: a wall as grey as the sky, seen between trees."""
+    rim = cv2.dilate(core.astype(np.uint8), np.ones((SKY.rim, SKY.rim), np.uint8)) > 0
+    apart = (judged > _logit(options.sky)) & ~rim
+    return apart & ~_without_hits(apart, small.hit, options.hit_density)
 
 
 def outdoors(sparse: SparseDepth, far_end_m: float, options: SkyOptions) -> bool:

@@ -258,6 +258,8 @@ class _Sky:
     crowd_side: int = 5
     #: has more than this share of the usual density of points, there is a surface: wider squares cut the sky's rim, sparser ones nothing.
     crowd: float = 0.5
+    #: Returns within a square of this side around the sky that is sure are those of its rim, and tell of no wall.
+    rim: int = 7
     #: A gap below the sky holds so many sure pixels
     gap_sure: int = 10
     #: and is this near at most (0 the model's far end, 1 its near end): a car's window is nearer.
