@@ -3,7 +3,7 @@
 Rendered scenes of 640×480 that no model was trained on (and, with --dev, a folder of NAME.jpg or .png beside NAME.depth.npz), each
 small model with detail off, edges and tiles. Boundary F1 as Depth Pro defines it; AbsRel; and the share of pixels within 3 px of a
 true edge that fly: farther than 5 % from both surfaces, by their true depth, and by the depth that the map itself has for
-them. The row `edges, cut` is a point cloud of the map with edges, as `leadline mesh --as points` leaves it: nothing between the sides of
+them; the mean of the pictures, and the latter also of all such pixels together, so that a picture with few of them counts little. The row `edges, cut` is a point cloud of the map with edges, as `leadline mesh --as points` leaves it: nothing between the sides of
 a jump in depth; its last column is the share of all pixels that give no point. The row `true edges` says what is within reach of a method that only moves pixels to a side: every pixel near an edge
 gets the map's own depth from the nearest place that truly lies on its surface.
 
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import leadline
 from leadline.depth.alignment import align
 from leadline.depth.spaces import Space
-from leadline.evaluation.boundaries import boundary_f1, flying_share
+from leadline.evaluation.boundaries import boundary_f1, flying_pixels
 from leadline.files.image import read_image
 from leadline.geometry.silhouettes import flying_points
 from leadline.inference.refine.edges import snap_edges
@@ -86,7 +86,10 @@ def with_true_edges(values: FloatMap, log_depth: FloatMap, sigma_px: float) -> F
 
 
 def scores(values: FloatMap, depth_m: FloatMap, space: Space, cut: bool) -> tuple[float, ...]:
-    """Boundary F1, AbsRel, the share that flies between true surfaces and between the map's own, and the share that was cut."""
+    """Boundary F1, AbsRel, the share that flies between true surfaces and between the map's own, and the share that was cut.
+
+    The last two: how many pixels fly between the map's own surfaces, and of how many.
+    """
     valid: BoolMap = depth_m > 0
     metres = align(values, depth_m, space, valid).apply(values).astype(np.float32)
     f1 = boundary_f1(metres, depth_m, valid)["boundary_f1"] or 0.0
@@ -94,12 +97,16 @@ def scores(values: FloatMap, depth_m: FloatMap, space: Space, cut: bool) -> tupl
     gone = np.zeros(valid.shape, bool)
     if cut:
         gone = flying_points(metres, CUT, Pinhole.default(valid.shape[1], valid.shape[0]).focal_px)
-    flying = [flying_share(metres, depth_m, valid, own, gone) for own in (None, 10)]
-    return f1, off, *flying, float(gone.mean())
+    true, own = (flying_pixels(metres, depth_m, valid, surfaces, gone) for surfaces in (None, 10))
+    return f1, off, *(flying / max(beside, 1) for flying, beside in (true, own)), float(gone.mean()), *own
 
 
 def models(pictures: list[Picture], rendered: bool) -> None:
-    print("| model | detail | F1 | AbsRel | fly between true surfaces | between its own | cut |\n" + "|---" * 7 + "|")
+    print(
+        "| model | detail | F1 | AbsRel | fly between true surfaces | between its own | all together | cut |\n"
+        + "|---" * 8
+        + "|"
+    )
     for name in MODELS:
         model, rows = leadline.load(name, device="cpu"), {}
         for rgb, depth_m in pictures:
@@ -113,8 +120,9 @@ def models(pictures: list[Picture], rendered: bool) -> None:
             for way, values in maps.items():
                 rows.setdefault(way, []).append(scores(values, depth_m, off.space, cut=way.endswith("cut")))
         for way, found in rows.items():
-            f1, absrel, true, own, cut = np.mean(found, axis=0)
-            print(f"| {name} | {way} | {f1:.4f} | {absrel:.4f} | {true:.3f} | {own:.3f} | {cut:.3f} |", flush=True)
+            f1, absrel, true, own, cut, flying, beside = np.mean(found, axis=0)
+            shares = f"{true:.3f} | {own:.3f} | {flying / max(beside, 1):.3f} | {cut:.3f}"
+            print(f"| {name} | {way} | {f1:.4f} | {absrel:.4f} | {shares} |", flush=True)
 
 
 def perfect(pictures: list[Picture]) -> None:

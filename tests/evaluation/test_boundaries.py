@@ -11,6 +11,7 @@ from leadline.evaluation.boundaries import (
     boundary_f1,
     boundary_recall,
     edge_precision_recall,
+    flying_pixels,
     flying_share,
     sobel_magnitude,
     thin_runs,
@@ -179,6 +180,7 @@ def test_flying_pixels_by_hand() -> None:
     ramp = truth.copy()
     ramp[:, 18:22] = [1.2, 1.4, 1.6, 1.96]  # eight columns lie within 3 px of the edge; the last is on the far surface
     assert flying_share(ramp, truth, valid) == pytest.approx(3 / 8)
+    assert flying_pixels(ramp, truth, valid) == (3 * 20, 8 * 20)
     flies = (ramp > 1.05 * ramp.min()) & (ramp < 0.95 * ramp.max())
     assert flying_share(ramp, truth, valid, left_out=flies) == 0.0
     assert flying_share(1.2 * ramp, truth, valid) == pytest.approx(
@@ -187,6 +189,7 @@ def test_flying_pixels_by_hand() -> None:
     assert flying_share(1.2 * ramp, truth, valid, own_surfaces_px=10) == pytest.approx(3 / 8)
     valid[:, 17:23] = False
     assert flying_share(ramp, truth, valid) == 0.0
+    assert flying_pixels(ramp, truth, valid) == (0, 0)
 
 
 def test_holes_make_no_edges() -> None:

@@ -180,6 +180,21 @@ def flying_share(
 ) -> float:
     """Share of the pixels near true edges that lie on neither surface but between the two, in [0, 1]; 0 without edges.
 
+    The arguments are those of :func:`flying_pixels`.
+    """
+    flying, beside = flying_pixels(predicted_m, measured_m, valid, own_surfaces_px, left_out)
+    return flying / beside if beside else 0.0
+
+
+def flying_pixels(
+    predicted_m: Floats,
+    measured_m: Floats,
+    valid: BoolMap,
+    own_surfaces_px: int | None = None,
+    left_out: BoolMap | None = None,
+) -> tuple[int, int]:
+    """How many pixels near true edges lie on neither surface but between the two, and how many there are near edges.
+
     Args:
         predicted_m: (H, W) metres, aligned.
         measured_m: (H, W) true metres.
@@ -200,7 +215,7 @@ def flying_share(
     if left_out is not None:
         beside &= ~left_out
     if not beside.any():
-        return 0.0
+        return 0, 0
     depth = predicted_m.astype(np.float32)
     if own_surfaces_px is not None:
         window = np.ones((2 * own_surfaces_px + 1,) * 2, np.uint8)
@@ -213,7 +228,7 @@ def flying_share(
         near = cv2.erode(np.where(valid, true, np.float32(np.inf)), window)
         far = cv2.dilate(np.where(valid, true, np.float32(0)), window)
     flies = (depth / (1 + FLYING_SHARE) > near) & (depth / (1 - FLYING_SHARE) < far)
-    return float(np.count_nonzero(flies & beside) / np.count_nonzero(beside))
+    return int(np.count_nonzero(flies & beside)), int(np.count_nonzero(beside))
 
 
 def edge_precision_recall(
