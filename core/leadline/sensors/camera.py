@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from leadline.errors import InputError
 from leadline.sensors.pinhole import Pinhole, scaled_matrix
+from leadline.sensors.products import product
 from leadline.sensors.tuned import LENS
 
 Matrix = npt.NDArray[np.float64]
@@ -153,7 +154,7 @@ class CalibratedCamera:
         if not self.is_distorted:
             matrix = self.matrix.astype(slope.dtype)
             with np.errstate(invalid="ignore", over="ignore"):
-                pixels = (matrix[:2, :2] @ slope + matrix[:2, 2:]).T
+                pixels = (product(matrix[:2, :2], slope) + matrix[:2, 2:]).T
             pixels[~seen] = np.nan
             return pixels, depth_m
         low, high, reach = self._view

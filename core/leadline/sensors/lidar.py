@@ -11,6 +11,7 @@ import numpy.typing as npt
 from leadline.depth.spaces import MAX_DEPTH_M
 from leadline.errors import InputError
 from leadline.sensors.camera import CalibratedCamera
+from leadline.sensors.products import product
 from leadline.sensors.sparse import SparseDepth, nearest_points
 from leadline.sensors.transforms import extrinsic
 from leadline.sensors.tuned import OCCLUSION
@@ -54,7 +55,7 @@ def project_points(
     if lidar_to_camera is not None:
         motion = extrinsic(lidar_to_camera).astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            columns = motion[:3, :3] @ columns
+            columns = product(motion[:3, :3], columns)
             columns += motion[:3, 3:]
     total = columns.shape[1]
     # One comparison drops NaN, what is behind, and most of a full turn's points before anything costly.
@@ -67,7 +68,7 @@ def project_points(
     not_finite = total - behind - len(ahead)
     out_of_range = len(ahead) - int(np.count_nonzero(in_range))
     if out_of_range:
-        columns = columns[:, in_range]
+        columns = columns.compress(in_range, axis=1)
     pixels, depth = camera.project(columns.T)
     with np.errstate(invalid="ignore"):
         u_px, v_px = pixels[:, 0], pixels[:, 1]

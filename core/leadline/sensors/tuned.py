@@ -81,6 +81,14 @@ class _Ground:
 
 
 @dataclass(frozen=True)
+class _Product:
+    """A small matrix times many columns."""
+
+    #: OpenBLAS starts threads from 262144 multiplications on; half of that is as fast.
+    multiplications: int = 131_072
+
+
+@dataclass(frozen=True)
 class _Transforms:
     """Poses over time, nanoseconds and metres."""
 
@@ -96,11 +104,12 @@ class _Transforms:
     gap_ns: int = 500_000_000
 
 
-OCCLUSION, ALIGNMENT, LENS, POINTS, GROUND, TRANSFORMS = (
+OCCLUSION, ALIGNMENT, LENS, POINTS, GROUND, PRODUCT, TRANSFORMS = (
     _Occlusion(),
     _Alignment(),
     _Lens(),
     _Points(),
     _Ground(),
+    _Product(),
     _Transforms(),
 )
