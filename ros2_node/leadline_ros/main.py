@@ -23,8 +23,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     from leadline_ros.share import use_large_image_profile  # noqa: PLC0415
 
     threads.prepare()
-    # NumPy's matrix products are small here. With a thread for each core they wait 12 ms for the last one where programs keep the cores busy.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Few heaps, as the frames of several cameras are worked on side by side; one for each core, as with one its threads wait
     # for each other: the search for neighbours then takes twice the time.
     keep_large_blocks(arenas=threads.allowed_cores())

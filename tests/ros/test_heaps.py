@@ -1,4 +1,4 @@
-"""Memory and threads of the node's process."""
+"""The memory of the node's process."""
 
 from __future__ import annotations
 
@@ -42,19 +42,3 @@ def test_threads_of_two_cores_have_two_heaps(tmp_path) -> None:
     found = tmp_path / "heaps.xml"
     subprocess.run([sys.executable, "-c", PROGRAM, str(found)], check=True)
     assert found.read_text().count("<heap ") == 2
-
-
-@pytest.mark.parametrize("own", [None, "3"])
-def test_small_products_start_no_threads_unless_the_user_says_so(
-    monkeypatch: pytest.MonkeyPatch, own: str | None
-) -> None:
-    """NumPy's library reads it when it is loaded."""
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    if own is not None:
-        monkeypatch.setenv("OPENBLAS_NUM_THREADS", own)
-    program = (
-        "import os, sys; from leadline_ros import main; "
-        "main._run = lambda *_: print(os.environ['OPENBLAS_NUM_THREADS'], 'numpy' in sys.modules) or 0; main.main([])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == [own or "1", "False"]
