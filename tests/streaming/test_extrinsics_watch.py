@@ -155,6 +155,23 @@ def test_one_roof_between_two_rings_is_one_witness(left: int) -> None:
     assert watch.warning() == ""
 
 
+def test_a_stronger_edge_far_off_is_another_where_the_points_lie_on_one() -> None:
+    """Below the tops of walls runs a ledge that picture and map show more clearly."""
+    camera, rows = CalibratedCamera.from_pinhole(Pinhole(320, 240, 300.0)), 2 + 5 * np.arange(13, 44)
+    v, u = (grid.ravel() for grid in np.meshgrid(rows, np.arange(0, 320, 2), indexing="ij"))
+    wall = (np.arange(240) >= 120)[:, None] & (np.arange(320) % 50 < 30)
+    ledge = wall & (np.arange(240) >= 128)[:, None]
+    points = camera.unproject(np.stack([u, v], axis=1), np.where(wall[v, u], 9.0, 14.0)).astype(np.float32)
+    watch = ExtrinsicsWatch()
+    for number in range(24):
+        rgb = np.where(ledge, 200, np.where(wall, 100, 60)).astype(np.uint8)[..., None] * np.ones(3, np.uint8)
+        rgb[:60, :160] += np.uint8(20 * (number % 2))  # the sky changes
+        raw = DepthPrediction(np.where(ledge, 9.0, np.where(wall, 12.0, 14.0)).astype(np.float32), Space.DEPTH)
+        watch.add(number * STEP_NS, rgb, raw, Sweep(points, np.eye(4), number * STEP_NS), camera, SETTINGS)
+    assert np.mean(watch._jumps) > 100
+    assert watch.warning() == ""
+
+
 def test_a_kerb_between_two_rings_is_no_jump_one_ring_farther() -> None:
     """The pavement goes on behind the first ring on it; only measured from the lower road that looks like an edge in depth."""
     camera = CalibratedCamera.from_pinhole(Pinhole(320, 240, 500.0))

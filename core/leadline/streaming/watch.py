@@ -97,7 +97,12 @@ class ExtrinsicsWatch:
             key=lambda one: -one.gain,
         )
         explained = [
-            one for one in explained if _is_worth_it(one) and _lasts(one, parts) and _is_seen_apart(one, strips)
+            one
+            for one in explained
+            if _is_worth_it(one)
+            and _lasts(one, parts)
+            and _is_seen_apart(one, strips)
+            and not _is_another_peak(one, total)
         ]
         return [one for one in explained if one.gain >= WATCH.nearly * explained[0].gain]
 
@@ -163,3 +168,14 @@ def _is_seen_apart(one: Misalignment, strips: FloatMap) -> bool:
         if then <= now:
             return False
     return True
+
+
+def _is_another_peak(one: Misalignment, total: FloatMap) -> bool:
+    """Whether it lies far off, in the outer half of what was tried, and the agreement has a peak where things are, too: then rows of something
+    else look alike, as windows and fences do."""
+    curve, values = total[COMPONENTS.index(one.component)], one.component.values
+    most = float(values[-1])
+    if abs(one.value) <= most / 2:
+        return False
+    here, *beside = (float(np.interp(value, values, curve)) for value in (0.0, -most / 4, most / 4))
+    return here >= max(beside)
