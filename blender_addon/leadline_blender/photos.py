@@ -41,13 +41,13 @@ class Photo:
 
     Attributes:
         name: For people.
-        sent: Content of a JPEG or PNG file, which the server turns upright; None if only Blender can read it: see :meth:`content`.
+        sent: A JPEG or PNG file, or its content, which the server turns upright; None if only Blender can read it: see :meth:`content`.
         image: Name of the image data-block; empty if it is yet to be made from ``filepath`` or ``sent``.
         filepath: Absolute, or empty if the image is not a file.
     """
 
     name: str
-    sent: bytes | None
+    sent: Path | bytes | None
     image: str = ""
     filepath: str = ""
 
@@ -65,13 +65,20 @@ class Photo:
             except RuntimeError as error:
                 raise InputError(f"Blender cannot read {self.name} as an image") from error
         image = host.item(bpy.data.images, self.name) if update else None
-        if self.sent is None:
+        if not isinstance(self.sent, bytes):
             raise InputError(f"the image {self.name} is gone; choose it again")
         return image_from_png(self.sent, self.name, image)
 
     def content(self, report: Report) -> bytes | np.ndarray:
-        """What the server is sent: :attr:`sent`, or uint8 (H, W, 3), upright. For the thread."""
-        return upright_pixels(report, self.data_block) if self.sent is None else self.sent
+        """What the server is sent: the content of a file, or uint8 (H, W, 3), upright. For the thread, as disks may be slow."""
+        if self.sent is None:
+            return upright_pixels(report, self.data_block)
+        if isinstance(self.sent, bytes):
+            return self.sent
+        try:
+            return self.sent.read_bytes()
+        except OSError as error:
+            raise InputError(f"the file {self.sent} cannot be read: {error.strerror}") from error
 
 
 def photo_from_settings(context: bpy.types.Context) -> Photo:
@@ -105,10 +112,10 @@ def photo_from_file(filepath: str) -> Photo:
 def photo_from_image(image: bpy.types.Image) -> Photo:
     """The photograph in an image data-block, as it looks on screen."""
     path = bpy.path.abspath(image.filepath) if image.source == "FILE" and image.filepath else ""
-    content = None
+    sent: Path | bytes | None = None
     if not image.is_dirty:
-        content = _packed(image) if image.packed_file else _sendable(path) if path else None
-    return Photo(image.name, content, image.name, path)
+        sent = _packed(image) if image.packed_file else _sendable(path) if path else None
+    return Photo(image.name, sent, image.name, path)
 
 
 def photo_from_render() -> Photo:
@@ -218,9 +225,9 @@ def _content(image: bpy.types.Image) -> bytes:
     return content
 
 
-def _sendable(path: str) -> bytes | None:
-    """The content of a JPEG or PNG file that a server takes as it is; None if Blender has to read it."""
-    return Path(path).read_bytes() if _taken(read_head(path), os.path.getsize(path)) else None
+def _sendable(path: str) -> Path | None:
+    """A JPEG or PNG file that a server takes as it is; None if Blender has to read it."""
+    return Path(path) if _taken(read_head(path), os.path.getsize(path)) else None
 
 
 def _taken(head: bytes, size: int) -> bool:

@@ -123,9 +123,8 @@ def prepare() -> Iterator[float]:
     bpy.ops.ed.undo_push(message="before")
 
 
-def stopped_with_escape() -> Iterator[float]:
-    """A long run, with a picture of its progress."""
-    runtime, task_module = part("runtime"), part("task")
+def timed_ticks(task_module: object) -> list[float]:
+    """From now on, the seconds of each turn that the window's thread takes for a task."""
     ticks: list[float] = []
     plain_tick = task_module.Task.tick
 
@@ -136,6 +135,13 @@ def stopped_with_escape() -> Iterator[float]:
         return changed
 
     task_module.Task.tick = timed_tick
+    return ticks
+
+
+def stopped_with_escape() -> Iterator[float]:
+    """A long run, with a picture of its progress."""
+    runtime, task_module = part("runtime"), part("task")
+    ticks = timed_ticks(task_module)
     before = meshes()
     panel(quality="CUSTOM", model="depthfm-mini", steps=64, ensemble=6, size=448)
     yield 1.5
@@ -428,6 +434,7 @@ def large_photographs() -> Iterator[float]:
 
     results.realise = realise
     bpy.app.timers.register(watch)
+    ticks = timed_ticks(part("task"))
     for file in sorted(folder.iterdir()):
         panel(result="PERSPECTIVE", source="FILE", filepath=str(file), quality="FAST", long_edge=768, use_live=False)
         bpy.ops.object.select_all(action="DESELECT")
@@ -440,12 +447,16 @@ def large_photographs() -> Iterator[float]:
         Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
         memory[:] = [memory_mb("VmRSS")]
         now["what"] = "before"
+        ticks.clear()
+        started = time.perf_counter()
         with in_the_viewport():
             bpy.ops.leadline.generate("INVOKE_DEFAULT")
+        begin_s = round(time.perf_counter() - started, 3)
         yield from until(lambda: not runtime.busy(), 600)
         yield 5.0
         size = next((i.size[:] for i in bpy.data.images if i.filepath == str(file)), None)
         note(large=file.name, pixels=size, new=len(set(bpy.data.objects) - before) > 0, longest_waits_s=dict(waits))
+        note(begin_s=begin_s, longest_turn_s=round(max(ticks), 3))
         note(mb_before=memory[0], highest_mb_till_object=memory[1], with_it=memory[2], and_shown=memory_mb("VmHWM"))
         alone()
     bpy.app.timers.unregister(watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -225,6 +226,25 @@ def test_stopping_ends_the_second_blender(settings, tmp_path, monkeypatch):
     assert reading.join(5)
     with pytest.raises(ProcessLookupError):
         os.kill(int(note.read_text()), 0)
+
+
+def test_a_file_is_read_in_the_thread(photo, tmp_path, monkeypatch):
+    """Disks may be slow; the window's thread reads no more than the head."""
+    photos, tasks = part("photos"), part("task")
+    path, plain, readers = tmp_path / "here.jpg", Path.read_bytes, []
+    path.write_bytes(Path(photo).read_bytes())
+    monkeypatch.setattr(Path, "read_bytes", lambda self: readers.append(threading.current_thread()) or plain(self))
+    given = photos.photo_from_file(str(path))
+    task = tasks.Task(given.content)
+    ticked(task)
+    assert task.result == plain(path)
+    assert readers
+    assert threading.main_thread() not in readers
+    path.unlink()
+    task = tasks.Task(given.content)
+    while task.state is tasks.State.RUNNING:
+        task.tick()
+    assert "here.jpg cannot be read" in task.error
 
 
 @pytest.mark.parametrize("named", [True, False])
