@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class Doorkeeper:
     """
 
     def __init__(self, listening: zmq.Socket[bytes], most: int) -> None:
-        self.monitor = listening.get_monitor_socket()
+        self.monitor = _events_of(listening)
         self.open: dict[int, str] = {}  # descriptor → peer, oldest first
         self._most = most
         self._routes: dict[int, bytes] = {}
@@ -180,6 +181,17 @@ class Doorkeeper:
         route = self._routes.pop(descriptor, None)
         if route is not None:
             self._known.pop(route, None)
+
+
+def _events_of(listening: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """A socket that tells a listening socket's events, with room for any number: when one finds no room, libzmq's thread waits
+    with a lock that the end of the listening socket needs."""
+    address = f"inproc://events-{secrets.token_hex(8)}"
+    listening.monitor(address, zmq.EVENT_ALL)
+    events = listening.context.socket(zmq.PAIR)
+    events.linger, events.rcvhwm = 0, 0
+    events.connect(address)
+    return events
 
 
 def connection_budget() -> int:
