@@ -24,6 +24,9 @@ RESERVED_DESCRIPTORS = 256
 MOST_DESCRIPTORS = 65_536
 #: Events of the listening socket that are looked at in one go.
 _MOST_EVENTS = 1000
+#: The failed attempts to accept that a process without descriptors makes without end are not among them.
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_WATCHED = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
 
 
 class Gate(ThreadAuthenticator):
@@ -133,7 +136,7 @@ class Doorkeeper:
                 self.open[value] = _peer(value)
                 if len(self.open) > self._most:
                     self._thin_out()
-            elif event in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
+            elif event & _FAILED:
                 self._failures += 1
             elif event == zmq.EVENT_DISCONNECTED:
                 address = self.open.get(value, "unknown")
@@ -187,7 +190,7 @@ def _events_of(listening: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
     """A socket that tells a listening socket's events, with room for any number: when one finds no room, libzmq's thread waits
     with a lock that the end of the listening socket needs."""
     address = f"inproc://events-{secrets.token_hex(8)}"
-    listening.monitor(address, zmq.EVENT_ALL)
+    listening.monitor(address, _WATCHED)
     events = listening.context.socket(zmq.PAIR)
     events.linger, events.rcvhwm = 0, 0
     events.connect(address)
