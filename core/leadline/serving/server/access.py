@@ -24,8 +24,8 @@ RESERVED_DESCRIPTORS = 256
 MOST_DESCRIPTORS = 65_536
 #: Events of the listening socket that are looked at in one go.
 _MOST_EVENTS = 1000
-#: The failed attempts to accept that a process without descriptors makes without end are not among them.
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+#: What is told. Failed attempts to accept are not: a process without descriptors makes them without end.
 _WATCHED = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
 
 
