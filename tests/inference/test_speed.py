@@ -11,6 +11,7 @@ import leadline
 from leadline.errors import CheckpointError
 from leadline.inference import speed
 from leadline.inference.devices import precision_name
+from leadline.inference.estimator import DepthEstimator
 from leadline.inference.speed import Asked, Way
 from leadline.inference.tuned import SPEED
 
@@ -113,14 +114,24 @@ def test_a_damaged_file_is_measured_anew(content, monkeypatch):
     assert len(speed.measured_here()) == 1
 
 
-def test_without_instructions_for_bf16_int8_is_a_candidate_in_its_place(monkeypatch):
-    monkeypatch.setattr(speed, "cpu_computes_bf16", lambda: False)
+@pytest.mark.parametrize("precisions", [("fp32",), ("fp32", "bf16")])
+def test_with_openvino_int8_is_a_candidate(precisions, monkeypatch):
+    monkeypatch.setattr(speed, "cpu_computes_bf16", lambda: "bf16" in precisions)
     monkeypatch.setattr(speed, "openvino_version", lambda: None)
-    assert speed.candidates(CPU) == (Way("fp32", "torch"),)
+    by_torch = tuple(Way(one, "torch") for one in precisions)
+    assert speed.candidates(CPU) == by_torch
     monkeypatch.setattr(speed, "openvino_version", lambda: "2026.1")
-    assert speed.candidates(CPU) == (Way("fp32", "torch"), Way("fp32", "openvino"), Way("int8", "openvino"))
-    monkeypatch.setattr(speed, "cpu_computes_bf16", lambda: True)
-    assert "int8" not in {way.precision for way in speed.candidates(CPU)}
+    by_openvino = tuple(Way(one, "openvino") for one in (*precisions, "int8"))
+    assert speed.candidates(CPU) == (*by_torch, *by_openvino)
+
+
+def test_a_model_that_cannot_do_int8_is_not_asked_to(monkeypatch):
+    monkeypatch.setattr(speed, "candidates", lambda device: (*WAYS, Way("int8", "openvino")))
+    monkeypatch.setattr(DepthEstimator, "predict", lambda *_, **__: None)
+    estimator = leadline.load("depthfm-mini-completion", speed="realtime")
+    assert precision_name(estimator.dtype) != "int8"
+    (measured,) = speed.measured_here()
+    assert list(measured.seconds) == [str(way) for way in WAYS]
 
 
 def test_a_mini_model_in_real_time():

@@ -1,4 +1,4 @@
-"""Convolutions in 8-bit integers, after training: for processors without bf16, by OpenVINO.
+"""Convolutions in 8-bit integers, after training, by OpenVINO: for processors without bf16, or with VNNI.
 
 Every 3×3 convolution gets its inputs in 256 steps between the least and the largest number that it met in a few rendered pictures,
 and each of its filters in 127 steps. Everything else stays float32. Here the steps are rounded to in float32; OpenVINO makes

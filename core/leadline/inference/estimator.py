@@ -69,7 +69,7 @@ def load(
             a diffusers folder of any family.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", or several with commas.
         precision: "auto", "fp32", "fp16", "bf16", or "int8" (convolutions in 8-bit integers, with ``backend="openvino"``: for
-            processors without bf16).
+            processors without bf16 or with VNNI).
         vae: Folder of the ``AutoencoderKL`` for checkpoints that come without one (DepthFM).
         base: Diffusers folder with what the checkpoint's folder lacks: VAE, text encoder and tokenizer, scheduler.
         decoder: "full", "small" (the mini models': many times faster, a little less exact) or the file of a small
@@ -116,7 +116,8 @@ def _fastest_way(
         )
         return lambda: estimator.predict(picture, ensemble=1)
 
-    return fastest_way(bundle.spec.name, bundle.weights_hash, device, one_prediction, asked)
+    eight_bits = not bundle.spec.condition_channels
+    return fastest_way(bundle.spec.name, bundle.weights_hash, device, one_prediction, asked, eight_bits)
 
 
 class DepthEstimator:

@@ -76,6 +76,7 @@ def fastest_way(
     device: torch.device,
     one_prediction: Callable[[Way], Callable[[], object]],
     asked: Asked = ANY,
+    eight_bits: bool = True,
 ) -> Way:
     """The way in which a model is fastest here: as measured before, else measured now and kept.
 
@@ -85,8 +86,9 @@ def fastest_way(
         device: Where it runs.
         one_prediction: For a way, a call that makes one prediction.
         asked: What the way has to be.
+        eight_bits: Whether the model can be run in 8-bit integers.
     """
-    allowed = [way for way in candidates(device) if asked.allows(way)]
+    allowed = [way for way in candidates(device) if asked.allows(way) and (eight_bits or way.precision != "int8")]
     if not allowed:  # an error when it is loaded, or slow: as asked
         precision = "fp32" if asked.precision == "auto" else asked.precision
         return Way(precision, "torch" if asked.backend == "auto" else asked.backend)
@@ -110,8 +112,8 @@ def candidates(device: torch.device) -> tuple[Way, ...]:
         precisions = ("fp32", "bf16") if cpu_computes_bf16() else ("fp32",)
         backends: tuple[Backend, ...] = ("torch",) if openvino_version() is None else ("torch", "openvino")
         ways = tuple(Way(precision, backend) for backend in backends for precision in precisions)
-        small = "openvino" in backends and not cpu_computes_bf16()
-        return (*ways, Way("int8", "openvino")) if small else ways
+        # With VNNI, 8-bit integers can be quicker than bf16 on processors that have both.
+        return (*ways, Way("int8", "openvino")) if "openvino" in backends else ways
     return tuple(Way(one, "torch") for one in (("fp32", "fp16", "bf16") if device.type == "cuda" else ("fp32", "fp16")))
 
 
