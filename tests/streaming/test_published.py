@@ -89,3 +89,13 @@ def test_sky_is_infinite_and_what_has_no_evidence_is_unknown() -> None:
     np.testing.assert_array_equal(
         found, [[Validity.MEASURED, Validity.SKY, Validity.OUT_OF_RANGE, Validity.OUT_OF_RANGE]]
     )
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 100])
+def test_limits_hold_in_every_row(rows: int) -> None:
+    values = np.random.default_rng(rows).choice(np.array([0.01, 1.0, 90.0, np.nan], np.float32), (rows, 7))
+    metric = DepthPrediction(values, Space.DEPTH, uncertainty=np.full_like(values, 0.5), metric=True)
+    depth_m, sigma_m = published(metric, StreamSettings(min_depth_m=0.1, max_depth_m=50.0))
+    inside = values == 1.0
+    np.testing.assert_array_equal(np.where(values > 50.0, np.inf, np.where(values < 0.1, -np.inf, values)), depth_m)
+    np.testing.assert_array_equal(np.where(inside, np.float32(0.5), np.nan), sigma_m)

@@ -14,6 +14,7 @@ from leadline.depth.prediction import DepthPrediction, Validity
 from leadline.streaming.frames import NOT_SHOWN, Frame, StreamResult
 from leadline.streaming.ros.encodings import with_limits
 from leadline.streaming.settings import StreamSettings
+from leadline.streaming.tuned import PUBLISH
 from leadline.types import BoolMap, FloatMap, RgbImage
 
 if TYPE_CHECKING:
@@ -193,12 +194,16 @@ def published(
         if unsure.any():
             depth_m = depth_m.copy()
             np.copyto(depth_m, np.float32(np.nan), where=unsure)
-    depth_m = with_limits(depth_m, settings.min_depth_m, settings.max_depth_m)
-    if sigma_m is not None:
-        with np.errstate(invalid="ignore"):
-            zero_or_nan = depth_m - depth_m  # NaN where depth is not finite
-        sigma_m = np.add(sigma_m, zero_or_nan, out=zero_or_nan)
-    return depth_m, sigma_m
+    if sigma_m is None:
+        return with_limits(depth_m, settings.min_depth_m, settings.max_depth_m), None
+    limited_m, shown_sigma_m = np.empty_like(depth_m), np.empty_like(sigma_m)
+    with np.errstate(invalid="ignore"):
+        for top in range(0, len(depth_m), PUBLISH.band_rows):
+            band = slice(top, top + PUBLISH.band_rows)
+            limited_m[band] = with_limits(depth_m[band], settings.min_depth_m, settings.max_depth_m)
+            zero_or_nan = limited_m[band] - limited_m[band]  # NaN where depth is not finite
+            np.add(sigma_m[band], zero_or_nan, out=shown_sigma_m[band])
+    return limited_m, shown_sigma_m
 
 
 def published_validity(
