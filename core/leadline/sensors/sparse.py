@@ -66,11 +66,38 @@ def nearest_points(
         size: (H, W) of the image.
     """
     height, width = size
-    nearest = np.full(height * width, np.inf, dtype=np.float32)
-    np.minimum.at(nearest, v * width + u, depth_m)
-    measured = np.flatnonzero(np.isfinite(nearest))
+    pixels = v * width + u
+    if POINTS.pixels_each * len(depth_m) < height * width:
+        measured, nearest = _nearest_by_sorting(pixels, depth_m)
+    else:
+        measured, nearest = _nearest_by_map(pixels, depth_m, height * width)
     rows, columns = np.divmod(measured, width)
-    return SparseDepth(columns, rows, nearest[measured], size)
+    return SparseDepth(columns, rows, nearest, size)
+
+
+def _nearest_by_sorting(
+    pixels: npt.NDArray[np.int64], depth_m: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Pixels in order, and the least depth of each. The bits of positive floats are in their order, too."""
+    finite = np.isfinite(depth_m)
+    if not finite.all():
+        pixels, depth_m = pixels[finite], depth_m[finite]
+    bits = np.ascontiguousarray(depth_m).view(np.uint32)
+    keys = np.sort((pixels.astype(np.uint64) << np.uint64(32)) | bits)
+    sorted_pixels = (keys >> np.uint64(32)).astype(np.int64)
+    first = np.ones(len(keys), dtype=bool)
+    np.not_equal(sorted_pixels[1:], sorted_pixels[:-1], out=first[1:])
+    return sorted_pixels[first], keys[first].astype(np.uint32).view(np.float32)
+
+
+def _nearest_by_map(
+    pixels: npt.NDArray[np.int64], depth_m: npt.NDArray[np.float32], count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The same through a map of all ``count`` pixels."""
+    nearest = np.full(count, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, pixels, depth_m)
+    measured = np.flatnonzero(np.isfinite(nearest))
+    return measured, nearest[measured]
 
 
 def points_of(sparse: npt.NDArray[Any] | SparseDepth, size: tuple[int, int]) -> tuple[SparseDepth, list[str]]:

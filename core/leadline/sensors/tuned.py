@@ -70,6 +70,9 @@ class _Points:
 
     #: A median depth beyond this, metres, is taken for another unit than metres.
     implausible_m: float = 1000.0
+    #: With more pixels than this for each point, points are sorted, else written to a map: 25 000 points of 1280×720 take 0.5 and 1.7 ms,
+    #: 300 000 of 640×480 take 10 and 4 ms.
+    pixels_each: int = 8
 
 
 @dataclass(frozen=True)
