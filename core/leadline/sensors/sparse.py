@@ -82,7 +82,7 @@ def _nearest_by_sorting(
     finite = np.isfinite(depth_m)
     if not finite.all():
         pixels, depth_m = pixels[finite], depth_m[finite]
-    bits = np.ascontiguousarray(depth_m).view(np.uint32)
+    bits = np.ascontiguousarray(depth_m, np.float32).view(np.uint32)
     keys = np.sort((pixels.astype(np.uint64) << np.uint64(32)) | bits)
     sorted_pixels = (keys >> np.uint64(32)).astype(np.int64)
     first = np.ones(len(keys), dtype=bool)
