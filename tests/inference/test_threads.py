@@ -12,7 +12,14 @@ import pytest
 from leadline import threads
 from leadline.serving.server.launch import LocalLauncher
 
-NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+NAMES = (
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "KMP_BLOCKTIME",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MKL_DISABLE_FAST_MM",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +58,51 @@ def test_busy_cores_are_left_to_those_who_use_them(
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_a_users_way_of_waiting_wins(name: str) -> None:
     assert not set(threads.settings(environment={name: "active"})) & {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
+
+
+def test_a_users_way_of_keeping_buffers_wins() -> None:
+    assert threads.settings(environment={})["MKL_DISABLE_FAST_MM"] == "1"
+    assert "MKL_DISABLE_FAST_MM" not in threads.settings(environment={"MKL_DISABLE_FAST_MM": "0"})
+
+
+#: What each of eight threads that multiplied matrices keeps, in MB.
+_KEPT_BY_THREADS = """
+import threading
+import leadline.threads
+leadline.threads.prepare()
+from leadline.inference.allocator import keep_large_blocks
+keep_large_blocks(arenas=1)
+import torch
+
+def resident_mb():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+torch.set_num_threads(1)
+matrix, product, end = torch.rand(1536, 1536), torch.empty(1536, 1536), threading.Event()
+
+def multiply(done):
+    torch.set_num_threads(1)
+    torch.mm(matrix, matrix, out=product)
+    done.set()
+    end.wait()
+
+torch.mm(matrix, matrix, out=product)
+before = resident_mb()
+for _ in range(8):
+    done = threading.Event()
+    threading.Thread(target=multiply, args=(done,)).start()
+    done.wait()
+print((resident_mb() - before) / 8)
+end.set()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_threads_give_back_what_they_multiplied_in() -> None:
+    probe = [sys.executable, "-c", _KEPT_BY_THREADS]
+    kept_mb = float(subprocess.run(probe, capture_output=True, text=True, check=True).stdout)
+    assert kept_mb < 1.0
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
