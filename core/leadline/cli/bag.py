@@ -80,7 +80,7 @@ def command(
 
         return DepthPipeline.load(wanted)
 
-    from leadline.cli.bar import progress_bar
+    from leadline.bar import progress_bar
 
     with progress_bar() as bar:
         task = bar.add_task("images", total=None)

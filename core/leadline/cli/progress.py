@@ -68,7 +68,7 @@ class Bar(Lines):
     def __init__(self, total: int) -> None:
         from rich.progress import TextColumn
 
-        from leadline.cli.bar import progress_bar
+        from leadline.bar import progress_bar
 
         super().__init__()
         self._bar = progress_bar(TextColumn("{task.fields[speed]}"))

@@ -19,10 +19,10 @@ def command(name: str, half: bool, keep_original: bool) -> None:
     """
     from rich.progress import DownloadColumn
 
+    from leadline.bar import progress_bar
     from leadline.checkpoints import catalog, download
     from leadline.checkpoints.importing import import_entry
     from leadline.checkpoints.resolve import available
-    from leadline.cli.bar import progress_bar
 
     entry = catalog.entry(name)
     if name in available():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from leadline.bar import progress_bar
 from leadline.errors import LeadlineError
 
 from .layouts import LAYOUTS
@@ -56,13 +56,11 @@ def main(
             click.echo(f"wrote {sheet}")
             return
         assert out is not None
-        bar = Progress(
-            TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-        )
-        with bar:
+        with progress_bar() as bar:
             task = bar.add_task("scenes", total=count)
             for ready in render_shards(Job(count, height, width, seed, out, shard, layout), workers, device):
                 bar.update(task, completed=ready)
+        click.echo(f"{count} scenes are in {out}")
     except LeadlineError as error:
         raise click.ClickException(str(error)) from error
 

@@ -57,7 +57,7 @@ def label_for(name: str, model: Predictor, taken: list[str]) -> str:
 @contextmanager
 def evaluation_bar(total: int, quiet: bool) -> Iterator[Callable[[str, int, int, Any], None]]:
     """A bar on standard error, with the image at work and what went wrong with others."""
-    from leadline.cli.bar import progress_bar
+    from leadline.bar import progress_bar
 
     with progress_bar(quiet=quiet) as bar:
         task = bar.add_task("reading", total=total)

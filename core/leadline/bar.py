@@ -1,4 +1,4 @@
-"""The progress bar of all commands, on standard error: what is done, out of how much, the time left."""
+"""The progress bar of every program, on standard error: what is done, out of how much, the time left."""
 
 from __future__ import annotations
 
