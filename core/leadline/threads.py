@@ -17,7 +17,8 @@ from pathlib import Path
 #: How long a thread waits actively. GNU's library counts turns of a loop: this is what it takes by itself where it knows
 #: of more threads than cores. LLVM's and Intel's count milliseconds.
 _WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-#: MKL keeps what it multiplied in for every thread until the process ends: 15 MB more for each network that runs beside another.
+#: Without, MKL keeps what it multiplied in for every thread until the process ends: 15 MB more for each network that runs beside
+#: another. Any value has this effect.
 _BUFFERS = {"MKL_DISABLE_FAST_MM": "1"}
 #: Each of these is a user's own answer to how threads wait, or to how many there are.
 OWN_WAITING = ("OMP_WAIT_POLICY", *_WAITING)
@@ -44,7 +45,7 @@ def settings(threads: int | None = None, environment: Mapping[str, str] = os.env
         environment: What the process will have beside them.
     """
     chosen = {} if any(name in environment for name in OWN_WAITING) else dict(_WAITING)
-    chosen |= {name: value for name, value in _BUFFERS.items() if name not in environment}
+    chosen |= _BUFFERS
     if threads is None and not any(name in environment for name in OWN_NUMBER):
         free = free_cores()
         threads = free if free < _cores_by_affinity() else None  # else PyTorch finds the same number

@@ -60,11 +60,6 @@ def test_a_users_way_of_waiting_wins(name: str) -> None:
     assert not set(threads.settings(environment={name: "active"})) & {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"}
 
 
-def test_a_users_way_of_keeping_buffers_wins() -> None:
-    assert threads.settings(environment={})["MKL_DISABLE_FAST_MM"] == "1"
-    assert "MKL_DISABLE_FAST_MM" not in threads.settings(environment={"MKL_DISABLE_FAST_MM": "0"})
-
-
 #: What each of eight threads that multiplied matrices keeps, in MB.
 _KEPT_BY_THREADS = """
 import threading
