@@ -1,6 +1,10 @@
 """What the server costs: its round trip minus the model's time, against a bare ROUTER/DEALER echo of the same bytes.
 
     python benchmarks/serving.py [--rounds 60] [--transport tcp] [--height 1080 --width 1920] [--messages]
+    python benchmarks/serving.py --against CHECKOUT [--turns 5]
+
+The second compares with another version of Leadline, by turns: how many echoes each costs depends on the machine, which of
+them costs more hardly.
 
 Both run in one process each besides this one, and rounds alternate between them, so that other load on the machine
 falls on both. The model is a stand-in that returns a ready map: what is measured is everything else. The client is as
@@ -13,6 +17,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -68,6 +73,27 @@ def echo(address: str, reply_bytes: int, bound: Any) -> None:
             socket.send_multipart([route, head, reply], copy=False)
 
 
+def compare(other: Path, turns: int, arguments: list[str]) -> bool:
+    """Print what both versions cost, run by run; whether this one costs no more, but for a tenth, by which runs differ."""
+    versions: dict[str, dict[str, str]] = {"this one": {}, str(other): {"PYTHONPATH": str(other.resolve() / "core")}}
+    ratios: dict[str, list[float]] = {name: [] for name in versions}
+    for _ in range(turns):
+        for name, environment in versions.items():
+            command = [sys.executable, __file__, *arguments]
+            ran = subprocess.run(
+                command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+            )
+            found = re.search(r"overhead / echo: ([\d.]+)", ran.stdout)
+            if found is None:
+                sys.exit(f"{name} failed: {ran.stderr.strip()[-1000:]}")
+            ratios[name].append(float(found[1]))
+    for name, found_ratios in ratios.items():
+        each = " ".join(f"{ratio:.2f}" for ratio in found_ratios)
+        print(f"{name}: {each}, median {statistics.median(found_ratios):.2f} echoes")
+    ours, theirs = (statistics.median(found_ratios) for found_ratios in ratios.values())
+    return ours <= 1.1 * theirs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60)
@@ -77,10 +103,20 @@ def main() -> None:
     parser.add_argument("--messages", action="store_true", help="pixels in messages even though memory could be shared")
     parser.add_argument("--most", type=float, default=1.5, help="end with status 1 if it costs more echoes than this")
     parser.add_argument("--reply", choices=["float32", "float16"], default="float32")
+    parser.add_argument("--against", type=Path, help="a checkout of another version, measured by turns with this one")
+    parser.add_argument("--turns", type=int, default=5, help="with --against: runs of each version")
     options = parser.parse_args()
+    if options.against is not None:
+        sys.exit(not compare(options.against, options.turns, ["--messages"] if options.messages else []))
+    sys.exit(alone(options) > options.most)
+
+
+def alone(options: argparse.Namespace) -> float:
+    """Print what this version costs; in echoes."""
     image = np.random.default_rng(0).integers(0, 256, (options.height, options.width, 3), np.uint8)
     reply_bytes = options.height * options.width * (4 if options.reply == "float32" else 2)
 
+    paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     with tempfile.TemporaryDirectory() as folder:
         where = {name: "tcp://127.0.0.1:*" if options.transport == "tcp" else f"ipc://{folder}/{name}" for name in ("echo", "serve")}  # fmt: skip
         bound: Any = multiprocessing.Queue()
@@ -89,7 +125,7 @@ def main() -> None:
         server = subprocess.Popen(
             [sys.executable, "-c", "from leadline.cli.main import main; main()", "serve", "--announce", "--end-with-stdin",
              "--model=ready", "--loader=serving:load", f"--bind={where['serve']}", "--log-level=warning"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
         assert server.stdin is not None
         assert server.stdout is not None
@@ -126,7 +162,7 @@ def main() -> None:
         )
     ratio = statistics.median(overhead) / statistics.median(bare_s)
     print(f"overhead / echo: {ratio:.2f} (medians), {min(overhead) / min(bare_s):.2f} (best of each)")
-    sys.exit(ratio > options.most)
+    return ratio
 
 
 if __name__ == "__main__":

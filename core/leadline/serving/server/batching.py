@@ -253,6 +253,10 @@ class Batcher:
         """Whose turn it is."""
         return next(iter(self._pick(None)), None)
 
+    def has_undecoded(self) -> bool:
+        """Whether an image waits to be decoded."""
+        return any(not ticket.ready and ticket.pixels is None for ticket in self._waiting)
+
     def next_undecoded(self, barred: Container[str]) -> Ticket | None:
         """The ticket whose image should be decoded next, of clients that are not barred."""
         choice = [t for t in self._waiting if not t.ready and t.pixels is None and t.client not in barred]

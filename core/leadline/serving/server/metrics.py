@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -54,12 +57,13 @@ class Metrics:
             name: Histogram(f"leadline_{name}", text, labels, buckets=buckets, registry=self.registry)
             for name, (text, labels, buckets) in _HISTOGRAMS.items()
         }
+        # Looking a series up among its labels takes longer than counting in it.
+        self._series: dict[tuple[Any, ...], Any] = {}
         self._gauges = {name: Gauge(f"leadline_{name}", text, registry=self.registry) for name, text in _GAUGES.items()}
 
     def count(self, name: str, by: float = 1.0, **labels: str) -> None:
         """Add to a counter."""
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(by)
+        self._of(self._counters[name], name, labels).inc(by)
 
     def set(self, name: str, value: float) -> None:
         """Set a gauge."""
@@ -67,8 +71,16 @@ class Metrics:
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add a value to a histogram."""
-        histogram = self._histograms[name]
-        (histogram.labels(**labels) if labels else histogram).observe(value)
+        self._of(self._histograms[name], name, labels).observe(value)
+
+    def _of(self, metric: Any, name: str, labels: Mapping[str, str]) -> Any:
+        """The series of a metric with these labels."""
+        if not labels:
+            return metric
+        key = (name, *labels.items())
+        if key not in self._series:
+            self._series[key] = metric.labels(**labels)
+        return self._series[key]
 
     def value(self, name: str, **labels: str) -> float:
         """A counter's or gauge's value now, summed over the labels that are not given."""

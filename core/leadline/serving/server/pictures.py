@@ -26,7 +26,7 @@ class Pictures:
 
     def start(self) -> None:
         """Give decoders that are free something to do."""
-        while self._decoders.free:
+        while self._decoders.free and self._batcher.has_undecoded():
             ticket = self._batcher.next_undecoded(self._not_now())
             if ticket is None or not self._begin(ticket):
                 return

@@ -463,12 +463,13 @@ class Server:
             for ticket in self._batcher.waiting():
                 self._ledger.fail(ticket, "worker_lost", "the server's workers do not start; its log says why")
         for slot, batch in self._scheduler.batches(now):
-            model = batch[0].request.model or ""
             for ticket in batch:
                 ticket.data.started, ticket.data.stage = now, "starting"
+            self._pool.run(slot, batch, now)  # first of all: a worker waits
+            model = batch[0].request.model or ""
+            for ticket in batch:
                 self.metrics.observe("queue_seconds", now - ticket.arrived, model=model)
             self.metrics.observe("batch_members", sum(t.request.ensemble for t in batch), model=model)
-            self._pool.run(slot, batch, now)
 
     # --- the house
 
