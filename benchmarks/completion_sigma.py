@@ -9,6 +9,7 @@ points scale it. Nothing but made-up scenes is seen. Same seed, same weights (on
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 import leadline
-from leadline.completion import FusionOptions, complete
+from leadline.completion import complete
 from leadline.completion.grid import WorkingGrid
 from leadline.completion.uncertainty import Calibration, Clues, features
 from leadline.depth.prediction import Validity
@@ -106,14 +107,13 @@ def errors(seed: int, number: int, model: str) -> Iterator[Errors]:
         if not seen:
             continue
         calibration, clues = seen[-1]  # those before are of left-out points
-        points = int(np.count_nonzero(sparse)) - int(done.meta["completion"]["untrusted_points"])
-        grid = WorkingGrid.for_points(HEIGHT, WIDTH, points, FusionOptions().working_pixels)
+        shape = clues.estimate.value.shape
+        grid = WorkingGrid(HEIGHT, WIDTH, done.meta["completion"]["working_stride"], math.isqrt(shape[0]))
         asked = np.flatnonzero((truth > 0) & (sparse == 0) & (done.validity < Validity.SKY))
         if len(asked) < 50:
             continue
         asked = rng.choice(asked, min(PIXELS, len(asked)), replace=False)
         v, u = torch.as_tensor(asked // WIDTH) // grid.stride, torch.as_tensor(asked % WIDTH) // grid.stride
-        shape = clues.estimate.value.shape
         maps = features(clues, calibration.usual, calibration.spacing)
         inputs = torch.stack([grid.whole(part.expand(shape).contiguous())[v, u] for part in maps], 1)
         error = np.abs(done.values.flat[asked] - truth.flat[asked]) / done.values.flat[asked]

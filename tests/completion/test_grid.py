@@ -12,11 +12,11 @@ GRIDS = st.builds(WorkingGrid, st.integers(8, 60), st.integers(8, 60), st.intege
 
 
 @pytest.mark.parametrize(
-    ("size", "points", "stride", "side"),
-    [((480, 640), 500, 2, 3), ((480, 640), 150_000, 1, 2), ((720, 1280), 20_000, 4, 3), ((2160, 3840), 500, 8, 3)],
+    ("size", "spacing", "stride", "side"),
+    [((480, 640), 25, 2, 3), ((480, 640), 1.4, 1, 2), ((720, 1280), 6.8, 4, 3), ((2160, 3840), 129, 8, 3)],
 )
-def test_dense_points_ask_for_a_fine_grid(size, points, stride, side):
-    made = WorkingGrid.for_points(*size, points, working_pixels=65_000)
+def test_dense_points_ask_for_a_fine_grid(size, spacing, stride, side):
+    made = WorkingGrid.for_points(*size, spacing, working_pixels=65_000)
     assert (made.stride, made.side) == (stride, side)
 
 

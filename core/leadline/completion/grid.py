@@ -30,12 +30,10 @@ class WorkingGrid:
     side: int
 
     @classmethod
-    def for_points(cls, height: int, width: int, points: int, working_pixels: int) -> WorkingGrid:
-        """A grid of about so many pixels, finer where points are dense."""
-        pixels = height * width
-        spacing = (pixels / points) ** 0.5
-        by_budget = round((pixels / working_pixels) ** 0.5)
-        stride = int(np.clip(min(by_budget, spacing / 1.5), 1, 8))
+    def for_points(cls, height: int, width: int, spacing: float, working_pixels: int) -> WorkingGrid:
+        """A grid of about so many pixels, finer where points are dense: so many pixels of the image apart."""
+        by_budget = round((height * width / working_pixels) ** 0.5)
+        stride = int(np.clip(min(by_budget, spacing / SETTING.grid_pixels), 1, 8))
         return cls(height, width, stride, 3 if stride < SETTING.tile_reach * spacing else 2)
 
     @property

@@ -82,7 +82,7 @@ class FusionOptions:
 
     neighbours: int = 12
     line_neighbours: int = 21
-    working_pixels: int = 65_000
+    working_pixels: int = 30_000
     guide_blur_px: float = 1.5
     seed: int = 0
     through_points: bool = True

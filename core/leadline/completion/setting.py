@@ -68,41 +68,41 @@ class Setting:
         cls, rgb: Rgb, values: Tensor, sparse: SparseDepth, fit: Fit, space: Space, options: FusionOptions
     ) -> Setting:
         """Lay the points of an image, one or more, on a grid and find their neighbours."""
-        height, width = values.shape
-        grid = WorkingGrid.for_points(height, width, len(sparse), options.working_pixels)
+        search = _search(sparse, values.device)
+        grid = _grid(search, len(values), values.shape[1], options)
 
         def maps() -> tuple[Tensor, Tensor, Tensor]:
-            guide = grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), values.device)
+            guide = grid.guide(rgb, options.guide_blur_px * max(grid.width / 640, 0.5), values.device)
             fitted = torch.add(fit.shift, values, alpha=fit.scale)
             return fitted, grid.tiled(grid.coarse(fitted)), guide
 
-        return cls._laid_out(sparse, beside(maps), grid, fit, space, options, values.device)
+        return cls._laid_out(sparse, search, beside(maps), grid, fit, space, options)
 
     def without_wrong(self, rgb: Rgb, values: Tensor, kept: npt.NDArray[np.bool_]) -> Setting:
         """The same image with some of its points, bool (n,)."""
-        sparse, before = self.sparse.subset(kept), self.grid
-        grid = WorkingGrid.for_points(before.height, before.width, len(sparse), self.options.working_pixels)
-        if grid != before:
+        sparse = self.sparse.subset(kept)
+        search = _search(sparse, self.map.device)
+        grid = _grid(search, self.grid.height, self.grid.width, self.options)
+        if grid != self.grid:
             return Setting.of(rgb, values, sparse, self.fit, self.space, self.options)
         maps = self.map, self.model, self.guide
-        return Setting._laid_out(sparse, lambda: maps, grid, self.fit, self.space, self.options, self.map.device)
+        return Setting._laid_out(sparse, search, lambda: maps, grid, self.fit, self.space, self.options)
 
     @classmethod
     def _laid_out(
         cls,
         sparse: SparseDepth,
+        search: Neighbours,
         maps: Callable[[], tuple[Tensor, Tensor, Tensor]],
         grid: WorkingGrid,
         fit: Fit,
         space: Space,
         options: FusionOptions,
-        device: torch.device,
     ) -> Setting:
-        places = torch.as_tensor(np.stack([sparse.u, sparse.v], axis=1), device=device)
-        u, v = places.T
+        device = search.places.device
+        u, v = search.places.long().T
         depth_m = torch.as_tensor(sparse.depth_m, device=device)
         value = space.from_depth(depth_m)
-        search = Neighbours(places.float())
         fitted, model, guide = maps()
         line_step = _step_along_lines(search, grid.height * grid.width, options)
         many = line_step is not None and not _evenly_covering(search, grid.height * grid.width, line_step)
@@ -203,6 +203,19 @@ def within(depth: Tensor, sparse: SparseDepth, factor: float) -> Tensor:
     if len(sparse) == 0:
         return depth
     return depth.clamp_(float(sparse.depth_m.min()) / factor, float(sparse.depth_m.max()) * factor)
+
+
+def _search(sparse: SparseDepth, device: torch.device) -> Neighbours:
+    return Neighbours(torch.as_tensor(np.stack([sparse.u, sparse.v], axis=1), device=device).float())
+
+
+def _grid(search: Neighbours, height: int, width: int, options: FusionOptions) -> WorkingGrid:
+    """As fine as the points are dense where they are: what lies between lines, or has no points at all, tells nothing."""
+    step = max(1, round((height * width / SETTING.asked) ** 0.5))
+    y, x = (torch.arange(step // 2, length, step, device=search.places.device) for length in (height, width))
+    nearest = search.nearest(torch.cartesian_prod(y, x).flip(1).float(), 1)[0]
+    spacing = SETTING.scattered * float(torch.quantile(nearest, SETTING.near))
+    return WorkingGrid.for_points(height, width, spacing, options.working_pixels)
 
 
 def _step_along_lines(search: Neighbours, pixels: int, options: FusionOptions) -> float | None:

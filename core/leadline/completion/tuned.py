@@ -60,16 +60,22 @@ class _Setting:
 
     #: Points under which nobody asks whether they are a scanner's.
     fewest_in_lines: int = 50
-    #: Points that are asked.
+    #: Points, or places, that are asked.
     asked: int = 300
+    #: Share of places that lie within the usual distance to a point where there are points,
+    near: float = 0.25
+    #: and how far apart scattered points are in units of it: 1 / sqrt(ln(4/3) / pi).
+    scattered: float = 3.3
     #: A scanner's points are closer to the nearest than this share of what scattered ones would be (half of their spacing).
     closer: float = 0.7
     #: They need as few neighbours as scattered ones if they are farther apart than this share of what points would be that
     #: are scattered over the part of the picture they cover: its square cells, of so many points on average, that have any.
     evenly: float = 0.75
     per_cell: float = 9.0
+    #: Pixels of the grid from one point to the next, at least.
+    grid_pixels: float = 1.6
     #: A tile is three pixels of the grid wide if its outer ones are then nearer to its centre than this share of the points' spacing.
-    tile_reach: float = 0.6
+    tile_reach: float = 0.7
 
 
 @dataclass(frozen=True)
