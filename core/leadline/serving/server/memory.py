@@ -13,9 +13,10 @@ import zmq
 from leadline.serving.protocol import pixels
 from leadline.serving.protocol.arena import Allocator, Arena
 from leadline.serving.server.batching import Ticket
+from leadline.serving.server.copies import Copy
 from leadline.serving.server.outgoing import Outgoing
 from leadline.serving.server.slots import Batch
-from leadline.serving.server.tuned import OUTGOING
+from leadline.serving.server.tuned import FRONT, OUTGOING
 from leadline.serving.worker import messages
 
 
@@ -54,7 +55,8 @@ class Memory:
         return self._outgoing.slow_readers()
 
     def job(self, ticket: Ticket, batch: Batch, frames: list[Any]) -> messages.Job:
-        """A ticket as a worker gets it. What finds no room in shared memory is added to ``frames``."""
+        """A ticket as a worker gets it. What finds no room in shared memory is added to ``frames``; what is too large to be copied
+        at once, to the batch's ``copies``."""
         request, block, pixels_ = ticket.request, ticket.block, ticket.pixels
         places: list[messages.Place] = []
         bodies = list(ticket.data.bodies)
@@ -75,7 +77,9 @@ class Memory:
                 frames.append(body)
             else:
                 assert self._arena is not None
-                self._arena.view(room, len(body))[:] = memoryview(getattr(body, "buffer", body))
+                copy = Copy(self._arena.view(room, len(body)), memoryview(getattr(body, "buffer", body)))
+                if not copy.go_on(FRONT.copied_at_once_bytes):
+                    batch.copies.append(copy)
                 places.append(["arena", room, len(body)])
         # Normals are larger than the rooms for maps, and travel in frames.
         nbytes = pixels.map_nbytes(request.reply, *ticket.shape) if request.output == "depth" else None

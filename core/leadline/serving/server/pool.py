@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from logging import ERROR
@@ -20,7 +21,7 @@ from leadline.serving.server.launch import Child, Launcher
 from leadline.serving.server.memory import Memory
 from leadline.serving.server.metrics import Metrics
 from leadline.serving.server.slots import Batch, Slot
-from leadline.serving.server.tuned import WORK, WORKERS
+from leadline.serving.server.tuned import FRONT, WORK, WORKERS
 from leadline.serving.server.vitals import Vitals
 from leadline.serving.worker import messages
 from leadline.serving.worker.config import WorkerConfig
@@ -71,6 +72,16 @@ class Listener(Protocol):
         """The worker died with these."""
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A batch whose bodies are on their way into shared memory, and what its worker is told then."""
+
+    slot: Slot
+    batch: Batch
+    run: messages.Run
+    frames: list[Any]
+
+
 @dataclass
 class Pool:
     """All workers.
@@ -115,6 +126,7 @@ class Pool:
         self.wanted = len(self.slots)
         self._crew = Crew(2 * len(self.slots), "leadline-worker")  # one leaves while the next starts
         self._gone: list[Child] = []
+        self._begun: deque[_Begun] = deque()
         self._numbers = 0
         self._tended = math.inf
 
@@ -162,6 +174,35 @@ class Pool:
             slot.batch = batch
         else:
             slot.aside = batch
+        if batch.copies:
+            self._begun.append(_Begun(slot, batch, run, frames))
+        else:
+            self._hand_over(slot, run, frames, now)
+
+    @property
+    def copying(self) -> bool:
+        """Whether :meth:`copy` has something to do."""
+        return bool(self._begun)
+
+    def copy(self, now: float) -> None:
+        """One piece of what workers wait for; a batch that is all there is handed over."""
+        if not self._begun:
+            return
+        begun = self._begun[0]
+        slot, batch = begun.slot, begun.batch
+        if batch not in slot.batches:  # its worker is gone
+            self._begun.popleft()
+        elif not batch.left:  # nobody waits for it any more
+            self._begun.popleft()
+            slot.end(batch)
+            self.memory.release(batch)
+        elif batch.copies[0].go_on(FRONT.piece_bytes):
+            batch.copies.pop(0)
+            if not batch.copies:
+                self._begun.popleft()
+                self._hand_over(slot, begun.run, begun.frames, now)
+
+    def _hand_over(self, slot: Slot, run: messages.Run, frames: list[Any], now: float) -> None:
         if slot.vitals is not None:
             slot.vitals.hear(now)
         if not self._send(slot, run, frames):
@@ -197,7 +238,7 @@ class Pool:
             for batch in slot.batches:
                 if ticket in batch.tickets:
                     batch.left.discard(batch.tickets.index(ticket))
-                    if not batch.left and batch.stop_by is None:
+                    if not batch.left and batch.stop_by is None and not batch.copies:
                         batch.stop_by = now + self.patience.stop_s
                         self._send(slot, messages.Stop(batch.number))
 
@@ -343,13 +384,9 @@ class Pool:
 
     def _rest(self, slot: Slot, batch: Batch, rest: messages.Rest, now: float) -> None:
         """The worker is done with a batch."""
-        if batch is slot.aside:
-            slot.aside = None
-            if slot.batch is not None:
-                slot.batch.aside_s += now - batch.began
-        else:  # a small one that came too late to interrupt it follows now
-            slot.batch, slot.aside = slot.aside, None
-        slot.state = "idle" if slot.batch is None else "busy"
+        if batch is slot.aside and slot.batch is not None:
+            slot.batch.aside_s += now - batch.began
+        slot.end(batch)
         slot.failures, slot.rested_at = 0, now
         slot.models = frozenset(rest.models)
         model = batch.tickets[0].request.model or ""

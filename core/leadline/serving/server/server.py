@@ -303,7 +303,7 @@ class Server:
 
     def _turn(self) -> None:
         now = self.turned = self._clock()
-        sleep_s = LONGEST_SLEEP_S
+        sleep_s = 0.0 if self._pool.copying else LONGEST_SLEEP_S
         if self._pool.idle() and (ready := self._batcher.ready_at(now)) is not None:
             sleep_s = min(sleep_s, max(0.005 if self._scheduler.holding else 0.0, ready - now))
         ready_sockets = dict(self._poller.poll(math.ceil(sleep_s * 1000)))
@@ -329,6 +329,7 @@ class Server:
             self._ledger.end_late(now)
         self._pictures.start()
         self._feed(now)
+        self._pool.copy(now)
         self._ledger.tell(now)
         if now - self._swept > TICK_S / 2:
             self._sweep(now)

@@ -1,11 +1,12 @@
-"""Places for workers, and what those in them are at. Data only."""
+"""Places for workers, and what those in them are at. No sockets, no clock."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leadline.serving.server.batching import Ticket
+from leadline.serving.server.copies import Copy
 from leadline.serving.server.launch import Child
 from leadline.serving.server.tuned import WORK
 from leadline.serving.server.vitals import Vitals
@@ -13,7 +14,7 @@ from leadline.serving.server.vitals import Vitals
 
 @dataclass(eq=False)
 class Batch:
-    """Tickets that run together, and the shared memory they take."""
+    """Tickets that run together, the shared memory they take, and what has still to be copied there before they start."""
 
     number: int
     tickets: list[Ticket]
@@ -23,6 +24,7 @@ class Batch:
     stop_by: float | None = None
     cost: float = 0.0
     began: float = 0.0
+    copies: list[Copy] = field(default_factory=list)
     aside_s: float = 0.0
 
     @property
@@ -65,6 +67,14 @@ class Slot:
     load_s: float = 0.0
     rested_at: float = 0.0
     leaving: bool = False
+
+    def end(self, batch: Batch) -> None:
+        """The occupant is done with a batch."""
+        if batch is self.aside:
+            self.aside = None
+        else:  # a small one that came too late to interrupt it follows now
+            self.batch, self.aside = self.aside, None
+        self.state = "idle" if self.batch is None else "busy"
 
     @property
     def batches(self) -> list[Batch]:

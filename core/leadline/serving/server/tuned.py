@@ -97,10 +97,14 @@ class _Outgoing:
 
 @dataclass(frozen=True)
 class _Front:
-    """The front's own memory."""
+    """The front's own memory and time."""
 
     #: Times that all connections are dropped, one after the other, without memory becoming less: then it is not theirs.
     drops_in_vain: int = 3
+    #: A body that is larger than this (the image of a film is not) is copied to the workers' memory
+    copied_at_once_bytes: int = 8 << 20
+    #: in pieces like this one, half a millisecond each, between which everybody else is heard.
+    piece_bytes: int = 2 << 20
 
 
 WORK, WORKERS, GATEWAY = _Work(), _Workers(), _Gateway()
