@@ -50,6 +50,7 @@ from leadline.serving.server.pictures import Pictures
 from leadline.serving.server.pool import Patience, Pool
 from leadline.serving.server.scaling import Scaler
 from leadline.serving.server.scheduling import Scheduler
+from leadline.serving.server.tuned import FRONT
 from leadline.serving.worker.config import WorkerConfig
 from leadline.threads import free_cores
 
@@ -108,7 +109,7 @@ class Server:
         self._swept = self._began
         self._growth = Growth(config.limits.queue_bytes + config.spare_bytes, private_bytes())
         self._tended = -math.inf
-        self._context: zmq.Context[Any] = zmq.Context()
+        self._context: zmq.Context[Any] = zmq.Context(FRONT.io_threads)
         try:
             self._open(launcher, workers_bind)
         except BaseException:

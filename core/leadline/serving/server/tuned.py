@@ -101,6 +101,8 @@ class _Front:
 
     #: Times that all connections are dropped, one after the other, without memory becoming less: then it is not theirs.
     drops_in_vain: int = 3
+    #: Threads that read and write sockets. A client is served by one of them, and one that takes in 100 MB has no time for others.
+    io_threads: int = 4
     #: A body that is larger than this (the image of a film is not) is copied to the workers' memory
     copied_at_once_bytes: int = 8 << 20
     #: in pieces like this one, half a millisecond each, between which everybody else is heard.
