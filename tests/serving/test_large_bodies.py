@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from waiting import until
 
 from leadline.errors import Cancelled
 from leadline.serving.client.client import Client
+from leadline.serving.client.job import Job
 from leadline.serving.server import memory, pool
 from leadline.serving.server.copies import Copy
 from leadline.serving.server.server import Server
@@ -32,6 +34,15 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def large() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (3000, 4000, 3), np.uint8)
+
+
+def being_copied(server: Server, client: Client, small: np.ndarray, large: np.ndarray) -> tuple[int, Job[Any]]:
+    """The only worker's process, and a request with seed 4 whose image is on its way to it."""
+    client.predict(small)
+    (worker,) = client.status()["workers"]
+    job = client.submit(large, seed=4)
+    assert until(lambda: server._pool.copying)
+    return worker["pid"], job
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 64))
@@ -69,16 +80,13 @@ def test_a_cancel_while_copying_leaves_the_worker_free(
 ) -> None:
     server = start()
     with Client(server.address, timeout_s=90, share=False) as client:
-        client.predict(image)
-        (before,) = client.status()["workers"]
-        job = client.submit(large)
-        assert until(lambda: server._pool.copying)
+        worker, job = being_copied(server, client, image, large)
         job.cancel()
         with pytest.raises(Cancelled):
             job.result(30)
         np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
         assert not server._pool.copying
-        assert client.status()["workers"][0]["pid"] == before["pid"]
+        assert client.status()["workers"][0]["pid"] == worker
         np.testing.assert_array_equal(client.predict(large, seed=3).values, expected(large, 3))
 
 
@@ -88,10 +96,7 @@ def test_a_worker_killed_while_copying_is_replaced_and_the_request_done(
 ) -> None:
     server = start()
     with Client(server.address, timeout_s=90, share=False) as client:
-        client.predict(image)
-        (before,) = client.status()["workers"]
-        job = client.submit(large, seed=4)
-        assert until(lambda: server._pool.copying)
-        os.kill(before["pid"], signal.SIGKILL)
+        worker, job = being_copied(server, client, image, large)
+        os.kill(worker, signal.SIGKILL)
         np.testing.assert_array_equal(job.result(90).values, expected(large, 4))
-        assert client.status()["workers"][0]["pid"] != before["pid"]
+        assert client.status()["workers"][0]["pid"] != worker
