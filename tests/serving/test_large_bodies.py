@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -36,13 +36,24 @@ def large() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (3000, 4000, 3), np.uint8)
 
 
-def being_copied(server: Server, client: Client, small: np.ndarray, large: np.ndarray) -> tuple[int, Job[Any]]:
-    """The only worker's process, and a request with seed 4 whose image is on its way to it."""
-    client.predict(small)
-    (worker,) = client.status()["workers"]
-    job = client.submit(large, seed=4)
-    assert until(lambda: server._pool.copying)
-    return worker["pid"], job
+class Copied(NamedTuple):
+    """A server with one worker, that worker's process, and a request with seed 4 whose image is on its way to it."""
+
+    server: Server
+    worker: int
+    client: Client
+    job: Job[Any]
+
+
+@pytest.fixture
+def copied(slowly: None, start: Callable[..., Server], image: np.ndarray, large: np.ndarray) -> Iterator[Copied]:
+    server = start()
+    with Client(server.address, timeout_s=90, share=False) as client:
+        client.predict(image)
+        (worker,) = client.status()["workers"]
+        job = client.submit(large, seed=4)
+        assert until(lambda: server._pool.copying)
+        yield Copied(server, worker["pid"], client, job)
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 64))
@@ -74,29 +85,25 @@ def test_others_are_answered_while_a_large_image_is_copied(
         np.testing.assert_array_equal(job.result(90).values, expected(large, 7, 1))
 
 
-@pytest.mark.usefixtures("slowly")
-def test_a_cancel_while_copying_leaves_the_worker_free(
-    start: Callable[..., Server], image: np.ndarray, large: np.ndarray
-) -> None:
-    server = start()
-    with Client(server.address, timeout_s=90, share=False) as client:
-        worker, job = being_copied(server, client, image, large)
-        job.cancel()
-        with pytest.raises(Cancelled):
-            job.result(30)
-        np.testing.assert_array_equal(client.predict(image, seed=2).values, expected(image, 2))
-        assert not server._pool.copying
-        assert client.status()["workers"][0]["pid"] == worker
-        np.testing.assert_array_equal(client.predict(large, seed=3).values, expected(large, 3))
+def test_a_cancel_while_copying_leaves_the_worker_free(copied: Copied, image: np.ndarray, large: np.ndarray) -> None:
+    copied.job.cancel()
+    with pytest.raises(Cancelled):
+        copied.job.result(30)
+    np.testing.assert_array_equal(copied.client.predict(image, seed=2).values, expected(image, 2))
+    assert not copied.server._pool.copying
+    assert copied.client.status()["workers"][0]["pid"] == copied.worker
+    np.testing.assert_array_equal(copied.client.predict(large, seed=3).values, expected(large, 3))
 
 
-@pytest.mark.usefixtures("slowly")
-def test_a_worker_killed_while_copying_is_replaced_and_the_request_done(
-    start: Callable[..., Server], image: np.ndarray, large: np.ndarray
-) -> None:
-    server = start()
-    with Client(server.address, timeout_s=90, share=False) as client:
-        worker, job = being_copied(server, client, image, large)
-        os.kill(worker, signal.SIGKILL)
-        np.testing.assert_array_equal(job.result(90).values, expected(large, 4))
-        assert client.status()["workers"][0]["pid"] != worker
+def test_a_worker_killed_while_copying_is_replaced_and_the_request_done(copied: Copied, large: np.ndarray) -> None:
+    os.kill(copied.worker, signal.SIGKILL)
+    np.testing.assert_array_equal(copied.job.result(90).values, expected(large, 4))
+    assert copied.client.status()["workers"][0]["pid"] != copied.worker
+
+
+def test_a_worker_that_waits_for_a_large_image_is_not_given_a_small_one_to_interrupt_for_it(copied: Copied) -> None:
+    (slot,) = copied.server._pool.slots
+    assert slot.batch is not None
+    assert slot.batch.copies
+    slot.batch.cost = 100.0
+    assert copied.server._pool.interruptible() == []

@@ -137,14 +137,16 @@ class Pool:
         return [slot for slot in self.slots if slot.state == "idle" and not slot.leaving]
 
     def interruptible(self) -> list[Slot]:
-        """Workers that would interrupt a large batch for a small one."""
+        """Workers that would interrupt a large batch for a small one; not one that is still to get the large one, and would
+        interrupt the small one for it."""
         if not self.template.interruptible:
             return []
         return [
             slot
             for slot in self.slots
-            if slot.batch is not None and slot.aside is None and not slot.leaving and slot.batch.cost >= WORK.large
-        ]
+            if slot.batch is not None and slot.aside is None and not slot.leaving
+            and slot.batch.cost >= WORK.large and not slot.batch.copies
+        ]  # fmt: skip
 
     def present(self) -> list[Slot]:
         """Places that have a worker or should have one."""
