@@ -107,7 +107,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="with --against: runs of each version")
     options = parser.parse_args()
     if options.against is not None:
-        sys.exit(not compare(options.against, options.turns, ["--messages"] if options.messages else []))
+        chosen = [f"--{name}={getattr(options, name)}" for name in ("rounds", "transport", "height", "width", "reply")]
+        sys.exit(not compare(options.against, options.turns, chosen + ["--messages"] * options.messages))
     sys.exit(alone(options) > options.most)
 
 
@@ -116,7 +117,7 @@ def alone(options: argparse.Namespace) -> float:
     image = np.random.default_rng(0).integers(0, 256, (options.height, options.width, 3), np.uint8)
     reply_bytes = options.height * options.width * (4 if options.reply == "float32" else 2)
 
-    paths = [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryDirectory() as folder:
         where = {name: "tcp://127.0.0.1:*" if options.transport == "tcp" else f"ipc://{folder}/{name}" for name in ("echo", "serve")}  # fmt: skip
         bound: Any = multiprocessing.Queue()

@@ -31,7 +31,7 @@ class WorkingGrid:
 
     @classmethod
     def for_points(cls, height: int, width: int, spacing: float, working_pixels: int) -> WorkingGrid:
-        """A grid of about so many pixels, finer where points are dense: so many pixels of the image apart."""
+        """A grid of about so many pixels, finer where points are dense: ``spacing`` is how far they are apart, pixels of the image."""
         by_budget = round((height * width / working_pixels) ** 0.5)
         stride = int(np.clip(min(by_budget, spacing / SETTING.grid_pixels), 1, 8))
         return cls(height, width, stride, 3 if stride < SETTING.tile_reach * spacing else 2)

@@ -110,9 +110,8 @@ class _Singles:
             guard = nearest[torch.as_tensor(rng.integers(0, len(nearest), len(self.chosen)), device=device)]
             dx, dy = points.x[self.around] - self.x, points.y[self.around] - self.y
             self.left_out |= _guarded(dx, dy, guard, needed, setting.options.strips)
-            told_by = (
-                self.left_out.byte().sort(dim=0, stable=True).indices[:needed]
-            )  # the nearest that are not left out
+            # The nearest that are not left out.
+            told_by = self.left_out.byte().sort(dim=0, stable=True).indices[:needed]
             self.around, self.left_out = self.around.gather(0, told_by), self.left_out.gather(0, told_by)
 
     def _regressed(self, shares: Tensor, some: slice) -> Estimate:

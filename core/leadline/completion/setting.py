@@ -69,10 +69,11 @@ class Setting:
     ) -> Setting:
         """Lay the points of an image, one or more, on a grid and find their neighbours."""
         search = _search(sparse, values.device)
-        grid = _grid(search, len(values), values.shape[1], options)
+        height, width = values.shape
+        grid = _grid(search, height, width, options)
 
         def maps() -> tuple[Tensor, Tensor, Tensor]:
-            guide = grid.guide(rgb, options.guide_blur_px * max(grid.width / 640, 0.5), values.device)
+            guide = grid.guide(rgb, options.guide_blur_px * max(width / 640, 0.5), values.device)
             fitted = torch.add(fit.shift, values, alpha=fit.scale)
             return fitted, grid.tiled(grid.coarse(fitted)), guide
 
